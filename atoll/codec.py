@@ -1,0 +1,214 @@
+"""Between the house's values and the wire's messages, and back.
+
+Decoding refuses what a well-behaved peer never sends, so that nothing behind it need check again.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, TypeVar
+
+from atoll import types
+from atoll.errors import Refused
+from atoll.wire.v1 import control_pb2 as wire
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+
+def encode_enum(value: enum.StrEnum) -> Any:
+    """The wire's number for a value, e.g. ``JobState.DONE`` → ``JOB_STATE_DONE``."""
+    return getattr(wire, f"{_prefix(type(value))}_{value.name}")
+
+
+def decode_enum(kind: type[E], number: int) -> E:
+    """The value behind a wire number.
+
+    Raises:
+        Refused: the number is unspecified, or newer than this program.
+    """
+    for value in kind:
+        if encode_enum(value) == number:
+            return value
+    raise Refused(f"{kind.__name__} number {number} is not known to this version")
+
+
+def encode_spec(spec: types.JobSpec) -> wire.JobSpec:
+    """See :class:`atoll.types.JobSpec`."""
+    return wire.JobSpec(
+        name=spec.name,
+        role=encode_enum(spec.role),
+        index=spec.index,
+        run_uri=spec.run_uri,
+        steps=spec.steps,
+        digest=spec.digest,
+    )
+
+
+def decode_spec(message: wire.JobSpec) -> types.JobSpec:
+    """See :class:`atoll.types.JobSpec`."""
+    return types.JobSpec(
+        name=_required(message.name, "job name"),
+        role=decode_enum(types.Role, message.role),
+        index=message.index,
+        run_uri=_required(message.run_uri, "run uri"),
+        steps=message.steps,
+        digest=message.digest,
+    )
+
+
+def encode_checkpoint(ref: types.CheckpointRef) -> wire.CheckpointRef:
+    """See :class:`atoll.types.CheckpointRef`."""
+    return wire.CheckpointRef(key=ref.key, digest=ref.digest, step=ref.step, epoch=ref.epoch)
+
+
+def decode_checkpoint(message: wire.CheckpointRef) -> types.CheckpointRef:
+    """See :class:`atoll.types.CheckpointRef`."""
+    return types.CheckpointRef(
+        key=_required(message.key, "checkpoint key"),
+        digest=_required(message.digest, "checkpoint digest"),
+        step=message.step,
+        epoch=message.epoch,
+    )
+
+
+def encode_lease(lease: types.Lease) -> wire.Lease:
+    """See :class:`atoll.types.Lease`."""
+    return wire.Lease(job=lease.job, island=lease.island, epoch=lease.epoch, term_s=lease.term_s)
+
+
+def decode_lease(message: wire.Lease) -> types.Lease:
+    """See :class:`atoll.types.Lease`."""
+    return types.Lease(
+        job=_required(message.job, "job"),
+        island=_required(message.island, "island"),
+        epoch=message.epoch,
+        term_s=message.term_s,
+    )
+
+
+def encode_progress(progress: types.Progress) -> wire.Progress:
+    """See :class:`atoll.types.Progress`."""
+    return wire.Progress(
+        step=progress.step, loss=progress.loss, samples_per_s=progress.samples_per_s
+    )
+
+
+def decode_progress(message: wire.Progress) -> types.Progress:
+    """See :class:`atoll.types.Progress`."""
+    return types.Progress(message.step, message.loss, message.samples_per_s)
+
+
+def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:
+    """An answer to a request for work."""
+    if isinstance(answer, types.Wait):
+        wait = wire.Wait(retry_after_s=answer.retry_after_s, dismissed=answer.dismissed)
+        return wire.AcquireResponse(wait=wait)
+    assignment = wire.Assignment(
+        lease=encode_lease(answer.lease),
+        spec=encode_spec(answer.spec),
+        checkpoint=encode_checkpoint(answer.checkpoint) if answer.checkpoint else None,
+    )
+    return wire.AcquireResponse(assignment=assignment)
+
+
+def decode_acquired(message: wire.AcquireResponse) -> types.Assignment | types.Wait:
+    """An answer to a request for work."""
+    if message.HasField("wait"):
+        return types.Wait(message.wait.retry_after_s, message.wait.dismissed)
+    given = message.assignment
+    return types.Assignment(
+        lease=decode_lease(given.lease),
+        spec=decode_spec(given.spec),
+        checkpoint=_optional_checkpoint(given.HasField("checkpoint"), given.checkpoint),
+    )
+
+
+def encode_fleet(view: types.FleetView) -> wire.GetFleetResponse:
+    """See :class:`atoll.types.FleetView`."""
+    return wire.GetFleetResponse(
+        jobs=[_encode_job(job) for job in view.jobs],
+        islands=[
+            wire.IslandView(name=i.name, state=i.state, job=i.job, silent_s=i.silent_s)
+            for i in view.islands
+        ],
+        draining=view.draining,
+    )
+
+
+def decode_fleet(message: wire.GetFleetResponse) -> types.FleetView:
+    """See :class:`atoll.types.FleetView`."""
+    return types.FleetView(
+        jobs=tuple(_decode_job(job) for job in message.jobs),
+        islands=tuple(
+            types.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
+        ),
+        draining=message.draining,
+    )
+
+
+def encode_event(event: types.Event) -> wire.Event:
+    """See :class:`atoll.types.Event`."""
+    return wire.Event(
+        number=event.number,
+        at=event.at,
+        kind=event.kind,
+        reason=event.reason,
+        job=event.job,
+        island=event.island,
+        epoch=event.epoch,
+    )
+
+
+def decode_event(message: wire.Event) -> types.Event:
+    """See :class:`atoll.types.Event`."""
+    return types.Event(
+        kind=message.kind,
+        reason=message.reason,
+        job=message.job,
+        island=message.island,
+        epoch=message.epoch,
+        number=message.number,
+        at=message.at,
+    )
+
+
+def _encode_job(job: types.JobView) -> wire.JobView:
+    return wire.JobView(
+        spec=encode_spec(job.spec),
+        state=encode_enum(job.state),
+        epoch=job.epoch,
+        island=job.island,
+        failures=job.failures,
+        reason=job.reason,
+        progress=encode_progress(job.progress),
+        checkpoint=encode_checkpoint(job.checkpoint) if job.checkpoint else None,
+    )
+
+
+def _decode_job(message: wire.JobView) -> types.JobView:
+    return types.JobView(
+        spec=decode_spec(message.spec),
+        state=decode_enum(types.JobState, message.state),
+        epoch=message.epoch,
+        island=message.island,
+        failures=message.failures,
+        reason=message.reason,
+        progress=decode_progress(message.progress),
+        checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
+    )
+
+
+def _optional_checkpoint(present: bool, message: wire.CheckpointRef) -> types.CheckpointRef | None:
+    return decode_checkpoint(message) if present else None
+
+
+def _required(text: str, name: str) -> str:
+    if not text:
+        raise Refused(f"the message has no {name}")
+    return text
+
+
+def _prefix(kind: type[enum.StrEnum]) -> str:
+    """``JobState`` → ``JOB_STATE``, as the protobuf style guide names enum values."""
+    letters = (f"_{c}" if c.isupper() else c for c in kind.__name__)
+    return "".join(letters).lstrip("_").upper()

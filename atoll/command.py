@@ -1,0 +1,65 @@
+"""What all commands share: their common options, and one way to show a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The run's TOML file.", show_default="defaults"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override a key: section.key=value. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows as a table for people, or as a JSON list for programs.
+
+    Args:
+        title: heading of the table.
+        rows: cells by column name; every row has the same columns.
+        as_json: whether a program reads this.
+    """
+    if as_json:
+        print_json(list(rows))
+        return
+    from rich.console import Console  # noqa: PLC0415 - a JSON reader does not wait for it
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in rows[0] if rows else ("nothing to show",):
+        numeric = bool(rows) and isinstance(rows[0][name], int | float)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document to standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell a person something, on standard error, so that standard output stays for results."""
+    typer.echo(text, err=True)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,270 @@
+"""The configuration of a run: one TOML file, read into frozen models that refuse unknown keys.
+
+Every field says what it is for; ``atoll init`` prints these sentences as the comments of a fresh
+file, so the models below are the reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+STRATEGY_PATTERN = (
+    r"full|top-[1-9]\d*|threshold-(0?\.\d+|1\.0)|nucleus-(0?\.\d+|1\.0)|sample|ancestral|coupled"
+)
+Strategy = Annotated[str, StringConstraints(pattern=rf"^({STRATEGY_PATTERN})$")]
+
+
+class Section(BaseModel):
+    """A section of the file: no unknown keys, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSection(Section):
+    """Where the run lives and what makes it repeatable."""
+
+    uri: str = Field("runs/digits", min_length=1, description="everything the run makes is below")
+    seed: int = Field(0, ge=0, description="all randomness follows from it")
+
+
+class DataSection(Section):
+    """The samples."""
+
+    source: Literal["digits", "npz", "folder", "webdataset"] = Field(
+        "digits", description="digits | npz | folder | webdataset"
+    )
+    path: str | None = Field(
+        None, description="file, folder, or tar pattern like shard-{000..007}.tar"
+    )
+    images: str = Field(
+        "images", description="npz: array of images (N, H, W) or (N, H, W, C), uint8"
+    )
+    labels: str | None = Field("labels", description="npz: array of class numbers, if there is one")
+    captions: str | None = Field(None, description="npz: array of captions, if there is one")
+    exclude: tuple[str, ...] = Field(
+        (), description="npz: boolean arrays; samples they mark are left out"
+    )
+    size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
+    on_error: Literal["refuse", "skip"] = Field(
+        "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
+    )
+
+
+class TransformersFeatures(Section):
+    """Pooled features of an image model from transformers."""
+
+    transformers: str = Field(
+        min_length=1, description="hub id or folder, e.g. facebook/dinov2-large"
+    )
+
+
+class PartitionSection(Section):
+    """How the data are split into clusters, one for each expert."""
+
+    num_experts: int = Field(4, ge=1, description="clusters, and experts")
+    num_fine: int = Field(64, ge=1, description="fine centroids before the coarse ones")
+    balance: float = Field(1.0, ge=0, le=1, description="0 = free sizes, 1 = as even as possible")
+    features: Literal["pca"] | TransformersFeatures = Field(
+        "pca", description='"pca" or { transformers = "facebook/dinov2-large" }'
+    )
+    pca_dims: int = Field(50, ge=1, description="principal components of the pixels")
+    samples_per_shard: int = Field(10_000, ge=1, description="samples in one tar")
+
+    @model_validator(mode="after")
+    def _fine_before_coarse(self) -> Self:
+        if self.num_fine < self.num_experts:
+            raise ValueError(
+                f"num_fine = {self.num_fine} is smaller than num_experts = {self.num_experts}; "
+                "fine centroids are grouped into experts, so give at least as many"
+            )
+        return self
+
+
+class ExpertSection(Section):
+    """The network each expert trains, a DiT (Peebles & Xie, arXiv 2212.09748)."""
+
+    preset: str | None = Field(
+        None, description='a named size, e.g. "DiT-XL/2"; or the sizes below'
+    )
+    width: int = Field(64, ge=4, description="features of a token")
+    depth: int = Field(3, ge=1, description="blocks")
+    heads: int = Field(4, ge=1, description="attention heads; divides width")
+    patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
+    condition_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of samples trained without their condition, for guidance",
+    )
+    text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.preset is None and self.width % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        if self.preset is None and self.width % 4:
+            raise ValueError(f"width = {self.width} is not a multiple of 4 (sin-cos positions)")
+        return self
+
+
+class TrainingSection(Section):
+    """How experts and monolith are trained."""
+
+    steps: int = Field(
+        1000, ge=1, description="optimizer steps of every expert and of the monolith"
+    )
+    batch_size: int = Field(128, ge=1, description="over all experts: the monolith uses all of it")
+    share: Literal["equal", "proportional"] = Field(
+        "equal", description="an expert's part of the batch: equal, or as its cluster's size"
+    )
+    accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
+    learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
+    )
+    times: Literal["uniform", "logit-normal", "shifted"] = Field(
+        "uniform", description="density of training times: uniform | logit-normal | shifted"
+    )
+    times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
+    compile: bool = Field(False, description="torch.compile the network")
+    checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
+    log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
+    grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
+
+
+class IslandSection(Section):
+    """Where the jobs run."""
+
+    provider: Literal["local"] = Field("local", description="local: processes of this machine")
+    count: int = Field(2, ge=1, description="islands alive at once")
+    processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
+    threads: int = Field(1, ge=1, description="CPU threads of a training process")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
+    lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
+    max_failures: int = Field(5, ge=0, description="failed tries of a job before it is given up")
+    backoff_s: float = Field(
+        1.0, gt=0, description="pause before the second try; doubles each time"
+    )
+    orphan_s: float = Field(
+        600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
+    )
+    drain_s: float = Field(60.0, gt=0, description="time a trainer has for its last checkpoint")
+
+
+class OrchestratorSection(Section):
+    """The control plane."""
+
+    listen: str = Field("127.0.0.1:0", description="address; port 0 takes any free one")
+    database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
+
+
+class RouterSection(Section):
+    """The network that learns which expert a noised input belongs to."""
+
+    width: int = Field(64, ge=4, description="features of a token")
+    depth: int = Field(2, ge=1, description="blocks")
+    heads: int = Field(4, ge=1, description="attention heads; divides width")
+    patch: int = Field(2, ge=1, description="pixels along the side of a token")
+    steps: int = Field(500, ge=1, description="optimizer steps")
+    batch_size: int = Field(128, ge=1, description="over the whole data set")
+    learning_rate: float = Field(5e-4, gt=0, description="AdamW's")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
+    condition: bool = Field(True, description="the gate sees the condition; false = prompt-blind")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(
+                f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}"
+            )
+        return self
+
+
+class SamplingSection(Section):
+    """How images are drawn from the ensemble."""
+
+    solver: Literal["euler", "heun", "midpoint", "dopri5"] = Field(
+        "euler", description="euler | heun | midpoint | dopri5 (adaptive, needs torchdiffeq)"
+    )
+    steps: int = Field(25, ge=1, description="solver steps from noise to image")
+    guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    strategy: Strategy = Field(
+        "top-1",
+        description="full | top-N | threshold-P | nucleus-P | sample | ancestral | coupled",
+    )
+    batch_size: int = Field(256, ge=1, description="images denoised together")
+
+
+class EvaluationSection(Section):
+    """How the ensemble is judged."""
+
+    num_samples: int = Field(1797, ge=2, description="generated images for each row of the table")
+    strategies: tuple[Strategy, ...] = Field(
+        ("full", "top-1", "top-2"), description="rows of the table besides monolith and oracle"
+    )
+    monolith: bool = Field(True, description="train the FLOP-matched baseline too")
+    extractor: Literal["classifier"] | TransformersFeatures = Field(
+        "classifier",
+        description='"classifier" (small, trained on the real data) or { transformers = "…" }',
+    )
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunSection = RunSection()
+    data: DataSection = DataSection()
+    partition: PartitionSection = PartitionSection()
+    expert: ExpertSection = ExpertSection()
+    training: TrainingSection = TrainingSection()
+    island: IslandSection = IslandSection()
+    orchestrator: OrchestratorSection = OrchestratorSection()
+    router: RouterSection = RouterSection()
+    sampling: SamplingSection = SamplingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _every_expert_gets_a_batch(self) -> Self:
+        if self.training.batch_size < self.partition.num_experts:
+            raise ValueError(
+                f"training.batch_size = {self.training.batch_size} is divided among "
+                f"partition.num_experts = {self.partition.num_experts}; give at least one each"
+            )
+        return self
+
+    def digest(self, *sections: str, without: tuple[str, ...] = ()) -> str:
+        """Hash of some sections, or of all.
+
+        Args:
+            sections: names of sections; none means all of them.
+            without: dotted keys that do not count, e.g. ``training.steps``.
+
+        Returns:
+            sha256 in hex, equal for equal settings whatever the file looked like.
+        """
+        values = self.model_dump(mode="json", include=set(sections) or None)
+        for key in without:
+            section, name = key.split(".")
+            values.get(section, {}).pop(name, None)
+        return digest_of(values)
+
+
+def digest_of(value: Any) -> str:
+    """Hash of anything JSON can hold: sha256 in hex of its canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_strategy(text: str) -> bool:
+    """Whether a selection strategy goes by this name."""
+    return re.fullmatch(STRATEGY_PATTERN, text) is not None

@@ -1,0 +1,123 @@
+"""Reading, overriding and writing the configuration file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from atoll.config import Config
+from atoll.errors import ConfigError
+
+
+def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply overrides.
+
+    Args:
+        path: the file; none means defaults alone.
+        overrides: ``section.key=value`` with the value in TOML, or a bare string.
+
+    Raises:
+        ConfigError: the file or a key cannot be used; the sentence names it and the mend.
+    """
+    name = str(path) if path else "the defaults"
+    tree = _read_toml(path) if path else {}
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, name)
+
+
+def parse_config(tree: dict[str, Any], name: str) -> Config:
+    """Validate a tree of sections read from ``name``.
+
+    Raises:
+        ConfigError: a key is unknown, missing or out of range.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        problems = [_sentence(problem) for problem in error.errors()]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ConfigError(f"{name}: {problems[0]}{more}") from error
+
+
+def commented(config: Config) -> str:
+    """The configuration as TOML, each key with a comment that says what it is for."""
+    return "\n".join(_sections(config)) + "\n"
+
+
+def _sections(config: Config) -> Iterator[str]:
+    for section_name, section_info in type(config).model_fields.items():
+        section: BaseModel = getattr(config, section_name)
+        summary = (type(section).__doc__ or "").splitlines()[0]
+        yield f"[{section_name}]  # {summary}"
+        for key, info in type(section).model_fields.items():
+            value = getattr(section, key)
+            line = f"# {key} =" if value is None else f"{key} = {_toml(value)}"
+            yield f"{line:<32}  # {info.description}"
+        if section_info is not list(type(config).model_fields.values())[-1]:
+            yield ""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        inner = ", ".join(f"{key} = {_toml(item)}" for key, item in value.model_dump().items())
+        return f"{{ {inner} }}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    # Strings, numbers and booleans look the same in JSON and TOML.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; `atoll init {path}` writes one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise ConfigError(f"--set {override}: write it as section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *parents, leaf = name.split(".")
+    place = tree.setdefault(section, {})
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[leaf] = value
+
+
+def _sentence(problem: Any) -> str:
+    place = [str(part) for part in problem["loc"]]
+    key = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        return f"{key} is not a known key{_hint(place)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _hint(place: list[str]) -> str:
+    model: type[BaseModel] = Config
+    if len(place) > 1 and place[0] in Config.model_fields:
+        model = type(getattr(Config(), place[0]))
+    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
+    prefix = f"{place[0]}." if model is not Config else ""
+    if near:
+        return f"; did you mean {prefix}{near[0]}?"
+    return f"; {'its section' if prefix else 'the file'} knows {', '.join(model.model_fields)}"

@@ -1,0 +1,194 @@
+"""The control plane as seen by an agent and by an operator, and its gRPC client."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, Self
+
+import grpc
+
+from atoll import codec
+from atoll.errors import AtollError, LeaseLost, Refused, Unreachable
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Event,
+    FleetView,
+    JobSpec,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
+from atoll.wire.v1 import control_pb2 as wire
+from atoll.wire.v1 import control_pb2_grpc as rpc
+
+DEADLINE_S = 10.0
+
+# Retried by the channel itself, transparently: every call is idempotent by content or request id.
+SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": "atoll.wire.v1.Islands"},
+                    {"service": "atoll.wire.v1.Operators"},
+                ],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+class ControlPlane(Protocol):
+    """What an agent asks of the orchestrator. Every call may raise Unreachable."""
+
+    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+        """Ask for work; the same request id gets the same lease again."""
+        ...
+
+    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+        """Extend the lease by a term. Raises: LeaseLost."""
+        ...
+
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, request_id: str) -> None:
+        """Publish a checkpoint. Raises: LeaseLost for an old epoch, Refused for an old step."""
+        ...
+
+    def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
+        """Give the lease back. Raises: LeaseLost."""
+        ...
+
+
+def new_request_id() -> str:
+    """An id that makes one logical request recognisable however often it is sent."""
+    return uuid.uuid4().hex
+
+
+class ControlClient:
+    """The control plane over gRPC, for agents and operators alike."""
+
+    def __init__(self, address: str) -> None:
+        """Connect lazily to ``host:port``."""
+        self._address = address
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.service_config", SERVICE_CONFIG),
+                ("grpc.enable_retries", 1),
+                ("grpc.initial_reconnect_backoff_ms", 200),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+            ],
+        )
+        self._islands = rpc.IslandsStub(self._channel)
+        self._operators = rpc.OperatorsStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
+    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+        """See :class:`ControlPlane`."""
+        request = wire.AcquireRequest(island=island, request_id=request_id)
+        return codec.decode_acquired(self._call(self._islands.Acquire, request))
+
+    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+        """See :class:`ControlPlane`."""
+        request = wire.HeartbeatRequest(
+            lease=codec.encode_lease(lease), progress=codec.encode_progress(progress)
+        )
+        # A late heartbeat is worthless; the next one is on its way.
+        answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)
+        return codec.decode_enum(Directive, answer.directive)
+
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, request_id: str) -> None:
+        """See :class:`ControlPlane`."""
+        request = wire.CommitRequest(
+            lease=codec.encode_lease(lease),
+            checkpoint=codec.encode_checkpoint(checkpoint),
+            request_id=request_id,
+        )
+        self._call(self._islands.Commit, request)
+
+    def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
+        """See :class:`ControlPlane`."""
+        request = wire.ReleaseRequest(
+            lease=codec.encode_lease(lease),
+            ending=codec.encode_enum(outcome.ending),
+            reason=outcome.reason,
+            request_id=request_id,
+        )
+        self._call(self._islands.Release, request)
+
+    def submit(self, jobs: Sequence[JobSpec]) -> None:
+        """Add jobs, or extend those that are there. Raises: Refused if a digest differs."""
+        request = wire.SubmitRequest(jobs=[codec.encode_spec(job) for job in jobs])
+        self._call(self._operators.Submit, request)
+
+    def fleet(self) -> FleetView:
+        """The whole state of the run."""
+        return codec.decode_fleet(self._call(self._operators.GetFleet, wire.GetFleetRequest()))
+
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """Every event after a number, then each new one; ends only with the connection."""
+        stream = self._operators.WatchEvents(wire.WatchEventsRequest(after=after))
+        try:
+            for message in stream:
+                yield codec.decode_event(message.event)
+        except grpc.RpcError as error:
+            self._raise(error)
+        finally:
+            stream.cancel()
+
+    def drain(self, reason: str) -> None:
+        """Let every island checkpoint and leave."""
+        self._call(self._operators.Drain, wire.DrainRequest(reason=reason))
+
+    def _call(self, method: Any, request: Any, deadline_s: float = DEADLINE_S) -> Any:
+        try:
+            return method(request, timeout=deadline_s)
+        except grpc.RpcError as error:
+            self._raise(error)
+
+    def _raise(self, error: grpc.RpcError) -> NoReturn:
+        raise error_of(error.code(), error.details() or "", self._address) from error
+
+
+def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
+    """The house's error for a gRPC status; :func:`status_of` is its inverse."""
+    if code is grpc.StatusCode.ABORTED:
+        return LeaseLost(details)
+    if code in {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }:
+        return Unreachable(f"the orchestrator at {address} does not answer ({details})")
+    return Refused(details or f"the orchestrator at {address} answered {code.name}")
+
+
+def status_of(error: AtollError) -> grpc.StatusCode:
+    """The gRPC status for one of the house's errors."""
+    if isinstance(error, LeaseLost):
+        return grpc.StatusCode.ABORTED
+    if isinstance(error, Refused):
+        return grpc.StatusCode.FAILED_PRECONDITION
+    return grpc.StatusCode.INTERNAL

@@ -1,0 +1,99 @@
+"""Every error a user or a caller can meet.
+
+::
+
+    AtollError
+    ├── BadInput                what was given cannot be used; the user mends it; exit code 2
+    │   ├── ConfigError         a key of the configuration
+    │   ├── DataError           a data set, an image, a tar
+    │   └── StageMissing        a stage was asked for before the one it builds on
+    ├── BlobError
+    │   ├── BlobMissing         nothing is stored under the key
+    │   ├── BlobExists          the key is write-once and taken
+    │   ├── BlobDamaged         the bytes do not match their digest
+    │   └── StorageFull         no space or quota left; nothing was published
+    ├── CheckpointMismatch      parts that do not fit together (``compat`` digests differ)
+    ├── ControlError
+    │   ├── LeaseLost           the lease belongs to somebody else by now: stop working
+    │   ├── Refused             the control plane understood the call and said no
+    │   └── Unreachable         no answer; not the same as dead, try again
+    ├── IslandError             a node could not be started or stopped
+    └── JobFailed               a job used up its budget of failures
+
+Errors carry a whole sentence that says what to do next, and keep their cause. ``None`` never means
+failure.
+"""
+
+
+class AtollError(Exception):
+    """Root of the tree; its text is one sentence for a person."""
+
+    exit_code = 1
+
+
+class BadInput(AtollError):
+    """Something the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(BadInput):
+    """A key of the configuration is unknown, missing or out of range."""
+
+
+class DataError(BadInput):
+    """A data set, or one item of it, cannot be read."""
+
+
+class StageMissing(BadInput):
+    """A stage needs the result of an earlier one that is not there."""
+
+
+class BlobError(AtollError):
+    """The blob store could not do what was asked."""
+
+
+class BlobMissing(BlobError):
+    """Nothing is stored under the key."""
+
+
+class BlobExists(BlobError):
+    """The key is write-once and already taken."""
+
+
+class BlobDamaged(BlobError):
+    """The stored bytes do not match their digest."""
+
+
+class StorageFull(BlobError):
+    """The store has no space left; nothing was published under the key."""
+
+
+class CheckpointMismatch(AtollError):
+    """Checkpoints that do not belong together were asked to work together."""
+
+    exit_code = 2
+
+
+class ControlError(AtollError):
+    """A call to the control plane did not succeed."""
+
+
+class LeaseLost(ControlError):
+    """The lease has expired or was granted to another island under a newer epoch."""
+
+
+class Refused(ControlError):
+    """The control plane refused the call; trying again will not help."""
+
+
+class Unreachable(ControlError):
+    """The control plane did not answer in time. It may well be alive."""
+
+
+class IslandError(AtollError):
+    """A provider could not start, find or stop a node."""
+
+
+class JobFailed(AtollError):
+    """A job failed more often than its budget allows."""

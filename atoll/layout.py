@@ -1,0 +1,45 @@
+"""Where everything lies below a run's URI. No other module builds these names."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from atoll.blobs import local_path
+
+CONFIG = "config.json"  # the resolved configuration
+PARTITION = "partition/manifest.json"
+REPORT = "report.html"
+EVALUATION = "evaluation/results.json"
+
+
+def shard_folder(cluster: int) -> str:
+    """Folder of the tars of one cluster."""
+    return f"partition/shards/cluster-{cluster:03d}"
+
+
+def expert_job(index: int) -> str:
+    """Name of the job that trains an expert."""
+    return f"expert-{index}"
+
+
+ROUTER_JOB = "router"
+MONOLITH_JOB = "monolith"
+
+
+def checkpoint_folder(job: str, epoch: int, step: int) -> str:
+    """Folder of one checkpoint; the epoch in it keeps a zombie's files apart."""
+    return f"checkpoints/{job}/epoch-{epoch:04d}/step-{step:08d}"
+
+
+def stage_manifest(stage: str) -> str:
+    """What a finished stage produced, by reference."""
+    return f"stages/{stage}.json"
+
+
+def state_folder(run_uri: str) -> Path:
+    """Folder on this machine for what is not part of the run's results: database, logs."""
+    path = local_path(run_uri)
+    if path is not None:
+        return path / "local"
+    return Path(".atoll") / hashlib.sha256(run_uri.encode()).hexdigest()[:16]

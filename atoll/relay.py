@@ -1,0 +1,104 @@
+"""What a trainer and its agent say to each other, without a socket.
+
+The trainer appends JSON lines to a file the agent follows, so that neither waits for the other. The
+agent holds the trainer's standard input: a line on it is an order, its end means that the agent is
+gone and the trainer must stop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+
+EVENTS = "events.jsonl"
+ASSIGNMENT = "assignment.json"
+DRAIN = "drain\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint was uploaded and waits to be committed."""
+
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The trainer leaves by itself: all steps done, or drained as asked. Its last word."""
+
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """The trainer cannot go on, and says why. Its last word."""
+
+    reason: str
+
+
+Message = Progress | Published | Ended | Broke
+
+
+class Speaker:
+    """The trainer's end: appends one line a message."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._file = (work_dir / EVENTS).open("a", encoding="utf-8")
+
+    def say(self, message: Message) -> None:
+        """Append a message; it is on the file before this returns."""
+        line = {"kind": type(message).__name__, **asdict(message)}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+class Listener:
+    """The agent's end: reads the lines that came since it last looked."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._path = work_dir / EVENTS
+        self._offset = 0
+
+    def heard(self) -> Iterator[Message]:
+        """The new messages; a line that is not finished yet waits for the next look."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                yield _message(json.loads(line))
+
+
+def write_assignment(work_dir: Path, assignment: Assignment) -> None:
+    """Lay down what a trainer needs to begin."""
+    (work_dir / ASSIGNMENT).write_text(json.dumps(asdict(assignment)), encoding="utf-8")
+
+
+def read_assignment(work_dir: Path) -> Assignment:
+    """What the agent laid down."""
+    tree = json.loads((work_dir / ASSIGNMENT).read_text(encoding="utf-8"))
+    spec, checkpoint = tree["spec"], tree["checkpoint"]
+    return Assignment(
+        lease=Lease(**tree["lease"]),
+        spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
+        checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
+    )
+
+
+def _message(line: dict[str, Any]) -> Message:
+    kind = line.pop("kind")
+    if kind == "Published":
+        return Published(CheckpointRef(**line["checkpoint"]))
+    if kind == "Ended":
+        return Ended(**line)
+    if kind == "Broke":
+        return Broke(**line)
+    return Progress(**line)

@@ -1,0 +1,75 @@
+"""Stages: functions from references to a reference, each done once.
+
+A finished stage leaves a small manifest: the settings it was made with and what it produced. The
+same command finds it and does nothing; other settings under the same URI are refused, by name.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from atoll import layout
+from atoll.blobs import BlobStore
+from atoll.errors import BadInput, BlobMissing, StageMissing
+
+
+def finished(store: BlobStore, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """What a stage produced earlier with the same inputs; None if it has not run to its end.
+
+    Raises:
+        BadInput: the run holds this stage made with other inputs; names the first that differs.
+    """
+    manifest = _read(store, stage)
+    if manifest is None:
+        return None
+    before, now = _flat(manifest["inputs"]), _flat(inputs)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise BadInput(
+                f"this run holds a {stage} made with {key} = {before.get(key)!r}, and the "
+                f"configuration now says {now.get(key)!r}; give new settings a run.uri of their "
+                "own, or set the key back"
+            )
+    result: dict[str, Any] = manifest["result"]
+    return result
+
+
+def finish(
+    store: BlobStore, stage: str, inputs: dict[str, Any], result: dict[str, Any]
+) -> dict[str, Any]:
+    """Record that a stage is done; returns ``result``."""
+    text = json.dumps({"inputs": inputs, "result": result}, indent=1, sort_keys=True)
+    store.publish(layout.stage_manifest(stage), text.encode())
+    return result
+
+
+def require(store: BlobStore, stage: str, needed_by: str) -> dict[str, Any]:
+    """What an earlier stage produced.
+
+    Raises:
+        StageMissing: it has not run; says which command runs it.
+    """
+    manifest = _read(store, stage)
+    if manifest is None:
+        raise StageMissing(f"`atoll {needed_by}` needs the {stage} first; run `atoll {stage}`")
+    result: dict[str, Any] = manifest["result"]
+    return result
+
+
+def _read(store: BlobStore, stage: str) -> dict[str, Any] | None:
+    try:
+        manifest: dict[str, Any] = json.loads(store.get_bytes(layout.stage_manifest(stage)))
+    except BlobMissing:
+        return None
+    return manifest
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,205 @@
+"""The nouns of the house, as small frozen values.
+
+These are all that crosses the wire between islands and orchestrator; bulk bytes go through the blob
+store.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Role(enum.StrEnum):
+    """What a job trains."""
+
+    EXPERT = "expert"
+    ROUTER = "router"
+    MONOLITH = "monolith"
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"  # for an island, or for its back-off to pass
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Directive(enum.StrEnum):
+    """What the orchestrator wants of an island, told in answer to a heartbeat."""
+
+    CONTINUE = "continue"
+    DRAIN = "drain"  # checkpoint, commit, release, leave
+
+
+class Ending(enum.StrEnum):
+    """How an island's work on a job came to an end."""
+
+    FINISHED = "finished"
+    DRAINED = "drained"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One unit of training, as submitted.
+
+    Attributes:
+        name: unique within the run, e.g. ``expert-3``.
+        role: what is trained.
+        index: which expert; 0 for the other roles.
+        run_uri: blob-store URL of the run.
+        steps: optimizer steps until done.
+        digest: hash of all that shapes the weights; a job is never continued under another one.
+    """
+
+    name: str
+    role: Role
+    index: int
+    run_uri: str
+    steps: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRef:
+    """One published checkpoint.
+
+    Attributes:
+        key: folder below the run's URI, so that a run can be moved or copied whole.
+        digest: sha256 (hex) of the checkpoint's manifest, which lists the digest of every file.
+        step: optimizer steps it contains.
+        epoch: fencing epoch of the lease it was written under.
+    """
+
+    key: str
+    digest: str
+    step: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job until a time.
+
+    Attributes:
+        job: name of the job.
+        island: who holds it.
+        epoch: fencing number; grows with every grant, never reused.
+        term_s: seconds the lease lives without a heartbeat.
+    """
+
+    job: str
+    island: str
+    epoch: int
+    term_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a trainer is, as it last said itself.
+
+    Attributes:
+        step: optimizer steps done.
+        loss: mean training loss since the last report; NaN before the first step.
+        samples_per_s: training throughput since the last report.
+    """
+
+    step: int
+    loss: float
+    samples_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A lease together with what the trainer needs to begin or go on."""
+
+    lease: Lease
+    spec: JobSpec
+    checkpoint: CheckpointRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """There is nothing to lease just now.
+
+    Attributes:
+        retry_after_s: when to ask again.
+        dismissed: nothing will come any more; the island may go.
+    """
+
+    retry_after_s: float
+    dismissed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work under a lease ended, with a reason in words."""
+
+    ending: Ending
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition of the fleet, kept for good.
+
+    Attributes:
+        number: position in the run's history, from 1; 0 until it is stored.
+        at: wall-clock time of the orchestrator, seconds since the Unix epoch. For people only.
+        kind: e.g. ``lease-granted``, ``checkpoint-committed``, ``island-lost``.
+        job: name of the job concerned, or "".
+        island: name of the island concerned, or "".
+        epoch: fencing epoch concerned, or 0.
+        reason: why, in words.
+    """
+
+    kind: str
+    reason: str
+    job: str = ""
+    island: str = ""
+    epoch: int = 0
+    number: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as an operator sees it."""
+
+    spec: JobSpec
+    state: JobState
+    epoch: int
+    island: str
+    failures: int
+    reason: str
+    progress: Progress
+    checkpoint: CheckpointRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class IslandView:
+    """An island as an operator sees it.
+
+    Attributes:
+        name: unique for every start of an island.
+        state: ``idle``, ``working``, ``lost`` or ``gone``.
+        job: name of the job it works on, or "".
+        silent_s: seconds since it was last heard of.
+    """
+
+    name: str
+    state: str
+    job: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """The whole state of a run, as an operator sees it."""
+
+    jobs: tuple[JobView, ...]
+    islands: tuple[IslandView, ...]
+    draining: bool

@@ -1,0 +1,1 @@
+"""Generated from proto/atoll/wire/v1; never edited by hand."""

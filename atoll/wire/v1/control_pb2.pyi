@@ -1,0 +1,276 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    ROLE_EXPERT: _ClassVar[Role]
+    ROLE_ROUTER: _ClassVar[Role]
+    ROLE_MONOLITH: _ClassVar[Role]
+
+class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_STATE_UNSPECIFIED: _ClassVar[JobState]
+    JOB_STATE_WAITING: _ClassVar[JobState]
+    JOB_STATE_LEASED: _ClassVar[JobState]
+    JOB_STATE_DONE: _ClassVar[JobState]
+    JOB_STATE_FAILED: _ClassVar[JobState]
+
+class Directive(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DIRECTIVE_UNSPECIFIED: _ClassVar[Directive]
+    DIRECTIVE_CONTINUE: _ClassVar[Directive]
+    DIRECTIVE_DRAIN: _ClassVar[Directive]
+
+class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENDING_UNSPECIFIED: _ClassVar[Ending]
+    ENDING_FINISHED: _ClassVar[Ending]
+    ENDING_DRAINED: _ClassVar[Ending]
+    ENDING_FAILED: _ClassVar[Ending]
+ROLE_UNSPECIFIED: Role
+ROLE_EXPERT: Role
+ROLE_ROUTER: Role
+ROLE_MONOLITH: Role
+JOB_STATE_UNSPECIFIED: JobState
+JOB_STATE_WAITING: JobState
+JOB_STATE_LEASED: JobState
+JOB_STATE_DONE: JobState
+JOB_STATE_FAILED: JobState
+DIRECTIVE_UNSPECIFIED: Directive
+DIRECTIVE_CONTINUE: Directive
+DIRECTIVE_DRAIN: Directive
+ENDING_UNSPECIFIED: Ending
+ENDING_FINISHED: Ending
+ENDING_DRAINED: Ending
+ENDING_FAILED: Ending
+
+class JobSpec(_message.Message):
+    __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RUN_URI_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: Role
+    index: int
+    run_uri: str
+    steps: int
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., index: _Optional[int] = ..., run_uri: _Optional[str] = ..., steps: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class CheckpointRef(_message.Message):
+    __slots__ = ("key", "digest", "step", "epoch")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    digest: str
+    step: int
+    epoch: int
+    def __init__(self, key: _Optional[str] = ..., digest: _Optional[str] = ..., step: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("job", "island", "epoch", "term_s")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TERM_S_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    island: str
+    epoch: int
+    term_s: float
+    def __init__(self, job: _Optional[str] = ..., island: _Optional[str] = ..., epoch: _Optional[int] = ..., term_s: _Optional[float] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("step", "loss", "samples_per_s")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    loss: float
+    samples_per_s: float
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("lease", "spec", "checkpoint")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    spec: JobSpec
+    checkpoint: CheckpointRef
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+
+class Wait(_message.Message):
+    __slots__ = ("retry_after_s", "dismissed")
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
+    retry_after_s: float
+    dismissed: bool
+    def __init__(self, retry_after_s: _Optional[float] = ..., dismissed: _Optional[bool] = ...) -> None: ...
+
+class AcquireRequest(_message.Message):
+    __slots__ = ("island", "request_id")
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    island: str
+    request_id: str
+    def __init__(self, island: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class AcquireResponse(_message.Message):
+    __slots__ = ("assignment", "wait")
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    assignment: Assignment
+    wait: Wait
+    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("lease", "progress")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    progress: Progress
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+
+class HeartbeatResponse(_message.Message):
+    __slots__ = ("directive",)
+    DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    directive: Directive
+    def __init__(self, directive: _Optional[_Union[Directive, str]] = ...) -> None: ...
+
+class CommitRequest(_message.Message):
+    __slots__ = ("lease", "checkpoint", "request_id")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    checkpoint: CheckpointRef
+    request_id: str
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CommitResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseRequest(_message.Message):
+    __slots__ = ("lease", "ending", "reason", "request_id")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ENDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    ending: Ending
+    reason: str
+    request_id: str
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., ending: _Optional[_Union[Ending, str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ReleaseResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("jobs",)
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[JobSpec]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobSpec, _Mapping]]] = ...) -> None: ...
+
+class SubmitResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetFleetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class JobView(_message.Message):
+    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    spec: JobSpec
+    state: JobState
+    epoch: int
+    island: str
+    failures: int
+    reason: str
+    progress: Progress
+    checkpoint: CheckpointRef
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+
+class IslandView(_message.Message):
+    __slots__ = ("name", "state", "job", "silent_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    SILENT_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    job: str
+    silent_s: float
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ...) -> None: ...
+
+class GetFleetResponse(_message.Message):
+    __slots__ = ("jobs", "islands", "draining")
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    ISLANDS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[JobView]
+    islands: _containers.RepeatedCompositeFieldContainer[IslandView]
+    draining: bool
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class WatchEventsRequest(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    def __init__(self, after: _Optional[int] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("number", "at", "kind", "reason", "job", "island", "epoch")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    at: float
+    kind: str
+    reason: str
+    job: str
+    island: str
+    epoch: int
+    def __init__(self, number: _Optional[int] = ..., at: _Optional[float] = ..., kind: _Optional[str] = ..., reason: _Optional[str] = ..., job: _Optional[str] = ..., island: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class WatchEventsResponse(_message.Message):
+    __slots__ = ("event",)
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    event: Event
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The networks, the flow they learn, and the loop that trains them."""

@@ -1,0 +1,121 @@
+"""The linear flow from data to noise, and what a network learns on it.
+
+Time runs from t = 0 (data) to t = 1 (noise), everywhere in this project. On the linear path
+``x_t = (1 - t) x0 + t eps`` the velocity is ``v = eps - x0``; sampling integrates t from 1 to 0.
+
+Source: Lipman et al., Flow Matching (arXiv 2210.02747); McAllister et al., Decentralized Diffusion
+Models (arXiv 2501.05450).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+PATH = "linear, t=0 data, t=1 noise"  # stands in every checkpoint's compat
+
+
+class VelocityField(Protocol):
+    """Anything that knows where a noised image is going: an expert, a guided one, an ensemble."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """The velocity at a point of the flow.
+
+        Args:
+            x_t: noised images, (B, C, H, W), float.
+            t: times in [0, 1], one a row, (B,), float.
+            cond: what each row is conditioned on, see :mod:`experts.condition`; None without one.
+
+        Returns:
+            Velocity d x_t / d t, (B, C, H, W).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PathSample:
+    """A point on the path between an image and a noise, and the velocity there.
+
+    Attributes:
+        x_t: (B, C, H, W).
+        t: (B,).
+        velocity: (B, C, H, W), the regression target.
+    """
+
+    x_t: Tensor
+    t: Tensor
+    velocity: Tensor
+
+
+def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
+    """The point at time ``t`` on the straight line from ``x0`` to ``noise``.
+
+    Args:
+        x0: images, (B, C, H, W).
+        noise: standard normal, (B, C, H, W).
+        t: (B,).
+    """
+    at = per_row(t, x0)
+    return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, velocity=noise - x0)
+
+
+def x0_from_velocity(x_t: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
+    """The image a velocity points back to: ``x0 = x_t - t v``, (B, C, H, W)."""
+    return x_t - per_row(t, x_t) * velocity
+
+
+def noise_from_velocity(x_t: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
+    """The noise a velocity points on to: ``eps = x_t + (1 - t) v``, (B, C, H, W)."""
+    return x_t + (1 - per_row(t, x_t)) * velocity
+
+
+def per_row(t: Tensor, like: Tensor) -> Tensor:
+    """``t`` of shape (B,) shaped to multiply ``like`` of shape (B, ...)."""
+    return t.reshape(-1, *[1] * (like.dim() - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeDensity:
+    """How training times are drawn.
+
+    Attributes:
+        kind: ``uniform``; ``logit-normal``, the logistic of a standard normal (Esser et al., arXiv
+            2403.03206, section 3.1); ``shifted``, uniform moved towards noise (section 5.3.2).
+        shift: for ``shifted``; 1 is uniform, more than 1 favours noise.
+    """
+
+    kind: Literal["uniform", "logit-normal", "shifted"] = "uniform"
+    shift: float = 1.0
+
+    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+        """Draw times, (num,) float32 in [0, 1], on the generator's device."""
+        if self.kind == "logit-normal":
+            return torch.sigmoid(torch.randn(num, generator=generator, device=generator.device))
+        t = torch.rand(num, generator=generator, device=generator.device)
+        if self.kind == "shifted":
+            return self.shift * t / (1 + (self.shift - 1) * t)
+        return t
+
+
+def flow_loss(predicted: Tensor, point: PathSample) -> Tensor:
+    """Squared error of the velocity, averaged over each row: (B,)."""
+    return (predicted.float() - point.velocity).square().flatten(1).mean(1)
+
+
+def seeded(device: torch.device, *parts: int) -> torch.Generator:
+    """A generator that depends on its seeds alone, such as (run seed, step).
+
+    Randomness that is a function of the step needs no state in a checkpoint, and is the same
+    whatever was interrupted and however many ranks share the batch.
+    """
+    state = 0x9E3779B97F4A7C15
+    for part in parts:
+        # splitmix64's finaliser: neighbouring seeds give unrelated streams.
+        state = (state + part * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
+        state ^= state >> 31
+    return torch.Generator(device).manual_seed(state % 2**63)

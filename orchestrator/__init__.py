@@ -1,0 +1,1 @@
+"""The control plane: leases, checkpoints, recovery."""

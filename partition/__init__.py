@@ -1,0 +1,1 @@
+"""From a data set to one set of shards for each expert."""

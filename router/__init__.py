@@ -1,0 +1,1 @@
+"""The gate over experts, and the ensemble sampled through it."""
