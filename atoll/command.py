@@ -33,6 +33,7 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         print_json(list(rows))
         return
     from rich.console import Console  # noqa: PLC0415 - a JSON reader does not wait for it
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -40,7 +41,7 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         numeric = bool(rows) and isinstance(rows[0][name], int | float)
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(cell(value) for value in row.values()))
+        table.add_row(*(escape(cell(value)) for value in row.values()))
     Console().print(table)
 
 

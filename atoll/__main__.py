@@ -1,0 +1,113 @@
+"""The ``atoll`` command: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from atoll.errors import AtollError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and the line that stands for it in the help."""
+
+    target: str
+    summary: str
+    panel: str
+
+
+MAIN, STAGES, SIGHT, SERVERS = "The whole way", "Stage by stage", "Look", "Long-running parts"
+
+COMMANDS = {
+    "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
+    "init": Entry("atoll.init:init", "Write a commented configuration file.", MAIN),
+    "doctor": Entry("atoll.doctor:doctor", "What this machine can do, and what is missing.", MAIN),
+    "partition": Entry("partition.cli:partition", "Split the data set into clusters.", STAGES),
+    "train": Entry("orchestrator.cli:train", "Train the experts, and the monolith.", STAGES),
+    "route": Entry("orchestrator.cli:route", "Train the router.", STAGES),
+    "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
+    "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
+    "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
+    "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
+    "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
+    "orchestrator": Entry("orchestrator.cli:serve", "Serve the control plane.", SERVERS),
+    "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands from the table, and imports a command's module only to run it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """A stand-in that knows the summary; enough for the help."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        stand_in = typer.main.get_command(_app_of(lambda: None, entry, cmd_name))
+        stand_in.name = cmd_name
+        return stand_in
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real command, for running it or completing its options."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        if name is None or stand_in is None:
+            return name, stand_in, rest
+        module, _, function = COMMANDS[name].target.partition(":")
+        loaded = getattr(importlib.import_module(module), function)
+        command = typer.main.get_command(_app_of(loaded, COMMANDS[name], name))
+        return name, command, rest
+
+
+def _app_of(function: Any, entry: Entry, name: str) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command(
+        name, help=None if function.__doc__ else entry.summary, rich_help_panel=entry.panel
+    )(function)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from atoll import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def atoll(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Decentralized diffusion models, from a data set to a served ensemble.
+
+    Begin with [bold]atoll init[/bold], then [bold]atoll run --config atoll.toml[/bold].
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; errors become one sentence and an exit code."""
+    try:
+        app(args=arguments, prog_name="atoll")
+    except AtollError as error:
+        typer.echo(f"atoll: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

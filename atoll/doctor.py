@@ -1,0 +1,156 @@
+"""``atoll doctor``: what this machine can do, what is missing, and the mend for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import typer
+from packaging.requirements import Requirement
+
+from atoll.blobs import local_path
+from atoll.command import ConfigOption, JsonOption, SetOption, show
+from atoll.config import Config
+from atoll.config_file import read_config
+
+Verdict = Literal["ok", "note", "missing"]
+Finding = dict[str, str]
+
+_GIB = 2**30
+
+# Run in a process of its own, so that the control plane never loads torch.
+_PROBE = """
+import json, time, torch
+a = torch.randn(1024, 1024)
+a @ a
+begin = time.perf_counter()
+for _ in range(8): a @ a
+rate = 8 * 2 * 1024**3 / (time.perf_counter() - begin) / 1e9
+gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "gflops": rate,
+    "gpus": gpus, "gloo": torch.distributed.is_gloo_available(),
+    "nccl": torch.distributed.is_nccl_available()}))
+"""
+
+
+def doctor(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Look at this machine, the installation, and what the configuration asks of them."""
+    settings = read_config(config, set_ or ())
+    findings = [*_machine(), *_packages(), *_torch(), *_configuration(settings)]
+    show("What this machine can do", findings, as_json=json_)
+    if any(finding["verdict"] == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _finding(what: str, verdict: Verdict, found: str, mend: str = "") -> Finding:
+    return {"what": what, "verdict": verdict, "found": found, "mend": mend}
+
+
+def _machine() -> Iterator[Finding]:
+    yield _finding(
+        "python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}"
+    )
+    memory = psutil.virtual_memory()
+    yield _finding(
+        "processor",
+        "ok",
+        f"{os.cpu_count()} cores, {memory.total / _GIB:.0f} GiB memory, "
+        f"{memory.available / _GIB:.0f} GiB free",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """One finding for each extra: all of it there, or what is not."""
+    missing: dict[str, list[str]] = {}
+    for text in metadata.requires("atoll") or ():
+        requirement = Requirement(text)
+        for extra in ("train", "evaluate", "transformers", "ode"):
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                continue
+            if marker.evaluate({"extra": extra}):
+                absent = missing.setdefault(extra, [])
+                absent += [] if _satisfied(requirement) else [str(requirement.name)]
+    for extra, absent in missing.items():
+        if absent:
+            needed: Verdict = "missing" if extra in {"train", "evaluate"} else "note"
+            yield _finding(
+                f"atoll[{extra}]",
+                needed,
+                f"without {', '.join(absent)}",
+                f"pip install 'atoll[{extra}]'",
+            )
+        else:
+            yield _finding(f"atoll[{extra}]", "ok", "installed")
+
+
+def _satisfied(requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _torch() -> Iterator[Finding]:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        yield _finding("torch", "missing", " ".join(last), "pip install 'atoll[train]'")
+        return
+    probe = json.loads(done.stdout)
+    yield _finding(
+        "torch",
+        "ok",
+        f"{probe['torch']}, {probe['gflops']:.0f} GFLOP/s in fp32 on {probe['threads']} threads",
+    )
+    gpus = ", ".join(probe["gpus"])
+    yield _finding(
+        "gpu",
+        "ok" if gpus else "note",
+        gpus or "none: training runs on the processor",
+        "" if gpus else "fine for small runs; use nodes with GPUs for large ones",
+    )
+    backends = [name for name in ("gloo", "nccl") if probe[name]]
+    yield _finding("torch.distributed", "ok" if backends else "missing", ", ".join(backends))
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    yield _finding(
+        "torch.compile",
+        "ok" if compiler or gpus else "note",
+        compiler or "no C++ compiler",
+        "" if compiler or gpus else "install g++, or keep training.compile = false",
+    )
+
+
+def _configuration(config: Config) -> Iterator[Finding]:
+    folder = local_path(config.run.uri)
+    if folder is not None:
+        existing = next(
+            path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+        )
+        free = shutil.disk_usage(existing).free / _GIB
+        writable = os.access(existing, os.W_OK)
+        yield _finding(
+            "run.uri",
+            "ok" if writable else "missing",
+            f"{folder}, {free:.0f} GiB free" if writable else f"{existing} is not writable",
+            "" if writable else "choose another run.uri",
+        )
+    if config.data.path is not None and "{" not in config.data.path:
+        there = Path(config.data.path).exists()
+        yield _finding(
+            "data.path",
+            "ok" if there else "missing",
+            config.data.path if there else f"{config.data.path} does not exist",
+            "" if there else "set data.path",
+        )
