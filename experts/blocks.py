@@ -1,0 +1,128 @@
+"""The transformer block with adaLN-zero, and how its weights begin.
+
+Names and shapes are those of facebookresearch/DiT, so that weights exchange without renaming.
+
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
+
+MLP_RATIO = 4
+_EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of an image."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let every token look at every other, (B, N, D)."""
+        num, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(num, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, D / heads)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(num, tokens, width))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two layers on each token alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, MLP_RATIO * width)
+        self.fc2 = nn.Linear(MLP_RATIO * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each token, (B, N, D)."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.mlp = Mlp(width)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """One layer of the transformer.
+
+        Args:
+            x: tokens, (B, N, D).
+            c: embedded time and condition of each image, (B, D).
+
+        Returns:
+            (B, N, D).
+        """
+        parts = self.adaLN_modulation(c).unsqueeze(1).chunk(6, dim=2)
+        shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
+        x = torch.addcmul(x, gate_attn, self.attn(modulate(self.norm1(x), shift_attn, scale_attn)))
+        return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
+
+
+class FinalLayer(nn.Module):
+    """From tokens back to pixels."""
+
+    def __init__(self, width: int, patch: int, channels: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.linear = nn.Linear(width, patch * patch * channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """The pixels of each patch, (B, N, patch * patch * C), from (B, N, D) and (B, D)."""
+        shift, scale = self.adaLN_modulation(c).unsqueeze(1).chunk(2, dim=2)
+        out: Tensor = self.linear(modulate(self.norm_final(x), shift, scale))
+        return out
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Shift and scale the features of tokens: ``x (1 + scale) + shift``."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+def initialise(network: nn.Module) -> None:
+    """Begin as DiT does: Xavier for every projection, small embeddings, every block an identity."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, PatchEmbed):
+            nn.init.xavier_uniform_(module.proj.weight.flatten(1))
+            assert module.proj.bias is not None
+            nn.init.zeros_(module.proj.bias)
+        elif isinstance(module, LabelEmbedder):
+            nn.init.normal_(module.embedding_table.weight, std=0.02)
+        elif isinstance(module, TextEmbedder):
+            nn.init.normal_(module.proj.weight, std=0.02)
+        elif isinstance(module, TimestepEmbedder):
+            for layer in (module.mlp[0], module.mlp[2]):
+                assert isinstance(layer, nn.Linear)
+                nn.init.normal_(layer.weight, std=0.02)
+        elif isinstance(module, Block | FinalLayer):
+            _zero(module.adaLN_modulation[1])
+            if isinstance(module, FinalLayer):
+                _zero(module.linear)
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

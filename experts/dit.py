@@ -1,0 +1,105 @@
+"""The diffusion transformer every expert is.
+
+State-dict keys and shapes are those of facebookresearch/DiT without its learned sigma.
+
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from atoll.errors import ConfigError
+from experts.blocks import Block, FinalLayer, initialise
+from experts.condition import Conditioning
+from experts.embeddings import (
+    PatchEmbed,
+    TimestepEmbedder,
+    condition_embedder,
+    sincos_positions,
+    unpatchify,
+)
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large a DiT is.
+
+    Attributes:
+        width: features of a token.
+        depth: blocks.
+        heads: attention heads; divides width.
+        patch: pixels along the side of a token.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    patch: int
+
+
+class DiT(nn.Module):
+    """A velocity field learned by a transformer on patches."""
+
+    pos_embed: Tensor
+
+    def __init__(self, sizes: Sizes, conditioning: Conditioning, shape: Shape) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.sizes, self.conditioning, self.shape = sizes, conditioning, shape
+        self.x_embedder = PatchEmbed(channels, sizes.patch, sizes.width)
+        self.t_embedder = TimestepEmbedder(sizes.width)
+        self.y_embedder = condition_embedder(conditioning, sizes.width)
+        positions = sincos_positions(height // sizes.patch, width // sizes.patch, sizes.width)
+        self.register_buffer("pos_embed", positions)
+        self.blocks = nn.ModuleList(Block(sizes.width, sizes.heads) for _ in range(sizes.depth))
+        self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """See :class:`experts.flow.VelocityField`."""
+        x = self.x_embedder(x_t) + self.pos_embed  # (B, N, D)
+        c = self.t_embedder(t)  # (B, D)
+        if self.y_embedder is not None:
+            c = c + self.y_embedder(cond)
+        for block in self.blocks:
+            x = block(x, c)
+        return unpatchify(self.final_layer(x, c), self.shape, self.sizes.patch)
+
+
+def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int) -> DiT:
+    """A fresh network; equal seeds give equal weights, wherever it is moved afterwards.
+
+    Args:
+        sizes: how large.
+        conditioning: what it is told besides image and time.
+        shape: channels, height and width of the images.
+        seed: of the initial weights; the global generator is left as it was.
+
+    Raises:
+        ConfigError: the patch does not divide the image.
+    """
+    check_patch(sizes.patch, shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = DiT(sizes, conditioning, shape)
+        initialise(network)
+    return network
+
+
+def check_patch(patch: int, shape: Shape) -> None:
+    """Refuse images that cannot be cut into whole patches.
+
+    Raises:
+        ConfigError: says which sizes do not fit.
+    """
+    _, height, width = shape
+    if height % patch or width % patch:
+        raise ConfigError(
+            f"patch = {patch} does not divide images of {height} x {width} pixels; "
+            "choose another patch, or set data.size to a multiple of it"
+        )

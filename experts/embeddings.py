@@ -1,0 +1,138 @@
+"""How images, times and conditions become the vectors a transformer works on.
+
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from experts.condition import Conditioning
+
+TIME_SCALE = 1000.0  # DiT was made for steps 0 to 999; our times lie in [0, 1]
+_NUM_FREQUENCIES = 128
+
+
+class PatchEmbed(nn.Module):
+    """Cuts an image into squares and projects each one: (B, C, H, W) to (B, N, D), row by row."""
+
+    def __init__(self, channels: int, patch: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One token for each patch, (B, N, D)."""
+        tokens = patchify(x, self.proj.kernel_size[0])
+        # The convolution written as one matrix product: faster than its kernels at small sizes.
+        return F.linear(tokens, self.proj.weight.flatten(1), self.proj.bias)
+
+
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """Cut images into squares: (B, C, H, W) to (B, N, C * patch * patch), row by row."""
+    num, channels, height, width = x.shape
+    x = x.reshape(num, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(num, -1, channels * patch * patch)
+
+
+def unpatchify(tokens: Tensor, shape: tuple[int, int, int], patch: int) -> Tensor:
+    """Put squares together again.
+
+    Args:
+        tokens: (B, N, patch * patch * C), channels last inside a square as in DiT's final layer.
+        shape: C, H, W of the images.
+        patch: side of a square, in pixels.
+
+    Returns:
+        (B, C, H, W).
+    """
+    channels, height, width = shape
+    x = tokens.reshape(-1, height // patch, width // patch, patch, patch, channels)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, height, width)
+
+
+def sincos_positions(rows: int, columns: int, width: int) -> Tensor:
+    """Fixed positions of a grid of tokens, row by row.
+
+    Args:
+        rows: tokens down the image.
+        columns: tokens across it.
+        width: features of a token, a multiple of 4.
+
+    Returns:
+        (1, rows * columns, width) float32: sines and cosines of the column, then of the row.
+    """
+    frequencies = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    row, column = torch.meshgrid(
+        torch.arange(rows, dtype=torch.float64),
+        torch.arange(columns, dtype=torch.float64),
+        indexing="ij",
+    )
+    angles = [place.reshape(-1, 1) * frequencies for place in (column, row)]
+    parts = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
+    return torch.cat(parts, dim=1).float().unsqueeze(0)
+
+
+class TimestepEmbedder(nn.Module):
+    """Times in [0, 1] as vectors, (B,) to (B, D)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * _NUM_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed times, (B, D)."""
+        embedded: Tensor = self.mlp(timestep_waves(t))
+        return embedded
+
+
+def timestep_waves(t: Tensor) -> Tensor:
+    """Cosines and sines of a time at 128 frequencies, (B,) to (B, 256).
+
+    The time is scaled by 1000 and the exponent divided by 128, as in facebookresearch/DiT
+    (diffusers divides by 127, which gives other embeddings for the same weights).
+    """
+    exponent = torch.arange(_NUM_FREQUENCIES, device=t.device, dtype=torch.float32)
+    frequencies = torch.exp(exponent * (-math.log(10_000.0) / _NUM_FREQUENCIES))
+    angles = (TIME_SCALE * t.float()).unsqueeze(1) * frequencies
+    return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
+
+
+class LabelEmbedder(nn.Module):
+    """Class numbers as vectors, (B,) to (B, D); the row after the last class means "no class"."""
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, width)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Look the classes up, (B, D)."""
+        embedded: Tensor = self.embedding_table(labels)
+        return embedded
+
+
+class TextEmbedder(nn.Module):
+    """Caption embeddings as vectors, (B, text_dims) to (B, D); a row of zeros gives the bias."""
+
+    def __init__(self, text_dims: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(text_dims, width)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Project the embeddings, (B, D)."""
+        embedded: Tensor = self.proj(embeddings)
+        return embedded
+
+
+def condition_embedder(conditioning: Conditioning, width: int) -> nn.Module | None:
+    """What embeds this kind of condition; None for networks without one."""
+    if conditioning.kind == "class":
+        return LabelEmbedder(conditioning.size, width)
+    if conditioning.kind == "text":
+        return TextEmbedder(conditioning.size, width)
+    return None
