@@ -23,6 +23,11 @@ def expert_job(index: int) -> str:
     return f"expert-{index}"
 
 
+def extractor_weights(digest: str) -> str:
+    """Weights of a feature extractor trained on the data with this digest."""
+    return f"evaluation/extractor-{digest[:16]}.safetensors"
+
+
 ROUTER_JOB = "router"
 MONOLITH_JOB = "monolith"
 

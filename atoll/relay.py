@@ -48,13 +48,13 @@ class Speaker:
     """The trainer's end: appends one line a message."""
 
     def __init__(self, work_dir: Path) -> None:
-        self._file = (work_dir / EVENTS).open("a", encoding="utf-8")
+        self._path = work_dir / EVENTS
 
     def say(self, message: Message) -> None:
-        """Append a message; it is on the file before this returns."""
+        """Append a message; it is in the file before this returns."""
         line = {"kind": type(message).__name__, **asdict(message)}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 class Listener:

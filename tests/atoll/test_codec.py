@@ -1,0 +1,71 @@
+"""Values survive the wire unchanged, whatever they hold."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll import codec, types
+from atoll.errors import Refused
+from atoll.wire.v1 import control_pb2 as wire
+
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+count = st.integers(0, 2**32 - 1)
+real = st.floats(allow_nan=False)
+specs = st.builds(types.JobSpec, text, st.sampled_from(types.Role), count, text, count, text)
+refs = st.builds(types.CheckpointRef, text, text, count, count)
+leases = st.builds(types.Lease, text, text, count, real)
+progress = st.builds(types.Progress, count, real, real)
+assignments = st.builds(types.Assignment, leases, specs, st.none() | refs)
+waits = st.builds(types.Wait, real, st.booleans())
+events = st.builds(types.Event, text, text, text, text, count, count, real)
+jobs = st.builds(
+    types.JobView,
+    specs,
+    st.sampled_from(types.JobState),
+    count,
+    text,
+    count,
+    text,
+    progress,
+    st.none() | refs,
+)
+islands = st.builds(types.IslandView, text, text, text, real)
+fleets = st.builds(
+    types.FleetView,
+    st.lists(jobs, max_size=3).map(tuple),
+    st.lists(islands, max_size=3).map(tuple),
+    st.booleans(),
+)
+
+
+@given(st.tuples(specs, refs, leases, progress, assignments | waits, events, fleets))
+def test_every_value_survives_the_wire(values: tuple[Any, ...]) -> None:
+    coders = (
+        (codec.encode_spec, codec.decode_spec),
+        (codec.encode_checkpoint, codec.decode_checkpoint),
+        (codec.encode_lease, codec.decode_lease),
+        (codec.encode_progress, codec.decode_progress),
+        (codec.encode_acquired, codec.decode_acquired),
+        (codec.encode_event, codec.decode_event),
+        (codec.encode_fleet, codec.decode_fleet),
+    )
+    for value, (encode, decode) in zip(values, coders, strict=True):
+        sent = encode(value)
+        received = type(sent).FromString(sent.SerializeToString())
+        assert decode(received) == value
+
+
+def test_decode_of_incomplete_message_is_refused() -> None:
+    with pytest.raises(Refused, match="no job"):
+        codec.decode_lease(wire.Lease(island="i"))
+    with pytest.raises(Refused, match="Role number 0"):
+        codec.decode_spec(wire.JobSpec(name="n", run_uri="u"))
+
+
+@pytest.mark.parametrize("kind", [types.Role, types.JobState, types.Directive, types.Ending])
+def test_every_enum_value_has_a_wire_number(kind: type[types.Role]) -> None:
+    numbers = {codec.encode_enum(value) for value in kind}
+    assert len(numbers) == len(kind)
+    assert 0 not in numbers

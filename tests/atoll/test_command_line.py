@@ -1,0 +1,88 @@
+"""The command itself, as a process."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from atoll.__main__ import COMMANDS
+
+
+def atoll(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "atoll", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    code = (
+        "import sys\nfrom atoll.__main__ import main\n"
+        "try:\n main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'grpc', 'sqlalchemy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(f" {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    done = atoll(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"atoll {name}" in done.stdout
+
+
+def test_unknown_command_is_refused() -> None:
+    done = atoll("swim")
+    assert done.returncode == 2
+    assert "No such command 'swim'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = atoll("run", "--set", "training.stps=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "atoll: the defaults: training.stps is not a known key; did you mean training.steps?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_writes_a_file_once(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    assert atoll("init", str(file), "--set", "run.seed=7").returncode == 0
+    assert tomllib.loads(file.read_text())["run"]["seed"] == 7
+    again = atoll("init", str(file))
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+
+
+def test_doctor_reports_as_json(tmp_path: Path) -> None:
+    done = atoll("doctor", "--json", "--set", f"data.path={tmp_path / 'none'}", cwd=tmp_path)
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert findings["torch"]["verdict"] == "ok"
+    assert findings["data.path"]["verdict"] == "missing"
+    assert done.returncode == 1
+
+
+def test_completion_knows_the_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "atoll"],
+        env={"_ATOLL_COMPLETE": "complete_bash", "COMP_WORDS": "atoll pa", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "partition" in done.stdout

@@ -1,0 +1,86 @@
+"""The configuration file: what it accepts, and how it refuses."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from atoll.config import Config, is_strategy
+from atoll.config_file import commented, parse_config, read_config
+from atoll.errors import ConfigError
+
+
+def test_commented_defaults_round_trip() -> None:
+    assert parse_config(tomllib.loads(commented(Config())), "text") == Config()
+
+
+def test_commented_explains_every_key() -> None:
+    lines = [line for line in commented(Config()).splitlines() if "=" in line]
+    assert all("#" in line.lstrip("# ") for line in lines)
+    assert not any("None" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.stps=3", ["training.stps", "did you mean training.steps"]),
+        ("traning.steps=3", ["traning", "did you mean training"]),
+        ("training.steps=many", ["training.steps", "integer", "'many'"]),
+        ("training.steps=0", ["training.steps", "greater than or equal to 1"]),
+        ("partition.num_experts=100", ["num_fine = 64", "num_experts = 100"]),
+        ("training.batch_size=2", ["training.batch_size = 2", "num_experts = 4"]),
+        ("expert.heads=5", ["heads = 5", "width = 64"]),
+        ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
+        ("partition.features={hub='x'}", ["partition.features"]),
+    ],
+)
+def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, [override])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["training.steps", "steps=3", "=3", "training.=3"])
+def test_read_with_malformed_override_shows_the_form(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
+        read_config(None, [override])
+
+
+def test_read_overrides_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[run]\nuri = "a"\nseed = 3\n')
+    config = read_config(file, ["run.uri=b", "partition.features.transformers=some/model"])
+    assert (config.run.uri, config.run.seed) == ("b", 3)
+    assert config.partition.features != "pca"
+
+
+def test_read_of_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="atoll init"):
+        read_config(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[run\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_config(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(broken)
+
+
+def test_digest_depends_on_chosen_sections_alone() -> None:
+    one, other = Config(), read_config(None, ["training.steps=7"])
+    assert one.digest() != other.digest()
+    assert one.digest("expert") == other.digest("expert")
+    assert one.digest("training", without=("training.steps",)) == other.digest(
+        "training", without=("training.steps",)
+    )
+
+
+def test_strategy_names_are_recognised() -> None:
+    assert all(map(is_strategy, ["full", "top-1", "top-12", "threshold-0.1", "nucleus-.9"]))
+    assert not any(map(is_strategy, ["top-0", "top", "threshold-2", "nucleus", "Full"]))
+
+
+@pytest.mark.parametrize("file", sorted(Path("configs").glob("*.toml")), ids=lambda p: p.name)
+def test_example_configuration_is_valid(file: Path) -> None:
+    read_config(file)
