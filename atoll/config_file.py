@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from atoll import layout
+from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.errors import ConfigError
 
@@ -44,6 +46,20 @@ def parse_config(tree: dict[str, Any], name: str) -> Config:
         problems = [_sentence(problem) for problem in error.errors()]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ConfigError(f"{name}: {problems[0]}{more}") from error
+
+
+def save_config(store: BlobStore, config: Config) -> None:
+    """Lay the resolved configuration down in the run, for every process that works on it."""
+    store.publish(layout.CONFIG, config.model_dump_json(indent=1).encode())
+
+
+def load_config(store: BlobStore) -> Config:
+    """The configuration a run was last started with.
+
+    Raises:
+        BlobMissing: nothing was started in this run yet.
+    """
+    return parse_config(json.loads(store.get_bytes(layout.CONFIG)), layout.CONFIG)
 
 
 def commented(config: Config) -> str:

@@ -1,0 +1,58 @@
+"""Which jobs a configuration asks for, and what makes two jobs the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from atoll import layout
+from atoll.config import Config, digest_of
+from atoll.types import JobSpec, Role
+
+# These say when to stop and what to look at on the way; the weights do not depend on them.
+_CADENCE = {"steps", "checkpoint_every_steps", "log_every_steps", "grid_every_steps"}
+
+
+def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:
+    """The jobs of some roles, in the order in which they are to be granted.
+
+    Args:
+        config: the run's configuration.
+        partition_digest: identifies what the partition stage made.
+        roles: which kinds of job; ``EXPERT`` stands for all experts.
+    """
+    specs = []
+    for role in roles:
+        num_jobs = config.partition.num_experts if role is Role.EXPERT else 1
+        shaping = digest_of(shaping_settings(config, partition_digest, role))
+        specs += [
+            JobSpec(
+                name=_name(role, index),
+                role=role,
+                index=index,
+                run_uri=config.run.uri,
+                steps=config.router.steps if role is Role.ROUTER else config.training.steps,
+                digest=digest_of([shaping, role, index]),
+            )
+            for index in range(num_jobs)
+        ]
+    return specs
+
+
+def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[str, Any]:
+    """All that shapes the weights of a role's jobs, by section and key."""
+    settings: dict[str, Any] = {
+        "partition": {"digest": partition_digest},
+        "run": {"seed": config.run.seed},
+        "expert": config.expert.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json", exclude=_CADENCE),
+    }
+    if role is Role.ROUTER:
+        settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)
+    return settings
+
+
+def _name(role: Role, index: int) -> str:
+    if role is Role.EXPERT:
+        return layout.expert_job(index)
+    return layout.ROUTER_JOB if role is Role.ROUTER else layout.MONOLITH_JOB
