@@ -100,9 +100,9 @@ class TimeDensity:
         return t
 
 
-def flow_loss(predicted: Tensor, point: PathSample) -> Tensor:
-    """Squared error of the velocity, averaged over each row: (B,)."""
-    return (predicted.float() - point.velocity).square().flatten(1).mean(1)
+def flow_loss(predicted: Tensor, velocity: Tensor) -> Tensor:
+    """Squared error of the velocity (B, C, H, W), averaged over each row: (B,)."""
+    return (predicted.float() - velocity).square().flatten(1).mean(1)
 
 
 def seeded(device: torch.device, *parts: int) -> torch.Generator:

@@ -1,0 +1,139 @@
+"""Training an expert on its cluster, or the monolith on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atoll.checkpoints import Compat
+from atoll.config import Config, TrainingSection
+from atoll.types import JobSpec, Role
+from experts.condition import Conditioning
+from experts.dit import Shape, Sizes, build_dit
+from experts.flow import PATH, TimeDensity, flow_loss, seeded
+from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.presets import sizes_of
+from experts.solvers import integrate
+from experts.task import Examples, Place
+from partition.manifest import Partition
+from partition.reader import Batch
+
+PIXELS = "pixels"  # the space of the networks, in every checkpoint's compat
+_GRID_SIDE = 8
+_GRID_STEPS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertTask:
+    """A DiT that learns the velocity of some clusters. See :class:`experts.task.Task`."""
+
+    spec: JobSpec
+    clusters: tuple[int, ...]
+    training: TrainingSection
+    compat: Compat
+    sizes: Sizes
+    shape: Shape
+    noising: Noising
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """See :class:`experts.task.Task`; :func:`experts.load.load_expert` reads it."""
+        return {
+            "role": self.spec.role.value,
+            "index": self.spec.index,
+            "sizes": asdict(self.sizes),
+            "shape": list(self.shape),
+            "conditioning": asdict(self.noising.conditioning),
+            "batch_size": self.training.batch_size,
+            "ema_decay": self.training.ema_decay,
+        }
+
+    def build(self) -> nn.Module:
+        """See :class:`experts.task.Task`."""
+        seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
+        return build_dit(self.sizes, self.noising.conditioning, self.shape, seed)
+
+    def examples(self, batch: Batch, step: int, place: Place) -> Examples:
+        """See :class:`experts.task.Task`; the target is the velocity."""
+        point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
+        return Examples(point.x_t, point.t, cond, point.velocity)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """See :class:`experts.task.Task`."""
+        return flow_loss(output, target)
+
+    def grid(self, network: nn.Module) -> Tensor | None:
+        """See :class:`experts.task.Task`; one noise for every job and step, classes in turn."""
+        device = next(network.parameters()).device
+        generator = seeded(torch.device("cpu"), self.noising.seed, job_number("grid"))
+        noise = torch.randn(_GRID_SIDE**2, *self.shape, generator=generator).to(device)
+        cond = _grid_conditions(self.noising.conditioning, len(noise), device)
+        return integrate(network, noise, cond, steps=_GRID_STEPS)
+
+
+def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTask:
+    """The task behind a job of role ``expert`` or ``monolith``.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+    """
+    conditioning = conditioning_of(config, partition)
+    height, width, channels = partition.shape
+    shape = (channels, height, width)
+    everything = tuple(range(partition.num_experts))
+    training = config.training
+    return ExpertTask(
+        spec=spec,
+        clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
+        training=training.model_copy(update={"batch_size": batch_size(training, spec, partition)}),
+        compat=Compat(PATH, PIXELS, shape, conditioning.name, partition.digest),
+        sizes=sizes_of(config.expert),
+        shape=shape,
+        noising=noising_of(
+            config, spec.name, TimeDensity(training.times, training.times_shift), conditioning
+        ),
+    )
+
+
+def batch_size(training: TrainingSection, spec: JobSpec, partition: Partition) -> int:
+    """The rows of one step of a job.
+
+    All experts together use ``training.batch_size``, so that they and a monolith of as many steps
+    cost the same.
+
+    Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 4.
+    """
+    if spec.role is Role.MONOLITH:
+        return training.batch_size
+    sizes = [shard_set.num_samples for shard_set in partition.shard_sets]
+    weights = sizes if training.share == "proportional" else [1] * len(sizes)
+    return divided(training.batch_size, weights)[spec.index]
+
+
+def divided(total: int, weights: Sequence[int]) -> list[int]:
+    """Whole numbers in proportion to some weights, each at least 1, that add up to ``total``.
+
+    Rounded by largest remainders, the first of equals first.
+
+    Args:
+        total: at least as many as there are weights.
+        weights: positive.
+    """
+    shares = [total * weight / sum(weights) for weight in weights]
+    parts = [max(1, int(share)) for share in shares]
+    while sum(parts) != total:
+        change = 1 if sum(parts) < total else -1
+        able = [i for i, part in enumerate(parts) if part + change >= 1]
+        furthest = max(able, key=lambda i: change * (shares[i] - parts[i]))
+        parts[furthest] += change
+    return parts
+
+
+def _grid_conditions(conditioning: Conditioning, num: int, device: torch.device) -> Tensor | None:
+    if conditioning.kind == "class":
+        return torch.arange(num, device=device) % conditioning.size
+    return conditioning.null(num, device)

@@ -1,0 +1,111 @@
+"""From a batch of images to points of the flow: the same for experts and router."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atoll.config import Config
+from atoll.errors import ConfigError
+from experts.condition import Conditioning
+from experts.flow import PathSample, TimeDensity, linear_path, seeded
+from experts.task import Place
+from partition.manifest import Partition
+from partition.pixels import to_unit
+from partition.reader import Batch
+from partition.text import HashedNgrams, TextEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Noising:
+    """How training points are drawn.
+
+    Attributes:
+        seed: of the run.
+        job: see :func:`job_number`; no two jobs draw the same.
+        times: density of training times.
+        conditioning: what the network is told.
+        dropout: share of rows trained without their condition.
+        encoder: of captions; None unless the condition is text.
+    """
+
+    seed: int
+    job: int
+    times: TimeDensity
+    conditioning: Conditioning
+    dropout: float
+    encoder: TextEncoder | None
+
+    def draw(
+        self, batch: Batch, step: int, size: int, place: Place
+    ) -> tuple[PathSample, Tensor | None]:
+        """Points of the flow for one process's rows of a step.
+
+        Args:
+            batch: the samples of these rows.
+            step: counted from 1.
+            size: rows of the whole step, over all processes.
+            place: which of them these are.
+
+        Returns:
+            The points, and the conditions with some of them dropped.
+        """
+        x0 = torch.from_numpy(to_unit(batch.images))
+        generator = seeded(torch.device("cpu"), self.seed, self.job, step)
+        rows = place.rows(size)
+        t = self.times.sample(size, generator)[rows]
+        dropped = torch.rand(size, generator=generator)[rows] < self.dropout
+        noise = torch.randn(size, *x0.shape[1:], generator=generator)[rows]
+        cond = self.conditioning.drop(self._condition(batch), dropped)
+        return linear_path(x0, noise, t), cond
+
+    def _condition(self, batch: Batch) -> Tensor | None:
+        if self.conditioning.kind == "class":
+            labels = torch.from_numpy(batch.labels)
+            return torch.where(labels < 0, self.conditioning.size, labels)
+        if self.encoder is not None and batch.captions is not None:
+            return torch.from_numpy(self.encoder.encode(batch.captions))
+        return None
+
+
+def noising_of(config: Config, job: str, times: TimeDensity, conditioning: Conditioning) -> Noising:
+    """How a job of this run draws its training points."""
+    return Noising(
+        seed=config.run.seed,
+        job=job_number(job),
+        times=times,
+        conditioning=conditioning,
+        dropout=config.expert.condition_dropout,
+        encoder=HashedNgrams(conditioning.size) if conditioning.kind == "text" else None,
+    )
+
+
+def conditioning_of(config: Config, partition: Partition) -> Conditioning:
+    """What this run's networks are conditioned on.
+
+    Raises:
+        ConfigError: the data do not have what ``expert.condition`` asks for.
+    """
+    kind = config.expert.condition
+    if kind == "class":
+        if not partition.class_names:
+            raise ConfigError(
+                'expert.condition = "class", but the data have no labels; set it to "none"'
+            )
+        return Conditioning("class", len(partition.class_names))
+    if kind == "text":
+        if not partition.has_captions:
+            raise ConfigError(
+                'expert.condition = "text", but the data have no captions; set it to "none"'
+            )
+        encoder = HashedNgrams(config.expert.text_dims)
+        return Conditioning("text", encoder.dims, encoder.name)
+    return Conditioning("none")
+
+
+def job_number(job: str) -> int:
+    """A number for a job's name, to seed with."""
+    return zlib.crc32(job.encode())

@@ -1,0 +1,117 @@
+"""What the train loop trains: a network, its examples and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from atoll.checkpoints import Compat
+from atoll.config import TrainingSection
+from partition.reader import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Inputs of a network and what it should answer, with a row for each.
+
+    Attributes:
+        x_t: noised images, (B, C, H, W) float32.
+        t: their times, (B,) float32.
+        cond: their conditions, see :mod:`experts.condition`; None without one.
+        target: what the task's loss compares the network's output with, (B, ...).
+    """
+
+    x_t: Tensor
+    t: Tensor
+    cond: Tensor | None
+    target: Tensor
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def to(self, device: torch.device) -> Examples:
+        """The same examples on another device."""
+        cond = None if self.cond is None else self.cond.to(device, non_blocking=True)
+        x_t, t, target = (
+            part.to(device, non_blocking=True) for part in (self.x_t, self.t, self.target)
+        )
+        return Examples(x_t, t, cond, target)
+
+    def split(self, num: int) -> list[Examples]:
+        """Micro-batches of nearly equal size, at most ``num`` of them."""
+        num = min(num, len(self))
+        conds = [None] * num if self.cond is None else self.cond.tensor_split(num)
+        parts = (part.tensor_split(num) for part in (self.x_t, self.t, self.target))
+        return [
+            Examples(x_t, t, cond, target)
+            for x_t, t, target, cond in zip(*parts, conds, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A process's place among those that share the batch of a step.
+
+    What is drawn at random is drawn for the whole batch and then cut, so that the result does not
+    depend on how many processes there are.
+
+    Attributes:
+        rank: which process, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def rows(self, size: int) -> slice:
+        """Which rows of a batch of ``size`` are this process's."""
+        return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
+
+
+class Task(Protocol):
+    """One kind of network to train, expert or router, and all the loop need not know of it."""
+
+    @property
+    def clusters(self) -> tuple[int, ...]:
+        """Whose samples it learns from."""
+        ...
+
+    @property
+    def training(self) -> TrainingSection:
+        """How it is trained; ``batch_size`` is what this job alone works on in one step."""
+        ...
+
+    @property
+    def compat(self) -> Compat:
+        """What must agree with the other members of an ensemble."""
+        ...
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the checkpoint's manifest says of the network, enough to build it again."""
+        ...
+
+    def build(self) -> nn.Module:
+        """The network before its first step, called as ``network(x_t, t, cond)``."""
+        ...
+
+    def examples(self, batch: Batch, step: int, place: Place) -> Examples:
+        """What one process learns from in a step; a function of its arguments and seeds alone.
+
+        Args:
+            batch: the samples of this process's rows.
+            step: counted from 1.
+            place: which rows of the step's batch they are.
+        """
+        ...
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of each row, (B,) float32."""
+        ...
+
+    def grid(self, network: nn.Module) -> Tensor | None:
+        """Images to look at during training, (N, C, H, W) in [-1, 1]; None if it draws none."""
+        ...
