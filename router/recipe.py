@@ -1,0 +1,67 @@
+"""The recipe of an image, kept inside its PNG: the same recipe gives the same image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from atoll.errors import DataError
+
+_KEY = "atoll"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that an image follows from.
+
+    Attributes:
+        seed: of its noise and draws.
+        condition: name of its class, or its prompt; "" without one.
+        solver: how the flow was integrated.
+        steps: of the solver.
+        guidance: 1 is none.
+        strategy: how experts were selected.
+        gate: what told the clusters apart.
+        checkpoints: digest of each job's checkpoint, by name of the job.
+    """
+
+    seed: int
+    condition: str
+    solver: str
+    steps: int
+    guidance: float
+    strategy: str
+    gate: str
+    checkpoints: dict[str, str]
+
+
+def save_png(path: Path, image: NDArray[np.uint8], recipe: Recipe | None = None) -> None:
+    """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it."""
+    about = PngInfo()
+    if recipe is not None:
+        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    Image.fromarray(pixels).save(path, pnginfo=about)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a PNG.
+
+    Raises:
+        DataError: the file is no image, or has none.
+    """
+    try:
+        with Image.open(path) as image:
+            text: Any = image.info.get(_KEY)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    if text is None:
+        raise DataError(f"{path} carries no recipe; only images drawn by `atoll sample` do")
+    return Recipe(**json.loads(text))

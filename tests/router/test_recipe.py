@@ -1,0 +1,44 @@
+"""A PNG carries the recipe it was drawn by."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atoll.errors import DataError
+from router.recipe import Recipe, read_recipe, save_png
+
+RECIPE = Recipe(
+    seed=7,
+    condition="Löwe & Zebra",
+    solver="heun",
+    steps=12,
+    guidance=2.5,
+    strategy="top-2",
+    gate="learned",
+    checkpoints={"expert-0": "ab", "router": "cd"},
+)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_recipe_saved_in_an_image_is_read_back_and_so_are_the_pixels(tmp_path, channels):
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, channels), np.uint8)
+
+    save_png(tmp_path / "image.png", image, RECIPE)
+
+    assert read_recipe(tmp_path / "image.png") == RECIPE
+    with Image.open(tmp_path / "image.png") as saved:
+        assert np.array_equal(np.asarray(saved).reshape(image.shape), image)
+
+
+def test_image_without_a_recipe_says_so(tmp_path):
+    save_png(tmp_path / "image.png", np.zeros((2, 2, 3), np.uint8))
+
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_recipe(tmp_path / "image.png")
+
+
+def test_file_that_is_no_image_says_so(tmp_path):
+    (tmp_path / "image.png").write_text("no")
+
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        read_recipe(tmp_path / "image.png")
