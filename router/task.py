@@ -1,0 +1,106 @@
+"""Training the router: which cluster did a noised image come from?
+
+Cross-entropy over images of all clusters in their natural frequencies, at every time alike, makes
+the network's answer p(k | x_t, t, c). Some rows lose their condition, so that both branches of
+guidance find their posterior.
+
+Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atoll.checkpoints import Compat
+from atoll.config import Config, TrainingSection
+from atoll.types import JobSpec
+from experts.condition import Conditioning
+from experts.dit import Shape, Sizes
+from experts.expert import PIXELS
+from experts.flow import PATH, TimeDensity, seeded
+from experts.noising import Noising, conditioning_of, noising_of
+from experts.task import Examples, Place
+from partition.manifest import Partition
+from partition.reader import Batch
+from router.network import build_router
+
+
+@dataclass(frozen=True, slots=True)
+class RouterTask:
+    """A classifier of noised images. See :class:`experts.task.Task`."""
+
+    spec: JobSpec
+    num_experts: int
+    training: TrainingSection
+    compat: Compat
+    sizes: Sizes
+    shape: Shape
+    noising: Noising
+
+    @property
+    def clusters(self) -> tuple[int, ...]:
+        """See :class:`experts.task.Task`: all of them."""
+        return tuple(range(self.num_experts))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """See :class:`experts.task.Task`; :mod:`router.load` reads it."""
+        return {
+            "role": self.spec.role.value,
+            "num_experts": self.num_experts,
+            "sizes": asdict(self.sizes),
+            "shape": list(self.shape),
+            "conditioning": asdict(self.noising.conditioning),
+            "batch_size": self.training.batch_size,
+            "ema_decay": self.training.ema_decay,
+        }
+
+    def build(self) -> nn.Module:
+        """See :class:`experts.task.Task`."""
+        seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
+        return build_router(
+            self.sizes, self.noising.conditioning, self.shape, self.num_experts, seed
+        )
+
+    def examples(self, batch: Batch, step: int, place: Place) -> Examples:
+        """See :class:`experts.task.Task`; the target is the cluster."""
+        point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
+        return Examples(point.x_t, point.t, cond, torch.from_numpy(batch.clusters))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """See :class:`experts.task.Task`; nats."""
+        return F.cross_entropy(output.float(), target, reduction="none")
+
+    def grid(self, network: nn.Module) -> Tensor | None:  # noqa: ARG002
+        """See :class:`experts.task.Task`; a router paints nothing."""
+        return None
+
+
+def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTask:
+    """The task behind a job of role ``router``.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+    """
+    condition = conditioning_of(config, partition)
+    seen = condition if config.router.condition else Conditioning("none")
+    height, width, channels = partition.shape
+    shape = (channels, height, width)
+    own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    return RouterTask(
+        spec=spec,
+        num_experts=partition.num_experts,
+        training=config.training.model_copy(update=own),
+        # What the ensemble is conditioned on, whether its router sees that or not.
+        compat=Compat(PATH, PIXELS, shape, condition.name, partition.digest),
+        sizes=Sizes(
+            config.router.width, config.router.depth, config.router.heads, config.router.patch
+        ),
+        shape=shape,
+        noising=noising_of(config, spec.name, TimeDensity("uniform"), seen),
+    )
