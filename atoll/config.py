@@ -198,6 +198,11 @@ class SamplingSection(Section):
     )
     steps: int = Field(25, ge=1, description="solver steps from noise to image")
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    gate: Literal["learned", "centroid", "prior", "uniform"] = Field(
+        "learned",
+        description="who knows the clusters apart: learned (the router) | centroid | prior | "
+        "uniform",
+    )
     strategy: Strategy = Field(
         "top-1",
         description="full | top-N | threshold-P | nucleus-P | sample | ancestral | coupled",
