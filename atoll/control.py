@@ -191,4 +191,6 @@ def status_of(error: AtollError) -> grpc.StatusCode:
         return grpc.StatusCode.ABORTED
     if isinstance(error, Refused):
         return grpc.StatusCode.FAILED_PRECONDITION
+    if isinstance(error, Unreachable):
+        return grpc.StatusCode.UNAVAILABLE
     return grpc.StatusCode.INTERNAL

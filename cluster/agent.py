@@ -1,0 +1,79 @@
+"""The agent: holds an island's lease, starts its trainer, and speaks for it.
+
+One loop: acquire, train under the lease, release. It ends when the fleet dismisses the island, when
+it is told to drain, or when its lease is lost; then nothing of that epoch is published any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from atoll.clock import Clock
+from atoll.control import ControlPlane, new_request_id
+from atoll.errors import Refused, Unreachable
+from atoll.types import Ending, Lease, Outcome, Wait
+from cluster.contact import Contact
+from cluster.tenure import IslandSettings, Orders, Tenure
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.2
+T = TypeVar("T")
+
+
+class Agent:
+    """An island's agent, for as long as the island lives."""
+
+    def __init__(self, settings: IslandSettings, control: ControlPlane, clock: Clock) -> None:
+        self._settings = settings
+        self._control = control
+        self._clock = clock
+        self._contact = Contact(settings.orphan_s, clock)
+
+    def work(self, orders: Orders) -> None:
+        """Work on one job after the other until dismissed, or told to drain.
+
+        Raises:
+            LeaseLost: a lease was lost while its trainer ran.
+            Unreachable: no orchestrator answered for too long.
+            Refused: the orchestrator does not want this island.
+        """
+        name = self._settings.name
+        while not orders.drain:
+            answer = self._insist(partial(self._control.acquire, name, new_request_id()))
+            if not isinstance(answer, Wait):
+                log.info("%s works on %s (epoch %d)", name, answer.spec.name, answer.lease.epoch)
+                tenure = Tenure(answer, self._settings, self._control, self._contact, self._clock)
+                self._release(answer.lease, tenure.serve(orders))
+            elif answer.dismissed:
+                log.info("%s is dismissed", name)
+                return
+            else:
+                self._clock.sleep(answer.retry_after_s)
+
+    def _release(self, lease: Lease, outcome: Outcome) -> None:
+        log.info("%s: %s %s", lease.job, outcome.ending, outcome.reason)
+        try:
+            self._give_back(lease, outcome)
+        except Refused as error:
+            if outcome.ending is Ending.FAILED:
+                raise
+            self._give_back(lease, Outcome(Ending.FAILED, str(error)))
+
+    def _give_back(self, lease: Lease, outcome: Outcome) -> None:
+        self._insist(partial(self._control.release, lease, outcome, new_request_id()))
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        """Make a call until it is answered; every call may be made twice without harm."""
+        while True:
+            try:
+                answer = call()
+            except Unreachable as error:
+                self._contact.missed(error)
+                self._clock.sleep(self._contact.pause_s(_RETRY_S))
+            else:
+                self._contact.answered()
+                return answer

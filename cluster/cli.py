@@ -1,0 +1,53 @@
+"""The command an island's node runs."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LEASE_LOST = 4
+ORPHANED = 5
+
+
+def agent(
+    *,
+    orchestrator: Annotated[str, typer.Option(help="Where it listens: host:port.")],
+    island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
+    work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
+    processes: Annotated[int, typer.Option(help="Training processes.")] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads of each.")] = 1,
+    drain_s: Annotated[float, typer.Option(help="Time for a last checkpoint.")] = 60.0,
+    orphan_s: Annotated[float, typer.Option(help="Time to go on without orchestrator.")] = 600.0,
+    trainer: Annotated[str, typer.Option(help="Run this command instead of Atoll's.")] = "",
+) -> None:
+    """Work on leased jobs, as one island.
+
+    Exit codes: 0 dismissed or drained, 4 the lease was lost, 5 no orchestrator answered.
+    """
+    from atoll import logs
+    from atoll.clock import SystemClock
+    from atoll.control import ControlClient
+    from atoll.errors import LeaseLost, Unreachable
+    from cluster.agent import Agent
+    from cluster.tenure import IslandSettings, Orders
+    from cluster.trainer_process import TrainerSettings
+
+    logs.set_up()
+    orders = Orders()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(orders, "drain", True))
+    how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
+    settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
+    with ControlClient(orchestrator) as control:
+        try:
+            Agent(settings, control, SystemClock()).work(orders)
+        except LeaseLost as error:
+            typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
+            raise typer.Exit(LEASE_LOST) from error
+        except Unreachable as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(ORPHANED) from error

@@ -1,0 +1,164 @@
+"""Islands as processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from atoll.errors import ConfigError, IslandError
+from cluster import processes
+from cluster.processes import ProcessId
+from cluster.provider import Capabilities, Node, NodeSpec
+
+AGENT_LOG = "agent.log"
+WORK = "work"  # of agent and trainer; gone with the node, unlike the logs beside it
+_RECORD = "node.json"
+
+
+class LocalProvider:
+    """See :class:`cluster.provider.Provider`.
+
+    Each node is a session of its own, with its log and a record of its process in a folder named
+    for its island. The record outlives the orchestrator, so that the next one finds the node.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the nodes below ``folder``."""
+        self._folder = folder.absolute()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._records: dict[str, _Record] = {}  # as on the disk; written once
+
+    def capabilities(self) -> Capabilities:
+        """See :class:`cluster.provider.Provider`."""
+        return Capabilities(num_gpus=len(list(Path("/dev").glob("nvidia[0-9]*"))))
+
+    def validate(self, spec: NodeSpec) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        found = self.capabilities().num_gpus
+        if spec.num_gpus > found:
+            raise ConfigError(
+                f"island.device = cuda needs {spec.num_gpus} GPUs for island.processes, and this "
+                f"machine has {found}; set island.device to auto or cpu, or ask for fewer processes"
+            )
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        """See :class:`cluster.provider.Provider`."""
+        before = self._record(spec.island)
+        if before is not None:
+            if before.key != idempotency_key:
+                raise IslandError(f"{spec.island} was started before; islands are never reused")
+            return self._node(spec.island, before)
+        home = self._folder / spec.island
+        command = [sys.executable, "-P", "-m", "atoll", "agent", *spec.agent]
+        command += ["--work-dir", str(home / WORK)]
+        try:
+            (home / WORK).mkdir(parents=True, exist_ok=True)
+            with (home / AGENT_LOG).open("ab") as log:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._children[spec.island] = child
+            _Record(idempotency_key, spec.label, ProcessId.of(child.pid)).write(home)
+        except OSError as error:
+            raise IslandError(f"{spec.island} could not be started: {error}") from error
+        return Node(spec.island, alive=True)
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        """See :class:`cluster.provider.Provider`."""
+        if not self._folder.exists():
+            return ()
+        names = sorted(path.name for path in self._folder.iterdir())
+        records = ((name, self._record(name)) for name in names)
+        return tuple(
+            self._node(name, record) for name, record in records if record and record.label == label
+        )
+
+    def logs(self, island: str, num_lines: int) -> str:
+        """See :class:`cluster.provider.Provider`."""
+        return last_lines(self._folder / island / AGENT_LOG, num_lines)
+
+    def drain(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        record = self._record(island)
+        agent = record.process.find() if record else None
+        if agent is not None:
+            with suppress(psutil.NoSuchProcess):
+                agent.terminate()
+
+    def cancel(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        work = self._folder / island / WORK
+        processes.kill(processes.working_in(work))
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _node(self, island: str, record: _Record) -> Node:
+        child = self._children.get(island)
+        code = child.poll() if child else None  # also collects the dead
+        if record.process.find() is not None:
+            return Node(island, alive=True)
+        return Node(island, alive=False, reason=ending(code))
+
+    def _record(self, island: str) -> _Record | None:
+        if island not in self._records:
+            record = _Record.read(self._folder / island)
+            if record is None:
+                return None
+            self._records[island] = record
+        return self._records[island]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is kept of a node: the key it was started under, its run, its agent's process."""
+
+    key: str
+    label: str
+    process: ProcessId
+
+    @classmethod
+    def read(cls, home: Path) -> _Record | None:
+        try:
+            tree = json.loads((home / _RECORD).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(tree["key"], tree["label"], ProcessId(**tree["process"]))
+
+    def write(self, home: Path) -> None:
+        """Whole or not at all: a reader may come at any time."""
+        temporary = home / f"{_RECORD}.tmp"
+        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        temporary.replace(home / _RECORD)
+
+
+def last_lines(path: Path, num_lines: int) -> str:
+    """The end of a text file; "" if there is none."""
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return "".join(deque(file, maxlen=num_lines))
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, in words.
+
+    Args:
+        code: as :class:`subprocess.Popen` gives it; None if nobody was there to see.
+    """
+    if code is None:
+        return "its process has ended"
+    if code < 0:
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"exited with code {code}"

@@ -1,0 +1,85 @@
+"""What starts and stops the nodes of islands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can give.
+
+    Attributes:
+        num_gpus: accelerators of one node, at most.
+    """
+
+    num_gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """What is to run on a node: one agent.
+
+    Attributes:
+        island: name of the island, unique for every start.
+        label: the run it belongs to; all nodes of a run are found by it.
+        agent: arguments of ``atoll agent``; the provider adds ``--work-dir``, because
+            only it knows where on the node there is room.
+        num_gpus: accelerators it needs.
+    """
+
+    island: str
+    label: str
+    agent: tuple[str, ...]
+    num_gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as its provider sees it.
+
+    Attributes:
+        island: the island it was started for.
+        alive: whether its agent runs, or may still come to run. A frozen one counts as alive.
+        reason: how it ended, in words; "" while alive.
+    """
+
+    island: str
+    alive: bool
+    reason: str = ""
+
+
+class Provider(Protocol):
+    """One kind of place where islands run. Nodes are named by their island.
+
+    Nodes live on when the orchestrator dies; a later one finds them again with ``list``.
+    """
+
+    def capabilities(self) -> Capabilities:
+        """What can be asked for."""
+        ...
+
+    def validate(self, spec: NodeSpec) -> None:
+        """Refuse, before anything starts, what can never run. Raises: ConfigError."""
+        ...
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        """Start a node; the same key starts nothing the second time. Raises: IslandError."""
+        ...
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        """All nodes of a run that are known, dead ones included."""
+        ...
+
+    def logs(self, island: str, num_lines: int) -> str:
+        """The last lines its agent wrote; "" if there are none."""
+        ...
+
+    def drain(self, island: str) -> None:
+        """Ask the agent to checkpoint and leave; nothing happens if it is dead."""
+        ...
+
+    def cancel(self, island: str) -> None:
+        """Stop whatever is left of a node, at once; nothing happens if there is nothing."""
+        ...

@@ -1,0 +1,169 @@
+"""The time between a lease and its release: one trainer, watched and spoken for."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll import relay
+from atoll.clock import Clock
+from atoll.control import ControlPlane
+from atoll.errors import Refused, Unreachable
+from atoll.types import Assignment, CheckpointRef, Directive, Ending, Outcome, Progress
+from cluster.contact import Contact
+from cluster.trainer_process import TrainerProcess, TrainerSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.05
+_RETRY_S = 0.2
+
+
+@dataclass(slots=True)
+class Orders:
+    """What this process was told by signals; set at any moment."""
+
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IslandSettings:
+    """What an agent goes by.
+
+    Attributes:
+        name: of the island.
+        work_dir: folder for work in progress; logs go beside it.
+        drain_s: time a trainer has for its last checkpoint.
+        orphan_s: silence of the orchestrator after which the island stops.
+        trainer: how trainers are run.
+    """
+
+    name: str
+    work_dir: Path
+    drain_s: float
+    orphan_s: float
+    trainer: TrainerSettings
+
+
+class Tenure:
+    """Runs the trainer of one lease to its end.
+
+    The trainer never waits for the orchestrator: while that is away, progress and checkpoints pile
+    up here, and are told when it is back.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        settings: IslandSettings,
+        control: ControlPlane,
+        contact: Contact,
+        clock: Clock,
+    ) -> None:
+        self._lease = assignment.lease
+        self._settings = settings
+        self._control = control
+        self._contact = contact
+        self._clock = clock
+        name = f"{self._lease.job}.epoch-{self._lease.epoch:04d}"
+        self._folder = settings.work_dir / name
+        self._folder.mkdir(parents=True)
+        relay.write_assignment(self._folder, assignment)
+        self._listener = relay.Listener(self._folder)
+        command = settings.trainer.command_for(assignment.spec.role, self._folder)
+        self._log = settings.work_dir.parent / f"{name}.log"
+        self._trainer = TrainerProcess(command, settings.trainer.threads, self._log)
+        step = assignment.checkpoint.step if assignment.checkpoint else 0
+        self._progress = Progress(step, float("nan"), 0.0)
+        self._uncommitted: deque[CheckpointRef] = deque()
+        self._ending: Outcome | None = None
+        self._drain_until: float | None = None
+        self._beat_s = min(max(self._lease.term_s / 10, 0.2), 3.0)
+        self._next_beat = self._next_commit = clock.monotonic()
+
+    def serve(self, orders: Orders) -> Outcome:
+        """Watch the trainer until it ends and all it published is committed.
+
+        Returns:
+            How it ended, for :meth:`ControlPlane.release`.
+
+        Raises:
+            LeaseLost: the lease has ended; the trainer is dead by now.
+            Unreachable: the orchestrator is away for too long; the trainer is dead by now.
+        """
+        try:
+            while True:
+                code = self._trainer.poll()  # first: once it ended, its last word is written
+                self._listen()
+                if orders.drain:
+                    self._drain()
+                self._keep_time()
+                self._commit()
+                self._beat()
+                if code is not None and not self._uncommitted:
+                    return self._ending or Outcome(Ending.FAILED, self._trainer.last_words())
+                self._clock.sleep(_LOOK_S)
+        finally:
+            self._trainer.kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        for message in self._listener.heard():
+            match message:
+                case Progress():
+                    self._progress = message
+                case relay.Published(checkpoint):
+                    self._uncommitted.append(checkpoint)
+                case relay.Ended(finished):
+                    self._ending = Outcome(Ending.FINISHED if finished else Ending.DRAINED)
+                case relay.Broke(reason):
+                    self._ending = Outcome(Ending.FAILED, reason)
+
+    def _drain(self) -> None:
+        if self._drain_until is None:
+            log.info("draining %s", self._lease.job)
+            self._drain_until = self._clock.monotonic() + self._settings.drain_s
+            self._trainer.drain()
+
+    def _keep_time(self) -> None:
+        late = self._drain_until is not None and self._clock.monotonic() > self._drain_until
+        if late and self._trainer.poll() is None:
+            words = f"no checkpoint within {self._settings.drain_s:g} s of being asked to drain"
+            self._stop(Outcome(Ending.DRAINED, words))
+
+    def _commit(self) -> None:
+        while self._uncommitted and self._clock.monotonic() >= self._next_commit:
+            checkpoint = self._uncommitted[0]
+            try:
+                self._control.commit(self._lease, checkpoint, request_id=checkpoint.digest)
+            except Unreachable as error:
+                self._contact.missed(error)
+                self._next_commit = self._clock.monotonic() + self._contact.pause_s(_RETRY_S)
+            except Refused as error:
+                self._uncommitted.clear()
+                self._stop(Outcome(Ending.FAILED, str(error)))
+            else:
+                self._contact.answered()
+                self._uncommitted.popleft()
+                log.info("committed %s at step %d", self._lease.job, checkpoint.step)
+
+    def _beat(self) -> None:
+        if self._clock.monotonic() < self._next_beat:
+            return
+        try:
+            directive = self._control.heartbeat(self._lease, self._progress)
+        except Unreachable as error:
+            self._contact.missed(error)
+        else:
+            self._contact.answered()
+            if directive is Directive.DRAIN:
+                self._drain()
+        self._next_beat = self._clock.monotonic() + self._contact.pause_s(self._beat_s)
+
+    def _stop(self, outcome: Outcome) -> None:
+        self._trainer.kill()
+        self._listen()
+        self._ending = outcome

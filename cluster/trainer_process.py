@@ -1,0 +1,111 @@
+"""The trainer as its agent sees it: a process group on a leash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from atoll import relay
+from atoll.types import Role
+from cluster import processes
+from cluster.local import ending, last_lines
+
+_MODULES = {
+    Role.EXPERT: "experts.trainer",
+    Role.MONOLITH: "experts.trainer",
+    Role.ROUTER: "router.trainer",
+}
+# What torchrun writes about a worker that was killed, and where its own noise begins.
+_WORKER_KILLED = re.compile(r"traceback : Signal (\d+) \((\w+)\)")
+_TORCHRUN = re.compile(r"^[EIW]\d{4} .*torch/distributed", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSettings:
+    """How trainers are run.
+
+    Attributes:
+        processes: training processes of the island, data parallel.
+        threads: CPU threads of each.
+        command: what to run in place of torchrun and the house's trainers; () for those.
+    """
+
+    processes: int
+    threads: int
+    command: tuple[str, ...] = ()
+
+    def command_for(self, role: Role, work_dir: Path) -> list[str]:
+        """The whole command of one trainer."""
+        torchrun = (
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", str(self.processes), "-m", _MODULES[role]),
+        )
+        return [*(self.command or torchrun), "--work-dir", str(work_dir)]
+
+
+class TrainerProcess:
+    """A running trainer.
+
+    Its standard input is the leash: a line is an order, its end says that the agent is gone.
+    """
+
+    def __init__(self, command: Sequence[str], threads: int, log: Path) -> None:
+        """Start a trainer.
+
+        Args:
+            command: program and arguments.
+            threads: CPU threads of each training process.
+            log: file that gets what it writes.
+        """
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Modules come from where Atoll is installed, never from the folder it is run in.
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
+            )
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    def drain(self) -> None:
+        """Ask it to checkpoint and leave."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(relay.DRAIN.encode())
+            self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """Kill it and all it started; also tidies up after one that has ended."""
+        # torchrun gives every worker a session of its own, so a signal to the group misses them.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(self._process.pid)
+            processes.kill([leader, *leader.children(recursive=True)])
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def last_words(self) -> str:
+        """How it ended, and the end of what it wrote, in one line."""
+        text = last_lines(self._log, 200)
+        killed = _WORKER_KILLED.search(text)
+        if killed:
+            return f"killed by signal {killed[1]} ({killed[2]})"
+        noise = _TORCHRUN.search(text)
+        written = text[: noise.start()] if noise else text
+        lines = [line.strip() for line in written.splitlines() if line.strip()]
+        return ": ".join([ending(self._process.returncode), *lines[-1:]])

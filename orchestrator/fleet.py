@@ -1,0 +1,220 @@
+"""The fleet: the orchestrator's whole state, as frozen values.
+
+What happens to it is decided by the pure functions of :mod:`orchestrator.leases` (what islands
+ask) and :mod:`orchestrator.operations` (what operators, providers and time bring). Each reads a
+fleet and returns a :class:`Change`: what is different afterwards, and why, in words. Nothing here
+reads a clock or does I/O, so a service and a simulator can drive the same functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from atoll.types import (
+    CheckpointRef,
+    Event,
+    FleetView,
+    IslandView,
+    JobSpec,
+    JobState,
+    JobView,
+    Lease,
+    Progress,
+)
+
+NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the fleet goes by.
+
+    Attributes:
+        term_s: seconds a lease lives without a heartbeat.
+        max_failures: failed tries in a row, without a new checkpoint, that a job is granted.
+        backoff_s: pause after the first failure; doubles with each one more.
+    """
+
+    term_s: float
+    max_failures: int
+    backoff_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job.
+
+    Attributes:
+        spec: as submitted last.
+        state: where it stands.
+        epoch: fencing number of the newest lease; 0 before the first.
+        island: who holds the lease; "" if nobody does.
+        request_id: the request that granted the lease, or that gave it back.
+        expires_at: when the lease ends without a heartbeat, on the orchestrator's monotonic clock.
+        ready_at: not granted before, on the same clock.
+        checkpoint: the newest committed.
+        progress: as its trainer said last.
+        failures: failed tries since the newest checkpoint.
+        reason: why it stands where it does, in words.
+    """
+
+    spec: JobSpec
+    state: JobState = JobState.WAITING
+    epoch: int = 0
+    island: str = ""
+    request_id: str = ""
+    expires_at: float = 0.0
+    ready_at: float = 0.0
+    checkpoint: CheckpointRef | None = None
+    progress: Progress = NO_PROGRESS
+    failures: int = 0
+    reason: str = ""
+
+    @property
+    def step(self) -> int:
+        """Committed optimizer steps."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all its steps are committed."""
+        return self.step >= self.spec.steps
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no island will work on it any more."""
+        return self.state in {JobState.DONE, JobState.FAILED}
+
+    def lease(self, policy: Policy) -> Lease:
+        """Its current lease."""
+        return Lease(self.spec.name, self.island, self.epoch, policy.term_s)
+
+    def without_lease(self, reason: str) -> Job:
+        """The job after its lease ended: done if all is committed, else waiting."""
+        return replace(
+            self,
+            state=JobState.DONE if self.is_complete else JobState.WAITING,
+            island="",
+            progress=replace(self.progress, step=self.step, samples_per_s=0.0),
+            reason=reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """One island, from its first word on.
+
+    Attributes:
+        name: unique for every start of an island.
+        heard_at: when it was last heard of, on the orchestrator's monotonic clock.
+        state: ``idle``, ``working``, ``lost`` (silent for a term) or ``gone`` (left, or dead).
+        job: what it works on, or "".
+    """
+
+    name: str
+    heard_at: float
+    state: str = "idle"
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a transition makes different.
+
+    Attributes:
+        jobs: jobs as they are afterwards; the later wins.
+        islands: islands as they are afterwards; the later wins.
+        commits: checkpoints published, by job.
+        events: what is worth keeping. A change without one need not outlive the process.
+        draining: whether the fleet drains from now on; None leaves it.
+        ticked_at: when time last passed; None leaves it.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    islands: tuple[Island, ...] = ()
+    commits: tuple[tuple[str, CheckpointRef], ...] = ()
+    events: tuple[Event, ...] = ()
+    draining: bool | None = None
+    ticked_at: float | None = None
+
+    def then(self, later: Change) -> Change:
+        """Both, one after the other."""
+        return Change(
+            self.jobs + later.jobs,
+            self.islands + later.islands,
+            self.commits + later.commits,
+            self.events + later.events,
+            self.draining if later.draining is None else later.draining,
+            self.ticked_at if later.ticked_at is None else later.ticked_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything the orchestrator knows.
+
+    Attributes:
+        policy: what it goes by.
+        jobs: by name, in order of submission.
+        islands: by name, in order of appearance.
+        draining: every island is to checkpoint and leave.
+        ticked_at: when time last passed, on the orchestrator's monotonic clock.
+    """
+
+    policy: Policy
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    islands: Mapping[str, Island] = field(default_factory=dict)
+    draining: bool = False
+    ticked_at: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there were jobs and none needs an island any more."""
+        return bool(self.jobs) and all(job.is_over for job in self.jobs.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody works and nobody will."""
+        nobody_works = all(job.state is not JobState.LEASED for job in self.jobs.values())
+        return nobody_works and (self.draining or self.is_over)
+
+    def held_by(self, island: str) -> Job | None:
+        """The job an island holds the lease of."""
+        known = self.islands.get(island)
+        job = self.jobs.get(known.job) if known else None
+        return job if job and job.island == island and job.state is JobState.LEASED else None
+
+    def after(self, change: Change) -> Fleet:
+        """The fleet with a change applied."""
+        return replace(
+            self,
+            jobs={**self.jobs, **{job.spec.name: job for job in change.jobs}},
+            islands={**self.islands, **{island.name: island for island in change.islands}},
+            draining=self.draining if change.draining is None else change.draining,
+            ticked_at=self.ticked_at if change.ticked_at is None else change.ticked_at,
+        )
+
+    def view(self, now: float) -> FleetView:
+        """What an operator sees."""
+        return FleetView(
+            jobs=tuple(
+                JobView(
+                    spec=job.spec,
+                    state=job.state,
+                    epoch=job.epoch,
+                    island=job.island,
+                    failures=job.failures,
+                    reason=job.reason,
+                    progress=job.progress,
+                    checkpoint=job.checkpoint,
+                )
+                for job in self.jobs.values()
+            ),
+            islands=tuple(
+                IslandView(island.name, island.state, island.job, now - island.heard_at)
+                for island in self.islands.values()
+            ),
+            draining=self.draining,
+        )

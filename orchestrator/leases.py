@@ -1,0 +1,194 @@
+"""What islands ask of the fleet: work, more time, publication, and to be let go.
+
+Pure: each function reads a fleet and the time, and returns its answer with the change it makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from atoll import layout
+from atoll.errors import LeaseLost, Refused
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Ending,
+    Event,
+    JobState,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
+from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job
+
+_MAX_WAIT_S = 1.0
+_MAX_BACKOFF_S = 600.0
+
+
+def acquire(
+    fleet: Fleet, island: str, request_id: str, now: float
+) -> tuple[Assignment | Wait, Change]:
+    """Grant the first job that waits, in order of submission, under a new epoch.
+
+    The same request gets the same lease again. An island that asks anew while it holds a lease has
+    forgotten it, so that lease ends.
+    """
+    held = fleet.held_by(island)
+    if held and held.request_id == request_id:
+        return _assignment(held, fleet), _heard(fleet, held, now)
+    change = _forget(held, now) if held else Change()
+    fleet = fleet.after(change)
+    if fleet.draining or fleet.is_over:
+        why = "the fleet drains" if fleet.draining else "all jobs are over"
+        event = Event("island-dismissed", f"{island} may go: {why}", island=island)
+        gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
+        return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
+    waiting = [job for job in fleet.jobs.values() if job.state is JobState.WAITING]
+    ready = next((job for job in waiting if job.ready_at <= now), None)
+    if ready is None:
+        idle = Change(islands=(Island(island, now),))
+        pause_s = min((job.ready_at - now for job in waiting), default=_MAX_WAIT_S)
+        return Wait(min(pause_s, _MAX_WAIT_S), dismissed=False), change.then(idle)
+    granted = _granted(ready, fleet, island, request_id, now)
+    event = _event("lease-granted", granted.reason, granted)
+    working = Island(island, now, "working", granted.spec.name)
+    grant = Change(jobs=(granted,), islands=(working,), events=(event,))
+    return _assignment(granted, fleet), change.then(grant)
+
+
+def heartbeat(
+    fleet: Fleet, lease: Lease, progress: Progress, now: float
+) -> tuple[Directive, Change]:
+    """Extend a lease by a term and note how far its trainer is.
+
+    Raises:
+        LeaseLost: the lease is not current.
+    """
+    job = replace(_held(fleet, lease), progress=progress)
+    directive = Directive.DRAIN if fleet.draining else Directive.CONTINUE
+    return directive, _heard(fleet, job, now)
+
+
+def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) -> Change:
+    """Publish a checkpoint. A reference names its bytes, so saying it twice changes nothing.
+
+    Raises:
+        LeaseLost: the lease is not current.
+        Refused: the checkpoint was not written under this lease, or goes back in steps.
+    """
+    known = fleet.jobs.get(lease.job)
+    if known and known.checkpoint == checkpoint:
+        return Change()
+    job = _held(fleet, lease)
+    if checkpoint.epoch != lease.epoch or checkpoint.key != layout.checkpoint_folder(
+        lease.job, lease.epoch, checkpoint.step
+    ):
+        raise Refused(
+            f"{checkpoint.key} (epoch {checkpoint.epoch}) is not where a checkpoint of {lease.job} "
+            f"at step {checkpoint.step} under epoch {lease.epoch} belongs"
+        )
+    if checkpoint.step <= job.step:
+        raise Refused(
+            f"{lease.job} has {job.step} committed steps already; "
+            f"a checkpoint at step {checkpoint.step} would take it back"
+        )
+    job = replace(job, checkpoint=checkpoint, failures=0)
+    event = _event("checkpoint-committed", f"step {checkpoint.step} is safe", job)
+    published = Change(commits=((lease.job, checkpoint),), events=(event,))
+    return _heard(fleet, job, now).then(published)
+
+
+def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: float) -> Change:
+    """Give a lease back. The same request changes nothing the second time.
+
+    Raises:
+        LeaseLost: the lease is not current.
+        Refused: the work is called finished although nothing was committed under this lease.
+    """
+    known = fleet.jobs.get(lease.job)
+    if known and known.request_id == request_id and known.epoch == lease.epoch:
+        return Change()
+    job = replace(_held(fleet, lease), request_id=request_id)
+    match outcome.ending:
+        case Ending.FINISHED:
+            after, kind = _finished(job, lease), "lease-released"
+        case Ending.DRAINED:
+            words = outcome.reason or f"drained at step {job.step}"
+            after, kind = replace(job.without_lease(words), ready_at=now), "lease-released"
+        case Ending.FAILED:
+            after, kind = _failed(job, outcome.reason, fleet, now), "attempt-failed"
+    kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
+    event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)
+    return Change(jobs=(after,), islands=(Island(lease.island, now),), events=(event,))
+
+
+def _finished(job: Job, lease: Lease) -> Job:
+    if job.is_complete:
+        return job.without_lease(f"all {job.spec.steps} steps are done")
+    if job.checkpoint and job.checkpoint.epoch == lease.epoch:
+        # The job was extended while its trainer ran to the former end.
+        return job.without_lease(f"goes on from step {job.step} to {job.spec.steps}")
+    raise Refused(
+        f"{job.spec.name} is called finished, but step {job.spec.steps} was never committed"
+    )
+
+
+def _failed(job: Job, reason: str, fleet: Fleet, now: float) -> Job:
+    failures = job.failures + 1
+    if failures > fleet.policy.max_failures and not job.is_complete:
+        words = f"given up after {failures} failed tries; the last: {reason}"
+        return replace(job.without_lease(words), state=JobState.FAILED, failures=failures)
+    pause_s = min(fleet.policy.backoff_s * 2 ** min(failures - 1, 32), _MAX_BACKOFF_S)
+    words = f"failed ({failures} of {fleet.policy.max_failures} tries allowed): {reason}"
+    return replace(job.without_lease(words), failures=failures, ready_at=now + pause_s)
+
+
+def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -> Job:
+    start = f"from step {job.step}" if job.checkpoint else "from the beginning"
+    return replace(
+        job,
+        state=JobState.LEASED,
+        epoch=job.epoch + 1,
+        island=island,
+        request_id=request_id,
+        expires_at=now + fleet.policy.term_s,
+        progress=replace(NO_PROGRESS, step=job.step),
+        reason=f"granted to {island} {start}",
+    )
+
+
+def _held(fleet: Fleet, lease: Lease) -> Job:
+    """The job under a lease, if the lease is current."""
+    job = fleet.jobs.get(lease.job)
+    if job is None:
+        raise LeaseLost(f"no job of this run is called {lease.job!r}")
+    current = (job.state, job.epoch, job.island)
+    if current == (JobState.LEASED, lease.epoch, lease.island):
+        return job
+    name = f"the lease of {lease.island} on {lease.job} (epoch {lease.epoch})"
+    if job.epoch > lease.epoch:
+        other = job.island or "another island"
+        raise LeaseLost(f"{name} has passed to {other} under epoch {job.epoch}")
+    raise LeaseLost(f"{name} has ended: {job.reason}")
+
+
+def _heard(fleet: Fleet, job: Job, now: float) -> Change:
+    """Extends the job's lease, because its island was heard."""
+    job = replace(job, expires_at=now + fleet.policy.term_s)
+    return Change(jobs=(job,), islands=(Island(job.island, now, "working", job.spec.name),))
+
+
+def _forget(held: Job, now: float) -> Change:
+    words = f"{held.island} asked for other work"
+    event = _event("lease-released", words, held)
+    return Change(jobs=(replace(held.without_lease(words), ready_at=now),), events=(event,))
+
+
+def _assignment(job: Job, fleet: Fleet) -> Assignment:
+    return Assignment(job.lease(fleet.policy), job.spec, job.checkpoint)
+
+
+def _event(kind: str, reason: str, job: Job) -> Event:
+    return Event(kind, reason, job.spec.name, job.island, job.epoch)

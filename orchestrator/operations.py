@@ -1,0 +1,130 @@
+"""What operators, providers and the passing of time do to the fleet.
+
+Pure: each function reads a fleet and the time, and returns the change it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from atoll.errors import Refused
+from atoll.types import Event, JobSpec, JobState
+from orchestrator.fleet import Change, Fleet, Island, Job
+
+
+def submit(fleet: Fleet, specs: Sequence[JobSpec], now: float) -> Change:
+    """Add jobs; extend those that are there; give failed ones another chance. Ends a drain.
+
+    Raises:
+        Refused: a job was begun with other settings, or is further than it is asked to go.
+    """
+    change = Change(draining=False)
+    for spec in specs:
+        job = fleet.jobs.get(spec.name)
+        change = change.then(_added(spec) if job is None else _resubmitted(job, spec, now))
+    return change
+
+
+def drain(fleet: Fleet, reason: str) -> Change:
+    """Let every island checkpoint and leave."""
+    if fleet.draining:
+        return Change()
+    return Change(draining=True, events=(Event("draining", reason or "asked by an operator"),))
+
+
+def tick(fleet: Fleet, now: float) -> Change:
+    """Take leases from islands that were silent for a term.
+
+    If the orchestrator itself was away (stopped, starved, its disk hung), silence proves nothing:
+    every lease gets a full term again.
+    """
+    term_s = fleet.policy.term_s
+    passed = Change(ticked_at=now)
+    if fleet.ticked_at is not None and now - fleet.ticked_at > term_s / 2:
+        return passed.then(_grace(fleet, now, f"was away for {now - fleet.ticked_at:.1f} s"))
+    for job in fleet.jobs.values():
+        if job.state is JobState.LEASED and job.expires_at <= now:
+            words = f"{job.island} was silent for {term_s:g} s"
+            passed = passed.then(_taken(job, fleet, words, "lost", now))
+    return passed
+
+
+def restarted(fleet: Fleet, now: float) -> Change:
+    """Begin to serve: islands that hold a lease get a full term to be heard."""
+    return Change(ticked_at=now, draining=False).then(_grace(fleet, now, "serves"))
+
+
+def island_gone(fleet: Fleet, name: str, reason: str, now: float) -> Change:
+    """An island's processes are dead, says its provider; its job need not wait for the lease."""
+    island = fleet.islands.get(name)
+    if island is None or island.state == "gone":
+        return Change()
+    held = fleet.held_by(name)
+    words = f"{name} is gone: {reason}"
+    if held:
+        return _taken(held, fleet, words, "gone", now)
+    left = replace(island, state="gone", job="")
+    return Change(islands=(left,), events=(Event("island-gone", words, island=name),))
+
+
+def give_up(fleet: Fleet, reason: str) -> Change:
+    """No island can be kept alive: every job that is not over has failed."""
+    jobs = [
+        replace(job.without_lease(reason), state=JobState.FAILED)
+        for job in fleet.jobs.values()
+        if not job.is_over
+    ]
+    events = tuple(Event("job-failed", reason, job.spec.name) for job in jobs)
+    return Change(jobs=tuple(jobs), events=events)
+
+
+def _added(spec: JobSpec) -> Change:
+    job = Job(spec, reason="submitted")
+    return Change(jobs=(job,), events=(Event("job-submitted", f"{spec.steps} steps", spec.name),))
+
+
+def _resubmitted(job: Job, spec: JobSpec, now: float) -> Change:
+    if job.spec.digest != spec.digest:
+        raise Refused(
+            f"{spec.name} was begun with other settings; give new settings a run.uri of their own, "
+            "or set them back"
+        )
+    if spec.steps < job.step:
+        raise Refused(
+            f"{spec.name} has {job.step} committed steps already and is asked for {spec.steps}; "
+            "ask for as many at least, or give the run another run.uri"
+        )
+    after = replace(job, spec=spec)
+    if job.state is JobState.FAILED:
+        words = "submitted again after it had failed"
+        after = replace(after.without_lease(words), failures=0, ready_at=now)
+        return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
+    if job.spec == spec:
+        return Change()
+    words = f"{spec.steps} steps instead of {job.spec.steps}"
+    if job.state is not JobState.LEASED:
+        after = replace(after.without_lease(words), ready_at=now)
+    return Change(jobs=(after,), events=(Event("job-extended", words, spec.name),))
+
+
+def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:
+    """The job without its island, which is ``lost`` or ``gone``."""
+    island = fleet.islands.get(job.island, Island(job.island, now))
+    after = replace(job.without_lease(words), ready_at=now)
+    return Change(
+        jobs=(after,),
+        islands=(replace(island, state=state, job=""),),
+        events=(Event(f"island-{state}", words, job.spec.name, job.island, job.epoch),),
+    )
+
+
+def _grace(fleet: Fleet, now: float, what: str) -> Change:
+    leased = [job for job in fleet.jobs.values() if job.state is JobState.LEASED]
+    term_s = fleet.policy.term_s
+    words = f"the orchestrator {what}; {len(leased)} leases get a full term of {term_s:g} s"
+    return Change(
+        jobs=tuple(replace(job, expires_at=now + term_s) for job in leased),
+        islands=tuple(Island(job.island, now, "working", job.spec.name) for job in leased),
+        events=(Event("orchestrator-serves", words),),
+    )

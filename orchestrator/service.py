@@ -1,0 +1,139 @@
+"""The living fleet: one lock around the state, the store and those who watch for events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from atoll.clock import Clock
+from atoll.errors import Unreachable
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Event,
+    FleetView,
+    JobSpec,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
+from orchestrator import leases, operations
+from orchestrator.fleet import Change, Fleet, Policy
+from orchestrator.store import Store
+
+_EVENTS_AT_ONCE = 500
+
+
+class FleetService:
+    """Applies transitions one after the other: decided purely, stored first, then believed.
+
+    If the store fails, nothing happened. What makes no event is not stored: a restart grants every
+    lease a full term anyway.
+    """
+
+    def __init__(self, store: Store, policy: Policy, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = threading.Condition()  # guards all that follows
+        stored = store.load()
+        self._fleet = Fleet(policy, {job.spec.name: job for job in stored.jobs})
+        self._last_event = stored.last_event
+        self._asked_at = clock.monotonic()
+        self._retired = False
+        with self._changed:
+            self._apply(operations.restarted(self._fleet, clock.monotonic()))
+
+    @property
+    def fleet(self) -> Fleet:
+        """The state at this moment."""
+        return self._fleet
+
+    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+        """See :func:`orchestrator.leases.acquire`."""
+        with self._changed:
+            answer, change = leases.acquire(
+                self._fleet, island, request_id, self._clock.monotonic()
+            )
+            self._apply(change)
+            return answer
+
+    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+        """See :func:`orchestrator.leases.heartbeat`."""
+        with self._changed:
+            answer, change = leases.heartbeat(self._fleet, lease, progress, self._clock.monotonic())
+            self._apply(change)
+            return answer
+
+    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+        """See :func:`orchestrator.leases.commit`."""
+        with self._changed:
+            self._apply(leases.commit(self._fleet, lease, checkpoint, self._clock.monotonic()))
+
+    def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
+        """See :func:`orchestrator.leases.release`."""
+        with self._changed:
+            now = self._clock.monotonic()
+            self._apply(leases.release(self._fleet, lease, outcome, request_id, now))
+
+    def submit(self, specs: Sequence[JobSpec]) -> None:
+        """See :func:`orchestrator.operations.submit`."""
+        with self._changed:
+            self._asked()
+            self._apply(operations.submit(self._fleet, specs, self._clock.monotonic()))
+
+    def drain(self, reason: str) -> None:
+        """See :func:`orchestrator.operations.drain`."""
+        with self._changed:
+            self._asked()
+            self._apply(operations.drain(self._fleet, reason))
+
+    def view(self) -> FleetView:
+        """What an operator sees."""
+        with self._changed:
+            self._asked()
+            return self._fleet.view(self._clock.monotonic())
+
+    def events(self, after: int, timeout_s: float) -> tuple[Event, ...]:
+        """Some events with a number above ``after``; waits for the first up to ``timeout_s``."""
+        with self._changed:
+            self._asked()
+            if not self._changed.wait_for(lambda: self._last_event > after, timeout_s):
+                return ()
+        return self._store.events(after, _EVENTS_AT_ONCE)
+
+    def tick(self) -> None:
+        """See :func:`orchestrator.operations.tick`."""
+        with self._changed:
+            self._apply(operations.tick(self._fleet, self._clock.monotonic()))
+
+    def island_gone(self, name: str, reason: str) -> None:
+        """See :func:`orchestrator.operations.island_gone`."""
+        with self._changed:
+            now = self._clock.monotonic()
+            self._apply(operations.island_gone(self._fleet, name, reason, now))
+
+    def give_up(self, reason: str) -> None:
+        """See :func:`orchestrator.operations.give_up`."""
+        with self._changed:
+            self._apply(operations.give_up(self._fleet, reason))
+
+    def retire(self, unasked_s: float) -> bool:
+        """Stop for good if no operator asked anything for so long; later calls are turned away."""
+        with self._changed:
+            self._retired |= self._clock.monotonic() - self._asked_at >= unasked_s
+            return self._retired
+
+    def _asked(self) -> None:
+        self._asked_at = self._clock.monotonic()
+
+    def _apply(self, change: Change) -> None:
+        if self._retired:
+            raise Unreachable("this orchestrator is leaving; start another with the same command")
+        if change.events:
+            self._store.save(change, self._last_event + 1, self._clock.wall())
+        self._fleet = self._fleet.after(change)
+        if change.events:
+            self._last_event += len(change.events)
+            self._changed.notify_all()

@@ -1,0 +1,136 @@
+"""The control plane's wire: decode, call the service, encode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from atoll import codec
+from atoll.control import status_of
+from atoll.errors import AtollError, Refused
+from atoll.types import Ending, Outcome
+from atoll.wire.v1 import control_pb2 as wire
+from atoll.wire.v1 import control_pb2_grpc as rpc
+from orchestrator.service import FleetService
+
+log = logging.getLogger(__name__)
+
+_EVENT_POLL_S = 1.0  # how soon a stream notices that its reader has left
+
+
+class IslandsServicer(rpc.IslandsServicer):
+    """What agents call."""
+
+    def __init__(self, service: FleetService) -> None:
+        self._service = service
+
+    def Acquire(self, request: wire.AcquireRequest, _: Any) -> wire.AcquireResponse:  # noqa: N802
+        """Ask for work."""
+        if not (request.island and request.request_id):
+            raise Refused("the message has no island or no request id")
+        return codec.encode_acquired(self._service.acquire(request.island, request.request_id))
+
+    def Heartbeat(  # noqa: N802
+        self, request: wire.HeartbeatRequest, _: Any
+    ) -> wire.HeartbeatResponse:
+        """Keep a lease alive."""
+        lease = codec.decode_lease(request.lease)
+        directive = self._service.heartbeat(lease, codec.decode_progress(request.progress))
+        return wire.HeartbeatResponse(directive=codec.encode_enum(directive))
+
+    def Commit(self, request: wire.CommitRequest, _: Any) -> wire.CommitResponse:  # noqa: N802
+        """Publish a checkpoint."""
+        lease = codec.decode_lease(request.lease)
+        self._service.commit(lease, codec.decode_checkpoint(request.checkpoint))
+        return wire.CommitResponse()
+
+    def Release(self, request: wire.ReleaseRequest, _: Any) -> wire.ReleaseResponse:  # noqa: N802
+        """Give a lease back."""
+        outcome = Outcome(codec.decode_enum(Ending, request.ending), request.reason)
+        lease = codec.decode_lease(request.lease)
+        self._service.release(lease, outcome, request.request_id)
+        return wire.ReleaseResponse()
+
+
+class OperatorsServicer(rpc.OperatorsServicer):
+    """What operators call."""
+
+    def __init__(self, service: FleetService) -> None:
+        self._service = service
+
+    def Submit(self, request: wire.SubmitRequest, _: Any) -> wire.SubmitResponse:  # noqa: N802
+        """Add or extend jobs."""
+        self._service.submit([codec.decode_spec(job) for job in request.jobs])
+        return wire.SubmitResponse()
+
+    def GetFleet(self, _: wire.GetFleetRequest, __: Any) -> wire.GetFleetResponse:  # noqa: N802
+        """The whole state."""
+        return codec.encode_fleet(self._service.view())
+
+    def WatchEvents(  # noqa: N802
+        self, request: wire.WatchEventsRequest, context: grpc.ServicerContext
+    ) -> Iterator[wire.WatchEventsResponse]:
+        """All events after a number, then each new one."""
+        after = request.after
+        while context.is_active():
+            for event in self._service.events(after, _EVENT_POLL_S):
+                after = event.number
+                yield wire.WatchEventsResponse(event=codec.encode_event(event))
+
+    def Drain(self, request: wire.DrainRequest, _: Any) -> wire.DrainResponse:  # noqa: N802
+        """Let every island checkpoint and leave."""
+        self._service.drain(request.reason)
+        return wire.DrainResponse()
+
+
+class ErrorsAsStatus(grpc.ServerInterceptor):
+    """Turns the house's errors into gRPC statuses with their sentence, and hides all others."""
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """Wrap the handler of one call."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                _streaming(handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+
+def _guarded(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return behaviour(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    return call
+
+
+def _streaming(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            yield from behaviour(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    return call
+
+
+def _abort(error: Exception, context: grpc.ServicerContext) -> None:
+    if isinstance(error, AtollError):
+        context.abort(status_of(error), str(error))
+    log.error("unexpected error in a call", exc_info=error)
+    context.abort(
+        grpc.StatusCode.INTERNAL, "the orchestrator met an unexpected error; its log has more"
+    )

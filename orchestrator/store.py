@@ -1,0 +1,60 @@
+"""What the orchestrator must not forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from atoll.types import CheckpointRef, Event
+from orchestrator.fleet import Change, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a restarted orchestrator begins with.
+
+    Attributes:
+        jobs: in order of submission, without expiry times: those belong to a clock that is gone.
+        last_event: number of the newest event; 0 if there is none.
+    """
+
+    jobs: tuple[Job, ...]
+    last_event: int
+
+
+class Store(Protocol):
+    """Durable state: jobs as they stand, every checkpoint ever committed, every event.
+
+    Each ``save`` is one transaction that is on the disk when it returns. The fencing rules hold
+    here once more, whoever writes: epochs and committed steps never go back.
+    """
+
+    def load(self) -> Stored:
+        """Everything an orchestrator needs to go on."""
+        ...
+
+    def save(self, change: Change, first_number: int, at: float) -> None:
+        """Write a change, all or nothing.
+
+        Args:
+            change: what is different, and why.
+            first_number: number of the change's first event.
+            at: wall-clock time of the events, seconds since the Unix epoch.
+
+        Raises:
+            LeaseLost: a job stands under a newer epoch, or has more committed steps.
+            Unreachable: the database cannot be written just now; nothing was.
+        """
+        ...
+
+    def events(self, after: int, limit: int) -> tuple[Event, ...]:
+        """The first ``limit`` events with a number above ``after``."""
+        ...
+
+    def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
+        """All checkpoints ever committed for a job, by step."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...

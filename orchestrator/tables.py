@@ -1,0 +1,60 @@
+"""The tables behind :mod:`orchestrator.sql_store`; :mod:`orchestrator.migrations` makes them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # order of submission
+    Column("name", String(200), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("run_uri", Text, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("island", String(200), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),  # of the newest checkpoint; 0 = none
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job", String(200), ForeignKey("jobs.name"), primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    UniqueConstraint("key"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("job", String(200), nullable=False),
+    Column("island", String(200), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+)
