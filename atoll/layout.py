@@ -9,6 +9,7 @@ from atoll.blobs import local_path
 
 CONFIG = "config.json"  # the resolved configuration
 PARTITION = "partition/manifest.json"
+MONTAGE = "partition/montage.png"
 REPORT = "report.html"
 EVALUATION = "evaluation/results.json"
 
@@ -16,6 +17,22 @@ EVALUATION = "evaluation/results.json"
 def shard_folder(cluster: int) -> str:
     """Folder of the tars of one cluster."""
     return f"partition/shards/cluster-{cluster:03d}"
+
+
+def shard(cluster: int, number: int, digest: str) -> str:
+    """One tar of a cluster; named by content, so an interrupted run's tars never stand in the way.
+
+    Args:
+        cluster: which, from 0.
+        number: of the tar within its cluster, from 0.
+        digest: sha256 (hex) of its bytes.
+    """
+    return f"{shard_folder(cluster)}/shard-{number:06d}-{digest[:12]}.tar"
+
+
+def centroids(digest: str) -> str:
+    """The centroids of a partition; named by content like its shards."""
+    return f"partition/centroids-{digest[:12]}.npz"
 
 
 def expert_job(index: int) -> str:

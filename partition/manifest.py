@@ -8,11 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One WebDataset tar: its key below the run, sha256 (hex), and number of samples."""
+    """One WebDataset tar: its key below the run, sha256 (hex), number of samples, and size."""
 
     key: str
     digest: str
     num_samples: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class Partition:
         class_names: empty for data without labels.
         has_captions: whether samples carry captions.
         skipped: names of samples left out because they could not be read.
-        centroids: key of an .npz with ``coarse`` (K, F), ``fine`` (num_fine, F), ``cluster_of_fine``
-            (num_fine,), ``offsets`` (K,), and the feature extractor's parameters.
+        centroids: key of an .npz with ``coarse`` (K, F), ``fine`` (num_fine, F),
+            ``cluster_of_fine`` (num_fine,), ``offsets`` (K,), and the feature extractor's
+            parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
     """

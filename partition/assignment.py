@@ -1,0 +1,78 @@
+"""From features on disk to centroids and the cluster of every sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.config import PartitionSection
+from atoll.errors import BadInput
+from partition.balance import fit_offsets, target_sizes
+from partition.centroids import Centroids, squared_distances
+from partition.kmeans import coarse_centroids, fine_centroids
+from partition.order import EndlessOrder
+from partition.rowfile import RowFile
+
+_DISTANCES = 1 << 24  # held in memory to fit the offsets: all samples, or evenly drawn ones
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where every sample went.
+
+    Attributes:
+        centroids: and why it went there.
+        clusters: (N,), int32; the cluster of each sample.
+        sizes: (K,), int64; none is 0.
+    """
+
+    centroids: Centroids
+    clusters: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+
+def assign_samples(rows: RowFile, section: PartitionSection, seed: int) -> Assignment:
+    """Split samples into clusters.
+
+    Args:
+        rows: features, (N, F).
+        section: how many clusters, and how even.
+        seed: equal seeds and features give equal assignments.
+
+    Raises:
+        BadInput: there are fewer samples, or fewer that differ, than clusters.
+    """
+    num = section.num_experts
+    if num > len(rows):
+        raise BadInput(
+            f"partition.num_experts = {num} is more than the {len(rows)} samples; lower it"
+        )
+    fine, counts = fine_centroids(rows, section.num_fine, seed)
+    coarse, cluster_of_fine = coarse_centroids(fine, counts, num, seed)
+    offsets = _balanced_offsets(rows, coarse, section.balance, seed)
+    centroids = Centroids(fine, cluster_of_fine, coarse, offsets)
+    clusters = np.concatenate([centroids.assign(chunk).astype(np.int32) for chunk in rows.chunks()])
+    sizes = np.bincount(clusters, minlength=num)
+    if not sizes.all():
+        raise BadInput(
+            f"partition.num_experts = {num}, but the samples differ too little to fill more than "
+            f"{np.count_nonzero(sizes)} clusters; lower it"
+        )
+    return Assignment(centroids, clusters, sizes)
+
+
+def _balanced_offsets(
+    rows: RowFile, coarse: NDArray[np.float32], balance: float, seed: int
+) -> NDArray[np.float32]:
+    num_drawn = min(len(rows), _DISTANCES // len(coarse))
+    order = EndlessOrder(len(rows), seed)
+    distances = np.empty((len(coarse), num_drawn), np.float32)
+    for first in range(0, num_drawn, _BLOCK):
+        last = min(first + _BLOCK, num_drawn)
+        features = rows.take(order.span(first, last))
+        distances[:, first:last] = squared_distances(features, coarse).T
+    free = np.bincount(distances.argmin(0), minlength=len(coarse))
+    return fit_offsets(distances, target_sizes(free, balance))

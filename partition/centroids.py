@@ -1,0 +1,122 @@
+"""The fitted partition as a function of images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll import layout
+from atoll.blobs import Blob, BlobStore
+from partition.features import Features, restore_features
+from partition.manifest import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Centroids:
+    """Points in the space of features, and the rule by which a sample belongs to one.
+
+    Attributes:
+        fine: (num_fine, F), float32.
+        cluster_of_fine: (num_fine,), int64.
+        coarse: (K, F), float32.
+        offsets: (K,), float32; see :mod:`partition.balance`.
+    """
+
+    fine: NDArray[np.float32]
+    cluster_of_fine: NDArray[np.int64]
+    coarse: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+
+    def assign(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The cluster of each row of features: the k with the least ``|x - c_k|^2 - offset_k``.
+
+        Args:
+            features: (B, F), float32.
+
+        Returns:
+            (B,), int64.
+        """
+        reduced = squared_distances(features, self.coarse) - self.offsets
+        nearest: NDArray[np.int64] = reduced.argmin(1)
+        return nearest
+
+
+@dataclass(frozen=True, slots=True)
+class CentroidModel:
+    """A fitted partition as a function of images.
+
+    Attributes:
+        features: the map from images to vectors.
+        centroids: what the vectors are compared with.
+    """
+
+    features: Features
+    centroids: Centroids
+
+    def squared_distances(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Squared distance of each image to each coarse centroid.
+
+        Args:
+            images: (B, H, W, C), uint8.
+
+        Returns:
+            (B, K), float32.
+        """
+        return squared_distances(self.features.transform(images), self.centroids.coarse)
+
+    def assign(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The cluster of each image, (B,) int64, by the rule the data were partitioned with."""
+        return self.centroids.assign(self.features.transform(images))
+
+
+def save_centroids(store: BlobStore, model: CentroidModel) -> Blob:
+    """Store a fitted partition under a key that names its content.
+
+    Raises:
+        StorageFull: the store has no space left.
+    """
+    buffer = io.BytesIO()
+    arrays = {**asdict(model.centroids), **model.features.arrays()}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
+    key = layout.centroids(digest)
+    if not store.exists(key):
+        store.put_bytes(key, data)
+    return Blob(key, digest, len(data))
+
+
+def load_centroids(store: BlobStore, partition: Partition) -> CentroidModel:
+    """The centroids of a partition.
+
+    Raises:
+        BlobMissing: the file is gone.
+        BlobDamaged: it does not match its digest.
+        BadInput: the model behind the features cannot be loaded.
+    """
+    data = store.get_bytes(partition.centroids, partition.centroids_digest)
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = dict(file)
+    centroids = Centroids(**{field.name: arrays.pop(field.name) for field in fields(Centroids)})
+    return CentroidModel(restore_features(arrays), centroids)
+
+
+def squared_distances(
+    features: NDArray[np.float32], centroids: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Squared Euclidean distances.
+
+    Args:
+        features: (B, F), float32.
+        centroids: (K, F), float32.
+
+    Returns:
+        (B, K), float32.
+    """
+    squares = np.square(features).sum(1, keepdims=True) + np.square(centroids).sum(1)
+    distances: NDArray[np.float32] = squares - 2 * features @ centroids.T
+    return distances.clip(0)

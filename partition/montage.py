@@ -1,0 +1,66 @@
+"""One picture of a partition: a row of real samples for each cluster."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+_COLUMNS = 16
+_MIN_CELL = 48
+_GAP = 4
+_MARGIN = 150
+_INK, _PAPER = (30, 30, 30), (255, 255, 255)
+
+
+class Montage:
+    """Collects samples while they stream by, spread evenly over each cluster.
+
+    Args:
+        sizes: samples of each cluster.
+    """
+
+    def __init__(self, sizes: NDArray[np.int64]) -> None:
+        self._sizes = sizes
+        self._seen = np.zeros_like(sizes)
+        self._rows: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
+
+    def add(self, cluster: int, image: NDArray[np.uint8]) -> None:
+        """Look at the next sample (H, W, C) uint8 of a cluster; keep one out of size / columns."""
+        row = self._rows[cluster]
+        shown = min(_COLUMNS, int(self._sizes[cluster]))
+        if len(row) < shown and self._seen[cluster] >= len(row) * self._sizes[cluster] // shown:
+            row.append(image)
+        self._seen[cluster] += 1
+
+    def as_png(self) -> bytes:
+        """The picture: a row for each cluster, its number and size on the left."""
+        sample = self._rows[0][0]
+        scale = max(1, -(-_MIN_CELL // max(sample.shape[:2])))
+        height, width = (side * scale for side in sample.shape[:2])
+        sheet = Image.new(
+            "RGB",
+            (
+                _MARGIN + _COLUMNS * (width + _GAP) + _GAP,
+                len(self._sizes) * (height + _GAP) + _GAP,
+            ),
+            _PAPER,
+        )
+        draw = ImageDraw.Draw(sheet)
+        font = ImageFont.load_default(14)
+        for cluster, size in enumerate(self._sizes):
+            top = _GAP + cluster * (height + _GAP)
+            label = f"cluster {cluster}\n{size:,} samples"
+            draw.text((2 * _GAP, top + height // 2), label, _INK, font, anchor="lm")
+            for column, image in enumerate(self._rows[cluster]):
+                pixels = image.repeat(scale, 0).repeat(scale, 1)
+                left = _MARGIN + column * (width + _GAP)
+                sheet.paste(
+                    Image.fromarray(np.broadcast_to(pixels, (height, width, 3))), (left, top)
+                )
+        buffer = io.BytesIO()
+        sheet.save(buffer, "png")
+        return buffer.getvalue()

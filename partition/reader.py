@@ -1,0 +1,182 @@
+"""Reading shards in an order that is known beforehand, from any position."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.blobs import BlobStore
+from atoll.errors import BadInput, BlobDamaged
+from partition.images import decode_png
+from partition.manifest import Partition, Shard
+from partition.order import EndlessOrder
+
+_MEMORY_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as they are stored.
+
+    Attributes:
+        images: (B, H, W, C), uint8.
+        labels: (B,), int64; -1 for samples without a label.
+        clusters: (B,), int64; the cluster each sample belongs to.
+        captions: B texts; None for data without captions.
+        indices: (B,), int64; which sample of the reader each row is.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    captions: tuple[str, ...] | None
+    indices: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _ShardIndex:
+    """Where the samples of one tar lie in its file."""
+
+    path: Path
+    images: NDArray[np.int64]  # (n, 2): offset and size of each PNG, bytes
+    abouts: NDArray[np.int64]  # (n, 2): the same of each JSON
+
+
+class ShardReader:
+    """Samples of some clusters, shuffled anew every epoch, each exactly once an epoch.
+
+    The order is f(seed, epoch, index), so a position is one number, the samples consumed so far,
+    and going on from it is exact whatever the number of ranks before and after. Decoded samples
+    are kept as long as they fit into ``memory_bytes`` all together.
+
+    Args:
+        store: where the shards are.
+        partition: which they are.
+        clusters: whose samples to read; None for all.
+        cache: folder for copies of shards from a store that is not on this machine.
+        seed: chooses the order.
+        memory_bytes: most that decoded images may take.
+
+    Raises:
+        BadInput: a cluster does not exist or is empty.
+        BlobMissing: a shard is gone.
+        BlobDamaged: a shard does not match its digest.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        partition: Partition,
+        clusters: Sequence[int] | None,
+        cache: Path,
+        seed: int,
+        *,
+        memory_bytes: int = _MEMORY_BYTES,
+    ) -> None:
+        chosen = range(partition.num_experts) if clusters is None else clusters
+        _refuse_unknown(chosen, partition)
+        self._partition = partition
+        self._shards: list[_ShardIndex] = []
+        counts, owners = [], []
+        for cluster in chosen:
+            for shard in partition.shard_sets[cluster].shards:
+                path = store.fetch(shard.key, shard.digest, cache)
+                self._shards.append(_index(path, shard))
+                counts.append(shard.num_samples)
+                owners.append(cluster)
+        self._starts = np.cumsum([0, *counts])
+        self._clusters = np.asarray(owners, np.int64)
+        self.num_samples = int(self._starts[-1])
+        self._order = EndlessOrder(self.num_samples, seed)
+        size_bytes = self.num_samples * int(np.prod(partition.shape))
+        self._kept = _Kept(self.num_samples, partition) if size_bytes <= memory_bytes else None
+
+    def batch(self, cursor: int, size: int, rank: int = 0, world: int = 1) -> Batch:
+        """This rank's slice of a batch of the endless order.
+
+        Args:
+            cursor: samples consumed before this batch, by all ranks together.
+            size: samples of the whole batch.
+            rank: whose slice; slices of all ranks, one after another, are the whole batch.
+            world: number of ranks.
+
+        Returns:
+            ``size / world`` samples, one more or less where that is not whole.
+        """
+        first, last = size * rank // world, size * (rank + 1) // world
+        indices = self._order.span(cursor + first, cursor + last)
+        if self._kept is None:
+            holder, rows = _Kept(len(indices), self._partition), np.arange(len(indices))
+            self._decode_into(holder, rows, indices)
+        else:
+            holder, rows = self._kept, indices
+            missing = np.unique(indices[~holder.filled[indices]])
+            self._decode_into(holder, missing, missing)
+        captions = tuple(holder.captions[row] for row in rows)
+        return Batch(
+            images=holder.images[rows],
+            labels=holder.labels[rows],
+            clusters=self._clusters[self._shard_of(indices)],
+            captions=captions if self._partition.has_captions else None,
+            indices=indices,
+        )
+
+    def _shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self._starts, indices, side="right") - 1
+
+    def _decode_into(
+        self, holder: _Kept, rows: NDArray[np.int64], indices: NDArray[np.int64]
+    ) -> None:
+        shards = self._shard_of(indices)
+        for number in np.unique(shards):
+            shard = self._shards[number]
+            with shard.path.open("rb") as file:
+                for place in np.flatnonzero(shards == number):
+                    row, within = rows[place], indices[place] - self._starts[number]
+                    file.seek(shard.images[within, 0])
+                    holder.images[row] = decode_png(file.read(shard.images[within, 1]))
+                    file.seek(shard.abouts[within, 0])
+                    about = json.loads(file.read(shard.abouts[within, 1]))
+                    holder.labels[row] = -1 if about["label"] is None else about["label"]
+                    holder.captions[row] = about["caption"] or ""
+                    holder.filled[row] = True
+
+
+class _Kept:
+    """Room for decoded samples."""
+
+    def __init__(self, num: int, partition: Partition) -> None:
+        self.images = np.zeros((num, *partition.shape), np.uint8)
+        self.labels = np.full(num, -1, np.int64)
+        self.captions = [""] * num
+        self.filled = np.zeros(num, np.bool_)
+
+
+def _index(path: Path, shard: Shard) -> _ShardIndex:
+    with tarfile.open(path, "r:") as tar:
+        places = np.array([(m.offset_data, m.size) for m in tar], np.int64).reshape(-1, 2)
+    if len(places) != 2 * shard.num_samples:
+        raise BlobDamaged(
+            f"{shard.key} holds {len(places)} files, not the {2 * shard.num_samples} of its "
+            "manifest; run `atoll partition` under a run.uri of its own"
+        )
+    return _ShardIndex(path, images=places[0::2], abouts=places[1::2])
+
+
+def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:
+    for cluster in clusters:
+        if not 0 <= cluster < partition.num_experts:
+            raise BadInput(
+                f"cluster {cluster} does not exist; the partition has clusters 0 to "
+                f"{partition.num_experts - 1}"
+            )
+        if not partition.shard_sets[cluster].num_samples:
+            raise BadInput(f"cluster {cluster} is empty; an expert needs samples to learn from")
+    if not clusters:
+        raise BadInput("no cluster was chosen to read from")

@@ -1,0 +1,120 @@
+"""Writing the samples of each cluster as WebDataset tars.
+
+Equal samples give equal bytes, so the digests of a partition can be compared. At most one file is
+open at a time, however many clusters there are.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atoll import layout
+from atoll.blobs import BlobStore, digest_file
+from partition.images import encode_png
+from partition.manifest import Shard, ShardSet
+from partition.sources import Sample
+
+_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass
+class _OpenShard:
+    """The tar of one cluster that still takes samples."""
+
+    cluster: int
+    path: Path
+    num_samples: int = 0
+    done: list[Shard] = field(default_factory=list)
+    label_counts: dict[int, int] = field(default_factory=dict)
+
+
+class ShardWriter:
+    """Deals samples out to the tars of their clusters, and stores each tar when it is full.
+
+    Args:
+        store: where the tars go.
+        scratch: folder for the tars that are not full yet.
+        num_clusters: K.
+        samples_per_shard: samples in a full tar.
+    """
+
+    def __init__(
+        self, store: BlobStore, scratch: Path, num_clusters: int, samples_per_shard: int
+    ) -> None:
+        self._store = store
+        self._samples_per_shard = samples_per_shard
+        self._open = [
+            _OpenShard(cluster, scratch / f"cluster-{cluster}.tar")
+            for cluster in range(num_clusters)
+        ]
+
+    def write(self, cluster: int, index: int, sample: Sample) -> None:
+        """Append a sample to its cluster.
+
+        Args:
+            cluster: from 0.
+            index: position of the sample in the data set; names it in the tar.
+            sample: what to write.
+
+        Raises:
+            StorageFull: the store has no space left.
+        """
+        shard = self._open[cluster]
+        about = {
+            "key": sample.key,
+            "index": index,
+            "label": sample.label,
+            "caption": sample.caption,
+        }
+        text = json.dumps(about, ensure_ascii=False).encode()
+        with shard.path.open("ab") as file:
+            file.write(_member(f"{index:09d}.png", encode_png(sample.image)))
+            file.write(_member(f"{index:09d}.json", text))
+        shard.num_samples += 1
+        if sample.label is not None:
+            shard.label_counts[sample.label] = shard.label_counts.get(sample.label, 0) + 1
+        if shard.num_samples == self._samples_per_shard:
+            self._seal(shard)
+
+    def close(self, num_classes: int) -> tuple[ShardSet, ...]:
+        """Store the tars that are not full, and list all of them.
+
+        Args:
+            num_classes: length of each cluster's ``label_counts``.
+        """
+        for shard in self._open:
+            if shard.num_samples:
+                self._seal(shard)
+        return tuple(
+            ShardSet(
+                cluster=shard.cluster,
+                num_samples=sum(tar.num_samples for tar in shard.done),
+                label_counts=tuple(shard.label_counts.get(c, 0) for c in range(num_classes)),
+                shards=tuple(shard.done),
+            )
+            for shard in self._open
+        )
+
+    def _seal(self, shard: _OpenShard) -> None:
+        with shard.path.open("ab") as file:
+            file.write(_END_OF_TAR)
+        digest = digest_file(shard.path)
+        key = layout.shard(shard.cluster, len(shard.done), digest)
+        # The key names the content, so what an interrupted run left there is this very tar.
+        if not self._store.exists(key):
+            self._store.put_file(key, shard.path)
+        size = shard.path.stat().st_size
+        shard.done.append(Shard(key, digest, shard.num_samples, size))
+        shard.path.unlink()
+        shard.num_samples = 0
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """One file of a tar: header, bytes, padding; without owner or time."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    padding = bytes(-len(data) % tarfile.BLOCKSIZE)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + padding

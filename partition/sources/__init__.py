@@ -1,0 +1,32 @@
+"""Data sources: where samples come from, one file for each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atoll.config import DataSection
+from atoll.errors import DataError
+from partition.sources.digits import DigitsSource
+from partition.sources.folder import FolderSource
+from partition.sources.npz import NpzSource
+from partition.sources.sample import Sample, Source, Unreadable
+from partition.sources.webdataset import WebDatasetSource
+
+__all__ = ["Sample", "Source", "Unreadable", "open_source"]
+
+
+def open_source(data: DataSection) -> Source:
+    """The source a configuration names.
+
+    Raises:
+        DataError: it cannot be opened; says which key to mend.
+    """
+    if data.source == "digits":
+        return DigitsSource()
+    if data.path is None:
+        raise DataError(f"data.path is missing; data.source = {data.source!r} needs to know where")
+    if data.source == "npz":
+        return NpzSource(Path(data.path), data)
+    if data.source == "folder":
+        return FolderSource(Path(data.path))
+    return WebDatasetSource(data.path)

@@ -1,0 +1,148 @@
+"""Arrays in an ``.npz`` file, read row by row without unpacking the whole."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from atoll.config import DataSection
+from atoll.errors import DataError
+from partition.sources.sample import Sample
+
+_CHUNK_ROWS = 256
+_CLASS_NAMES = "classes"
+_DEFAULT_LABELS = DataSection.model_fields["labels"].default
+
+
+class NpzSource:
+    """Images, and where there are any labels, captions and marks of what to leave out.
+
+    An array called ``classes`` names the classes by number.
+
+    Args:
+        path: the file.
+        data: names of its arrays; labels under their default name may be absent.
+
+    Raises:
+        DataError: the file or an array cannot be used.
+    """
+
+    def __init__(self, path: Path, data: DataSection) -> None:
+        self._path = path
+        self._exclude = data.exclude
+        with self._opened() as archive:
+            self._arrays = {Path(name).stem for name in archive.namelist()}
+        self._images = self._checked_images(data.images)
+        num = self._header(self._images)[0][0]
+        labels = data.labels
+        if labels == _DEFAULT_LABELS and labels not in self._arrays:
+            labels = None
+        self._labels = labels and self._checked(labels, num, "iu", "class numbers, integers")
+        self._captions = data.captions and self._checked(data.captions, num, "U", "text")
+        for name in data.exclude:
+            self._checked(name, num, "b", "boolean marks")
+        self.class_names = self._read_class_names() if self._labels else ()
+
+    def __iter__(self) -> Iterator[Sample]:
+        """See :class:`~partition.sources.sample.Source`."""
+        with ExitStack() as stack:
+            archive = stack.enter_context(self._opened())
+            images = self._rows(archive, self._images)
+            labels = self._rows(archive, self._labels) if self._labels else None
+            captions = self._rows(archive, self._captions) if self._captions else None
+            marks = [self._rows(archive, name) for name in self._exclude]
+            for index, image in enumerate(images):
+                label = int(next(labels)) if labels else None
+                caption = str(next(captions)) if captions else None
+                left_out = [bool(next(mark)) for mark in marks]
+                if not any(left_out):
+                    pixels = image.reshape(*image.shape[:2], -1).astype(np.uint8)
+                    yield Sample(f"{self._images}[{index}]", pixels, label, caption)
+
+    def _checked_images(self, name: str) -> str:
+        shape, dtype = self._header(name)
+        if dtype != np.uint8:
+            raise DataError(f"data.images: {self._named(name)} is {dtype}; images must be uint8")
+        if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3}):
+            raise DataError(
+                f"data.images: {self._named(name)} has shape {shape}; images must be (N, H, W), "
+                "(N, H, W, 1) or (N, H, W, 3)"
+            )
+        return name
+
+    def _checked(self, name: str, num: int, kinds: str, wanted: str) -> str:
+        shape, dtype = self._header(name)
+        if dtype.kind not in kinds or shape != (num,):
+            raise DataError(
+                f"{self._named(name)} is {dtype} of shape {shape}; it must hold {wanted}, one for "
+                f"each of the {num} images"
+            )
+        return name
+
+    def _read_class_names(self) -> tuple[str, ...]:
+        if _CLASS_NAMES not in self._arrays:
+            return ()
+        _, dtype = self._header(_CLASS_NAMES)
+        if dtype.kind != "U":
+            raise DataError(f"{self._named(_CLASS_NAMES)} is {dtype}; class names must be text")
+        with self._opened() as archive:
+            return tuple(str(name) for name in self._rows(archive, _CLASS_NAMES))
+
+    def _opened(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self._path)
+        except FileNotFoundError as error:
+            raise DataError(f"data.path: {self._path} does not exist") from error
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"data.path: {self._path} is not an .npz file ({error})") from error
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+        if name not in self._arrays:
+            raise DataError(
+                f"{self._path} has no array {name!r}; it has {', '.join(sorted(self._arrays))}"
+            )
+        with self._opened() as archive, archive.open(f"{name}.npy") as file:
+            return self._read_header(file, name)
+
+    def _read_header(
+        self, file: IO[bytes], name: str
+    ) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+        try:
+            version = npy.read_magic(file)
+            read = npy.read_array_header_1_0 if version[0] == 1 else npy.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+        except ValueError as error:
+            raise DataError(f"{self._named(name)} is not a NumPy array ({error})") from error
+        if dtype.hasobject:
+            raise DataError(
+                f"{self._named(name)} holds pickled objects, which are not read; save it with a "
+                "plain dtype, text as dtype=str"
+            )
+        if fortran and len(shape) > 1:
+            raise DataError(
+                f"{self._named(name)} is stored by columns; save np.ascontiguousarray of it"
+            )
+        return tuple(shape), dtype
+
+    def _rows(self, archive: zipfile.ZipFile, name: str) -> Iterator[NDArray[np.generic]]:
+        with archive.open(f"{name}.npy") as file:
+            shape, dtype = self._read_header(file, name)
+            row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+            for first in range(0, shape[0], _CHUNK_ROWS):
+                num = min(_CHUNK_ROWS, shape[0] - first)
+                try:
+                    data = file.read(num * row_bytes)
+                    chunk = np.frombuffer(data, dtype).reshape(num, *shape[1:])
+                except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+                    raise DataError(f"{self._named(name)} is damaged ({error})") from error
+                yield from chunk
+
+    def _named(self, name: str) -> str:
+        return f"array {name!r} of {self._path}"

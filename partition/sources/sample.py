@@ -1,0 +1,53 @@
+"""What a data source gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image and what is known of it.
+
+    Attributes:
+        key: unique within the source; names the sample for people.
+        image: (H, W, 1 or 3), uint8.
+        label: class number, from 0; None without classes.
+        caption: None without captions.
+    """
+
+    key: str
+    image: NDArray[np.uint8]
+    label: int | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something in the place of a sample that is none.
+
+    Attributes:
+        name: the file, or the member of an archive.
+        reason: why, as the end of a sentence that begins with the name.
+    """
+
+    name: str
+    reason: str
+
+
+class Source(Protocol):
+    """A data set as a stream: in the same order every time, one sample in memory at a time."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class number; empty where the source does not name its classes."""
+        ...
+
+    def __iter__(self) -> Iterator[Sample | Unreadable]:
+        """Begin the stream anew."""
+        ...

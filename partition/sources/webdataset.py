@@ -1,0 +1,117 @@
+"""WebDataset tars: members of one name are one sample, ``.png`` beside ``.cls`` and ``.txt``."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from braceexpand import braceexpand
+
+from atoll.errors import DataError
+from partition.images import decode_colour
+from partition.sources.folder import IMAGE_SUFFIXES
+from partition.sources.sample import Sample, Unreadable
+
+_END_OF_TAR = bytes(tarfile.BLOCKSIZE)
+
+
+class WebDatasetSource:
+    """Samples of tars, tar by tar.
+
+    A sample is one image with, by any of them, ``.cls`` (a class number), ``.txt`` (a caption) and
+    ``.json`` (``label``, ``caption``).
+
+    Args:
+        pattern: a tar, a folder of tars, or names with braces, such as ``shard-{000..007}.tar``.
+
+    Raises:
+        DataError: a tar does not exist.
+    """
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, pattern: str) -> None:
+        path = Path(pattern)
+        if path.is_dir():
+            self._tars = sorted(path.rglob("*.tar"))
+            if not self._tars:
+                raise DataError(f"data.path: {path} holds no .tar files")
+        else:
+            self._tars = [Path(name) for name in braceexpand(pattern)]
+        for tar in self._tars:
+            if not tar.is_file():
+                raise DataError(f"data.path: {tar} does not exist")
+
+    def __iter__(self) -> Iterator[Sample | Unreadable]:
+        """See :class:`~partition.sources.sample.Source`."""
+        for path in self._tars:
+            yield from _samples(path)
+
+
+def _samples(path: Path) -> Iterator[Sample | Unreadable]:
+    members = _Members(path)
+    for key, group in itertools.groupby(members, key=lambda member: member[0]):
+        parts = {suffix: data for _, suffix, data in group}
+        # Of the last sample before a cut nobody knows what is missing.
+        if members.broken is None and _image_suffix(parts) is not None:
+            yield _sample(f"{path.name}/{key}", parts)
+    if members.broken is not None:
+        yield Unreadable(str(path), members.broken)
+
+
+class _Members:
+    """The files of one tar as (key, suffix, bytes), up to its end or the first broken place.
+
+    Attributes:
+        broken: why the tar could not be read to its end, None if it could.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.broken: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, str, bytes]]:
+        try:
+            with tarfile.open(self._path, "r:") as tar:
+                for info in tar:
+                    file = tar.extractfile(info)
+                    if file is not None:
+                        folder, slash, name = info.name.rpartition("/")
+                        stem, _, suffix = name.partition(".")
+                        yield f"{folder}{slash}{stem}", suffix.lower(), file.read()
+        except (tarfile.TarError, OSError) as error:
+            self.broken = f"it is cut off or damaged ({error})"
+        else:
+            # To tarfile a cut between two members is no error.
+            if not _ends_with_mark(self._path):
+                self.broken = "it is cut off: the mark at the end of a tar is missing"
+
+
+def _sample(name: str, parts: dict[str, bytes]) -> Sample | Unreadable:
+    suffix = _image_suffix(parts)
+    assert suffix is not None
+    try:
+        about = json.loads(parts.get("json", b"{}"))
+        label = int(parts["cls"]) if "cls" in parts else about.get("label")
+        caption = parts["txt"].decode().strip() if "txt" in parts else about.get("caption")
+        image = decode_colour(parts[suffix])
+    except DataError as error:
+        return Unreadable(name, str(error))
+    except (ValueError, AttributeError):
+        return Unreadable(name, "its .cls, .txt or .json cannot be read")
+    if not isinstance(label, int | None) or not isinstance(caption, str | None):
+        return Unreadable(name, "its .json has a label that is no integer or a caption no text")
+    return Sample(name, image, label, caption)
+
+
+def _image_suffix(parts: dict[str, bytes]) -> str | None:
+    return next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
+
+
+def _ends_with_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_END_OF_TAR)))
+        return file.read() == _END_OF_TAR

@@ -1,0 +1,143 @@
+"""The partition stage: from a data set to centroids and one set of shards for each expert."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll import layout, stages
+from atoll.blobs import BlobStore, open_store
+from atoll.config import Config, digest_of
+from atoll.errors import DataError, StorageFull
+from partition.centroids import CentroidModel, save_centroids
+from partition.features import Progress, fit_features, write_features
+from partition.intake import Intake
+from partition.manifest import Partition, ShardSet
+from partition.montage import Montage
+from partition.shards import ShardWriter
+from partition.sources import Sample, open_source
+
+STAGE = "partition"
+
+
+def load_partition(store: BlobStore, needed_by: str = "train") -> Partition:
+    """The partition of a run.
+
+    Args:
+        store: the run's.
+        needed_by: command to name where the partition is missing.
+
+    Raises:
+        StageMissing: it has not been made.
+    """
+    return Partition.from_json(stages.require(store, STAGE, needed_by))
+
+
+def find_partition(config: Config) -> Partition | None:
+    """The partition this configuration made earlier; None if it has not.
+
+    Raises:
+        BadInput: the run holds one of other settings; names the key.
+    """
+    result = stages.finished(open_store(config.run.uri), STAGE, _inputs(config))
+    return Partition.from_json(result) if result is not None else None
+
+
+def run_partition(config: Config, progress: Progress) -> Partition:
+    """Split the data set into clusters and write their shards; done once for a run.
+
+    Args:
+        config: the run.
+        progress: called as the stage goes on.
+
+    Raises:
+        BadInput: the data or the settings cannot be used; nothing of the run is lost.
+        StorageFull: no space left; the same command goes on once there is.
+    """
+    from partition.assignment import assign_samples  # noqa: PLC0415 - readers need no scikit-learn
+
+    done = find_partition(config)
+    if done is not None:
+        return done
+    store = open_store(config.run.uri)
+    source = open_source(config.data)
+    intake = Intake(source, config.data)
+    with _scratch(layout.state_folder(config.run.uri)) as scratch:
+        features = fit_features(config.partition, intake, progress)
+        rows = write_features(features, intake, scratch / "features", progress)
+        progress("clustering", 0, None)
+        assignment = assign_samples(rows, config.partition, config.run.seed)
+        montage = Montage(assignment.sizes)
+        writer = ShardWriter(
+            store, scratch, config.partition.num_experts, config.partition.samples_per_shard
+        )
+        for index, (sample, cluster) in enumerate(_paired(intake, assignment.clusters)):
+            writer.write(cluster, index, sample)
+            montage.add(cluster, sample.image)
+            progress("writing shards", index + 1, len(rows))
+        class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
+        shard_sets = writer.close(len(class_names))
+    store.publish(layout.MONTAGE, montage.as_png())
+    model = CentroidModel(features, assignment.centroids)
+    centroids = save_centroids(store, model)
+    partition = Partition(
+        digest=_digest(centroids.digest, shard_sets),
+        num_samples=len(assignment.clusters),
+        shape=intake.shape,
+        class_names=class_names,
+        has_captions=intake.has_captions,
+        skipped=tuple(intake.skipped),
+        centroids=centroids.key,
+        centroids_digest=centroids.digest,
+        shard_sets=shard_sets,
+    )
+    stages.finish(store, STAGE, _inputs(config), partition.as_json())
+    return partition
+
+
+def _inputs(config: Config) -> dict[str, Any]:
+    sections = config.model_dump(mode="json", include={"data", "partition"})
+    return {**sections, "run": {"seed": config.run.seed}}
+
+
+def _paired(intake: Intake, clusters: NDArray[np.int32]) -> Iterator[tuple[Sample, int]]:
+    """Each sample with its cluster.
+
+    Raises:
+        DataError: the source gives other samples than it gave before.
+    """
+    for sample, cluster in itertools.zip_longest(intake, clusters):
+        if sample is None or cluster is None:
+            raise DataError(
+                "the data changed while they were read; run the same command again once they are "
+                "at rest"
+            )
+        yield sample, int(cluster)
+
+
+def _digest(centroids: str, shard_sets: tuple[ShardSet, ...]) -> str:
+    shards = [[shard.digest for shard in shard_set.shards] for shard_set in shard_sets]
+    return digest_of({"centroids": centroids, "shards": shards})
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder for what is too large for memory, gone afterwards."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="partition-", dir=parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(
+                f"no space left in {parent}; free some and run the same command again"
+            ) from error
+        raise

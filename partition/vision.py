@@ -1,0 +1,65 @@
+"""Features of a pretrained image model, such as DINOv2, through transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atoll.errors import BadInput
+
+
+class VisionFeatures:
+    """One vector an image: the model's pooled output where it has one, else the mean of its tokens.
+
+    DINOv2's pooled output is its normalised class token. Images go through the model's own
+    preprocessing; grey ones are repeated to three channels.
+
+    Args:
+        model: hub id, or a folder with ``config.json``, ``preprocessor_config.json`` and
+            ``model.safetensors``.
+
+    Raises:
+        BadInput: the model cannot be loaded; says why.
+
+    Source: Oquab et al., DINOv2 (arXiv 2304.07193).
+    """
+
+    def __init__(self, model: str) -> None:
+        self._name = model
+        try:
+            from transformers import AutoImageProcessor, AutoModel  # noqa: PLC0415 - optional
+
+            self._processor = AutoImageProcessor.from_pretrained(model)
+            # Weights in pickle form could run code, so they are never loaded.
+            self._model = AutoModel.from_pretrained(model, use_safetensors=True)
+        except ModuleNotFoundError as error:
+            raise BadInput(
+                "features of a transformers model need that library; "
+                "run `pip install 'atoll[transformers]'`"
+            ) from error
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(
+                f"the image model {model!r} cannot be loaded: {reason} Give a folder with "
+                "config.json, preprocessor_config.json and model.safetensors, or a hub id that "
+                "this machine can reach"
+            ) from error
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(self._device).eval()
+
+    def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See :class:`partition.features.Features`."""
+        colour = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+        inputs = self._processor(images=list(colour), return_tensors="pt").to(self._device)
+        with torch.inference_mode():
+            output = self._model(**inputs)
+        pooled = output.get("pooler_output")
+        if pooled is None:
+            pooled = output.last_hidden_state.mean(1)
+        vectors: NDArray[np.float32] = pooled.flatten(1).float().cpu().numpy()
+        return vectors
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """See :class:`partition.features.Features`."""
+        return {"transformers": np.array(self._name)}
