@@ -59,10 +59,11 @@ class Noising:
         t = self.times.sample(size, generator)[rows]
         dropped = torch.rand(size, generator=generator)[rows] < self.dropout
         noise = torch.randn(size, *x0.shape[1:], generator=generator)[rows]
-        cond = self.conditioning.drop(self._condition(batch), dropped)
+        cond = self.conditioning.drop(self.condition(batch), dropped)
         return linear_path(x0, noise, t), cond
 
-    def _condition(self, batch: Batch) -> Tensor | None:
+    def condition(self, batch: Batch) -> Tensor | None:
+        """What each sample is conditioned on, see :mod:`experts.condition`."""
         if self.conditioning.kind == "class":
             labels = torch.from_numpy(batch.labels)
             return torch.where(labels < 0, self.conditioning.size, labels)

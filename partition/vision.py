@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,6 +50,15 @@ class VisionFeatures:
             ) from error
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(self._device).eval()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of the model's weights."""
+        weights = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            weights.update(name.encode())
+            weights.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return weights.hexdigest()
 
     def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`partition.features.Features`."""
