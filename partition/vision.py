@@ -57,7 +57,7 @@ class VisionFeatures:
         weights = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
             weights.update(name.encode())
-            weights.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            weights.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
         return weights.hexdigest()
 
     def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
