@@ -1,0 +1,77 @@
+"""What a person can watch during training: curves and sample grids, in TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from atoll import layout
+from atoll.types import JobSpec
+from experts.history import Point
+from experts.task import Task
+from partition.images import encode_png
+from partition.pixels import to_uint8
+
+_MIN_SIDE = 32  # pixels; smaller images are enlarged so that one can see them
+
+
+class Board:
+    """The TensorBoard of one job."""
+
+    def __init__(self, writer: SummaryWriter) -> None:
+        self._writer = writer
+
+    def plot(self, point: Point) -> None:
+        """Add a point to each curve."""
+        for name in ("loss", "grad_norm", "samples_per_s"):
+            self._writer.add_scalar(name, getattr(point, name), point.step)
+
+    def draw(self, task: Task, network: nn.Module, step: int) -> bytes | None:
+        """Let the network draw its samples and show them.
+
+        Returns:
+            The grid as a PNG; None if the task has nothing to draw.
+        """
+        with torch.no_grad():
+            images = task.grid(network)
+        if images is None:
+            return None
+        grid = tiled(to_uint8(images.cpu().numpy()))
+        self._writer.add_image("samples", grid, step, dataformats="HWC")
+        return encode_png(grid)
+
+
+@contextlib.contextmanager
+def open_board(spec: JobSpec, step: int) -> Iterator[Board]:
+    """The board of a job; what it showed after ``step``, before an interruption, is hidden."""
+    folder = board_folder(spec.run_uri, spec.name)
+    with SummaryWriter(folder, purge_step=step + 1) as writer:
+        yield Board(writer)
+
+
+def board_folder(run_uri: str, job: str) -> Path:
+    """Where a job's TensorBoard files are."""
+    return layout.state_folder(run_uri) / "tensorboard" / job
+
+
+def tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images side by side in a square, row by row.
+
+    Args:
+        images: (N, H, W, C), uint8, with N a square number.
+
+    Returns:
+        (height, width, C), uint8.
+    """
+    num, height, width, channels = images.shape
+    side, factor = round(num**0.5), max(1, _MIN_SIDE // min(height, width))
+    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    grid = large.reshape(side, side, height * factor, width * factor, channels).swapaxes(1, 2)
+    return grid.reshape(side * height * factor, side * width * factor, channels)

@@ -1,0 +1,166 @@
+"""One optimizer step, behind a small seam: plain torch or data parallel here, others to come."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from atoll.config import TrainingSection
+from experts.task import Examples
+
+NETWORK, OPTIMIZER, AVERAGE = "network.", "optimizer.", "average."  # prefixes in a snapshot
+COUNT = "num_averaged"
+_FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a step tells of itself, as scalars on the device, so that asking costs no wait.
+
+    Attributes:
+        loss: mean over all rows of all processes, before the step.
+        grad_norm: of all gradients together, before clipping.
+    """
+
+    loss: Tensor
+    grad_norm: Tensor
+
+
+class Engine(Protocol):
+    """What makes the steps."""
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with averaged weights, the one to sample from."""
+        ...
+
+    def step(self, micro_batches: Sequence[Examples]) -> Stats:
+        """Learn from this process's part of a batch, in pieces that fit into memory."""
+        ...
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, by name; after at least one step.
+
+        The tensors are the live ones: copy them before the next step changes them.
+        """
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a snapshot, exactly."""
+        ...
+
+
+class TorchEngine:
+    """AdamW on one process, or on several by averaged gradients (DDP).
+
+    Args:
+        network: on the device where it shall be trained.
+        loss: of each row, from output and target.
+        training: how; ``batch_size`` counts the rows of all processes together.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        training: TrainingSection,
+    ) -> None:
+        self._network, self._loss, self._training = network, loss, training
+        self._parameters = list(network.parameters())
+        self._device = self._parameters[0].device
+        self._optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self._average = AveragedModel(
+            network,
+            multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay),  # type: ignore[no-untyped-call]
+        ).eval()
+        if training.compile:
+            network.compile()  # in place, so that the state dict keeps its keys
+        self._parallel = None
+        if distributed.is_initialized() and distributed.get_world_size() > 1:
+            self._parallel = DistributedDataParallel(network, broadcast_buffers=False)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """See :class:`Engine`."""
+        return self._average.module
+
+    def step(self, micro_batches: Sequence[Examples]) -> Stats:
+        """See :class:`Engine`. Equals one step on the whole batch at once."""
+        loss = torch.zeros((), device=self._device)
+        for examples in micro_batches:
+            with self._gradients_stay_here(unless=examples is micro_batches[-1]):
+                loss += self._backward(examples)
+        if self._parallel is not None:
+            distributed.all_reduce(loss)
+        grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._training.clip_norm)
+        self._warm_up()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._average.update_parameters(self._network)
+        return Stats(loss, grad_norm)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """See :class:`Engine`."""
+        state = {NETWORK + key: value for key, value in self._network.state_dict().items()}
+        state |= {AVERAGE + key: value for key, value in self.averaged.state_dict().items()}
+        for key, value in self._optimizer_state().items():
+            if isinstance(value, Tensor):  # the rest is configuration
+                state[OPTIMIZER + key] = value
+        state[COUNT] = self._average.n_averaged
+        return state
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """See :class:`Engine`."""
+        self._network.load_state_dict(_below(NETWORK, state))
+        self.averaged.load_state_dict(_below(AVERAGE, state))
+        optimizer = self._optimizer_state() | _below(OPTIMIZER, state)
+        set_optimizer_state_dict(self._network, self._optimizer, optimizer, options=_FLAT)
+        self._average.n_averaged.copy_(state[COUNT])
+
+    def _backward(self, examples: Examples) -> Tensor:
+        run = self._parallel or self._network
+        bf16 = self._training.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            output = run(examples.x_t, examples.t, examples.cond)
+        loss = self._loss(output, examples.target).sum() / self._training.batch_size
+        # DDP divides gradients by the number of processes; ours are parts of one mean already.
+        parts = 1 if self._parallel is None else distributed.get_world_size()
+        torch.autograd.backward(loss * parts)
+        return loss.detach()
+
+    def _gradients_stay_here(self, *, unless: bool) -> contextlib.AbstractContextManager[None]:
+        if self._parallel is None or unless:
+            return contextlib.nullcontext()
+        return cast("contextlib.AbstractContextManager[None]", self._parallel.no_sync())
+
+    def _warm_up(self) -> None:
+        steps_done = int(self._average.n_averaged)
+        reached = min(1.0, (steps_done + 1) / max(1, self._training.warmup_steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._training.learning_rate * reached
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        return get_optimizer_state_dict(self._network, self._optimizer, options=_FLAT)
+
+
+def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }

@@ -1,0 +1,18 @@
+"""Names of the files in a checkpoint. None of them needs unpickling.
+
+========================= ======================================================================
+file                      what it holds
+========================= ======================================================================
+state/*.safetensors       network, optimizer, and how many steps were averaged
+ema.safetensors           the averaged weights alone, with the network's own keys
+progress.json             step, data cursor, digest of the job, and recent steps of the curve
+history.json              the learning curve: a list of :class:`experts.history.Point`
+grid.png                  sample images, in the last checkpoint of a job that draws any
+========================= ======================================================================
+"""
+
+STATE = "state"
+EMA = "ema.safetensors"
+PROGRESS = "progress.json"
+HISTORY = "history.json"
+GRID = "grid.png"

@@ -1,0 +1,55 @@
+"""An expert out of its checkpoint, ready to be sampled from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from atoll import checkpoints
+from atoll.blobs import BlobStore
+from atoll.checkpoints import CheckpointFolder
+from atoll.types import CheckpointRef
+from experts.condition import Conditioning
+from experts.dit import DiT, Sizes
+from experts.files import EMA
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An expert or a monolith.
+
+    Attributes:
+        model: with averaged weights, in evaluation mode; a velocity field.
+        conditioning: what it is to be told.
+        checkpoint: where it came from, with ``compat`` and ``about``.
+    """
+
+    model: DiT
+    conditioning: Conditioning
+    checkpoint: CheckpointFolder
+
+
+def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch.device) -> Loaded:
+    """Build the network a checkpoint describes and give it the averaged weights.
+
+    Args:
+        store: where the run is.
+        ref: which checkpoint; every byte is verified.
+        cache: folder for copies from a store that is not on this machine.
+        device: for the network.
+
+    Raises:
+        BlobDamaged: a byte is not what was written.
+        BlobMissing: a file is gone.
+    """
+    folder = checkpoints.download(store, ref, cache)
+    about = folder.about
+    conditioning = Conditioning(**about["conditioning"])
+    channels, height, width = about["shape"]
+    with torch.device("meta"):
+        model = DiT(Sizes(**about["sizes"]), conditioning, (channels, height, width))
+    model.load_state_dict(load_file(folder.files[EMA], device=str(device)), assign=True)
+    return Loaded(model.eval().requires_grad_(False), conditioning, folder)

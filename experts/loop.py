@@ -1,0 +1,113 @@
+"""The train loop: one for experts, monolith and router."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from atoll.errors import BadInput
+from experts import checkpointing
+from experts.board import open_board
+from experts.checkpointing import Position
+from experts.engine import Engine, TorchEngine
+from experts.history import History
+from experts.recorder import Recorder
+from experts.task import Examples, Place, Task
+from experts.workplace import Workplace
+from partition.reader import Batch
+
+_AHEAD = 2  # steps whose examples are made before they are needed
+
+logger = logging.getLogger(__name__)
+
+
+class Samples(Protocol):
+    """What examples are made from; see :class:`partition.reader.ShardReader`."""
+
+    def batch(self, cursor: int, size: int, rank: int, world: int) -> Batch:
+        """One process's rows of the batch that begins after ``cursor`` samples."""
+        ...
+
+
+def train(task: Task, samples: Samples, at: Workplace) -> bool:
+    """Train until all steps are done or the island is drained; leave a checkpoint either way.
+
+    Args:
+        task: what to train.
+        samples: what to learn from.
+        at: where.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        BadInput: there are more processes than samples in a step.
+        BlobDamaged: the checkpoint to go on from is not what was written.
+        StorageFull: no space left for a checkpoint.
+    """
+    _refuse_idle_processes(task, at)
+    engine: Engine = TorchEngine(task.build().to(at.device), task.loss, task.training)
+    saved = checkpointing.load(at.store, at.assignment, at.work_dir / "cache")
+    history = History(task.training.log_every_steps, saved.history if saved else None)
+    position = start = saved.position if saved else Position()
+    num_steps = at.assignment.spec.steps
+    if saved:
+        engine.restore(saved.state)
+        logger.info("goes on", extra={"fields": {"step": start.step}})
+    with _recorder(task, at, start, history) as recorder:
+        for position, examples in _upcoming(task, samples, at.place, start, num_steps):
+            micro_batches = examples.to(at.device).split(task.training.accumulation)
+            stats = engine.step(micro_batches)
+            leaving = at.drain() or position.step == num_steps
+            if recorder is not None:
+                recorder.follow(position, engine, stats, leaving=leaving)
+            if leaving:
+                break
+    return position.step >= num_steps
+
+
+def _upcoming(
+    task: Task, samples: Samples, place: Place, start: Position, num_steps: int
+) -> Iterator[tuple[Position, Examples]]:
+    """The examples of each step and the position after it, made ahead by a thread of its own."""
+    size = task.training.batch_size
+
+    def make(before: Position) -> Examples:
+        batch = samples.batch(before.cursor, size, place.rank, place.world)
+        return task.examples(batch, before.step + 1, place)
+
+    ahead: deque[tuple[Position, Future[Examples]]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="examples") as thread:
+        position = start
+        while ahead or position.step < num_steps:
+            while len(ahead) <= _AHEAD and position.step < num_steps:
+                before, position = position, position.after(size)
+                ahead.append((position, thread.submit(make, before)))
+            after, examples = ahead.popleft()
+            yield after, examples.result()
+
+
+@contextlib.contextmanager
+def _recorder(
+    task: Task, at: Workplace, start: Position, history: History
+) -> Iterator[Recorder | None]:
+    if at.place.rank != 0:
+        yield None
+        return
+    # One process writes a checkpoint whole, as torch says with every one.
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+    with open_board(at.assignment.spec, start.step) as board:
+        yield Recorder(task, at, start, history, board)
+
+
+def _refuse_idle_processes(task: Task, at: Workplace) -> None:
+    if task.training.batch_size < at.place.world:
+        raise BadInput(
+            f"{at.assignment.spec.name} has {task.training.batch_size} samples in a step, too few "
+            f"for {at.place.world} processes; lower island.processes, or raise the batch size"
+        )

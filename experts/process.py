@@ -1,0 +1,138 @@
+"""The process around the train loop: what every trainer does before, after, and when it fails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from atoll import logs
+from atoll.blobs import open_store
+from atoll.config import Config, IslandSection
+from atoll.config_file import load_config
+from atoll.errors import AtollError, BadInput, StorageFull
+from atoll.relay import Broke, Ended, Speaker, read_assignment
+from atoll.types import JobSpec
+from experts.leash import Leash
+from experts.loop import train
+from experts.task import Place, Task
+from experts.workplace import Workplace
+from partition.manifest import Partition
+from partition.reader import ShardReader
+from partition.stage import load_partition
+
+MakeTask = Callable[[Config, JobSpec, Partition], Task]
+
+logger = logging.getLogger(__name__)
+
+
+def run_trainer(make_task: MakeTask) -> int:
+    """Train what the agent laid down in ``--work-dir``; the whole of a trainer's main program.
+
+    Args:
+        make_task: the task behind a job.
+
+    Returns:
+        The exit code: 0 when the job is done or drained. Whatever else happens is told to the agent
+        in a sentence.
+    """
+    parser = argparse.ArgumentParser(description="Train one job; started by an island's agent.")
+    parser.add_argument("--work-dir", type=Path, required=True)
+    work_dir: Path = parser.parse_args().work_dir
+    logs.set_up()
+    try:
+        finished = _train(make_task, work_dir)
+    except AtollError as error:
+        Speaker(work_dir).say(Broke(str(error)))
+        return error.exit_code
+    except Exception as error:
+        logger.exception("the trainer broke")
+        Speaker(work_dir).say(Broke(f"{type(error).__name__}: {error}"))
+        return 1
+    if _place().rank == 0:
+        Speaker(work_dir).say(Ended(finished))
+    return 0
+
+
+def _train(make_task: MakeTask, work_dir: Path) -> bool:
+    place, local_rank = _place(), int(os.environ.get("LOCAL_RANK", "0"))
+    leash = Leash(reads=local_rank == 0)
+    assignment = read_assignment(work_dir)
+    store = open_store(assignment.spec.run_uri)
+    config, partition = load_config(store), load_partition(store)
+    torch.set_num_threads(config.island.threads)
+    device = _device(config.island, local_rank)
+    task = make_task(config, assignment.spec, partition)
+    samples = ShardReader(store, partition, task.clusters, work_dir / "cache", config.run.seed)
+    with _joined(place), _full_disk_told():
+        at = Workplace(
+            assignment=assignment,
+            store=store,
+            work_dir=work_dir,
+            place=place,
+            device=device,
+            drain=lambda: _any(leash.drain_asked, place),
+        )
+        return train(task, samples, at)
+
+
+def _place() -> Place:
+    """What torchrun says of this process; alone without it."""
+    return Place(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def _device(island: IslandSection, local_rank: int) -> torch.device:
+    cuda = torch.cuda.is_available()
+    if island.device == "cuda" and not cuda:
+        raise BadInput('island.device = "cuda", but this machine has none; set it to "auto"')
+    if island.device == "cpu" or not cuda:
+        return torch.device("cpu")
+    # Equal seeds shall give equal weights wherever CUDA has a kernel that can; CPU's all do.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextlib.contextmanager
+def _joined(place: Place) -> Iterator[None]:
+    """Inside, the processes of the island can talk; gloo carries what is not on a GPU."""
+    if place.world == 1:
+        yield
+        return
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def _any(mine: bool, place: Place) -> bool:
+    """Whether it holds in any process."""
+    if place.world == 1:
+        return mine
+    held = torch.tensor(int(mine))
+    distributed.all_reduce(held, distributed.ReduceOp.MAX)
+    return bool(held)
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageFull(
+            f"no space left on {platform.node()} while training ({error}); free some and run the "
+            "same command again"
+        ) from error

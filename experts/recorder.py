@@ -1,0 +1,79 @@
+"""What the first process of an island tells of its training: progress, curves, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from atoll.relay import Published, Speaker
+from atoll.types import Progress
+from experts.board import Board
+from experts.checkpointing import CheckpointWriter, Position, Saved
+from experts.engine import Engine, Stats
+from experts.history import History
+from experts.task import Task
+from experts.workplace import Workplace
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Follows the steps of one job under one lease.
+
+    Args:
+        task: what is trained.
+        at: where.
+        start: the position before the first step.
+        history: the curve up to there.
+        board: for people to watch.
+    """
+
+    def __init__(
+        self, task: Task, at: Workplace, start: Position, history: History, board: Board
+    ) -> None:
+        self._task, self._training, self._board = task, task.training, board
+        self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
+        self._history = history
+        self._speaker = Speaker(at.work_dir)
+        self._writer = CheckpointWriter(
+            at.store, at.assignment, task.compat, task.about, at.work_dir
+        )
+        self._cursor, self._time = start.cursor, time.monotonic()
+
+    def follow(self, position: Position, engine: Engine, stats: Stats, *, leaving: bool) -> None:
+        """Take note of a step, and tell what is due.
+
+        Args:
+            position: after the step.
+            engine: to draw and to save from.
+            stats: of the step.
+            leaving: no step will follow; return when its checkpoint is complete.
+        """
+        step, finished = position.step, position.step == self._spec.steps
+        self._history.add(stats)
+        if finished or step % self._training.log_every_steps == 0:
+            self._report(position)
+        grid = None
+        if finished or step % self._training.grid_every_steps == 0:
+            grid = self._board.draw(self._task, engine.averaged, step)
+        self._announce(wait=False)
+        if leaving or step % self._training.checkpoint_every_steps == 0:
+            self._announce(wait=True)
+            saved = Saved(engine.snapshot(), position, self._history.as_json())
+            self._writer.begin(saved, grid if finished else None)
+        if leaving:
+            self._announce(wait=True)
+
+    def _report(self, position: Position) -> None:
+        now = time.monotonic()
+        samples_per_s = (position.cursor - self._cursor) / (now - self._time)
+        self._cursor, self._time = position.cursor, now
+        point = self._history.mark(position.step, self._epoch, samples_per_s)
+        self._speaker.say(Progress(point.step, point.loss, point.samples_per_s))
+        self._board.plot(point)
+
+    def _announce(self, *, wait: bool) -> None:
+        ref = self._writer.collect(wait=wait)
+        if ref is not None:
+            self._speaker.say(Published(ref))
+            logger.info("checkpoint uploaded", extra={"fields": {"key": ref.key}})
