@@ -45,6 +45,16 @@ def extractor_weights(digest: str) -> str:
     return f"evaluation/extractor-{digest[:16]}.safetensors"
 
 
+def evaluation_row(digest: str) -> str:
+    """One measured row of the comparison; named by its recipe."""
+    return f"evaluation/rows/{digest[:16]}.json"
+
+
+def evaluation_picture(name: str) -> str:
+    """A grid of images shown in the report."""
+    return f"evaluation/pictures/{name}.png"
+
+
 ROUTER_JOB = "router"
 MONOLITH_JOB = "monolith"
 

@@ -51,26 +51,6 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the comparison.
-
-    Attributes:
-        name: a selection strategy, :data:`MONOLITH`, :data:`ORACLE`, or :data:`REAL` for one half
-            of the real images against the other.
-        scores: see :class:`Scores`.
-        cost: see :class:`Cost`; none for real images.
-        grid: key of a PNG with the first of the images.
-        recipe: all that the figures follow from.
-    """
-
-    name: str
-    scores: Scores
-    cost: Cost | None
-    grid: str
-    recipe: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterScore:
     """How well one expert paints its own cluster.
 
@@ -81,7 +61,6 @@ class ClusterScore:
         frechet: distance to the cluster's real images; none where there are fewer images than
             features, because a distance between singular Gaussians says little.
         kid: kernel distance, which small clusters do not bias.
-        usage: share of the weight the expert has under the run's own strategy.
     """
 
     cluster: int
@@ -89,7 +68,41 @@ class ClusterScore:
     num_generated: int
     frechet: float | None
     kid: float | None
-    usage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison.
+
+    Attributes:
+        name: a selection strategy, :data:`MONOLITH`, :data:`ORACLE`, or :data:`REAL` for one half
+            of the real images against the other.
+        scores: see :class:`Scores`.
+        cost: see :class:`Cost`; none for real images.
+        grid: key of a PNG with the first of the images.
+        recipe: all that the figures follow from.
+        clusters: how each expert paints its own cluster; found with the oracle's row alone.
+    """
+
+    name: str
+    scores: Scores
+    cost: Cost | None
+    grid: str
+    recipe: dict[str, Any]
+    clusters: tuple[ClusterScore, ...] = ()
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Row:
+        """Read what ``dataclasses.asdict`` gave."""
+        cost = tree["cost"]
+        return cls(
+            name=tree["name"],
+            scores=Scores(**tree["scores"]),
+            cost=cost and Cost(**{**cost, "usage": tuple(cost["usage"])}),
+            grid=tree["grid"],
+            recipe=tree["recipe"],
+            clusters=tuple(ClusterScore(**score) for score in tree["clusters"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,6 @@ class Results:
     Attributes:
         inputs: digest of all that it follows from.
         rows: the comparison, real images first.
-        clusters: one for each expert.
         training: what the training took.
         router: how right and how sure the gate is, see :mod:`router.calibration`.
         extractor: its name, digest, and held-out accuracy or none.
@@ -130,7 +142,6 @@ class Results:
 
     inputs: str
     rows: tuple[Row, ...]
-    clusters: tuple[ClusterScore, ...]
     training: tuple[TrainingCost, ...]
     router: dict[str, Any]
     extractor: dict[str, Any]

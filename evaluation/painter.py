@@ -1,0 +1,105 @@
+"""Painting the images of one row, and counting what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atoll.config import SamplingSection
+from evaluation.real import RealImages
+from evaluation.results import Cost
+from router.cost import Meter
+from router.ensemble import Routing
+from router.sampling import Sampler, Wanted, finished_images
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, images done, and how many there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Floating-point operations of one forward pass on one image."""
+
+    expert: float
+    gate: float
+
+
+class Tally:
+    """Watches an ensemble: how often it was asked, and how much weight each expert had."""
+
+    def __init__(self) -> None:
+        self._meter = Meter()
+        self._weight: Tensor | float = 0.0
+        self._rows = 0
+
+    def __call__(self, routing: Routing) -> None:
+        """Take note of one evaluation of a batch."""
+        self._meter(routing)
+        self._weight = self._weight + routing.weights.double().sum(0).cpu()
+        self._rows += len(routing.weights)
+
+    def cost(self, num_images: int, seconds: float, prices: Prices) -> Cost:
+        """What the images painted meanwhile took."""
+        assert isinstance(self._weight, Tensor)
+        work = self._meter.per_image(num_images)
+        return Cost(
+            gflops_per_image=work.flops(prices.expert, prices.gate) / 1e9,
+            experts_per_step=work.expert_evaluations * num_images / self._rows,
+            usage=tuple((self._weight / self._rows).tolist()),
+            seconds=seconds,
+        )
+
+
+def wanted(real: RealImages, seed: int, num: int) -> Wanted:
+    """The images every row paints: each conditioned as one of the real images.
+
+    So classes, and clusters within a class, come as often as the data have them. The clusters are
+    for the oracle alone; without them the gate decides.
+
+    Args:
+        real: what the conditions are taken from, in order, again from the start if need be.
+        seed: of the run.
+        num: how many.
+    """
+    place = torch.arange(num) % len(real)
+    seeds = np.random.default_rng(seed).integers(2**62, size=num)
+    return Wanted(
+        seeds=seeds.tolist(),
+        cond=None if real.cond is None else real.cond[place],
+        experts=torch.from_numpy(real.clusters)[place],
+    )
+
+
+def paint(
+    sampler: Sampler,
+    images: Wanted,
+    settings: SamplingSection,
+    prices: Prices,
+    progress: Callable[[int], None],
+) -> tuple[NDArray[np.uint8], Cost]:
+    """Draw images and count.
+
+    Args:
+        sampler: whose ensemble paints.
+        images: which.
+        settings: solver, steps, guidance and batch size.
+        prices: of the networks.
+        progress: called with the images done so far.
+
+    Returns:
+        (N, H, W, C) uint8, and what they took.
+    """
+    tally = Tally()
+    watched = replace(sampler, ensemble=replace(sampler.ensemble, watch=tally))
+    started, done = time.perf_counter(), []
+    for batch in watched.batches(images, settings):
+        done.append(finished_images(batch))
+        progress(sum(map(len, done)))
+    painted = np.concatenate(done)
+    return painted, tally.cost(len(painted), time.perf_counter() - started, prices)

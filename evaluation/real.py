@@ -1,0 +1,71 @@
+"""The real images everything is held against."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atoll.blobs import BlobStore
+from atoll.config import Config
+from experts.condition import Conditioning
+from experts.flow import TimeDensity
+from experts.noising import noising_of
+from partition.manifest import Partition
+from partition.reader import ShardReader
+
+_MOST = 50_000  # images of a reference, as is usual
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealImages:
+    """Real images in a random order, with all that is known of each.
+
+    Attributes:
+        images: (N, H, W, C), uint8.
+        labels: (N,), int64; -1 for images without a label.
+        clusters: (N,), int64.
+        cond: what each is conditioned on, N rows; None without a condition.
+        digest: sha256 (hex) of the images, whatever their order.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    cond: Tensor | None
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def read_real(
+    config: Config, store: BlobStore, partition: Partition, conditioning: Conditioning, cache: Path
+) -> RealImages:
+    """All real images, or as many of them at random as a reference takes.
+
+    Args:
+        config: of the run; its seed chooses the order.
+        store: of the run.
+        partition: of its data.
+        conditioning: what the networks are told.
+        cache: folder for copies of shards from a store that is not on this machine.
+    """
+    image_bytes = int(np.prod(partition.shape))
+    num = min(partition.num_samples, _MOST, max(2, _MOST_BYTES // image_bytes))
+    reader = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
+    batch = reader.batch(0, num)
+    noising = noising_of(config, "evaluation", TimeDensity(), conditioning)
+    hashes = sorted(hashlib.sha256(image.tobytes()).digest() for image in batch.images)
+    return RealImages(
+        images=batch.images,
+        labels=batch.labels,
+        clusters=batch.clusters,
+        cond=noising.condition(batch),
+        digest=hashlib.sha256(b"".join(hashes)).hexdigest(),
+    )
