@@ -9,27 +9,33 @@ from numpy.typing import NDArray
 
 from atoll.config import PartitionSection
 from atoll.errors import BadInput
-from partition.balance import fit_offsets, target_sizes
-from partition.centroids import Centroids, squared_distances
+from partition.balance import fit_offsets, sizes_under, target_sizes
+from partition.centroids import assign, squared_distances
 from partition.kmeans import coarse_centroids, fine_centroids
 from partition.order import EndlessOrder
 from partition.rowfile import RowFile
 
-_DISTANCES = 1 << 24  # held in memory to fit the offsets: all samples, or evenly drawn ones
+_DISTANCES = 1 << 23  # held in memory to fit the offsets: all samples, or evenly drawn ones
 _BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where every sample went.
+    """Centroids, and where every sample went.
 
     Attributes:
-        centroids: and why it went there.
+        fine: (num_fine, F), float32.
+        cluster_of_fine: (num_fine,), int64.
+        coarse: (K, F), float32.
+        offsets: (K,), float32.
         clusters: (N,), int32; the cluster of each sample.
         sizes: (K,), int64; none is 0.
     """
 
-    centroids: Centroids
+    fine: NDArray[np.float32]
+    cluster_of_fine: NDArray[np.int64]
+    coarse: NDArray[np.float32]
+    offsets: NDArray[np.float32]
     clusters: NDArray[np.int32]
     sizes: NDArray[np.int64]
 
@@ -53,15 +59,16 @@ def assign_samples(rows: RowFile, section: PartitionSection, seed: int) -> Assig
     fine, counts = fine_centroids(rows, section.num_fine, seed)
     coarse, cluster_of_fine = coarse_centroids(fine, counts, num, seed)
     offsets = _balanced_offsets(rows, coarse, section.balance, seed)
-    centroids = Centroids(fine, cluster_of_fine, coarse, offsets)
-    clusters = np.concatenate([centroids.assign(chunk).astype(np.int32) for chunk in rows.chunks()])
+    clusters = np.concatenate(
+        [assign(chunk, coarse, offsets).astype(np.int32) for chunk in rows.chunks()]
+    )
     sizes = np.bincount(clusters, minlength=num)
     if not sizes.all():
         raise BadInput(
             f"partition.num_experts = {num}, but the samples differ too little to fill more than "
-            f"{np.count_nonzero(sizes)} clusters; lower it"
+            f"{np.count_nonzero(sizes)} clusters; lower it, or raise partition.balance"
         )
-    return Assignment(centroids, clusters, sizes)
+    return Assignment(fine, cluster_of_fine, coarse, offsets, clusters, sizes)
 
 
 def _balanced_offsets(
@@ -74,5 +81,5 @@ def _balanced_offsets(
         last = min(first + _BLOCK, num_drawn)
         features = rows.take(order.span(first, last))
         distances[:, first:last] = squared_distances(features, coarse).T
-    free = np.bincount(distances.argmin(0), minlength=len(coarse))
+    free = sizes_under(distances, np.zeros(len(coarse)))
     return fit_offsets(distances, target_sizes(free, balance))

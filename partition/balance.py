@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
-_TOLERANCE = 1e-3
-_MAX_MOVES_PER_CLUSTER = 200
+_TEMPERATURES = (1e-1, 1e-2, 1e-3, 1e-4)
+_MAX_STEPS = 100
+_PRECISION = 1e-7
 
 
 def target_sizes(free: NDArray[np.int64], balance: float) -> NDArray[np.int64]:
@@ -40,34 +42,51 @@ def target_sizes(free: NDArray[np.int64], balance: float) -> NDArray[np.int64]:
 def fit_offsets(distances: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.float32]:
     """Offsets under which each centroid gets its wanted number of samples.
 
-    Ascends the dual of the transport problem one coordinate at a time: the cluster furthest below
-    its size gets the offset that gives it exactly that size while the others stay as they are.
+    Maximises the dual of the transport problem, smoothed by a temperature that falls to a small
+    part of what distances differ by.
 
     Args:
         distances: squared, of each centroid to each sample, (K, N).
         targets: wanted sizes, (K,), positive, with sum N.
 
     Returns:
-        (K,), float32; sizes are met to a thousandth, exactly where that is less than one sample, as
-        far as samples at equal distances can be told apart.
+        (K,), float32; sizes are met to a sample or two, or to about a thousandth, as far as samples
+        at equal distances can be told apart. All zeros where sizes are as wanted by themselves.
+
+    Source: Peyré and Cuturi, Computational Optimal Transport (arXiv 1803.00567), chapter 5.
     """
-    num_clusters = len(targets)
-    offsets = np.zeros(num_clusters, np.float32)
-    slack = (targets * _TOLERANCE).astype(np.int64)
-    for _ in range(_MAX_MOVES_PER_CLUSTER * num_clusters):
-        reduced = distances - offsets[:, None]
-        missing = targets - np.bincount(reduced.argmin(0), minlength=num_clusters)
-        if (np.abs(missing) <= slack).all():
-            break
-        k = int((missing / targets).argmax())
-        offsets[k] += _step(reduced, k, int(targets[k]))
-    return offsets
+    offsets = np.zeros(len(targets))
+    if not np.array_equal(sizes_under(distances, offsets), targets):
+        spread = float((distances.max(0) - distances.min(0)).mean())
+        for part in _TEMPERATURES:
+            offsets = minimize(
+                _negative_dual,
+                offsets,
+                (distances, targets / targets.sum(), part * spread),
+                method="L-BFGS-B",
+                jac=True,
+                options={"maxiter": _MAX_STEPS, "gtol": _PRECISION, "ftol": 0},
+            ).x
+    return offsets.astype(np.float32)
 
 
-def _step(reduced: NDArray[np.float32], k: int, size: int) -> np.float32:
-    """How much to raise cluster k so that it is the nearest for ``size`` samples."""
-    own = reduced[k].copy()
-    reduced[k] = np.inf
-    behind = own - reduced.min(0)
-    last_in, first_out = np.partition(behind, [size - 1, size])[size - 1 : size + 1]
-    return np.float32((last_in + first_out) / 2)
+def sizes_under(distances: NDArray[np.float32], offsets: NDArray[np.floating]) -> NDArray[np.int64]:
+    """How many samples belong to each centroid, (K,) int64; arguments as in :func:`fit_offsets`."""
+    nearest = (distances - offsets.astype(np.float32)[:, None]).argmin(0)
+    return np.bincount(nearest, minlength=len(distances))
+
+
+def _negative_dual(
+    offsets: NDArray[np.float64],
+    distances: NDArray[np.float32],
+    shares: NDArray[np.float64],
+    temperature: float,
+) -> tuple[float, NDArray[np.float64]]:
+    """What offsets minimise, an average over samples, and its gradient (K,): actual less wanted."""
+    logits = (offsets.astype(np.float32)[:, None] - distances) / np.float32(temperature)
+    highest = logits.max(0)
+    weights = np.exp(logits - highest)
+    sums = weights.sum(0)
+    value = temperature * float((highest + np.log(sums)).mean(dtype=np.float64))
+    actual = (weights / sums).mean(1, dtype=np.float64)
+    return value - float(offsets @ shares), actual - shares

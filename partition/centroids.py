@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,35 +14,7 @@ from atoll.blobs import Blob, BlobStore
 from partition.features import Features, restore_features
 from partition.manifest import Partition
 
-
-@dataclass(frozen=True, slots=True)
-class Centroids:
-    """Points in the space of features, and the rule by which a sample belongs to one.
-
-    Attributes:
-        fine: (num_fine, F), float32.
-        cluster_of_fine: (num_fine,), int64.
-        coarse: (K, F), float32.
-        offsets: (K,), float32; see :mod:`partition.balance`.
-    """
-
-    fine: NDArray[np.float32]
-    cluster_of_fine: NDArray[np.int64]
-    coarse: NDArray[np.float32]
-    offsets: NDArray[np.float32]
-
-    def assign(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The cluster of each row of features: the k with the least ``|x - c_k|^2 - offset_k``.
-
-        Args:
-            features: (B, F), float32.
-
-        Returns:
-            (B,), int64.
-        """
-        reduced = squared_distances(features, self.coarse) - self.offsets
-        nearest: NDArray[np.int64] = reduced.argmin(1)
-        return nearest
+_ARRAYS = ("fine", "cluster_of_fine", "coarse", "offsets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +22,18 @@ class CentroidModel:
     """A fitted partition as a function of images.
 
     Attributes:
-        features: the map from images to vectors.
-        centroids: what the vectors are compared with.
+        features: the map from images to the vectors that centroids are compared with.
+        fine: (num_fine, F), float32.
+        cluster_of_fine: (num_fine,), int64.
+        coarse: (K, F), float32.
+        offsets: (K,), float32; see :mod:`partition.balance`.
     """
 
     features: Features
-    centroids: Centroids
+    fine: NDArray[np.float32]
+    cluster_of_fine: NDArray[np.int64]
+    coarse: NDArray[np.float32]
+    offsets: NDArray[np.float32]
 
     def squared_distances(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Squared distance of each image to each coarse centroid.
@@ -66,11 +44,11 @@ class CentroidModel:
         Returns:
             (B, K), float32.
         """
-        return squared_distances(self.features.transform(images), self.centroids.coarse)
+        return squared_distances(self.features.transform(images), self.coarse)
 
     def assign(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The cluster of each image, (B,) int64, by the rule the data were partitioned with."""
-        return self.centroids.assign(self.features.transform(images))
+        return assign(self.features.transform(images), self.coarse, self.offsets)
 
 
 def save_centroids(store: BlobStore, model: CentroidModel) -> Blob:
@@ -80,7 +58,7 @@ def save_centroids(store: BlobStore, model: CentroidModel) -> Blob:
         StorageFull: the store has no space left.
     """
     buffer = io.BytesIO()
-    arrays = {**asdict(model.centroids), **model.features.arrays()}
+    arrays = {name: getattr(model, name) for name in _ARRAYS} | model.features.arrays()
     np.savez(buffer, allow_pickle=False, **arrays)
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
@@ -101,8 +79,8 @@ def load_centroids(store: BlobStore, partition: Partition) -> CentroidModel:
     data = store.get_bytes(partition.centroids, partition.centroids_digest)
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = dict(file)
-    centroids = Centroids(**{field.name: arrays.pop(field.name) for field in fields(Centroids)})
-    return CentroidModel(restore_features(arrays), centroids)
+    own = {name: arrays.pop(name) for name in _ARRAYS}
+    return CentroidModel(features=restore_features(arrays), **own)
 
 
 def squared_distances(
@@ -120,3 +98,20 @@ def squared_distances(
     squares = np.square(features).sum(1, keepdims=True) + np.square(centroids).sum(1)
     distances: NDArray[np.float32] = squares - 2 * features @ centroids.T
     return distances.clip(0)
+
+
+def assign(
+    features: NDArray[np.float32], coarse: NDArray[np.float32], offsets: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """The cluster of each row of features: the k with the least ``|x - c_k|^2 - offset_k``.
+
+    Args:
+        features: (B, F), float32.
+        coarse: (K, F), float32.
+        offsets: (K,), float32.
+
+    Returns:
+        (B,), int64.
+    """
+    nearest: NDArray[np.int64] = (squared_distances(features, coarse) - offsets).argmin(1)
+    return nearest

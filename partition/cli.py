@@ -7,6 +7,7 @@ from typing import Any
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
+from partition.manifest import Partition
 
 
 def partition(
@@ -28,7 +29,7 @@ def partition(
     say(f"samples of each cluster: {settings.run.uri.rstrip('/')}/{layout.MONTAGE}")
 
 
-def _run(settings: Config) -> Any:
+def _run(settings: Config) -> Partition:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -52,7 +53,7 @@ def _run(settings: Config) -> Any:
         return run_partition(settings, progress)
 
 
-def _rows(made: Any) -> list[dict[str, Any]]:
+def _rows(made: Partition) -> list[dict[str, Any]]:
     return [
         {
             "cluster": shard_set.cluster,

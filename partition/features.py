@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from atoll.config import PartitionSection
 from partition.intake import Intake
+from partition.pca import PcaFeatures, fit_pca
 from partition.rowfile import RowFile
 
 BATCH = 256
@@ -47,8 +48,6 @@ def fit_features(section: PartitionSection, intake: Intake, progress: Progress) 
         BadInput: the model cannot be loaded.
     """
     if section.features == "pca":
-        from partition.pca import fit_pca  # noqa: PLC0415 - scikit-learn loads for a second
-
         return fit_pca(intake, section.pca_dims, functools.partial(progress, "fitting features"))
     from partition.vision import VisionFeatures  # noqa: PLC0415 - torch loads for seconds
 
@@ -61,8 +60,6 @@ def restore_features(arrays: dict[str, NDArray[np.generic]]) -> Features:
         from partition.vision import VisionFeatures  # noqa: PLC0415 - torch loads for seconds
 
         return VisionFeatures(str(arrays["transformers"]))
-    from partition.pca import PcaFeatures  # noqa: PLC0415 - together with fit_pca
-
     return PcaFeatures(
         arrays["pca_mean"].astype(np.float32), arrays["pca_components"].astype(np.float32)
     )

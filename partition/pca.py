@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import IncrementalPCA
 
 from atoll.errors import DataError
 from partition.intake import Intake
@@ -51,6 +50,8 @@ def fit_pca(intake: Intake, dims: int, progress: Callable[[int, int | None], Non
 
     Source: Ross et al., Incremental Learning for Robust Visual Tracking (IJCV 2008), section 3.1.
     """
+    from sklearn.decomposition import IncrementalPCA  # noqa: PLC0415 - transform does without
+
     num_pixels = int(np.prod(intake.shape))
     batch_rows = max(dims, _BATCH_BYTES // (4 * num_pixels))
     model: IncrementalPCA | None = None

@@ -86,7 +86,13 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         shard_sets = writer.close(len(class_names))
     store.publish(layout.MONTAGE, montage.as_png())
-    model = CentroidModel(features, assignment.centroids)
+    model = CentroidModel(
+        features=features,
+        fine=assignment.fine,
+        cluster_of_fine=assignment.cluster_of_fine,
+        coarse=assignment.coarse,
+        offsets=assignment.offsets,
+    )
     centroids = save_centroids(store, model)
     partition = Partition(
         digest=_digest(centroids.digest, shard_sets),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from atoll.errors import DataError
 from partition.sources.sample import Sample
 
 _CHUNK_ROWS = 256
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
 _CLASS_NAMES = "classes"
 _DEFAULT_LABELS = DataSection.model_fields["labels"].default
 
@@ -118,8 +120,8 @@ class NpzSource:
             version = npy.read_magic(file)
             read = npy.read_array_header_1_0 if version[0] == 1 else npy.read_array_header_2_0
             shape, fortran, dtype = read(file)
-        except ValueError as error:
-            raise DataError(f"{self._named(name)} is not a NumPy array ({error})") from error
+        except _UNREADABLE as error:
+            raise DataError(f"{self._named(name)} cannot be read: {error}") from error
         if dtype.hasobject:
             raise DataError(
                 f"{self._named(name)} holds pickled objects, which are not read; save it with a "
@@ -140,8 +142,8 @@ class NpzSource:
                 try:
                     data = file.read(num * row_bytes)
                     chunk = np.frombuffer(data, dtype).reshape(num, *shape[1:])
-                except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-                    raise DataError(f"{self._named(name)} is damaged ({error})") from error
+                except _UNREADABLE as error:
+                    raise DataError(f"{self._named(name)} cannot be read: {error}") from error
                 yield from chunk
 
     def _named(self, name: str) -> str:

@@ -1,0 +1,133 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from atoll.config import DataSection
+from atoll.errors import BadInput, DataError
+from partition.features import restore_features
+from partition.intake import Intake
+from partition.pca import PcaFeatures, fit_pca
+from partition.pixels import to_unit
+from partition.sources import Sample
+from partition.vision import VisionFeatures
+
+
+class Given:
+    """A source of images that are at hand."""
+
+    class_names = ()
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index, image in enumerate(self.images):
+            yield Sample(str(index), image)
+
+
+def fit(images: np.ndarray, dims: int) -> PcaFeatures:
+    return fit_pca(Intake(Given(images), DataSection()), dims, lambda *_: None)
+
+
+def images_of_rank(rank: int, num: int) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    mixed = generator.standard_normal((num, rank)) @ generator.standard_normal((rank, 48))
+    return (128 + 20 * mixed).clip(0, 255).astype(np.uint8).reshape(num, 4, 4, 3)
+
+
+def test_pca_equals_scikit_learns_up_to_sign() -> None:
+    images = images_of_rank(6, 300)
+    flat = to_unit(images).reshape(300, -1)
+    ours, theirs = fit(images, 5), PCA(5).fit(flat)
+    agreement = np.abs((ours.components * theirs.components_).sum(1))
+    assert agreement == pytest.approx(np.ones(5), abs=1e-3)
+    assert np.abs(ours.transform(images)) == pytest.approx(np.abs(theirs.transform(flat)), abs=0.02)
+
+
+def test_pca_in_many_batches_spans_nearly_the_same_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = images_of_rank(4, 301)
+    whole = fit(images, 6)
+    monkeypatch.setattr("partition.pca._BATCH_BYTES", 0)  # batches of 6 images, and a last one of 1
+    batched = fit(images, 6)
+    shared = np.linalg.svd(whole.components[:4] @ batched.components.T, compute_uv=False)
+    assert shared.min() > 0.99
+
+
+@pytest.mark.parametrize(("num", "dims"), [(3, 3), (100, 48)])
+def test_pca_dims_are_clipped_to_what_the_data_allow(num: int, dims: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (num, 4, 4, 3), np.uint8)
+    assert fit(images, 1000).transform(images).shape == (num, dims)
+
+
+def test_pca_of_equal_images_is_all_zeros() -> None:
+    images = np.full((20, 4, 4, 1), 7, np.uint8)
+    assert np.abs(fit(images, 3).transform(images)).max() == 0
+
+
+def test_pca_of_one_image_is_refused() -> None:
+    with pytest.raises(DataError, match="a single sample"):
+        fit(np.zeros((1, 4, 4, 1), np.uint8), 3)
+
+
+def test_pca_restored_from_its_arrays_is_the_same() -> None:
+    images = images_of_rank(6, 50)
+    fitted = fit(images, 5)
+    again = restore_features(fitted.arrays())
+    assert np.array_equal(again.transform(images), fitted.transform(images))
+
+
+@pytest.fixture(scope="module")
+def tiny_dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+    folder = tmp_path_factory.mktemp("dinov2")
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    Dinov2Model(config).save_pretrained(folder)
+    sizes: dict[str, Any] = {
+        "size": {"shortest_edge": 28},
+        "crop_size": {"height": 28, "width": 28},
+    }
+    BitImageProcessorPil(**sizes).save_pretrained(folder)
+    return folder
+
+
+def test_vision_features_are_one_class_token_an_image(tiny_dinov2: Path) -> None:
+    from transformers import AutoImageProcessor, Dinov2Model
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    vectors = VisionFeatures(str(tiny_dinov2)).transform(images)
+    inputs = AutoImageProcessor.from_pretrained(tiny_dinov2)(list(images), return_tensors="pt")
+    model = Dinov2Model.from_pretrained(tiny_dinov2).eval()
+    with torch.inference_mode():
+        tokens = model(**inputs).last_hidden_state
+    assert vectors.shape == (3, 32)
+    assert vectors == pytest.approx(tokens[:, 0].numpy(), abs=1e-5)
+
+
+def test_vision_features_of_grey_are_those_of_it_repeated(tiny_dinov2: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
+    model = VisionFeatures(str(tiny_dinov2))
+    assert np.array_equal(model.transform(grey), model.transform(grey.repeat(3, -1)))
+    again = restore_features(model.arrays())
+    assert np.array_equal(again.transform(grey), model.transform(grey))
+
+
+def test_vision_features_of_a_missing_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"image model '.*none' cannot be loaded"):
+        VisionFeatures(str(tmp_path / "none"))
+
+
+def test_vision_features_never_load_pickled_weights(tiny_dinov2: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((tiny_dinov2 / name).read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BadInput, match="cannot be loaded"):
+        VisionFeatures(str(tmp_path))

@@ -1,0 +1,301 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atoll.config import DataSection
+from atoll.errors import DataError
+from partition.intake import Intake
+from partition.sources import Sample, open_source
+
+GENERATOR = np.random.default_rng(0)
+
+
+def image(height: int = 6, width: int = 6) -> np.ndarray:
+    return GENERATOR.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def intake(**settings: Any) -> Intake:
+    data = DataSection(**settings)
+    return Intake(open_source(data), data)
+
+
+def test_digits_are_all_there_and_spread_over_the_range() -> None:
+    samples = list(intake(source="digits"))
+    assert len(samples) == 1797
+    assert samples[0].image.shape == (8, 8, 1)
+    assert {s.label for s in samples} == set(range(10))
+    assert max(s.image.max() for s in samples) == 255
+
+
+def test_digits_iterated_again_are_the_same() -> None:
+    digits = intake(source="digits")
+    first, second = next(iter(digits)), next(iter(digits))
+    assert first.key == second.key
+    assert np.array_equal(first.image, second.image)
+
+
+def test_source_without_path_names_the_key() -> None:
+    with pytest.raises(DataError, match=r"data\.path is missing"):
+        open_source(DataSection(source="npz"))
+
+
+# --- npz -----------------------------------------------------------------------------------------
+
+
+def save_npz(path: Path, compressed: bool = True, **arrays: np.ndarray) -> str:
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_npz_gives_rows_without_the_excluded(tmp_path: Path, compressed: bool) -> None:
+    x = GENERATOR.integers(0, 256, (600, 4, 4), np.uint8)
+    out = np.arange(600) % 3 == 0
+    path = save_npz(
+        tmp_path / "d.npz",
+        compressed,
+        x=x,
+        y=np.arange(600) % 2,
+        text=np.array([f"number {i}" for i in range(600)]),
+        out=out,
+        classes=np.array(["even", "odd"]),
+    )
+    got = intake(source="npz", path=path, images="x", labels="y", captions="text", exclude=("out",))
+    samples = list(got)
+    kept = np.flatnonzero(~out)
+    assert np.array_equal(np.stack([s.image[..., 0] for s in samples]), x[kept])
+    assert [s.label for s in samples] == [i % 2 for i in kept]
+    assert [s.caption for s in samples] == [f"number {i}" for i in kept]
+    assert open_source(DataSection(source="npz", path=path, images="x")).class_names == ()
+    assert got.num_labels == 2
+
+
+def test_npz_class_names_come_from_the_file(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
+    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array(["cat", "dog"]))
+    assert open_source(DataSection(source="npz", path=path)).class_names == ("cat", "dog")
+
+
+def test_npz_without_labels_under_the_default_name_is_unlabelled(tmp_path: Path) -> None:
+    path = save_npz(tmp_path / "d.npz", images=np.zeros((2, 4, 4), np.uint8))
+    assert [s.label for s in intake(source="npz", path=path)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"images": "pictures"},
+            "no array 'pictures'; it has floats, images, labels, odd, pickled",
+        ),
+        ({"labels": "y"}, "no array 'y'"),
+        ({"images": "floats"}, "is float64; images must be uint8"),
+        ({"images": "odd"}, r"has shape \(2, 4, 4, 2\)"),
+        ({"labels": "floats"}, "must hold class numbers"),
+        ({"captions": "labels"}, "must hold text"),
+        ({"exclude": ("labels",)}, "must hold boolean marks"),
+        ({"captions": "pickled"}, "pickled objects"),
+    ],
+)
+def test_npz_unusable_array_is_refused_by_name(
+    tmp_path: Path, settings: dict[str, Any], reason: str
+) -> None:
+    path = save_npz(
+        tmp_path / "d.npz",
+        images=np.zeros((2, 4, 4), np.uint8),
+        labels=np.zeros(2, int),
+        floats=np.zeros((2, 4, 4)),
+        odd=np.zeros((2, 4, 4, 2), np.uint8),
+        pickled=np.array(["a", None], object),
+    )
+    with pytest.raises(DataError, match=reason):
+        list(intake(source="npz", path=path, **settings))
+
+
+def test_npz_missing_file_or_other_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        intake(source="npz", path=str(tmp_path / "none.npz"))
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
+        intake(source="npz", path=str(tmp_path / "text.npz"))
+
+
+def test_npz_damaged_array_is_refused(tmp_path: Path) -> None:
+    path = Path(save_npz(tmp_path / "d.npz", images=GENERATOR.integers(0, 9, (99, 8, 8), np.uint8)))
+    data = bytearray(path.read_bytes())
+    data[600:700] = bytes(100)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"array 'images' .* cannot be read"):
+        list(intake(source="npz", path=str(path)))
+
+
+def test_npz_label_without_class_name_is_refused(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
+    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array(["cat"]))
+    with pytest.raises(DataError, match="has label 1; labels begin at 0 and there are 1 class"):
+        list(intake(source="npz", path=path))
+
+
+# --- folder --------------------------------------------------------------------------------------
+
+
+def test_folder_of_classes_gives_labels_in_order_of_names(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.png", "a/deeper/0.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image()).save(tmp_path / name)
+    (tmp_path / "a" / "notes.md").write_text("not an image")
+    source = open_source(DataSection(source="folder", path=str(tmp_path)))
+    samples = [item for item in source if isinstance(item, Sample)]
+    assert [(s.key, s.label) for s in samples] == [
+        ("a/1.png", 0),
+        ("a/deeper/0.jpg", 0),
+        ("b/2.png", 1),
+    ]
+    assert source.class_names == ("a", "b")
+
+
+def test_folder_with_texts_gives_captions(tmp_path: Path) -> None:
+    pixels = image()
+    (tmp_path / "1.png").write_bytes(png(pixels))
+    (tmp_path / "1.txt").write_text("a red kite\n")
+    (tmp_path / "2.png").write_bytes(png(pixels))
+    got = intake(source="folder", path=str(tmp_path))
+    samples = list(got)
+    assert [(s.caption, s.label) for s in samples] == [("a red kite", None), (None, None)]
+    assert np.array_equal(samples[0].image, pixels)
+    assert got.has_captions
+
+
+def test_folder_missing_or_mixed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        intake(source="folder", path=str(tmp_path / "none"))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "1.png").write_bytes(png(image()))
+    with pytest.raises(DataError, match="both class folders and images"):
+        intake(source="folder", path=str(tmp_path))
+
+
+def test_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gives no samples"):
+        _ = intake(source="folder", path=str(tmp_path)).shape
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", png(image())[:50]])
+def test_folder_unreadable_image_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1.png").write_bytes(png(image()))
+    (tmp_path / "2.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"2\.png cannot be used: .*on_error"):
+        list(intake(source="folder", path=str(tmp_path)))
+
+
+def test_folder_unreadable_images_are_skipped_named_and_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(image()))
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "3.png").write_bytes(png(image())[:50])
+    (tmp_path / "4.png").write_bytes(png(image()))
+    (tmp_path / "4.txt").write_bytes(b"\xff\xfe\xff")
+    got = intake(source="folder", path=str(tmp_path), on_error="skip")
+    assert [s.key for s in got] == [s.key for s in got] == ["1.png"]
+    assert list(got.skipped) == [str(tmp_path / f"{i}.png") for i in (2, 3, 4)]
+    assert got.skipped[str(tmp_path / "2.png")] == "it is empty"
+
+
+def test_folder_of_mixed_sizes_is_refused_until_a_size_is_set(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(image(6, 6)))
+    (tmp_path / "2.png").write_bytes(png(image(6, 9)))
+    with pytest.raises(DataError, match=r"2\.png is 9x6 .* 1\.png is 6x6 .*set data\.size"):
+        list(intake(source="folder", path=str(tmp_path)))
+    sized = intake(source="folder", path=str(tmp_path), size=4)
+    assert [s.image.shape for s in sized] == [(4, 4, 3)] * 2
+
+
+# --- webdataset ----------------------------------------------------------------------------------
+
+
+def tar_members(num: int, first: int = 0) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+    for i in range(first, first + num):
+        members[f"{i:04d}.png"] = png(image())
+        members[f"{i:04d}.cls"] = str(i % 3).encode()
+        members[f"{i:04d}.txt"] = f"number {i}".encode()
+    return members
+
+
+def test_webdataset_braces_read_tar_after_tar(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s-000.tar", tar_members(3))
+    write_tar(tmp_path / "s-001.tar", tar_members(2, first=3))
+    by_braces = list(intake(source="webdataset", path=f"{tmp_path}/s-{{000..001}}.tar"))
+    by_folder = list(intake(source="webdataset", path=str(tmp_path)))
+    assert [s.key for s in by_braces] == [s.key for s in by_folder]
+    assert [s.label for s in by_braces] == [0, 1, 2, 0, 1]
+    assert by_braces[4].caption == "number 4"
+
+
+def test_webdataset_json_gives_label_and_caption(tmp_path: Path) -> None:
+    about = json.dumps({"label": 7, "caption": "seven"}).encode()
+    write_tar(tmp_path / "s.tar", {"a/x.jpg": png(image()), "a/x.json": about, "a/readme": b"hi"})
+    (sample,) = intake(source="webdataset", path=str(tmp_path / "s.tar"))
+    assert (sample.key, sample.label, sample.caption) == ("s.tar/a/x", 7, "seven")
+
+
+def test_webdataset_missing_tar_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"s-001\.tar does not exist"):
+        intake(source="webdataset", path=f"{tmp_path}/s-{{001..002}}.tar")
+    with pytest.raises(DataError, match=r"holds no \.tar files"):
+        intake(source="webdataset", path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("cls", b"cat"), ("json", b"{"), ("json", b'{"label": "cat"}')]
+)
+def test_webdataset_unreadable_label_is_refused_by_name(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    write_tar(tmp_path / "s.tar", {"x.png": png(image()), f"x.{name}": data})
+    with pytest.raises(DataError, match=r"s\.tar/x cannot be used"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+
+
+# Where nothing of the third sample is left, the second might have had more parts and is given up.
+@pytest.mark.parametrize(
+    ("cut_bytes", "kept_samples"), [(0, 1), (300, 1), (512, 1), (700, 2), (1100, 2)]
+)
+def test_webdataset_truncated_tar_is_refused_or_kept_up_to_the_cut(
+    tmp_path: Path, cut_bytes: int, kept_samples: int
+) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, tar_members(4))
+    with tarfile.open(path) as tar:
+        third = tar.getmember("0002.png").offset
+    path.write_bytes(path.read_bytes()[: third + cut_bytes])
+    with pytest.raises(DataError, match=r"s\.tar cannot be used: it is cut off"):
+        list(intake(source="webdataset", path=str(path)))
+    kept = intake(source="webdataset", path=str(path), on_error="skip")
+    assert [s.caption for s in kept] == [f"number {i}" for i in range(kept_samples)]
+    assert list(kept.skipped) == [str(path)]
+
+
+def test_webdataset_some_labels_missing_is_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {"a.png": png(image()), "b.png": png(image()), "b.cls": b"1"})
+    with pytest.raises(DataError, match="has a label and the other none"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))

@@ -1,0 +1,204 @@
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+from atoll import layout
+from atoll.blobs import FileStore, digest_file, open_store
+from atoll.config import Config
+from atoll.errors import BadInput, DataError, StageMissing, StorageFull
+from partition.centroids import load_centroids
+from partition.manifest import Partition
+from partition.reader import ShardReader
+from partition.sources import open_source
+from partition.stage import find_partition, load_partition, run_partition
+
+NAMES = np.array(["round", "square", "star"])
+
+
+def write_data(path: Path, num: int = 90, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(num) % 3
+    noise = generator.integers(0, 60, (num, 6, 5, 3))
+    images = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
+    captions = np.array([f"number {i}" for i in range(num)])
+    np.savez(path, images=images, labels=labels, captions=captions, classes=NAMES)
+    return images
+
+
+def settings(tmp_path: Path, run: str = "run", **partition: Any) -> Config:
+    return Config.model_validate(
+        {
+            "run": {"uri": str(tmp_path / run)},
+            "data": {"source": "npz", "path": str(tmp_path / "data.npz"), "captions": "captions"},
+            "partition": {"num_experts": 3, "num_fine": 9, "samples_per_shard": 20, **partition},
+        }
+    )
+
+
+def run(config: Config) -> Partition:
+    return run_partition(config, lambda *_: None)
+
+
+def test_shards_hold_every_sample_bit_by_bit(tmp_path: Path) -> None:
+    images = write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    made = run(config)
+    seen = {}
+    for shard_set in made.shard_sets:
+        for shard in shard_set.shards:
+            path = tmp_path / "run" / shard.key
+            assert digest_file(path) == shard.digest
+            assert path.stat().st_size == shard.size_bytes
+            with path.open("rb") as file:
+                members = tar_file_iterator(file)
+                samples = list(group_by_keys({**m, "__url__": ""} for m in members))
+            assert len(samples) == shard.num_samples
+            for sample in samples:
+                about = json.loads(sample["json"])
+                pixels = np.asarray(Image.open(io.BytesIO(sample["png"])))
+                seen[about["index"]] = (pixels, about["label"], about["caption"])
+    assert sorted(seen) == list(range(90))
+    for index, (pixels, label, caption) in seen.items():
+        assert np.array_equal(pixels, images[index])
+        assert (label, caption) == (index % 3, f"number {index}")
+
+
+def test_manifest_tells_counts_shape_and_classes(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    made = run(settings(tmp_path))
+    assert (made.num_samples, made.shape, made.num_experts) == (90, (6, 5, 3), 3)
+    assert made.class_names == ("round", "square", "star")
+    assert made.has_captions
+    assert [s.num_samples for s in made.shard_sets] == [30, 30, 30]
+    assert [[t.num_samples for t in s.shards] for s in made.shard_sets] == [[20, 10]] * 3
+    assert sorted(s.label_counts for s in made.shard_sets) == [(0, 0, 30), (0, 30, 0), (30, 0, 0)]
+    assert Partition.from_json(json.loads(json.dumps(made.as_json()))) == made
+
+
+def test_partition_of_equal_data_has_an_equal_digest(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    first, second = run(settings(tmp_path, "one")), run(settings(tmp_path, "two"))
+    assert first == second
+    assert run(settings(tmp_path, "three", num_fine=8)).digest != first.digest
+
+
+def test_partition_done_before_is_found_not_made_again(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    assert find_partition(config) is None
+    made = run(config)
+    (tmp_path / "data.npz").unlink()
+    assert (
+        run(config) == find_partition(config) == load_partition(open_store(config.run.uri)) == made
+    )
+
+
+def test_partition_of_other_settings_is_refused_by_key(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    run(settings(tmp_path))
+    with pytest.raises(BadInput, match=r"partition\.num_experts = 3"):
+        run(settings(tmp_path, num_experts=2))
+
+
+def test_partition_not_made_yet_names_its_command(tmp_path: Path) -> None:
+    with pytest.raises(StageMissing, match="run `atoll partition`"):
+        load_partition(open_store(str(tmp_path)))
+
+
+def test_partition_interrupted_by_a_full_store_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(tmp_path / "data.npz")
+    undisturbed = run(settings(tmp_path, "undisturbed"))
+    config = settings(tmp_path)
+    put_file, puts = FileStore.put_file, []
+
+    def put_three(self: FileStore, key: str, path: Path) -> Any:
+        if len(puts) == 3:
+            raise StorageFull("no space left")
+        puts.append(key)
+        return put_file(self, key, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "put_file", put_three)
+        with pytest.raises(StorageFull):
+            run(config)
+    assert find_partition(config) is None
+    assert run(config) == undisturbed
+    assert open_store(config.run.uri).list("local") == []
+
+
+def test_partition_interrupted_then_made_of_other_data_is_of_the_other(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    run(config)
+    (tmp_path / "run" / layout.stage_manifest("partition")).unlink()  # as if cut off just before
+    images = write_data(tmp_path / "data.npz", seed=1)
+    reader = ShardReader(open_store(config.run.uri), run(config), None, tmp_path / "cache", 0)
+    batch = reader.batch(0, 90)
+    order = [int(caption.split()[1]) for caption in batch.captions or ()]
+    assert np.array_equal(batch.images, images[order])
+
+
+def test_centroids_assign_the_data_as_they_were_partitioned(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    made, store = run(config), open_store(config.run.uri)
+    model = load_centroids(store, made)
+    batch = ShardReader(store, made, None, tmp_path / "cache", 0).batch(0, 90)
+    assert np.array_equal(model.assign(batch.images), batch.clusters)
+    distances = model.squared_distances(batch.images)
+    assert np.array_equal((distances - model.offsets).argmin(1), batch.clusters)
+
+
+def test_montage_has_a_row_of_samples_for_each_cluster(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    run(config)
+    montage = np.asarray(Image.open(tmp_path / "run" / layout.MONTAGE))
+    rows = np.split(montage[4:, 200:], 3)
+    levels = {int(np.median(row[row.min(-1) < 200])) // 60 for row in rows}
+    assert levels == {0, 1, 2}
+
+
+def test_partition_of_unlabelled_grey_data_has_no_classes(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images)
+    config = settings(tmp_path)
+    data = config.data.model_copy(update={"captions": None})
+    made = run(config.model_copy(update={"data": data}))
+    assert (made.class_names, made.has_captions, made.shape) == ((), False, (4, 4, 1))
+
+
+def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for index, image in enumerate(write_data(tmp_path / "data.npz")):
+        Image.fromarray(image).save(tmp_path / "data" / f"{index:03d}.png")
+    (tmp_path / "data" / "050.png").write_bytes(b"")
+    data = {"source": "folder", "path": str(tmp_path / "data"), "on_error": "skip"}
+    config = Config.model_validate({**settings(tmp_path).model_dump(), "data": data})
+    made = run(config)
+    assert made.skipped == (str(tmp_path / "data" / "050.png"),)
+    assert made.num_samples == 89
+
+
+def test_shards_are_a_source_themselves(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    run(settings(tmp_path))
+    shards = str(tmp_path / "run" / layout.shard_folder(0))
+    data = settings(tmp_path).data.model_copy(update={"source": "webdataset", "path": shards})
+    assert len(list(open_source(data))) == 30
+
+
+def test_data_without_samples_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    data = {"source": "folder", "path": str(tmp_path / "empty")}
+    config = Config.model_validate({**settings(tmp_path).model_dump(), "data": data})
+    with pytest.raises(DataError, match="gives no samples"):
+        run(config)
