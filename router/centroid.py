@@ -5,7 +5,7 @@ x_t itself can be compared with the centroids: an estimate of x0 would need the 
 ensemble that is to be routed. Each cluster counts as an isotropic Gaussian about its centroid.
 
 Source: Gururangan et al., Scaling Expert Language Models with Unsupervised Domain Discovery
-(arXiv 2303.14177), section 2.4, whose fixed temperature here grows with the noise.
+(arXiv 2303.14177), whose fixed temperature here grows with the noise.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The marginal velocity of the whole data set is ``u = sum_k p(k | x_t, t, c) u_k``, where u_k is that
 of cluster k.
 
-Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 3.
+Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450).
 """
 
 from __future__ import annotations

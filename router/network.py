@@ -1,6 +1,6 @@
 """The router: a small DiT that tells which cluster a noised image came from.
 
-Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 3.3; there it
+Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450); there it
 does not see the condition.
 """
 

@@ -4,7 +4,7 @@ Cross-entropy over images of all clusters in their natural frequencies, at every
 the network's answer p(k | x_t, t, c). Some rows lose their condition, so that both branches of
 guidance find their posterior.
 
-Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 3.3.
+Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450).
 """
 
 from __future__ import annotations
