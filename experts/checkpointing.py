@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import torch as safetensors
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -21,7 +21,7 @@ from atoll.blobs import BlobStore
 from atoll.checkpoints import Compat
 from atoll.errors import CheckpointMismatch
 from atoll.types import Assignment, CheckpointRef
-from experts.engine import AVERAGE
+from experts.engine import Snapshot
 from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
 
 
@@ -42,12 +42,12 @@ class Saved:
     """What a trainer goes on from.
 
     Attributes:
-        state: see :meth:`experts.engine.Engine.snapshot`.
+        snapshot: of the engine.
         position: where it stands.
         history: see :meth:`experts.history.History.as_json`.
     """
 
-    state: dict[str, Tensor]
+    snapshot: Snapshot
     position: Position
     history: dict[str, Any]
 
@@ -78,13 +78,21 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
             f"checkpoint {ref.key} was written under other settings than this job's; "
             "give new settings a run.uri of their own"
         )
-    state = {AVERAGE + key: value for key, value in safetensors.load_file(files[EMA]).items()}
-    for name, path in files.items():
-        if name.startswith(STATE) and name.endswith(".safetensors"):
-            state |= safetensors.load_file(path)
+    tensors = {
+        key: tensor
+        for name, path in files.items()
+        if name.startswith(STATE) and name.endswith(".safetensors")
+        for key, tensor in load_file(path).items()
+    }
+    snapshot = Snapshot(
+        network=_below("network.", tensors),
+        optimizer=_below("optimizer.", tensors),
+        average=load_file(files[EMA]),
+        num_averaged=tensors["num_averaged"],
+    )
     points = json.loads(files[HISTORY].read_text(encoding="utf-8"))
     history = {"points": points, "recent": progress["recent"]}
-    return Saved(state, Position(progress["step"], progress["cursor"]), history)
+    return Saved(snapshot, Position(progress["step"], progress["cursor"]), history)
 
 
 class CheckpointWriter:
@@ -123,12 +131,13 @@ class CheckpointWriter:
         assert self._pending is None
         folder = self._work_dir / f"staging-{saved.position.step:08d}"
         shutil.rmtree(folder, ignore_errors=True)
-        average = {
-            key.removeprefix(AVERAGE): value.detach().cpu().clone()
-            for key, value in saved.state.items()
-            if key.startswith(AVERAGE)
+        snapshot = saved.snapshot
+        average = {key: part.detach().cpu().clone() for key, part in snapshot.average.items()}
+        rest = {
+            "network": snapshot.network,
+            "optimizer": snapshot.optimizer,
+            "num_averaged": snapshot.num_averaged,
         }
-        rest = {key: value for key, value in saved.state.items() if not key.startswith(AVERAGE)}
         writer = HuggingFaceStorageWriter(str(folder / STATE))
         written = async_save(rest, storage_writer=writer, no_dist=True)
         assert isinstance(written, Future)
@@ -169,7 +178,7 @@ class CheckpointWriter:
         epoch, job = self._assignment.lease.epoch, self._assignment.spec.name
         try:
             _finish(written)
-            (folder / EMA).write_bytes(safetensors.save(average))
+            (folder / EMA).write_bytes(save(average))
             for name, data in files.items():
                 (folder / name).write_bytes(data)
             return checkpoints.upload(
@@ -183,6 +192,14 @@ class CheckpointWriter:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
 
 
 def _finish(written: Future[Any]) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from experts.condition import Conditioning
 
 TIME_SCALE = 1000.0  # DiT was made for steps 0 to 999; our times lie in [0, 1]
-_NUM_FREQUENCIES = 128
+TIME_DIMS = 256  # a cosine and a sine of each frequency
 
 
 class PatchEmbed(nn.Module):
@@ -81,9 +81,7 @@ class TimestepEmbedder(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * _NUM_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(TIME_DIMS, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times, (B, D)."""
@@ -97,8 +95,9 @@ def timestep_waves(t: Tensor) -> Tensor:
     The time is scaled by 1000 and the exponent divided by 128, as in facebookresearch/DiT
     (diffusers divides by 127, which gives other embeddings for the same weights).
     """
-    exponent = torch.arange(_NUM_FREQUENCIES, device=t.device, dtype=torch.float32)
-    frequencies = torch.exp(exponent * (-math.log(10_000.0) / _NUM_FREQUENCIES))
+    half = TIME_DIMS // 2
+    exponent = torch.arange(half, device=t.device, dtype=torch.float32)
+    frequencies = torch.exp(exponent * (-math.log(10_000.0) / half))
     angles = (TIME_SCALE * t.float()).unsqueeze(1) * frequencies
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
 

@@ -20,8 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from atoll.config import TrainingSection
 from experts.task import Examples
 
-NETWORK, OPTIMIZER, AVERAGE = "network.", "optimizer.", "average."  # prefixes in a snapshot
-COUNT = "num_averaged"
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 
@@ -38,6 +36,23 @@ class Stats:
     grad_norm: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the next step depends on, by name.
+
+    Attributes:
+        network: its state dict.
+        optimizer: its moments and step counts, ``state.<parameter>.<name>``.
+        average: state dict of the averaged network.
+        num_averaged: steps that went into the average, int64 scalar.
+    """
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    average: dict[str, Tensor]
+    num_averaged: Tensor
+
+
 class Engine(Protocol):
     """What makes the steps."""
 
@@ -50,14 +65,14 @@ class Engine(Protocol):
         """Learn from this process's part of a batch, in pieces that fit into memory."""
         ...
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """Everything the next step depends on, by name; after at least one step.
+    def snapshot(self) -> Snapshot:
+        """The state after at least one step.
 
         The tensors are the live ones: copy them before the next step changes them.
         """
         ...
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot, exactly."""
         ...
 
@@ -116,23 +131,24 @@ class TorchEngine:
         self._average.update_parameters(self._network)
         return Stats(loss, grad_norm)
 
-    def snapshot(self) -> dict[str, Tensor]:
+    def snapshot(self) -> Snapshot:
         """See :class:`Engine`."""
-        state = {NETWORK + key: value for key, value in self._network.state_dict().items()}
-        state |= {AVERAGE + key: value for key, value in self.averaged.state_dict().items()}
-        for key, value in self._optimizer_state().items():
-            if isinstance(value, Tensor):  # the rest is configuration
-                state[OPTIMIZER + key] = value
-        state[COUNT] = self._average.n_averaged
-        return state
+        optimizer = self._optimizer_state()
+        return Snapshot(
+            network=self._network.state_dict(),
+            # The rest of it is configuration.
+            optimizer={key: part for key, part in optimizer.items() if isinstance(part, Tensor)},
+            average=self.averaged.state_dict(),
+            num_averaged=self._average.n_averaged,
+        )
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """See :class:`Engine`."""
-        self._network.load_state_dict(_below(NETWORK, state))
-        self.averaged.load_state_dict(_below(AVERAGE, state))
-        optimizer = self._optimizer_state() | _below(OPTIMIZER, state)
+        self._network.load_state_dict(snapshot.network)
+        optimizer = self._optimizer_state() | snapshot.optimizer
         set_optimizer_state_dict(self._network, self._optimizer, optimizer, options=_FLAT)
-        self._average.n_averaged.copy_(state[COUNT])
+        self.averaged.load_state_dict(snapshot.average)
+        self._average.n_averaged.copy_(snapshot.num_averaged)
 
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network
@@ -158,9 +174,3 @@ class TorchEngine:
 
     def _optimizer_state(self) -> dict[str, Any]:
         return get_optimizer_state_dict(self._network, self._optimizer, options=_FLAT)
-
-
-def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }

@@ -57,7 +57,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     position = start = saved.position if saved else Position()
     num_steps = at.assignment.spec.steps
     if saved:
-        engine.restore(saved.state)
+        engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
     with _recorder(task, at, start, history) as recorder:
         for position, examples in _upcoming(task, samples, at.place, start, num_steps):

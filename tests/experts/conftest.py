@@ -1,0 +1,107 @@
+"""A small real run: the digits in two clusters, and jobs trained on them."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from atoll.blobs import open_store
+from atoll.config import Config
+from atoll.config_file import save_config
+from atoll.jobs import job_specs
+from atoll.relay import Listener, Published
+from atoll.types import Assignment, Lease, Role
+from experts.expert import expert_task
+from experts.loop import train
+from experts.task import Place
+from experts.workplace import Workplace
+from partition.reader import ShardReader
+from partition.stage import load_partition, run_partition
+
+SETTINGS = {
+    "partition": {"num_experts": 2, "num_fine": 8},
+    "expert": {"width": 16, "depth": 1, "heads": 2, "patch": 4},
+    "training": {
+        "steps": 20,
+        "batch_size": 12,
+        "checkpoint_every_steps": 6,
+        "log_every_steps": 4,
+        "grid_every_steps": 100,
+        "warmup_steps": 3,
+        "ema_decay": 0.9,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A partitioned run, and what a test does with it."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def store(self):
+        return open_store(self.config.run.uri)
+
+    @property
+    def partition(self):
+        return load_partition(self.store)
+
+    def assignment(self, role=Role.EXPERT, epoch=1, checkpoint=None, number=0):
+        spec = job_specs(self.config, self.partition.digest, [role])[number]
+        return Assignment(Lease(spec.name, "island", epoch, 10.0), spec, checkpoint)
+
+    def work_dir(self, name):
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def train(self, assignment, drain=lambda: False, world=1):
+        """Train in this process; returns whether it finished."""
+        work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
+        task = expert_task(self.config, assignment.spec, self.partition)
+        seed = self.config.run.seed
+        samples = ShardReader(self.store, self.partition, task.clusters, work_dir / "cache", seed)
+        at = Workplace(
+            assignment, self.store, work_dir, Place(0, world), torch.device("cpu"), drain
+        )
+        return train(task, samples, at)
+
+    def said(self, epoch=1):
+        """What the trainer of a lease said."""
+        return list(Listener(self.work_dir(f"work-{epoch}")).heard())
+
+    def published(self, epoch=1):
+        """The checkpoints it reported."""
+        return [m.checkpoint for m in self.said(epoch) if isinstance(m, Published)]
+
+
+@pytest.fixture(scope="session")
+def partitioned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("partitioned") / "run"
+    run_partition(Config.model_validate({"run": {"uri": str(folder)}, **SETTINGS}), lambda *_: None)
+    return folder
+
+
+@pytest.fixture
+def make_run(partitioned, tmp_path):
+    """Copies the partitioned run; settings of a section are given as ``training={…}``."""
+
+    def make(uri=None, **sections):
+        folder = Path(uri or tmp_path / "run")
+        shutil.copytree(partitioned, folder, dirs_exist_ok=True)
+        settings = {name: {**SETTINGS.get(name, {}), **keys} for name, keys in sections.items()}
+        tree = {"run": {"uri": str(folder)}, **SETTINGS, **settings}
+        config = Config.model_validate(tree)
+        save_config(open_store(str(folder)), config)
+        return Run(config, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run()

@@ -1,0 +1,118 @@
+import copy
+
+import pytest
+import torch
+
+from atoll.config import TrainingSection
+from experts.condition import Conditioning
+from experts.dit import Sizes, build_dit
+from experts.engine import TorchEngine
+from experts.flow import flow_loss
+from experts.task import Examples
+
+SHAPE = (1, 8, 8)
+
+
+def engine_of(**settings):
+    network = build_dit(Sizes(16, 1, 2, 4), Conditioning("class", 3), SHAPE, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # away from the start, where most gradients are zero
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    training = TrainingSection(**{"batch_size": 12, "learning_rate": 1e-2, **settings})
+    return network, TorchEngine(network, flow_loss, training)
+
+
+def some_examples(seed, num=12):
+    generator = torch.Generator().manual_seed(seed)
+    return Examples(
+        x_t=torch.randn(num, *SHAPE, generator=generator),
+        t=torch.rand(num, generator=generator),
+        cond=torch.randint(0, 4, (num,), generator=generator),
+        target=torch.randn(num, *SHAPE, generator=generator),
+    )
+
+
+def weights(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+@pytest.mark.parametrize("pieces", [2, 5, 12, 20])
+def test_step_in_micro_batches_equals_the_whole_batch(pieces):
+    examples = some_examples(1)
+    (one, whole), (other, split) = engine_of(), engine_of()
+    stats = whole.step([examples])
+    parts = split.step(examples.split(pieces))
+    torch.testing.assert_close(parts.loss, stats.loss, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(parts.grad_norm, stats.grad_norm, rtol=1e-6, atol=1e-6)
+    # AdamW's first step is lr * sign(gradient), which rounding may turn where it is nearly zero.
+    differs = (weights(one) - weights(other)).abs()
+    assert differs.median() < 1e-6
+    assert differs.mean() < 1e-5
+
+
+def test_step_reports_the_loss_and_gradient_of_plain_torch():
+    examples = some_examples(1)
+    network, engine = engine_of(clip_norm=1e-3)
+    output = network(examples.x_t, examples.t, examples.cond)
+    loss = (output - examples.target).square().mean()
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    stats = engine.step([examples])
+    torch.testing.assert_close(stats.loss, loss.detach())
+    torch.testing.assert_close(stats.grad_norm, norm)
+
+
+def test_average_after_some_steps_is_its_closed_form():
+    network, engine = engine_of(ema_decay=0.75)
+    seen = []
+    for seed in range(4):
+        engine.step([some_examples(seed)])
+        seen.append(weights(network))
+    shares = [0.75**3, 0.25 * 0.75**2, 0.25 * 0.75, 0.25]  # the first step is copied
+    expected = sum(share * value for share, value in zip(shares, seen, strict=True))
+    torch.testing.assert_close(weights(engine.averaged), expected)
+    assert engine.snapshot().num_averaged == 4
+
+
+def test_restore_in_a_fresh_engine_goes_on_to_the_bit():
+    network, engine = engine_of(warmup_steps=5, weight_decay=0.1)
+    for seed in range(3):
+        engine.step([some_examples(seed)])
+    other, resumed = engine_of(warmup_steps=5, weight_decay=0.1)
+    resumed.restore(copy.deepcopy(engine.snapshot()))
+    for seed in range(3, 6):
+        engine.step([some_examples(seed)])
+        resumed.step([some_examples(seed)])
+    assert torch.equal(weights(network), weights(other))
+    assert torch.equal(weights(engine.averaged), weights(resumed.averaged))
+    one, two = engine.snapshot(), resumed.snapshot()
+    assert one.optimizer.keys() == two.optimizer.keys()
+    assert all(torch.equal(one.optimizer[key], two.optimizer[key]) for key in one.optimizer)
+
+
+def test_warm_up_grows_the_first_steps_in_proportion():
+    moved = []
+    for warmup_steps in (1, 4):
+        network, engine = engine_of(warmup_steps=warmup_steps)
+        before = weights(network)
+        engine.step([some_examples(0)])
+        moved.append(weights(network) - before)
+    torch.testing.assert_close(moved[1], moved[0] / 4, rtol=1e-3, atol=1e-6)
+
+
+def test_step_in_bf16_stays_near_fp32_and_keeps_fp32_weights():
+    examples = some_examples(1)
+    (_, full), (network, half) = engine_of(), engine_of(precision="bf16")
+    loss, rounded = full.step([examples]).loss.item(), half.step([examples]).loss.item()
+    assert rounded == pytest.approx(loss, rel=2e-2)
+    assert rounded != loss
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # in torch's own modules
+def test_compiled_network_keeps_the_names_of_its_weights():
+    plain, _ = engine_of()
+    network, engine = engine_of(compile=True)
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    assert engine.averaged.state_dict().keys() == plain.state_dict().keys()

@@ -1,0 +1,88 @@
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.types import Role
+from experts.dit import Sizes
+from experts.expert import divided, expert_task
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=20), st.integers(0, 500))
+def test_divided_adds_up_and_leaves_nobody_out(weights, extra):
+    total = len(weights) + extra
+    parts = divided(total, weights)
+    assert sum(parts) == total
+    assert min(parts) >= 1
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "parts"),
+    [
+        (128, [1] * 4, [32] * 4),
+        (10, [1] * 4, [3, 3, 2, 2]),
+        (10, [5, 3, 2], [5, 3, 2]),
+        (4, [1000, 1, 1, 1], [1, 1, 1, 1]),
+        (6, [1000, 1, 1], [4, 1, 1]),
+    ],
+)
+def test_divided_follows_the_weights(total, weights, parts):
+    assert divided(total, weights) == parts
+
+
+def task_of(run, role=Role.EXPERT, number=0):
+    spec = run.assignment(role, number=number).spec
+    return expert_task(run.config, spec, run.partition)
+
+
+def test_experts_share_the_batch_the_monolith_has_alone(make_run):
+    run = make_run(training={"batch_size": 13})
+    assert [task_of(run, number=index).training.batch_size for index in (0, 1)] == [7, 6]
+    assert task_of(run, Role.MONOLITH).training.batch_size == 13
+
+
+def test_experts_may_share_the_batch_by_the_size_of_their_clusters(make_run):
+    run = make_run(training={"share": "proportional", "batch_size": run_samples(make_run())})
+    sizes = [shard_set.num_samples for shard_set in run.partition.shard_sets]
+    assert [task_of(run, number=index).training.batch_size for index in (0, 1)] == sizes
+
+
+def run_samples(run):
+    return run.partition.num_samples
+
+
+def test_expert_reads_its_cluster_and_the_monolith_all(run):
+    assert task_of(run, number=1).clusters == (1,)
+    assert task_of(run, Role.MONOLITH).clusters == (0, 1)
+
+
+def test_about_of_a_task_survives_json_and_tells_its_sizes(run):
+    about = json.loads(json.dumps(task_of(run).about))
+    assert Sizes(**about["sizes"]) == Sizes(16, 1, 2, 4)
+    assert about["conditioning"] == {"kind": "class", "size": 10, "encoder": ""}
+    assert asdict(task_of(run).noising.conditioning) == about["conditioning"]
+
+
+def test_experts_begin_with_weights_of_their_own(run):
+    one, same, other = (task_of(run, number=index).build() for index in (0, 0, 1))
+    first = [network.x_embedder.proj.weight for network in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+
+
+def test_grid_draws_one_noise_for_every_job(run):
+    drawn = []
+
+    def field(x_t, t, cond):
+        drawn.append((x_t, cond))
+        return torch.zeros_like(x_t)
+
+    network = task_of(run).build()
+    network.forward = field
+    grids = [task_of(run, number=index).grid(network) for index in (0, 1)]
+    assert torch.equal(grids[0], grids[1])
+    assert grids[0].shape == (64, 1, 8, 8)
+    assert drawn[0][1].tolist() == [row % 10 for row in range(64)]

@@ -1,0 +1,143 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from atoll.checkpoints import download
+from atoll.errors import BadInput, BlobDamaged, CheckpointMismatch
+from atoll.relay import Progress
+from atoll.types import Role
+
+
+class Crash(Exception):
+    """Stands for whatever ends a trainer without warning."""
+
+
+class After:
+    """Drains, or crashes, after some steps."""
+
+    def __init__(self, steps, crash=False):
+        self.left, self.crash = steps, crash
+
+    def __call__(self):
+        self.left -= 1
+        if self.left == 0 and self.crash:
+            raise Crash
+        return self.left == 0
+
+
+def contents(run, ref):
+    """Every tensor of a checkpoint, and the curve without what a clock measured."""
+    files = download(run.store, ref, run.folder / "cache").files
+    tensors = {
+        f"{name}/{key}": value
+        for name, path in files.items()
+        if name.endswith(".safetensors")
+        for key, value in load_file(path).items()
+    }
+    curve = [
+        (point["step"], point["loss"], point["grad_norm"])
+        for point in json.loads(files["history.json"].read_text())
+    ]
+    return tensors, curve, json.loads(files["progress.json"].read_text())
+
+
+def assert_same(run, one, other):
+    (tensors, curve, progress), (others, other_curve, other_progress) = (
+        contents(run, one),
+        contents(run, other),
+    )
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[key], others[key]) for key in tensors)
+    assert curve == other_curve
+    assert progress == other_progress
+
+
+@pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(run, role):
+    assert run.train(run.assignment(role, epoch=1))
+    assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
+
+    with pytest.raises(Crash):  # between two checkpoints: the steps after the last are lost
+        run.train(run.assignment(role, epoch=2), After(14, crash=True))
+    left = run.published(2)[-1]
+    assert left.step in {6, 12}
+
+    assert not run.train(run.assignment(role, epoch=3, checkpoint=left), After(3))
+    drained = run.published(3)[-1]
+    assert (drained.step, drained.epoch) == (left.step + 3, 3)
+
+    assert run.train(run.assignment(role, epoch=4, checkpoint=drained))
+    assert_same(run, run.published(1)[-1], run.published(4)[-1])
+
+
+def test_train_after_a_restart_keeps_the_curve_and_marks_its_epochs(run):
+    run.train(run.assignment(epoch=1), After(9))
+    run.train(run.assignment(epoch=2, checkpoint=run.published(1)[-1]))
+    files = download(run.store, run.published(2)[-1], run.folder / "cache").files
+    points = json.loads(files["history.json"].read_text())
+    assert [(p["step"], p["epoch"]) for p in points] == [(4, 1), (8, 1), (12, 2), (16, 2), (20, 2)]
+    assert [m.step for m in run.said(2) if isinstance(m, Progress)] == [12, 16, 20]
+
+
+def test_train_of_another_seed_gives_other_weights(make_run):
+    run = make_run()
+    run.train(run.assignment())
+    other = make_run(run={"uri": run.config.run.uri, "seed": 1})
+    other.train(other.assignment(epoch=2))
+    key = "ema.safetensors/final_layer.linear.weight"
+    (one, *_), (two, *_) = contents(run, run.published(1)[-1]), contents(run, run.published(2)[-1])
+    assert not torch.equal(one[key], two[key])
+
+
+def test_train_lowers_the_loss(make_run):
+    run = make_run(training={"steps": 150, "learning_rate": 3e-3, "checkpoint_every_steps": 150})
+    run.train(run.assignment(Role.MONOLITH))
+    losses = [m.loss for m in run.said() if isinstance(m, Progress)]
+    assert sum(losses[-10:]) / 10 < 0.7 * losses[0]
+
+
+def test_train_from_a_checkpoint_with_one_flipped_byte_names_it(run):
+    run.train(run.assignment(), After(6))
+    ref = run.published()[-1]
+    path = run.folder / "run" / ref.key / "ema.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BlobDamaged, match=r"step-00000006 at step 6: .*ema.safetensors"):
+        run.train(run.assignment(epoch=2, checkpoint=ref))
+
+
+def test_train_from_a_checkpoint_of_other_settings_refuses(make_run):
+    run = make_run()
+    run.train(run.assignment(), After(6))
+    other = make_run(training={"learning_rate": 1e-3})
+    with pytest.raises(CheckpointMismatch, match="other settings"):
+        other.train(other.assignment(epoch=2, checkpoint=run.published()[-1]))
+
+
+def test_train_leaves_a_grid_in_the_last_checkpoint_alone(run):
+    run.train(run.assignment())
+    folders = [download(run.store, ref, run.folder / "cache") for ref in run.published()]
+    assert ["grid.png" in folder.files for folder in folders] == [False, False, False, True]
+
+
+def test_train_draws_its_curves_for_tensorboard(run):
+    run.train(run.assignment())
+    events = EventAccumulator(str(run.folder / "run" / "local" / "tensorboard" / "expert-0"))
+    events.Reload()
+    drawn = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert drawn == [(m.step, pytest.approx(m.loss)) for m in run.said() if isinstance(m, Progress)]
+    assert [event.step for event in events.Images("samples")] == [20]
+
+
+def test_train_leaves_nothing_in_its_work_folder_but_what_it_said(run):
+    run.train(run.assignment())
+    assert [path.name for path in (run.folder / "work-1").iterdir()] == ["events.jsonl"]
+
+
+def test_train_with_more_processes_than_samples_in_a_step_refuses(run):
+    with pytest.raises(BadInput, match="6 samples in a step, too few for 7 processes"):
+        run.train(run.assignment(), world=7)

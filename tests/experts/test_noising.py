@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from atoll.config import Config
+from atoll.errors import ConfigError
+from experts.condition import Conditioning
+from experts.flow import TimeDensity
+from experts.noising import Noising, conditioning_of, noising_of
+from experts.task import Place
+from partition.manifest import Partition, ShardSet
+from partition.reader import Batch
+
+
+def some_batch(num, captions=None):
+    rng = np.random.default_rng(0)
+    return Batch(
+        images=rng.integers(0, 256, (num, 4, 4, 1), dtype=np.uint8),
+        labels=np.arange(num) % 3,
+        clusters=np.zeros(num, np.int64),
+        captions=captions,
+        indices=np.arange(num),
+    )
+
+
+def rows_of(batch, rows):
+    parts = (batch.images, batch.labels, batch.clusters)
+    captions = None if batch.captions is None else batch.captions[rows]
+    images, labels, clusters = (part[rows] for part in parts)
+    return Batch(images, labels, clusters, captions, batch.indices[rows])
+
+
+def by_class(seed=0, job=1, dropout=0.1):
+    return Noising(seed, job, TimeDensity(), Conditioning("class", 3), dropout, None)
+
+
+def partition_with(class_names=("a", "b"), has_captions=True):
+    return Partition(
+        "p", 4, (4, 4, 1), class_names, has_captions, (), "", "", (ShardSet(0, 4, (), ()),)
+    )
+
+
+def test_draw_drops_the_configured_share_of_conditions():
+    _, cond = by_class(dropout=0.3).draw(some_batch(20_000), 1, 20_000, Place())
+    assert (cond == 3).float().mean() == pytest.approx(0.3, abs=0.01)
+    kept = cond != 3
+    assert torch.equal(cond[kept], (torch.arange(20_000) % 3)[kept])
+
+
+def test_draw_over_several_processes_is_the_draw_of_one_cut_to_pieces():
+    batch = some_batch(10)
+    whole, cond = by_class().draw(batch, 5, 10, Place())
+    parts = [
+        by_class().draw(rows_of(batch, place.rows(10)), 5, 10, place)
+        for place in (Place(rank, 3) for rank in range(3))
+    ]
+    assert torch.equal(torch.cat([point.x_t for point, _ in parts]), whole.x_t)
+    assert torch.equal(torch.cat([point.velocity for point, _ in parts]), whole.velocity)
+    assert torch.equal(torch.cat([part for _, part in parts]), cond)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"job": 2}, {"step": 2}])
+def test_draw_of_another_seed_job_or_step_is_another(changed):
+    step = changed.pop("step", 1)
+    one, _ = by_class().draw(some_batch(4), 1, 4, Place())
+    other, _ = by_class(**changed).draw(some_batch(4), step, 4, Place())
+    assert not torch.isclose(one.t, other.t).any()
+    assert not torch.isclose(one.x_t, other.x_t).any()
+
+
+def test_draw_of_unlabelled_samples_gives_them_no_class():
+    batch = some_batch(4)
+    batch.labels[2] = -1
+    _, cond = by_class(dropout=0.0).draw(batch, 1, 4, Place())
+    assert cond.tolist() == [0, 1, 3, 0]
+
+
+def test_draw_with_captions_gives_their_embeddings():
+    config = Config.model_validate({"expert": {"condition": "text", "text_dims": 16}})
+    conditioning = conditioning_of(config, partition_with())
+    noising = noising_of(config, "expert-0", TimeDensity(), conditioning)
+    batch = some_batch(3, captions=("a cat", "", "a cat"))
+    _, cond = Noising(0, 0, TimeDensity(), conditioning, 0.0, noising.encoder).draw(
+        batch, 1, 3, Place()
+    )
+    assert cond.shape == (3, 16)
+    assert torch.equal(cond[0], cond[2])
+    assert cond[0].norm() == pytest.approx(1)
+    assert not cond[1].any()
+
+
+def test_conditioning_of_class_counts_the_classes_of_the_data():
+    assert conditioning_of(Config(), partition_with()) == Conditioning("class", 2)
+
+
+@pytest.mark.parametrize(("kind", "missing"), [("class", "labels"), ("text", "captions")])
+def test_conditioning_of_data_without_what_is_asked_for_refuses(kind, missing):
+    config = Config.model_validate({"expert": {"condition": kind}})
+    with pytest.raises(ConfigError, match=f"the data have no {missing}"):
+        conditioning_of(config, partition_with(class_names=(), has_captions=False))
