@@ -1,0 +1,182 @@
+"""Real training processes, held on a leash as an agent holds them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from atoll.checkpoints import download
+from atoll.relay import DRAIN, Broke, Ended, Listener, Progress, Published, write_assignment
+from experts.leash import ORPHANED
+
+TRAINER = (sys.executable, "-m", "experts.trainer")
+BROKEN = "import sys, experts.process as p; sys.exit(p.run_trainer(lambda *_: {}['no such key']))"
+ENDLESS = {"steps": 1_000_000, "log_every_steps": 1, "checkpoint_every_steps": 1_000_000}
+
+
+def torchrun(processes):
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    return (*launcher, "--nproc-per-node", str(processes), "-m", "experts.trainer")
+
+
+class Held:
+    """A trainer and the leash it is held by."""
+
+    def __init__(self, process, work_dir):
+        self.process, self.heard, self._listener = process, [], Listener(work_dir)
+
+    def wait_for(self, kind):
+        """Listen until it has said something of a kind."""
+        deadline = time.monotonic() + 90
+        while not any(isinstance(message, kind) for message in self.heard):
+            assert time.monotonic() < deadline, self.heard
+            self.heard += self._listener.heard()
+            time.sleep(0.01)
+
+    def wait(self):
+        """Its exit code, and all that it said."""
+        code = self.process.wait(timeout=90)
+        self.heard += self._listener.heard()
+        return code, self.heard
+
+
+@contextmanager
+def started(run, assignment, command=TRAINER, work_dir=None):
+    work_dir = work_dir or run.work_dir(f"work-{assignment.lease.epoch}")
+    write_assignment(work_dir, assignment)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (
+        (run.folder / "log").open("ab") as log,
+        subprocess.Popen(
+            [*command, "--work-dir", str(work_dir)],
+            stdin=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+        ) as process,
+    ):
+        try:
+            yield Held(process, work_dir)
+        finally:
+            process.stdin.close()  # the end of the leash: whatever still runs leaves
+
+
+def curve(run, ref):
+    files = download(run.store, ref, run.folder / "cache").files
+    points = json.loads(files["history.json"].read_text())
+    return [(point["step"], point["loss"], point["grad_norm"]) for point in points]
+
+
+def test_two_processes_learn_what_one_does(make_run):
+    run = make_run(training={"steps": 6, "batch_size": 14, "log_every_steps": 1, "accumulation": 2})
+    run.train(run.assignment(epoch=1))
+    with started(run, run.assignment(epoch=2), torchrun(2)) as trainer:
+        code, heard = trainer.wait()
+    assert code == 0
+    assert heard[-1] == Ended(finished=True)
+    (ref,) = [message.checkpoint for message in heard if isinstance(message, Published)]
+    for one, both in zip(curve(run, run.published(1)[-1]), curve(run, ref), strict=True):
+        assert both == pytest.approx(one, rel=1e-5, abs=1e-6)
+
+
+def test_two_processes_asked_to_drain_leave_after_the_same_step(make_run):
+    run = make_run(training=ENDLESS)
+    with started(run, run.assignment(), torchrun(2)) as trainer:
+        trainer.wait_for(Progress)
+        trainer.process.stdin.write(DRAIN.encode())
+        trainer.process.stdin.flush()
+        code, heard = trainer.wait()
+    assert code == 0
+    assert heard[-1] == Ended(finished=False)
+    assert isinstance(heard[-2], Published)
+
+
+@pytest.mark.parametrize("order", ["line", "signal"])
+def test_trainer_asked_to_drain_leaves_a_checkpoint_to_go_on_from(make_run, order):
+    run = make_run(training=ENDLESS)
+    with started(run, run.assignment()) as trainer:
+        trainer.wait_for(Progress)
+        trainer.process.send_signal(signal.SIGINT)  # a terminal's Ctrl-C is the agent's matter
+        if order == "line":
+            trainer.process.stdin.write(DRAIN.encode())
+            trainer.process.stdin.flush()
+        else:
+            trainer.process.terminate()
+        code, heard = trainer.wait()
+    assert code == 0
+    *_, progress, published, ended = heard
+    assert ended == Ended(finished=False)
+    assert published.checkpoint.step == progress.step
+    assert download(run.store, published.checkpoint, run.folder / "cache").files
+
+
+def test_trainer_whose_agent_is_gone_exits_at_once(make_run):
+    run = make_run(training=ENDLESS)
+    with started(run, run.assignment()) as trainer:
+        trainer.wait_for(Progress)
+        trainer.process.stdin.close()
+        code, heard = trainer.wait()
+    assert code == ORPHANED
+    assert {type(message) for message in heard} == {Progress}
+
+
+def test_trainer_with_a_damaged_checkpoint_says_which(run):
+    run.train(run.assignment(), lambda: True)
+    ref = run.published()[-1]
+    path = run.folder / "run" / ref.key / "state" / "model-00001-of-00001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with started(run, run.assignment(epoch=2, checkpoint=ref)) as trainer:
+        code, heard = trainer.wait()
+    assert code == 1
+    (last,) = heard
+    assert isinstance(last, Broke)
+    assert ref.key in last.reason
+    assert "Traceback" not in (run.folder / "log").read_text()
+
+
+def test_trainer_with_a_fault_of_its_own_says_so_and_logs_the_traceback(run):
+    with started(run, run.assignment(), (sys.executable, "-c", BROKEN)) as trainer:
+        code, heard = trainer.wait()
+    assert code == 1
+    assert heard == [Broke("KeyError: 'no such key'")]
+    assert "Traceback" in (run.folder / "log").read_text()
+
+
+@contextmanager
+def small_disk(folder, size):
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill(folder, leave):
+    """Fill a disk but for some bytes."""
+    free = shutil.disk_usage(folder).free
+    (folder / "filler").write_bytes(bytes(free - leave))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk to fill")
+@pytest.mark.parametrize("full", ["run", "work folder"])
+def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(make_run, tmp_path, full):
+    with small_disk(tmp_path / "disk", "24m") as disk:
+        run = make_run(uri=disk / "run") if full == "run" else make_run()
+        work_dir = run.work_dir("work") if full == "run" else disk
+        fill(disk, leave=48 << 10)
+        with started(run, run.assignment(), work_dir=work_dir) as trainer:
+            code, heard = trainer.wait()
+        left = sorted(path.name for path in work_dir.iterdir())
+        published = run.store.list("checkpoints")
+    assert code == 1
+    assert isinstance(heard[-1], Broke)
+    assert "no space left" in heard[-1].reason
+    assert not [message for message in heard if isinstance(message, Published)]
+    assert not [key for key in published if key.endswith("manifest.json")]
+    assert not [name for name in left if name.startswith("staging")]
