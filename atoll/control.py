@@ -103,6 +103,10 @@ class ControlClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
         self._channel.close()
 
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:

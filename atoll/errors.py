@@ -18,7 +18,8 @@
     │   ├── Refused             the control plane understood the call and said no
     │   └── Unreachable         no answer; not the same as dead, try again
     ├── IslandError             a node could not be started or stopped
-    └── JobFailed               a job used up its budget of failures
+    ├── JobFailed               a job used up its budget of failures
+    └── Interrupted             the user asked to stop; all is safe; exit code 130
 
 Errors carry a whole sentence that says what to do next, and keep their cause. ``None`` never means
 failure.
@@ -97,3 +98,9 @@ class IslandError(AtollError):
 
 class JobFailed(AtollError):
     """A job failed more often than its budget allows."""
+
+
+class Interrupted(AtollError):
+    """The user asked to stop in the middle; the same command goes on from there."""
+
+    exit_code = 130

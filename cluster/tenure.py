@@ -119,7 +119,8 @@ class Tenure:
                     self._uncommitted.append(checkpoint)
                 case relay.Ended(finished):
                     self._ending = Outcome(Ending.FINISHED if finished else Ending.DRAINED)
-                case relay.Broke(reason):
+                case relay.Broke(reason) if self._ending is None:
+                    # The first of several processes to break tells the cause, the others follow.
                     self._ending = Outcome(Ending.FAILED, reason)
 
     def _drain(self) -> None:

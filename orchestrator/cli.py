@@ -1,0 +1,147 @@
+"""``atoll train``, ``route``, ``status``, ``logs`` and ``orchestrator``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.config import Config
+from atoll.config_file import read_config
+from atoll.types import CheckpointRef, FleetView, JobView
+
+
+def train(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Train every expert on its cluster, and the monolith to compare them with.
+
+    Ctrl-C lets every trainer checkpoint; the same command goes on from there.
+    """
+    from orchestrator.training import train as stage
+
+    _run(stage, read_config(config, set_ or ()), as_json=json_)
+
+
+def route(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Train the router: which expert does a noised image belong to?
+
+    Ctrl-C lets it checkpoint; the same command goes on from there.
+    """
+    from orchestrator.training import route as stage
+
+    _run(stage, read_config(config, set_ or ()), as_json=json_)
+
+
+def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Show how far each job of a run is, and on which island."""
+    settings = read_config(config, set_ or ())
+    view, who = _view(settings)
+    say(who)
+    show(f"jobs of {settings.run.uri}", [_job_row(job) for job in view.jobs], as_json=json_)
+    if not json_:
+        islands = [i for i in view.islands if i.state != "gone"]
+        show("islands", [_island_row(island) for island in islands], as_json=False)
+
+
+def logs(
+    name: Annotated[str, typer.Argument(help="A job, like expert-0, or an island: island-1.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 50,
+) -> None:
+    """Print the last lines a job's trainer, or an island's agent, wrote."""
+    from cluster.local import last_lines
+
+    settings = read_config(config, set_ or ())
+    typer.echo(last_lines(_log_of(name, settings), lines), nl=False)
+
+
+def serve(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    run_uri: Annotated[
+        str, typer.Option(help="A run as it was started last, in place of --config and --set.")
+    ] = "",
+    trainer: Annotated[
+        str, typer.Option(help="Islands run this instead of Atoll's trainers.")
+    ] = "",
+) -> None:
+    """Serve a run's control plane in the foreground; Ctrl-C drains the islands first."""
+    from atoll import logs as logging_setup
+    from atoll.blobs import open_store
+    from atoll.config_file import load_config, save_config
+    from orchestrator.process import serve as process
+
+    logging_setup.set_up()
+    if run_uri:
+        settings = load_config(open_store(run_uri))
+    else:
+        settings = read_config(config, set_ or ())
+        save_config(open_store(settings.run.uri), settings)
+    process(settings, shlex.split(trainer))
+
+
+def _run(
+    stage: Callable[[Config], dict[str, CheckpointRef]], config: Config, *, as_json: bool
+) -> None:
+    rows = [
+        {"job": name, "step": ref.step, "epoch": ref.epoch, "checkpoint": ref.key}
+        for name, ref in stage(config).items()
+    ]
+    show(f"checkpoints below {config.run.uri}", rows, as_json=as_json)
+
+
+def _view(config: Config) -> tuple[FleetView, str]:
+    """The fleet as its orchestrator tells it; as the database does, if none lives."""
+    from orchestrator.connect import attach
+    from orchestrator.process import stored_view
+
+    client = attach(config)
+    if client is None:
+        return stored_view(config), "no orchestrator runs; this is what the last one wrote down"
+    with client:
+        return client.fleet(), "as the orchestrator tells it now"
+
+
+def _job_row(job: JobView) -> dict[str, Any]:
+    return {
+        "job": job.spec.name,
+        "state": job.state.value,
+        "island": job.island or None,
+        "step": job.progress.step,
+        "of": job.spec.steps,
+        "committed": job.checkpoint.step if job.checkpoint else 0,
+        "restarts": max(job.epoch - 1, 0),
+        "why": job.reason,
+    }
+
+
+def _island_row(island: Any) -> dict[str, Any]:
+    return {
+        "island": island.name,
+        "state": island.state,
+        "job": island.job or None,
+        "silent for s": round(island.silent_s, 1),
+    }
+
+
+def _log_of(name: str, config: Config) -> Path:
+    """The agent's log of an island; the trainer's under a job's newest epoch."""
+    from atoll.errors import BadInput
+    from cluster.local import AGENT_LOG
+    from orchestrator.process import islands_folder
+
+    folder = islands_folder(config)
+    trainers = sorted(folder.glob(f"*/{name}.epoch-*.log"), key=lambda path: path.name)
+    found = [folder / name / AGENT_LOG, *trainers]
+    existing = [path for path in found if path.exists()]
+    if not existing:
+        known = sorted(
+            {path.name.partition(".epoch-")[0] for path in folder.glob("*/*.epoch-*.log")}
+            | {path.parent.name for path in folder.glob(f"*/{AGENT_LOG}")}
+        )
+        raise BadInput(f"nothing is logged for {name!r}; there is {', '.join(known) or 'nothing'}")
+    return existing[-1]

@@ -1,0 +1,129 @@
+"""Running jobs to their end: submit, follow, drain when interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from atoll.blobs import open_store
+from atoll.clock import Clock, SystemClock
+from atoll.command import say
+from atoll.config import Config
+from atoll.config_file import save_config
+from atoll.control import ControlClient
+from atoll.errors import Interrupted, JobFailed, Unreachable
+from atoll.types import CheckpointRef, JobSpec, JobState, JobView
+from orchestrator.connect import connect
+from orchestrator.watch import Watch
+
+_LOOK_S = 0.25
+_MAX_CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is run, and how.
+
+    Attributes:
+        config: the run.
+        specs: its jobs.
+        trainer: command that islands run in place of Atoll's trainers; () for those.
+        clock: for pauses.
+    """
+
+    config: Config
+    specs: Sequence[JobSpec]
+    trainer: Sequence[str] = ()
+    clock: Clock = field(default_factory=SystemClock)
+
+
+def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
+    """Run jobs until all are done; those done before are not run again.
+
+    If the orchestrator dies meanwhile it is started again. If this process dies, the orchestrator
+    carries on, and the same call attaches to it.
+
+    Returns:
+        The last checkpoint of each job.
+
+    Raises:
+        JobFailed: a job was given up; the others are done.
+        Interrupted: by SIGINT or SIGTERM; every trainer has checkpointed.
+        BadInput: the orchestrator cannot start as configured.
+        Refused: a job was begun with other settings.
+        Unreachable: the orchestrator dies again and again.
+    """
+    save_config(open_store(launch.config.run.uri), launch.config)
+    with _interrupts() as interrupts, watch:
+        for _ in range(_MAX_CONNECTIONS):
+            with connect(launch.config, launch.trainer) as client:
+                try:
+                    client.submit(launch.specs)
+                    return _results(_follow(launch, client, watch, interrupts))
+                except Unreachable as error:
+                    if interrupts.num:
+                        raise Interrupted(f"stopped waiting, because {error}") from error
+                    say(f"{error}; starting it again")
+    raise Unreachable(f"the orchestrator died {_MAX_CONNECTIONS} times; its log tells why")
+
+
+@dataclass(slots=True)
+class _Interrupts:
+    """How often the user asked to stop; set at any moment."""
+
+    num: int = 0
+
+    def note(self, *_: object) -> None:
+        self.num += 1
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[_Interrupts]:
+    """Inside, SIGINT and SIGTERM are counted instead of ending the process."""
+    interrupts = _Interrupts()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupts.note) for number in numbers]
+    try:
+        yield interrupts
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _follow(
+    launch: Launch, client: ControlClient, watch: Watch, interrupts: _Interrupts
+) -> list[JobView]:
+    """Show the fleet until the jobs are over."""
+    names = {spec.name for spec in launch.specs}
+    asked_to_drain = False
+    while True:
+        view = client.fleet()
+        watch.show(view)
+        jobs = [job for job in view.jobs if job.spec.name in names]
+        if all(job.state in {JobState.DONE, JobState.FAILED} for job in jobs):
+            return jobs
+        if view.draining and all(job.state is not JobState.LEASED for job in view.jobs):
+            raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
+        if interrupts.num > 1:
+            raise Interrupted("stopped waiting; the islands go on to checkpoint and leave")
+        if interrupts.num and not asked_to_drain:
+            say("every trainer checkpoints and leaves; interrupt again to stop waiting for them")
+            client.drain("interrupted by its user")
+            asked_to_drain = True
+        launch.clock.sleep(_LOOK_S)
+
+
+def _results(jobs: Sequence[JobView]) -> dict[str, CheckpointRef]:
+    failed = [job for job in jobs if job.state is JobState.FAILED]
+    if failed:
+        causes = "; ".join(f"{job.spec.name}: {job.reason}" for job in failed)
+        raise JobFailed(f"{causes}. `atoll logs` has more; mend the cause and run the same again")
+    return {job.spec.name: job.checkpoint for job in jobs if job.checkpoint}
+
+
+def _steps(jobs: Sequence[JobView]) -> str:
+    return ", ".join(
+        f"{job.spec.name} at step {job.checkpoint.step if job.checkpoint else 0}" for job in jobs
+    )

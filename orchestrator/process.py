@@ -1,0 +1,178 @@
+"""The orchestrator's process: all a run's control plane needs, put together and kept going."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from atoll import layout
+from atoll.clock import Clock, SystemClock
+from atoll.config import Config
+from atoll.errors import BadInput, StageMissing, Unreachable
+from atoll.types import FleetView
+from cluster.local import LocalProvider
+from cluster.provider import NodeSpec
+from orchestrator.endpoint import Endpoint, only_one
+from orchestrator.fleet import Fleet, Policy
+from orchestrator.recovery import RecoveryPolicy
+from orchestrator.server import start_server
+from orchestrator.service import FleetService
+from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+_LINGER_S = 4.0  # the next command of the same run may come at once
+_LONELY_S = 60.0  # nobody ever asked for anything
+
+
+def serve(config: Config, trainer: Sequence[str] = ()) -> None:
+    """Serve a run until its jobs are over and nobody asks any more.
+
+    SIGINT drains the fleet first. SIGTERM leaves the islands as they are: they train on, and the
+    next orchestrator of the run finds them again.
+
+    Args:
+        config: the run.
+        trainer: command that islands run in place of Atoll's trainers; () for those.
+
+    Raises:
+        ConfigError: the address, the database or the islands asked for cannot be had.
+        BadInput: the port is in use, or another orchestrator serves the run.
+    """
+    clock, folder = SystemClock(), layout.state_folder(config.run.uri)
+    with only_one(folder, clock):
+        store = SqlStore(database_url(config))
+        service = FleetService(store, _fleet_policy(config), clock)
+        server, address = _start(service, config.orchestrator.listen, Endpoint.read(folder))
+        try:
+            supervisor = Supervisor(
+                service,
+                LocalProvider(islands_folder(config)),
+                _spec_of(config, address, trainer),
+                _recovery_policy(config),
+                clock,
+            )
+            Endpoint.publish(folder, address)
+            log.info("serving %s at %s", config.run.uri, address)
+            _keep_going(service, supervisor, clock)
+        finally:
+            server.stop(grace=1).wait()
+            store.close()
+
+
+def database_url(config: Config) -> str:
+    """The run's database: SQLite in its state folder unless configured."""
+    return config.orchestrator.database or sqlite_url(_default_database(config))
+
+
+def stored_view(config: Config) -> FleetView:
+    """The fleet as the last orchestrator of a run wrote it down.
+
+    Raises:
+        StageMissing: the run never had one.
+    """
+    if not config.orchestrator.database and not _default_database(config).exists():
+        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
+    store = SqlStore(database_url(config))
+    try:
+        jobs = {job.spec.name: job for job in store.load().jobs}
+    finally:
+        store.close()
+    return Fleet(_fleet_policy(config), jobs).view(now=0.0)
+
+
+def islands_folder(config: Config) -> Path:
+    """Where local islands keep their logs, one folder each."""
+    return layout.state_folder(config.run.uri) / "islands"
+
+
+@dataclass(slots=True)
+class _Signals:
+    """What this process was told; set at any moment."""
+
+    num_interrupts: int = 0
+    leave: bool = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "leave", True))
+        signal.signal(signal.SIGINT, self._interrupted)
+
+    def _interrupted(self, *_: object) -> None:
+        self.num_interrupts += 1
+
+
+def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> None:
+    signals = _Signals()
+    signals.install()
+    while not signals.leave and signals.num_interrupts < 2:
+        try:
+            if signals.num_interrupts:
+                service.drain("the orchestrator was interrupted")
+            anyone = supervisor.look()
+        except Unreachable as error:  # the database: nothing was changed, try again
+            log.warning("%s", error)
+            anyone = True
+        fleet = service.fleet
+        idle = fleet.is_settled and not anyone
+        if idle and (signals.num_interrupts or service.retire(_LINGER_S)):
+            return
+        if not fleet.jobs and service.retire(_LONELY_S):
+            return
+        clock.sleep(_LOOK_S)
+
+
+def _default_database(config: Config) -> Path:
+    return layout.state_folder(config.run.uri) / "orchestrator.db"
+
+
+def _start(service: FleetService, listen: str, former: Endpoint | None) -> tuple[grpc.Server, str]:
+    """Listen; with a free choice of port, where the islands still look for the last one."""
+    if former is not None and listen.endswith(":0"):
+        try:
+            return start_server(service, f"{listen[:-2]}:{former.address.rpartition(':')[2]}")
+        except BadInput:
+            log.warning("the former address %s is taken", former.address)
+    return start_server(service, listen)
+
+
+def _fleet_policy(config: Config) -> Policy:
+    island = config.island
+    return Policy(island.lease_s, island.max_failures, island.backoff_s)
+
+
+def _recovery_policy(config: Config) -> RecoveryPolicy:
+    island = config.island
+    return RecoveryPolicy(
+        num_islands=island.count,
+        max_tries=island.max_failures,
+        backoff_s=island.backoff_s,
+        young_s=3 * island.lease_s,
+    )
+
+
+def _spec_of(config: Config, address: str, trainer: Sequence[str]) -> Callable[[str], NodeSpec]:
+    island = config.island
+    settings = {
+        "--orchestrator": address,
+        "--processes": str(island.processes),
+        "--threads": str(island.threads),
+        "--drain-s": str(island.drain_s),
+        "--orphan-s": str(island.orphan_s),
+        "--trainer": shlex.join(trainer),
+    }
+    arguments = tuple(word for option in settings.items() for word in option)
+    num_gpus = island.processes if island.device == "cuda" else 0
+
+    def spec_of(name: str) -> NodeSpec:
+        agent = (*arguments, "--island", name)
+        return NodeSpec(name, label=config.run.uri, agent=agent, num_gpus=num_gpus)
+
+    return spec_of

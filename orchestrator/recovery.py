@@ -1,0 +1,130 @@
+"""Which islands to start and stop, so that enough of them are alive.
+
+Pure: reads the fleet, what the provider sees and the time; remembers in a value of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cluster.provider import Node
+from orchestrator.fleet import Fleet, Island
+
+_LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPolicy:
+    """What recovery goes by.
+
+    Attributes:
+        num_islands: alive at once.
+        max_tries: waves of islands that may die young, without a checkpoint between, before the
+            jobs are given up.
+        backoff_s: pause after the first wave; doubles with each one more.
+        young_s: an island that dies before this age, or says nothing until then, died young.
+    """
+
+    num_islands: int
+    max_tries: int
+    backoff_s: float
+    young_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What is remembered from one look to the next.
+
+    Attributes:
+        since: when each island that can be counted on was seen first, on the monotonic clock.
+        num_young: islands that died young since a checkpoint was committed.
+        committed: steps committed in the whole fleet.
+        not_before: no island is started earlier.
+        settled_at: since when nobody works and nobody will.
+    """
+
+    since: Mapping[str, float] = field(default_factory=dict)
+    num_young: int = 0
+    committed: int = 0
+    not_before: float = 0.0
+    settled_at: float = math.inf
+
+    def died_young(self, num: int, policy: RecoveryPolicy, now: float) -> Recovery:
+        """After so many more islands died young."""
+        if not num:
+            return self
+        num_young = self.num_young + num
+        pause_s = policy.backoff_s * 2.0 ** min(_waves(num_young, policy) - 1, 10)
+        return replace(self, num_young=num_young, not_before=now + pause_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now.
+
+    Attributes:
+        start: how many islands to start.
+        stop: islands to stop.
+        give_up: whether no island can be kept alive.
+    """
+
+    start: int = 0
+    stop: tuple[str, ...] = ()
+    give_up: bool = False
+
+
+def look(
+    recovery: Recovery, fleet: Fleet, nodes: Sequence[Node], policy: RecoveryPolicy, now: float
+) -> tuple[Recovery, Plan]:
+    """What to do, and what to remember.
+
+    A frozen island is alive for its provider yet lost for the fleet: it is replaced, and left alone
+    until the end, since its epoch can publish nothing.
+    """
+    alive = [node.island for node in nodes if node.alive]
+    if fleet.is_settled:
+        settled_at = min(recovery.settled_at, now)
+        stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
+        return replace(recovery, since={}, settled_at=settled_at), Plan(stop=stop)
+    recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
+    first_seen = {name: recovery.since.get(name, now) for name in alive}
+    useful = {
+        name: since
+        for name, since in first_seen.items()
+        if _is_useful(fleet.islands.get(name), now - since, policy)
+    }
+    fallen = [since for name, since in recovery.since.items() if name not in useful]
+    num_young = sum(now - since <= policy.young_s for since in fallen)
+    recovery = replace(recovery, since=useful).died_young(num_young, policy, now)
+    if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
+        return replace(recovery, num_young=0), Plan(give_up=True)
+    if fleet.draining or now < recovery.not_before:
+        return recovery, Plan()
+    wanted = min(policy.num_islands, sum(not job.is_over for job in fleet.jobs.values()))
+    return recovery, Plan(start=max(0, wanted - len(useful)))
+
+
+def next_names(nodes: Sequence[Node], num: int) -> list[str]:
+    """Names for new islands: numbers go on where they ended, and are never used again."""
+    numbers = (node.island.rpartition("-")[2] for node in nodes)
+    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return [f"island-{last + 1 + offset}" for offset in range(num)]
+
+
+def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
+    if island is None:
+        return age_s <= policy.young_s  # still starting
+    return island.state in {"idle", "working"}
+
+
+def _after_commits(recovery: Recovery, fleet: Fleet) -> Recovery:
+    committed = sum(job.step for job in fleet.jobs.values())
+    if committed == recovery.committed:
+        return recovery
+    return replace(recovery, committed=committed, num_young=0)
+
+
+def _waves(num_young: int, policy: RecoveryPolicy) -> int:
+    return math.ceil(num_young / policy.num_islands)

@@ -1,0 +1,95 @@
+"""Keeps islands alive: lets time pass for the fleet, and carries out what recovery decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from atoll.clock import Clock
+from atoll.errors import IslandError
+from cluster.provider import Node, NodeSpec, Provider
+from orchestrator import recovery
+from orchestrator.recovery import Recovery, RecoveryPolicy
+from orchestrator.service import FleetService
+
+log = logging.getLogger(__name__)
+
+_LAST_LINES = 3
+
+
+class Supervisor:
+    """The loop between a fleet and the provider of its islands."""
+
+    def __init__(
+        self,
+        service: FleetService,
+        provider: Provider,
+        spec_of: Callable[[str], NodeSpec],
+        policy: RecoveryPolicy,
+        clock: Clock,
+    ) -> None:
+        """Keep the islands of one run.
+
+        Args:
+            service: the fleet.
+            provider: what starts and stops nodes.
+            spec_of: what is to run on the node of an island with this name.
+            policy: how many, how often.
+            clock: the orchestrator's.
+
+        Raises:
+            ConfigError: the provider can never run such nodes.
+        """
+        self._service = service
+        self._provider = provider
+        self._spec_of = spec_of
+        self._policy = policy
+        self._clock = clock
+        self._recovery = Recovery()
+        self._buried: set[str] = set()
+        provider.validate(spec_of("island-0"))
+        self._label = spec_of("island-0").label
+
+    def look(self) -> bool:
+        """Look once at the clock and at every node, and act.
+
+        Returns:
+            Whether any node is alive.
+        """
+        self._service.tick()
+        nodes = self._provider.list(self._label)
+        for node in nodes:
+            if not node.alive and node.island not in self._buried:
+                self._bury(node)
+        fleet, now = self._service.fleet, self._clock.monotonic()
+        self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        if plan.give_up:
+            self._service.give_up(self._why_given_up(nodes))
+        for island in plan.stop:
+            log.info("stopping %s", island)
+            self._provider.cancel(island)
+        for island in recovery.next_names(nodes, plan.start):
+            self._start(island)
+        return any(node.alive for node in nodes)
+
+    def _start(self, island: str) -> None:
+        log.info("starting %s", island)
+        try:
+            self._provider.submit(self._spec_of(island), idempotency_key=island)
+        except IslandError as error:
+            log.warning("%s", error)
+            now = self._clock.monotonic()
+            self._recovery = self._recovery.died_young(1, self._policy, now)
+
+    def _bury(self, node: Node) -> None:
+        self._service.island_gone(node.island, node.reason)
+        self._provider.cancel(node.island)  # its trainer may have outlived it
+        self._buried.add(node.island)
+
+    def _why_given_up(self, nodes: tuple[Node, ...]) -> str:
+        words = f"no island stays alive, after {self._policy.max_tries + 1} tries in a row"
+        dead = [node for node in nodes if not node.alive]
+        if not dead:
+            return words
+        last = self._provider.logs(dead[-1].island, _LAST_LINES).strip()
+        return f"{words}; the last {dead[-1].reason}: {last or 'it wrote nothing'}"

@@ -1,0 +1,173 @@
+"""Showing a fleet while it works: a live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from atoll.clock import Clock, SystemClock
+from atoll.command import cell, say
+from atoll.types import FleetView, JobState, JobView
+
+_LINE_S = 10.0
+
+
+class Watch(Protocol):
+    """Shows a fleet, between entering and leaving it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, view: FleetView) -> None:
+        """Show the fleet as it is now."""
+        ...
+
+
+def watch_on_stderr(title: str) -> Watch:
+    """The watch that fits where standard error goes."""
+    return LiveTable(title, SystemClock()) if sys.stderr.isatty() else Lines(SystemClock())
+
+
+class Pace:
+    """How fast jobs advance, from what was seen of them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[str, int], tuple[float, int]] = {}  # first step under each lease
+
+    def seconds_left(self, job: JobView) -> float | None:
+        """Until its last step at the pace of its lease so far; None while nothing is known."""
+        if job.state is not JobState.LEASED:
+            return None
+        now, step = self._clock.monotonic(), job.progress.step
+        began, first = self._seen.setdefault((job.spec.name, job.epoch), (now, step))
+        if step <= first or now <= began:
+            return None
+        return (job.spec.steps - step) * (now - began) / (step - first)
+
+
+def rows(view: FleetView, pace: Pace) -> list[dict[str, Any]]:
+    """A row for each job, and one for each island that waits for work."""
+    idle = [island for island in view.islands if island.state == "idle"]
+    return [_job_row(job, pace) for job in view.jobs] + [
+        _row("–", island.state, island.name) for island in idle
+    ]
+
+
+class Lines:
+    """A line whenever a job stands differently, and one with all steps now and then."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stood: dict[str, tuple[JobState, str]] = {}
+        self._next_at = clock.monotonic() + _LINE_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, view: FleetView) -> None:
+        """See :class:`Watch`."""
+        for job in view.jobs:
+            stands = (job.state, job.reason)
+            if self._stood.get(job.spec.name) != stands:
+                say(f"{job.spec.name}: {job.state}, {job.reason}")
+                self._stood[job.spec.name] = stands
+        if self._clock.monotonic() >= self._next_at:
+            say(" · ".join(_brief(job) for job in view.jobs if job.state is JobState.LEASED))
+            self._next_at = self._clock.monotonic() + _LINE_S
+
+
+class LiveTable:
+    """A table that is drawn anew in place."""
+
+    def __init__(self, title: str, clock: Clock) -> None:
+        from rich.console import Console  # noqa: PLC0415 - only where a person looks
+        from rich.live import Live  # noqa: PLC0415
+
+        self._title = title
+        self._pace = Pace(clock)
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, view: FleetView) -> None:
+        """See :class:`Watch`."""
+        from rich.table import Table  # noqa: PLC0415
+
+        shown = rows(view, self._pace)
+        table = Table(title=self._title, title_justify="left", header_style="bold")
+        for name in shown[0]:
+            table.add_column(
+                name, justify="left" if name in {"job", "state", "island"} else "right"
+            )
+        for row in shown:
+            table.add_row(*(cell(value) for value in row.values()))
+        self._live.update(table)
+
+
+def _job_row(job: JobView, pace: Pace) -> dict[str, Any]:
+    left_s = pace.seconds_left(job)
+    state = "training" if job.state is JobState.LEASED else job.state.value
+    return _row(
+        job.spec.name,
+        state,
+        job.island or None,
+        step=f"{job.progress.step:,} / {job.spec.steps:,}",
+        loss=job.progress.loss if job.progress.loss == job.progress.loss else None,
+        rate=job.progress.samples_per_s or None,
+        left=None if left_s is None else f"{left_s // 60:.0f}:{left_s % 60:02.0f}",
+        restarts=max(job.epoch - 1, 0),
+    )
+
+
+def _row(
+    job: str,
+    state: str,
+    island: str | None,
+    *,
+    step: str | None = None,
+    loss: float | None = None,
+    rate: float | None = None,
+    left: str | None = None,
+    restarts: int | None = None,
+) -> dict[str, Any]:
+    return {
+        "job": job,
+        "state": state,
+        "island": island,
+        "step": step,
+        "loss": loss,
+        "samples/s": rate,
+        "ETA": left,
+        "restarts": restarts,
+    }
+
+
+def _brief(job: JobView) -> str:
+    return (
+        f"{job.spec.name} {job.progress.step:,}/{job.spec.steps:,} loss {cell(job.progress.loss)}"
+    )
