@@ -38,7 +38,8 @@ class Partition:
     """K centroids and the assignment of every sample to one of them.
 
     Attributes:
-        digest: identifies centroids and assignment; part of every checkpoint's compat.
+        digest: identifies centroids and assignment; part of every checkpoint's compat. Equal for
+            equal data, settings, and number of threads, which sums in floating point depend on.
         num_samples: in all clusters.
         shape: height, width, channels of every image, uint8.
         class_names: empty for data without labels.

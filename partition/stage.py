@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from partition.shards import ShardWriter
 from partition.sources import Sample, open_source
 
 STAGE = "partition"
+_log = logging.getLogger(__name__)
 
 
 def load_partition(store: BlobStore, needed_by: str = "train") -> Partition:
@@ -62,11 +64,11 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         BadInput: the data or the settings cannot be used; nothing of the run is lost.
         StorageFull: no space left; the same command goes on once there is.
     """
-    from partition.assignment import assign_samples  # noqa: PLC0415 - readers need no scikit-learn
-
     done = find_partition(config)
     if done is not None:
         return done
+    from partition.assignment import assign_samples  # noqa: PLC0415 - readers need no scikit-learn
+
     store = open_store(config.run.uri)
     source = open_source(config.data)
     intake = Intake(source, config.data)
@@ -82,7 +84,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         for index, (sample, cluster) in enumerate(_paired(intake, assignment.clusters)):
             writer.write(cluster, index, sample)
             montage.add(cluster, sample.image)
-            progress("writing shards", index + 1, len(rows))
+            progress("writing shards", index + 1, len(assignment.clusters))
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         shard_sets = writer.close(len(class_names))
     store.publish(layout.MONTAGE, montage.as_png())
@@ -106,6 +108,8 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         shard_sets=shard_sets,
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
+    sizes = [shard_set.num_samples for shard_set in shard_sets]
+    _log.info("partition-made", extra={"fields": {"sizes": sizes, "digest": partition.digest}})
     return partition
 
 

@@ -42,11 +42,11 @@ class VisionFeatures:
                 "run `pip install 'atoll[transformers]'`"
             ) from error
         except (OSError, ValueError, ImportError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].rstrip(".")
             raise BadInput(
-                f"the image model {model!r} cannot be loaded: {reason} Give a folder with "
-                "config.json, preprocessor_config.json and model.safetensors, or a hub id that "
-                "this machine can reach"
+                f"the image model {model!r} cannot be loaded from a folder of that name, nor from "
+                f"the hub ({reason}); give a folder with config.json, preprocessor_config.json and "
+                "model.safetensors, or a hub id that this machine can reach"
             ) from error
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(self._device).eval()

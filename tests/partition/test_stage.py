@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from atoll.errors import BadInput, DataError, StageMissing, StorageFull
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.reader import ShardReader
+from partition.rowfile import RowFile
 from partition.sources import open_source
 from partition.stage import find_partition, load_partition, run_partition
 
@@ -132,6 +134,21 @@ def test_partition_interrupted_by_a_full_store_goes_on(
     assert find_partition(config) is None
     assert run(config) == undisturbed
     assert open_store(config.run.uri).list("local") == []
+
+
+def test_partition_without_room_for_features_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RowFile, "append", full)
+    with pytest.raises(StorageFull, match=r"no space left in .*local; free some"):
+        run(config)
+    assert open_store(config.run.uri).list("") == []
 
 
 def test_partition_interrupted_then_made_of_other_data_is_of_the_other(tmp_path: Path) -> None:
