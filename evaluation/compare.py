@@ -32,13 +32,13 @@ class Contender:
     Attributes:
         name: of its row.
         sampler: paints it.
-        checkpoints: digests of the weights it uses, by job.
+        checkpoints: digest and step of the weights it uses, by job.
         knows_cluster: whether it is told the cluster each image is to come from.
     """
 
     name: str
     sampler: Sampler
-    checkpoints: dict[str, str]
+    checkpoints: dict[str, Any]
     knows_cluster: bool = False
 
 

@@ -123,15 +123,18 @@ def best_strategy(rows: Sequence[Tree]) -> Tree:
     return min(strategies, key=lambda row: float(row["scores"]["frechet"]))
 
 
-def facts(config: Config, partition: Partition, best: Tree, router: Tree) -> list[tuple[str, str]]:
+def facts(
+    config: Config, partition: Partition, best: Tree, training: Sequence[Tree]
+) -> list[tuple[str, str]]:
     """The few figures below the headline."""
+    router = sum(line["relative"] for line in training if line["part"] == "router")
     return [
         ("experts", str(partition.num_experts)),
         ("images", f"{partition.num_samples:,}"),
         ("steps each", f"{config.training.steps:,}"),
         ("best strategy", best["name"]),
         ("experts a step", f"{best['cost']['experts_per_step']:.2f}"),
-        ("router’s training", f"+{router['relative']:.1%}"),
+        ("router’s training", f"+{router:.1%}"),
     ]
 
 
@@ -170,13 +173,23 @@ def floor_note(real: Tree) -> str:
     )
 
 
-def router_words(router: Tree, guessing: float) -> str:
-    """How good the router is, in a sentence or two."""
+def clusters(scores: Sequence[Tree], chosen: Tree, partition: Partition) -> list[Tree]:
+    """Each expert's scores, its share of the data, and its share of the work of a row."""
+    shares = [part.num_samples / partition.num_samples for part in partition.shard_sets]
+    return [
+        {**score, "share": share, "usage": usage}
+        for score, share, usage in zip(scores, shares, chosen["cost"]["usage"], strict=True)
+    ]
+
+
+def router_words(gate: str, router: Tree, guessing: float) -> str:
+    """How good the gate is, in a sentence or two."""
+    name = "router" if gate == "learned" else f"{gate} gate"
     accuracy = router["accuracy"]
     mean = sum(accuracy) / len(accuracy)
     error = sum(router["calibration_error"]) / len(accuracy)
     return (
-        f"Over all times the router names the right cluster for {mean:.0%} of the real images: "
+        f"Over all times the {name} names the right cluster for {mean:.0%} of the real images: "
         f"{accuracy[0]:.0%} when they are nearly clean and {accuracy[-1]:.0%} when they are "
         f"nearly noise, where always naming the largest cluster achieves {guessing:.0%}. Its "
         f"probabilities are {error:.1%} off on average."

@@ -16,7 +16,7 @@ from evaluation.real import RealImages
 from evaluation.results import Cost
 from router.cost import Meter
 from router.ensemble import Routing
-from router.sampling import Sampler, Wanted, finished_images
+from router.sampling import Sampler, Wanted, finished
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, images done, and how many there will be."""
@@ -99,7 +99,7 @@ def paint(
     watched = replace(sampler, ensemble=replace(sampler.ensemble, watch=tally))
     started, done = time.perf_counter(), []
     for batch in watched.batches(images, settings):
-        done.append(finished_images(batch))
+        done.append(finished(batch))
         progress(sum(map(len, done)))
     painted = np.concatenate(done)
     return painted, tally.cost(len(painted), time.perf_counter() - started, prices)

@@ -17,7 +17,8 @@ from atoll.checkpoints import MANIFEST
 from atoll.config import Config
 from evaluation import page, plots
 from evaluation.grids import data_uri
-from evaluation.results import REAL
+from evaluation.results import ORACLE, REAL
+from experts.files import HISTORY
 from partition.manifest import Partition
 
 Tree = dict[str, Any]
@@ -74,11 +75,11 @@ def render(material: Material) -> str:
 
 def _gathered(config: Config, store: BlobStore) -> Material:
     partition = Partition.from_json(stages.require(store, "partition", "report"))
-    checkpoints = stages.require(store, "train", "report") | stages.require(
-        store, "route", "report"
-    )
-    stages.require(store, "evaluate", "report")
-    results = json.loads(store.get_bytes(layout.EVALUATION))
+    checkpoints = stages.require(store, "train", "report")
+    if config.sampling.gate == "learned":
+        checkpoints |= stages.require(store, "route", "report")
+    found = stages.require(store, "evaluate", "report")
+    results = json.loads(store.get_bytes(found["results"], found["digest"]))
     pictures = [*(row["grid"] for row in results["rows"]), *results["expert_grids"], layout.MONTAGE]
     return Material(
         config,
@@ -93,15 +94,16 @@ def _gathered(config: Config, store: BlobStore) -> Material:
 def _history(store: BlobStore, ref: Tree) -> list[Tree]:
     """The loss curve in a checkpoint, without fetching its weights."""
     manifest = json.loads(store.get_bytes(f"{ref['key']}/{MANIFEST}", ref["digest"]))
-    digest = manifest["files"]["history.json"]["sha256"]
-    history: list[Tree] = json.loads(store.get_bytes(f"{ref['key']}/history.json", digest))
+    digest = manifest["files"][HISTORY]["sha256"]
+    history: list[Tree] = json.loads(store.get_bytes(f"{ref['key']}/{HISTORY}", digest))
     return history
 
 
 def _charts(material: Material) -> Tree:
     router = material.results["router"]
     painted = [row for row in material.results["rows"] if row["cost"] is not None]
-    networks = {job: h for job, h in material.histories.items() if job != layout.ROUTER_JOB}
+    flows = {job: h for job, h in material.histories.items() if job != layout.ROUTER_JOB}
+    routers = {job: h for job, h in material.histories.items() if job == layout.ROUTER_JOB}
     return {
         "cost": plots.quality_against_cost(
             "cost", "Fréchet distance against GFLOPs an image, a point for each row", painted
@@ -131,13 +133,11 @@ def _charts(material: Material) -> Tree:
             "confusion", "Confusion matrix of true clusters and chosen experts", router["confusion"]
         ),
         "losses": plots.loss_curves(
-            "losses", "Loss against step, a line for each job", networks, "squared velocity error"
+            "losses", "Loss against step, a line for each job", flows, "squared velocity error"
         ),
-        "router_loss": plots.loss_curves(
-            "router-loss",
-            "The router's loss against step",
-            {layout.ROUTER_JOB: material.histories[layout.ROUTER_JOB]},
-            "cross-entropy, nats",
+        "router_loss": routers
+        and plots.loss_curves(
+            "router-loss", "The router's loss against step", routers, "cross-entropy, nats"
         ),
     }
 
@@ -145,8 +145,8 @@ def _charts(material: Material) -> Tree:
 def _words(material: Material) -> Tree:
     config, partition, results = material.config, material.partition, material.results
     rows, strategy = results["rows"], _shown(config, results["rows"])
+    named = {row["name"]: row for row in rows}
     best = page.best_strategy(rows)
-    router = next(part for part in results["training"] if part["part"] == "router")
     restarts = sum(
         a["epoch"] != b["epoch"]
         for history in material.histories.values()
@@ -162,21 +162,22 @@ def _words(material: Material) -> Tree:
             f"{best['name']} selection served best, at {best['cost']['gflops_per_image']:.3g} "
             "GFLOPs an image."
         ),
-        "facts": page.facts(config, partition, best, router),
+        "facts": page.facts(config, partition, best, results["training"]),
         "strategy": strategy,
         "grids": {row["name"]: data_uri(material.pictures[row["grid"]]) for row in rows},
         "expert_grids": [data_uri(material.pictures[key]) for key in results["expert_grids"]],
         "montage": data_uri(material.pictures[layout.MONTAGE]),
         "num_samples": f"{config.evaluation.num_samples:,}",
         "num_real": f"{results['reference']['num_samples']:,}",
-        "num_real_total": partition.num_samples,
         "extractor_words": page.extractor_words(results["extractor"]),
         "others": page.OTHERS,
         "columns": page.COLUMNS,
         "table": page.table(rows, strategy),
-        "floor_note": page.floor_note(next(row for row in rows if row["name"] == REAL)),
-        "clusters": results["clusters"],
-        "router_words": page.router_words(results["router"], _largest_share(partition)),
+        "floor_note": page.floor_note(named[REAL]),
+        "clusters": page.clusters(named[ORACLE]["clusters"], named[strategy], partition),
+        "router_words": page.router_words(
+            config.sampling.gate, results["router"], _largest_share(partition)
+        ),
         "loss_words": page.loss_words(restarts),
         "training": results["training"],
         "recipe": page.recipe(config, results),

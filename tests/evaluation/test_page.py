@@ -1,0 +1,68 @@
+import pytest
+
+from evaluation import page
+
+
+def row(name, frechet, gflops=None):
+    scores = {
+        "num_samples": 100,
+        "frechet": frechet,
+        "kid": frechet / 1000,
+        "kid_std": 0.0,
+        "precision": 0.9,
+        "recall": 0.8,
+        "density": 1.0,
+        "coverage": 0.7,
+    }
+    cost = gflops and {
+        "gflops_per_image": gflops,
+        "experts_per_step": 1.0,
+        "usage": [1.0],
+        "seconds": 1.0,
+    }
+    return {"name": name, "scores": scores, "cost": cost}
+
+
+def test_headline_says_who_leads():
+    ensemble, monolith = row("top-1", 7.0, 1.0), row("monolith", 9.0, 1.0)
+    assert page.headline([ensemble, monolith], 4) == (
+        "The ensemble leads its monolith: Fréchet distance 7.0 against 9.0"
+    )
+    behind = row("top-1", 11.6, 1.0)
+    assert page.headline([behind, monolith], 4).startswith("The monolith leads its ensemble")
+    assert page.headline([ensemble], 4) == "4 experts, one ensemble: Fréchet distance 7.0"
+
+
+def test_headline_never_praises_the_oracle():
+    rows = [row("oracle", 1.0, 1.0), row("full", 5.0, 4.0), row("real", 0.5)]
+    assert page.best_strategy(rows)["name"] == "full"
+
+
+def test_table_marks_the_best_painted_row_of_each_column():
+    rows = [row("real", 1.0), row("monolith", 9.0, 0.5), row("top-1", 7.0, 0.7)]
+    marked = {
+        line["label"]: [cell["best"] for cell in line["cells"]]
+        for line in page.table(rows, "top-1")
+    }
+    frechet, gflops = 0, 6
+    assert marked["top-1"][frechet]
+    assert not marked["monolith"][frechet]
+    assert marked["monolith"][gflops]
+    assert not any(marked["real images, half and half"])
+    assert marked["monolith"][2] == marked["top-1"][2] is True  # equally precise
+
+
+def test_table_marks_the_chosen_strategy():
+    kinds = [
+        line["kind"] for line in page.table([row("real", 1.0), row("top-1", 2.0, 1.0)], "top-1")
+    ]
+    assert kinds == ["reference", "chosen"]
+
+
+def test_mean_confidence_of_a_histogram_is_taken_at_the_middles():
+    assert page.mean_confidence([[0, 0, 0, 4], [1, 0, 0, 1], [0, 0, 0, 0]]) == [0.875, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(("restarts", "expected"), [(0, "No job was"), (1, "once"), (3, "3 times")])
+def test_loss_words_count_the_restarts(restarts, expected):
+    assert expected in page.loss_words(restarts)
