@@ -33,12 +33,14 @@ class Contender:
         name: of its row.
         sampler: paints it.
         checkpoints: digest and step of the weights it uses, by job.
+        prices: of its networks.
         knows_cluster: whether it is told the cluster each image is to come from.
     """
 
     name: str
     sampler: Sampler
     checkpoints: dict[str, Any]
+    prices: Prices
     knows_cluster: bool = False
 
 
@@ -50,14 +52,12 @@ class Comparison:
         config: of the run.
         store: of the run.
         yardstick: measures them.
-        prices: of one forward pass.
         progress: called as a row is painted.
     """
 
     config: Config
     store: BlobStore
     yardstick: Yardstick
-    prices: Prices
     progress: Progress
 
     def real(self) -> Row:
@@ -88,7 +88,7 @@ class Comparison:
             contender.sampler,
             images,
             self.config.sampling,
-            self.prices,
+            contender.prices,
             lambda done: self.progress(f"painting {contender.name}", done, num),
         )
         clusters = real.clusters[np.arange(num) % len(real)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     monolith = _monolith(config, store, cache, device)
     real = read_real(config, store, ensemble.partition, ensemble.conditioning, cache)
     extractor = open_extractor(config, store, real)
-    comparison = Comparison(
-        config, store, Yardstick(extractor, real), prices_of(ensemble), progress
-    )
+    comparison = Comparison(config, store, Yardstick(extractor, real), progress)
     rows = [comparison.real()]
     rows += [comparison.row(each) for each in _contenders(config, ensemble, monolith)]
     results = Results(
@@ -123,14 +121,17 @@ def _monolith(config: Config, store: BlobStore, cache: Path, device: torch.devic
 def _contenders(
     config: Config, ensemble: LoadedEnsemble, monolith: Loaded | None
 ) -> Iterator[Contender]:
+    prices = prices_of(ensemble)
     if monolith is not None:
         weights = {layout.MONOLITH_JOB: _named(monolith.checkpoint.ref)}
-        yield Contender(MONOLITH, _sampler(ensemble, monolith.model), weights)
+        # No gate stands before a single network.
+        ungated = replace(prices, gate=0)
+        yield Contender(MONOLITH, _sampler(ensemble, monolith.model), weights, ungated)
     every = {job: _named(ref) for job, ref in ensemble.checkpoints.items()}
     experts = {job: name for job, name in every.items() if job != layout.ROUTER_JOB}
-    yield Contender(ORACLE, ensemble.sampler("top-1"), experts, knows_cluster=True)
+    yield Contender(ORACLE, ensemble.sampler("top-1"), experts, prices, knows_cluster=True)
     for strategy in config.evaluation.strategies:
-        yield Contender(strategy, ensemble.sampler(strategy), every)
+        yield Contender(strategy, ensemble.sampler(strategy), every, prices)
 
 
 def _named(ref: CheckpointRef) -> dict[str, Any]:
