@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.config import SamplingSection
+from atoll.errors import ConfigError
 from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.flow import seeded
@@ -76,8 +77,14 @@ class Sampler:
 
         Raises:
             BadInput: the condition is not of the ensemble's kind.
+            ConfigError: guidance is asked of an ensemble without a condition.
         """
         self.conditioning.check(wanted.cond)
+        if self.conditioning.kind == "none" and settings.guidance != 1:
+            raise ConfigError(
+                f"sampling.guidance = {settings.guidance:g} needs a condition, and this ensemble "
+                "was trained without one; set it to 1"
+            )
         for start in range(0, len(wanted.seeds), settings.batch_size):
             part = slice(start, start + settings.batch_size)
             yield self._integrated(

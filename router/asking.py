@@ -1,0 +1,52 @@
+"""What a person asks for, as conditions and as words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from atoll.errors import BadInput
+from experts.condition import Conditioning
+from partition.text import HashedNgrams
+
+
+def asked_for(
+    conditioning: Conditioning, class_names: Sequence[str], texts: Sequence[str], num: int
+) -> tuple[Tensor | None, list[str]]:
+    """The conditions of ``num`` images that take what was asked for in turn.
+
+    Args:
+        conditioning: of the ensemble.
+        class_names: of the data.
+        texts: classes by name or number, or prompts; empty asks for every class in turn, or for
+            images without a prompt.
+        num: images.
+
+    Returns:
+        What the ensemble is told, ``num`` rows, and each row in words.
+
+    Raises:
+        BadInput: the ensemble cannot be asked for that; says what it can.
+    """
+    if conditioning.kind == "none":
+        if texts:
+            raise BadInput("this ensemble is trained without a condition; leave out --class")
+        return None, [""] * num
+    if conditioning.kind == "text":
+        words = list(itertools.islice(itertools.cycle(texts or ("",)), num))
+        return torch.from_numpy(HashedNgrams(conditioning.size).encode(words)), words
+    numbers = [_class_number(text, class_names) for text in texts] or range(conditioning.size)
+    chosen = list(itertools.islice(itertools.cycle(numbers), num))
+    return torch.tensor(chosen, dtype=torch.int64), [class_names[number] for number in chosen]
+
+
+def _class_number(text: str, class_names: Sequence[str]) -> int:
+    if text in class_names:
+        return class_names.index(text)
+    if text.isdecimal() and int(text) < len(class_names):
+        return int(text)
+    known = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
+    raise BadInput(f"no class is called {text!r}; there are {known}")

@@ -1,0 +1,112 @@
+"""``atoll sample``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.config_file import read_config
+from atoll.errors import BadInput
+
+AskedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        "--prompt",
+        help="A class by name or number, or a prompt. Repeatable: images take them in turn.",
+        show_default="every class in turn",
+    ),
+]
+NumOption = Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the first image; the next is one more.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for the images.", show_default="below the run"),
+]
+
+
+def sample(  # noqa: PLR0917 - each is an option of the command
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    num: NumOption = 16,
+    asked: AskedOption = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Draw images from the ensemble: a grid, and a PNG of each with its recipe inside."""
+    from atoll import layout
+    from atoll.blobs import open_store
+    from router.asking import asked_for
+    from router.load import load_ensemble, sampling_device
+    from router.recipe import Recipe, save_png
+    from router.sampling import Wanted
+    from router.sheet import contact_sheet
+
+    settings = read_config(config, set_ or ())
+    sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
+    store, device = open_store(settings.run.uri), sampling_device(settings.island)
+    loaded = load_ensemble(store, settings, local / "cache", device)
+    cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
+    seeds = range(seed, seed + num)
+    batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
+    folder = _writable(out or local / "samples" / sampling.strategy)
+    images, rows = _painted(batches, num), []
+    for image, name, number in zip(images, names, seeds, strict=True):
+        recipe = Recipe(
+            seed=number,
+            condition=name,
+            solver=sampling.solver,
+            steps=sampling.steps,
+            guidance=sampling.guidance,
+            strategy=sampling.strategy,
+            gate=sampling.gate,
+            checkpoints={job: ref.digest for job, ref in loaded.checkpoints.items()},
+        )
+        path = folder / f"{number:06d}{_slug(name)}.png"
+        save_png(path, image, recipe)
+        rows.append({"seed": number, "condition": name, "image": str(path)})
+    grid = folder / "grid.png"
+    save_png(grid, contact_sheet(images))
+    show(f"{num} images by {sampling.strategy}", rows, as_json=json_)
+    say(f"all of them: {grid}")
+
+
+def _painted(batches: Any, num: int) -> Any:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from router.sampling import finished
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console, done = Console(stderr=True), []
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task("drawing images", total=num)
+        for batch in batches:
+            done.append(finished(batch))
+            bars.advance(task, len(batch))
+    return np.concatenate(done)
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error}; choose another --out") from error
+    return folder
+
+
+def _slug(name: str) -> str:
+    """A condition as part of a file's name; "" without one."""
+    plain = re.sub(r"\W+", "-", name).strip("-")[:40]
+    return f"-{plain}" if plain else ""

@@ -1,0 +1,79 @@
+"""``atoll sample`` draws from a trained run, and says in a line what it cannot do."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atoll.__main__ import main
+from atoll.config_file import save_config
+from router.recipe import read_recipe
+
+
+@pytest.fixture
+def sample(trained, tmp_path, capsys):
+    """Runs the command on the trained run; returns exit code, standard output and error."""
+    keys = [
+        f"{section}.{key}={json.dumps(value)}"
+        for section, values in trained.config.model_dump(exclude_defaults=True).items()
+        for key, value in values.items()
+    ]
+    settings = [flag for key in keys for flag in ("--set", key)]
+
+    def run(*arguments):
+        try:
+            main(["sample", *settings, *arguments])
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    save_config(trained.store, trained.config)
+    return run
+
+
+def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
+    code, out, err = sample("--num", "3", "--class", "7", "--seed", "5", "--json")
+
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["seed"] for row in rows] == [5, 6, 7]
+    recipe = read_recipe(rows[1]["image"])
+    assert (recipe.seed, recipe.condition, recipe.strategy) == (6, "7", "top-1")
+    assert (recipe.steps, recipe.gate) == (3, "learned")
+    assert recipe.checkpoints.keys() == {"expert-0", "expert-1", "router"}
+    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    assert str(folder / "grid.png") in err
+    with Image.open(folder / "grid.png") as grid:
+        assert grid.size == (4 + 2 * 52, 4 + 2 * 52)
+
+
+def test_sample_of_one_recipe_gives_the_image_it_gave_among_others(sample, tmp_path):
+    sample("--num", "4", "--class", "3", "--out", str(tmp_path / "four"))
+    sample("--num", "1", "--class", "3", "--seed", "2", "--out", str(tmp_path / "one"))
+
+    with (
+        Image.open(tmp_path / "four" / "000002-3.png") as among,
+        Image.open(tmp_path / "one" / "000002-3.png") as alone,
+    ):
+        difference = np.asarray(among).astype(int) - np.asarray(alone)
+    assert abs(difference).max() <= 1  # a value on the edge between two levels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--class", "cat"], "no class is called 'cat'"),
+        (["--set", "sampling.strategy=best"], "sampling.strategy"),
+        (["--set", "run.uri=nowhere"], "run `atoll partition`"),
+        (["--out", "/dev/null/images"], "choose another --out"),
+    ],
+)
+def test_sample_that_cannot_be_drawn_is_one_line_and_exit_code_2(sample, arguments, sentence):
+    code, out, err = sample(*arguments)
+
+    assert code == 2
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == 1
