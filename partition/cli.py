@@ -43,12 +43,13 @@ def _run(settings: Config) -> Partition:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
 
         def progress(doing: str, done: int, total: int | None) -> None:
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=total)
-            bars.update(tasks[doing], completed=done, total=total)
+            if not bars.tasks or bars.tasks[-1].description != doing:
+                for task in bars.tasks:  # what came before is over, however much it was
+                    bars.update(task.id, total=task.completed or 1, completed=task.completed or 1)
+                bars.add_task(doing)
+            bars.update(bars.tasks[-1].id, completed=done, total=total)
 
         return run_partition(settings, progress)
 
