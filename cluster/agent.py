@@ -14,7 +14,7 @@ from typing import TypeVar
 from atoll.clock import Clock
 from atoll.control import ControlPlane, new_request_id
 from atoll.errors import Refused, Unreachable
-from atoll.types import Ending, Lease, Outcome, Wait
+from atoll.types import Assignment, Ending, Lease, Outcome, Wait
 from cluster.contact import Contact
 from cluster.tenure import IslandSettings, Orders, Tenure
 
@@ -46,13 +46,19 @@ class Agent:
             answer = self._insist(partial(self._control.acquire, name, new_request_id()))
             if not isinstance(answer, Wait):
                 log.info("%s works on %s (epoch %d)", name, answer.spec.name, answer.lease.epoch)
-                tenure = Tenure(answer, self._settings, self._control, self._contact, self._clock)
-                self._release(answer.lease, tenure.serve(orders))
+                self._release(answer.lease, self._serve(answer, orders))
             elif answer.dismissed:
                 log.info("%s is dismissed", name)
                 return
             else:
                 self._clock.sleep(answer.retry_after_s)
+
+    def _serve(self, assignment: Assignment, orders: Orders) -> Outcome:
+        try:
+            tenure = Tenure(assignment, self._settings, self._control, self._contact, self._clock)
+        except OSError as error:
+            return Outcome(Ending.FAILED, f"the trainer cannot be started: {error}")
+        return tenure.serve(orders)
 
     def _release(self, lease: Lease, outcome: Outcome) -> None:
         log.info("%s: %s %s", lease.job, outcome.ending, outcome.reason)

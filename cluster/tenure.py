@@ -103,8 +103,10 @@ class Tenure:
                 self._keep_time()
                 self._commit()
                 self._beat()
+                if self._ending and not self._uncommitted:
+                    return self._ending  # it has spoken its last word; how it exits is no matter
                 if code is not None and not self._uncommitted:
-                    return self._ending or Outcome(Ending.FAILED, self._trainer.last_words())
+                    return Outcome(Ending.FAILED, self._trainer.last_words())
                 self._clock.sleep(_LOOK_S)
         finally:
             self._trainer.kill()

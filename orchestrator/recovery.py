@@ -38,7 +38,7 @@ class Recovery:
     """What is remembered from one look to the next.
 
     Attributes:
-        since: when each island that can be counted on was seen first, on the monotonic clock.
+        since: when each island that is counted on was started, or found, on the monotonic clock.
         num_young: islands that died young since a checkpoint was committed.
         committed: steps committed in the whole fleet.
         not_before: no island is started earlier.
@@ -51,26 +51,18 @@ class Recovery:
     not_before: float = 0.0
     settled_at: float = math.inf
 
-    def died_young(self, num: int, policy: RecoveryPolicy, now: float) -> Recovery:
-        """After so many more islands died young."""
-        if not num:
-            return self
-        num_young = self.num_young + num
-        pause_s = policy.backoff_s * 2.0 ** min(_waves(num_young, policy) - 1, 10)
-        return replace(self, num_young=num_young, not_before=now + pause_s)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now.
 
     Attributes:
-        start: how many islands to start.
+        start: names of islands to start.
         stop: islands to stop.
         give_up: whether no island can be kept alive.
     """
 
-    start: int = 0
+    start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     give_up: bool = False
 
@@ -95,22 +87,20 @@ def look(
         for name, since in first_seen.items()
         if _is_useful(fleet.islands.get(name), now - since, policy)
     }
-    fallen = [since for name, since in recovery.since.items() if name not in useful]
-    num_young = sum(now - since <= policy.young_s for since in fallen)
-    recovery = replace(recovery, since=useful).died_young(num_young, policy, now)
+    num_young = sum(
+        now - since <= policy.young_s or name not in fleet.islands
+        for name, since in recovery.since.items()
+        if name not in useful
+    )
+    recovery = _after_deaths(replace(recovery, since=useful), num_young, policy, now)
     if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
         return replace(recovery, num_young=0), Plan(give_up=True)
     if fleet.draining or now < recovery.not_before:
         return recovery, Plan()
     wanted = min(policy.num_islands, sum(not job.is_over for job in fleet.jobs.values()))
-    return recovery, Plan(start=max(0, wanted - len(useful)))
-
-
-def next_names(nodes: Sequence[Node], num: int) -> list[str]:
-    """Names for new islands: numbers go on where they ended, and are never used again."""
-    numbers = (node.island.rpartition("-")[2] for node in nodes)
-    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
-    return [f"island-{last + 1 + offset}" for offset in range(num)]
+    started = _next_names(nodes, wanted - len(useful))
+    recovery = replace(recovery, since={**useful, **dict.fromkeys(started, now)})
+    return recovery, Plan(start=started)
 
 
 def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
@@ -126,5 +116,20 @@ def _after_commits(recovery: Recovery, fleet: Fleet) -> Recovery:
     return replace(recovery, committed=committed, num_young=0)
 
 
+def _after_deaths(recovery: Recovery, num: int, policy: RecoveryPolicy, now: float) -> Recovery:
+    if not num:
+        return recovery
+    num_young = recovery.num_young + num
+    pause_s = policy.backoff_s * 2.0 ** min(_waves(num_young, policy) - 1, 10)
+    return replace(recovery, num_young=num_young, not_before=now + pause_s)
+
+
 def _waves(num_young: int, policy: RecoveryPolicy) -> int:
     return math.ceil(num_young / policy.num_islands)
+
+
+def _next_names(nodes: Sequence[Node], num: int) -> tuple[str, ...]:
+    """Numbers go on where they ended, so that no name is used twice."""
+    numbers = (node.island.rpartition("-")[2] for node in nodes)
+    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return tuple(f"island-{last + 1 + offset}" for offset in range(num))

@@ -1,0 +1,218 @@
+"""What every store must keep."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from atoll import layout
+from atoll.errors import ConfigError, LeaseLost, Unreachable
+from atoll.types import CheckpointRef, Event, JobSpec, JobState, Role
+from orchestrator.fleet import NO_PROGRESS, Change, Job
+from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.store import Store
+from orchestrator.tables import metadata
+
+SPEC = JobSpec("expert-0", Role.EXPERT, 0, "runs/test", 100, "d" * 64)
+SUBMITTED = Change(jobs=(Job(SPEC),), events=(Event("job-submitted", "100 steps", "expert-0"),))
+
+Open = Callable[[], Store]
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request, tmp_path: Path) -> str:
+    return {"sqlite": sqlite_url(tmp_path / "orchestrator.db")}[request.param]
+
+
+@pytest.fixture
+def reopen(url):
+    """Opens the same database again, as the next orchestrator would."""
+    opened: list[Store] = []
+
+    def open_again() -> Store:
+        opened.append(SqlStore(url))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen: Open) -> Store:
+    return reopen()
+
+
+def leased(epoch: int, step: int = 0) -> Job:
+    ref = checkpoint(epoch, step) if step else None
+    progress = replace(NO_PROGRESS, step=step)
+    return Job(SPEC, JobState.LEASED, epoch, "island-1", "r", checkpoint=ref, progress=progress)
+
+
+def checkpoint(epoch: int, step: int) -> CheckpointRef:
+    return CheckpointRef(layout.checkpoint_folder("expert-0", epoch, step), "e" * 64, step, epoch)
+
+
+def granted(epoch: int) -> Change:
+    event = Event("lease-granted", "granted", "expert-0", "island-1", epoch)
+    return Change(jobs=(leased(epoch),), events=(event,))
+
+
+def committed(epoch: int, step: int) -> Change:
+    event = Event("checkpoint-committed", "safe", "expert-0", "island-1", epoch)
+    ref = checkpoint(epoch, step)
+    return Change(jobs=(leased(epoch, step),), commits=(("expert-0", ref),), events=(event,))
+
+
+def test_store_when_new_is_empty(store):
+    stored = store.load()
+    assert (stored.jobs, stored.last_event) == ((), 0)
+    assert store.events(after=0, limit=10) == ()
+
+
+def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
+    store.save(SUBMITTED, 1, at=5.0)
+    store.save(granted(1), 2, at=6.5)
+    store.save(committed(1, 40), 3, at=7.0)
+    again = reopen()
+    assert again.load().jobs == (leased(1, 40),)
+    assert again.load().last_event == 3
+    assert again.checkpoints("expert-0") == (checkpoint(1, 40),)
+    assert again.events(after=1, limit=1) == (
+        Event("lease-granted", "granted", "expert-0", "island-1", 1, number=2, at=6.5),
+    )
+
+
+def test_store_keeps_jobs_in_order_of_submission(store):
+    names = ["router", "expert-1", "expert-0"]
+    jobs = tuple(Job(replace(SPEC, name=name)) for name in names)
+    store.save(Change(jobs=jobs), 1, at=0.0)
+    store.save(Change(jobs=(replace(jobs[2], epoch=1),)), 1, at=0.0)
+    assert [job.spec.name for job in store.load().jobs] == names
+
+
+def test_store_keeps_every_checkpoint_and_serves_the_newest(store):
+    store.save(SUBMITTED, 1, at=0.0)
+    for number, step in enumerate((10, 20, 30), start=2):
+        store.save(committed(1, step), number, at=0.0)
+    assert [ref.step for ref in store.checkpoints("expert-0")] == [10, 20, 30]
+    assert store.load().jobs[0].checkpoint == checkpoint(1, 30)
+
+
+def test_store_takes_the_later_of_two_versions_in_one_change(store):
+    store.save(SUBMITTED.then(granted(1)).then(granted(2)), 1, at=0.0)
+    assert store.load().jobs[0].epoch == 2
+    assert store.load().last_event == 3
+
+
+@pytest.mark.parametrize("late", [granted(2), committed(2, 90), committed(3, 30), committed(3, 40)])
+def test_store_refuses_what_goes_back_in_epochs_or_steps_and_writes_none_of_it(store, late):
+    store.save(SUBMITTED, 1, at=0.0)
+    store.save(committed(3, 40), 2, at=0.0)
+    with pytest.raises(LeaseLost):
+        store.save(late, 3, at=0.0)
+    assert store.load().jobs == (leased(3, 40),)
+    assert store.load().last_event == 2
+    assert store.checkpoints("expert-0") == (checkpoint(3, 40),)
+
+
+def test_store_refuses_a_second_writer_of_the_same_event(store, reopen):
+    store.save(SUBMITTED, 1, at=0.0)
+    reopen().save(granted(1), 2, at=0.0)
+    with pytest.raises(LeaseLost, match="another orchestrator"):
+        store.save(granted(1), 2, at=0.0)
+
+
+def test_store_of_a_process_killed_between_two_writes_has_the_first_only(url, reopen):
+    script = f"""
+import os, signal
+from orchestrator import sql_store
+from tests_store import SUBMITTED, committed
+store = sql_store.SqlStore({url!r})
+store.save(SUBMITTED, 1, at=0.0)
+write = sql_store._event_row
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)  # job and checkpoint are written, the event is not
+sql_store._event_row = die
+store.save(committed(1, 40), 2, at=0.0)
+"""
+    load = (
+        "import importlib.util, sys; "
+        f"spec = importlib.util.spec_from_file_location('tests_store', {__file__!r}); "
+        "module = importlib.util.module_from_spec(spec); sys.modules['tests_store'] = module; "
+        "spec.loader.exec_module(module)"
+    )
+    ended = subprocess.run([sys.executable, "-c", f"{load}\n{script}"], check=False)
+    assert ended.returncode == -9
+    stored = reopen().load()
+    assert stored.jobs[0].step == 0
+    assert stored.last_event == 1
+
+
+def test_store_is_read_while_another_thread_writes(store):
+    store.save(SUBMITTED, 1, at=0.0)
+    writer = threading.Thread(
+        target=lambda: [store.save(committed(1, step), step + 1, at=0.0) for step in range(1, 30)]
+    )
+    writer.start()
+    steps = []
+    while writer.is_alive():
+        job = store.load().jobs[0]
+        steps.append(job.step)
+        assert (job.checkpoint is None) == (job.step == 0)
+    writer.join()
+    assert steps == sorted(steps)
+    assert store.load().jobs[0].step == 29
+
+
+def test_migrations_make_the_tables_the_store_uses(store, url):
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_sqlite_store_writes_durably(tmp_path):
+    path = tmp_path / "orchestrator.db"
+    store = SqlStore(sqlite_url(path))
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.close()
+
+
+def test_sqlite_store_on_a_full_disk_changes_nothing_and_recovers(tmp_path):
+    path = tmp_path / "orchestrator.db"
+    store = SqlStore(sqlite_url(path))
+    store.save(SUBMITTED, 1, at=0.0)
+    long = Event("lease-granted", "x" * 100_000)
+    with store._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unreachable, match="full"):
+        store.save(Change(jobs=(leased(1),), events=(long,)), 2, at=0.0)
+    assert store.load().jobs == (Job(SPEC),)
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    store.save(Change(jobs=(leased(1),), events=(long,)), 2, at=0.0)
+    assert store.load().jobs == (leased(1),)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle9://x/y", "sqlite:////no/such/folder/x.db"])
+def test_store_that_cannot_be_opened_names_the_key(url):
+    with pytest.raises(ConfigError, match=r"orchestrator\.database"):
+        SqlStore(url)

@@ -1,0 +1,153 @@
+"""A fleet to play with: transitions applied one after the other, at a time of the test's choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from atoll import layout
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Ending,
+    Event,
+    JobSpec,
+    Lease,
+    Outcome,
+    Progress,
+    Role,
+    Wait,
+)
+from orchestrator import leases, operations
+from orchestrator.fleet import Change, Fleet, Job, Policy
+from orchestrator.service import FleetService
+from orchestrator.sql_store import SqlStore, sqlite_url
+
+POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
+
+
+def make_spec(name: str = "expert-0", steps: int = 100, digest: str = "d") -> JobSpec:
+    return JobSpec(name, Role.EXPERT, 0, "runs/test", steps, digest)
+
+
+def make_ref(lease: Lease, step: int) -> CheckpointRef:
+    key = layout.checkpoint_folder(lease.job, lease.epoch, step)
+    return CheckpointRef(key, f"digest-{lease.job}-{lease.epoch}-{step}", step, lease.epoch)
+
+
+@dataclass
+class Game:
+    """A fleet, the time, and everything that was said."""
+
+    fleet: Fleet = field(default_factory=lambda: Fleet(POLICY))
+    now: float = 1000.0
+    events: list[Event] = field(default_factory=list)
+    num_requests: int = 0
+
+    def apply(self, change: Change) -> Change:
+        self.fleet = self.fleet.after(change)
+        self.events += change.events
+        return change
+
+    def job(self, name: str = "expert-0") -> Job:
+        return self.fleet.jobs[name]
+
+    def request(self) -> str:
+        self.num_requests += 1
+        return f"request-{self.num_requests}"
+
+    def submit(self, *specs: JobSpec) -> Change:
+        return self.apply(operations.submit(self.fleet, specs or (make_spec(),), self.now))
+
+    def ask(self, island: str, request_id: str = "") -> Assignment | Wait:
+        answer, change = leases.acquire(self.fleet, island, request_id or self.request(), self.now)
+        self.apply(change)
+        return answer
+
+    def lease(self, island: str = "island-1") -> Lease:
+        answer = self.ask(island)
+        assert isinstance(answer, Assignment)
+        return answer.lease
+
+    def beat(self, lease: Lease, step: int = 0) -> Directive:
+        answer, change = leases.heartbeat(self.fleet, lease, Progress(step, 1.0, 2.0), self.now)
+        self.apply(change)
+        return answer
+
+    def commit(self, lease: Lease, step: int) -> Change:
+        return self.apply(leases.commit(self.fleet, lease, make_ref(lease, step), self.now))
+
+    def release(
+        self, lease: Lease, ending: Ending, reason: str = "", request_id: str = ""
+    ) -> Change:
+        request_id = request_id or self.request()
+        outcome = Outcome(ending, reason)
+        return self.apply(leases.release(self.fleet, lease, outcome, request_id, self.now))
+
+    def tick(self, seconds: float = 0.0) -> Change:
+        """Let time pass in steps an attentive orchestrator would take, then once more."""
+        while seconds > 1:
+            self.tick_once(1.0)
+            seconds -= 1
+        return self.tick_once(seconds)
+
+    def tick_once(self, seconds: float) -> Change:
+        self.now += seconds
+        return self.apply(operations.tick(self.fleet, self.now))
+
+
+@pytest.fixture
+def spec():
+    return make_spec
+
+
+@pytest.fixture
+def ref():
+    return make_ref
+
+
+@pytest.fixture
+def game() -> Game:
+    started = Game()
+    started.tick()
+    return started
+
+
+@dataclass
+class ManualClock:
+    """Time that passes when the test says so."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return 1.7e9 + self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return POLICY
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = SqlStore(sqlite_url(tmp_path / "orchestrator.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(store, clock) -> FleetService:
+    return FleetService(store, POLICY, clock)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from atoll.errors import Refused
+from atoll.types import Ending, JobState
+from orchestrator import operations
+
+
+def test_submit_twice_changes_nothing(game, spec):
+    game.submit(spec())
+    lease = game.lease()
+    assert not game.submit(spec()).events
+    game.beat(lease)
+
+
+def test_submit_with_other_settings_is_refused_and_adds_nothing(game, spec):
+    game.submit(spec())
+    with pytest.raises(Refused, match=r"expert-0 was begun with other settings.*run\.uri"):
+        game.submit(spec("expert-1"), spec(digest="other"))
+    assert list(game.fleet.jobs) == ["expert-0"]
+
+
+def test_submit_with_more_steps_reopens_a_done_job(game, spec):
+    game.submit(spec(steps=100))
+    lease = game.lease()
+    game.commit(lease, 100)
+    game.release(lease, Ending.FINISHED)
+    game.submit(spec(steps=150))
+    assert game.job().state is JobState.WAITING
+    assert game.lease().epoch == 2
+
+
+def test_submit_with_fewer_steps_than_are_committed_is_refused(game, spec):
+    game.submit(spec(steps=100))
+    game.commit(game.lease(), 60)
+    with pytest.raises(Refused, match="60 committed steps"):
+        game.submit(spec(steps=50))
+
+
+def test_submit_with_just_as_many_steps_as_are_committed_is_done(game, spec):
+    game.submit(spec(steps=100))
+    lease = game.lease()
+    game.commit(lease, 60)
+    game.release(lease, Ending.DRAINED)
+    game.submit(spec(steps=60))
+    assert game.job().state is JobState.DONE
+
+
+def test_submit_again_gives_a_failed_job_another_chance(game):
+    game.submit()
+    for pause_s in (1, 2, 0):
+        game.release(game.lease(), Ending.FAILED, "no")
+        game.tick(pause_s)
+    game.submit()
+    assert (game.job().state, game.job().failures) == (JobState.WAITING, 0)
+    assert game.lease().epoch == 4
+
+
+def test_submit_ends_a_drain(game):
+    game.submit()
+    game.apply(operations.drain(game.fleet, "enough"))
+    assert game.fleet.is_settled
+    game.submit()
+    assert not game.fleet.draining
+
+
+def test_tick_takes_the_lease_of_a_silent_island_only(game, spec):
+    game.submit(spec("expert-0"), spec("expert-1"))
+    game.lease("island-1")
+    spoken = game.lease("island-2")
+    game.tick(6)
+    game.beat(spoken)
+    game.tick(5)
+    assert game.job("expert-0").state is JobState.WAITING
+    assert game.fleet.islands["island-1"].state == "lost"
+    assert game.job("expert-1").state is JobState.LEASED
+
+
+def test_tick_after_the_orchestrator_was_away_grants_a_full_term(game):
+    game.submit()
+    lease = game.lease()
+    game.tick_once(1000)  # nobody could have been heard
+    game.tick(9)
+    game.beat(lease)
+    assert "was away for 1000.0 s" in game.events[-1].reason
+
+
+def test_restarted_grants_every_lease_a_full_term_and_forgets_the_drain(game):
+    game.submit()
+    lease = game.lease()
+    game.apply(operations.drain(game.fleet, "enough"))
+    game.now += 1000
+    game.apply(operations.restarted(game.fleet, game.now))
+    assert not game.fleet.draining
+    game.tick(9)
+    game.beat(lease)
+
+
+def test_island_gone_requeues_at_once_without_a_failure(game):
+    game.submit()
+    lease = game.lease("island-1")
+    game.commit(lease, 30)
+    game.apply(operations.island_gone(game.fleet, "island-1", "killed by signal 9", game.now))
+    assert (game.job().state, game.job().failures) == (JobState.WAITING, 0)
+    assert game.job().progress.step == 30
+    assert game.job().reason == "island-1 is gone: killed by signal 9"
+    assert game.lease("island-2").epoch == 2
+
+
+def test_island_gone_of_a_stranger_or_twice_changes_nothing(game):
+    game.submit()
+    game.lease("island-1")
+    game.apply(operations.island_gone(game.fleet, "island-1", "", game.now))
+    for name in ("island-1", "island-7"):
+        assert not operations.island_gone(game.fleet, name, "", game.now).events
+
+
+def test_island_gone_after_all_steps_were_committed_is_done(game):
+    game.submit()
+    game.commit(game.lease("island-1"), 100)
+    game.apply(operations.island_gone(game.fleet, "island-1", "", game.now))
+    assert game.job().state is JobState.DONE
+
+
+def test_give_up_fails_all_that_is_not_over(game, spec):
+    game.submit(spec("expert-0"), spec("expert-1"))
+    lease = game.lease()
+    game.commit(lease, 100)
+    game.release(lease, Ending.FINISHED)
+    game.apply(operations.give_up(game.fleet, "no island stays alive"))
+    assert [job.state for job in game.fleet.jobs.values()] == [JobState.DONE, JobState.FAILED]
+    assert game.fleet.is_over
+
+
+def test_view_tells_all_an_operator_sees(game):
+    game.submit()
+    game.beat(game.lease("island-1"), step=3)
+    game.now += 2
+    view = game.fleet.view(game.now)
+    assert (view.jobs[0].progress.step, view.jobs[0].island) == (3, "island-1")
+    assert (view.islands[0].state, view.islands[0].silent_s) == ("working", 2)

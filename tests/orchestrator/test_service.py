@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from atoll.errors import LeaseLost, Unreachable
+from atoll.types import Assignment, Ending, JobState, Outcome, Progress
+from orchestrator.service import FleetService
+
+
+@pytest.fixture
+def lease(service, spec):
+    service.submit([spec()])
+    answer = service.acquire("island-1", "r")
+    assert isinstance(answer, Assignment)
+    return answer.lease
+
+
+@pytest.fixture
+def start_again(store, policy, clock):
+    return lambda: FleetService(store, policy, clock)
+
+
+def test_service_when_the_store_fails_has_not_changed(service, lease, ref, store, monkeypatch):
+    def full(*_):
+        raise Unreachable("the database is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", full)
+        with pytest.raises(Unreachable):
+            service.commit(lease, ref(lease, 10))
+        assert service.fleet.jobs["expert-0"].step == 0
+    service.commit(lease, ref(lease, 10))
+    assert service.fleet.jobs["expert-0"].step == 10
+
+
+def test_service_started_again_knows_the_lease_and_the_checkpoint(
+    service, lease, ref, start_again, clock
+):
+    service.commit(lease, ref(lease, 10))
+    clock.now = 5.0  # another boot, another monotonic clock
+    again = start_again()
+    assert again.acquire("island-1", "r") == Assignment(
+        lease, again.view().jobs[0].spec, ref(lease, 10)
+    )
+    clock.now += 9
+    again.tick()
+    again.heartbeat(lease, Progress(12, 0.5, 1.0))
+    again.commit(lease, ref(lease, 20))
+    assert again.view().jobs[0].checkpoint == ref(lease, 20)
+
+
+def test_service_numbers_events_through_restarts(service, lease, start_again, store, clock):
+    start_again()
+    events = store.events(after=0, limit=100)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert [event.kind for event in events] == [
+        "orchestrator-serves",
+        "job-submitted",
+        "lease-granted",
+        "orchestrator-serves",
+    ]
+    assert all(event.at == clock.wall() for event in events)
+
+
+def test_service_wakes_those_who_wait_for_events(service, lease):
+    last = service.events(0, 0)[-1].number
+    heard = []
+    waiter = threading.Thread(target=lambda: heard.extend(service.events(last, timeout_s=30)))
+    waiter.start()
+    service.drain("enough")
+    waiter.join(timeout=30)
+    assert [event.kind for event in heard] == ["draining"]
+    assert service.events(heard[0].number, timeout_s=0) == ()
+
+
+def test_service_of_another_orchestrator_overtaken_writes_nothing(
+    service, lease, ref, start_again, store
+):
+    other = start_again()
+    other.island_gone("island-1", "killed")
+    heir = other.acquire("island-2", "r2").lease
+    other.commit(heir, ref(heir, 30))
+    with pytest.raises(LeaseLost):
+        service.commit(lease, ref(lease, 90))
+    assert store.load().jobs[0].checkpoint == ref(heir, 30)
+
+
+def test_service_retires_only_when_nobody_asked_for_a_while(service, lease, clock, spec):
+    clock.now += 3
+    service.view()
+    clock.now += 3
+    assert not service.retire(unasked_s=4)
+    clock.now += 1
+    assert service.retire(unasked_s=4)
+    with pytest.raises(Unreachable):
+        service.submit([spec("expert-1")])
+
+
+def test_service_shared_by_threads_grants_each_job_once(service, spec, ref):
+    names = [f"expert-{index}" for index in range(20)]
+    service.submit([spec(name) for name in names])
+    granted: list[str] = []
+
+    def island(number: int) -> None:
+        for _ in range(5):
+            answer = service.acquire(f"island-{number}", f"{number}-{len(granted)}")
+            if isinstance(answer, Assignment):
+                granted.append(answer.lease.job)
+                service.commit(answer.lease, ref(answer.lease, answer.spec.steps))
+                service.release(answer.lease, Outcome(Ending.FINISHED), f"{answer.lease.job}-r")
+
+    threads = [threading.Thread(target=island, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(granted) == sorted(names)
+    assert all(job.state is JobState.DONE for job in service.fleet.jobs.values())
