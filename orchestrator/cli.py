@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
-from atoll.types import CheckpointRef, FleetView, JobView
+from atoll.types import FleetView, JobView
 
 
 def train(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
@@ -20,9 +19,7 @@ def train(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption
 
     Ctrl-C lets every trainer checkpoint; the same command goes on from there.
     """
-    from orchestrator.training import train as stage
-
-    _run(stage, read_config(config, set_ or ()), as_json=json_)
+    _train(config, set_, "train", json_=json_)
 
 
 def route(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
@@ -30,9 +27,14 @@ def route(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption
 
     Ctrl-C lets it checkpoint; the same command goes on from there.
     """
-    from orchestrator.training import route as stage
+    _train(config, set_, "route", json_=json_)
 
-    _run(stage, read_config(config, set_ or ()), as_json=json_)
+
+def train_and_route(
+    config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False
+) -> None:
+    """Train experts, monolith and router in one fleet, so that no island waits for a stage."""
+    _train(config, set_, "train", "route", json_=json_)
 
 
 def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
@@ -84,14 +86,15 @@ def serve(
     process(settings, shlex.split(trainer))
 
 
-def _run(
-    stage: Callable[[Config], dict[str, CheckpointRef]], config: Config, *, as_json: bool
-) -> None:
+def _train(config: Path | None, set_: list[str] | None, *stages: str, json_: bool) -> None:
+    from orchestrator.training import train as train_stages
+
+    settings = read_config(config, set_ or ())
     rows = [
         {"job": name, "step": ref.step, "epoch": ref.epoch, "checkpoint": ref.key}
-        for name, ref in stage(config).items()
+        for name, ref in train_stages(settings, *stages).items()
     ]
-    show(f"checkpoints below {config.run.uri}", rows, as_json=as_json)
+    show(f"checkpoints below {settings.run.uri}", rows, as_json=json_)
 
 
 def _view(config: Config) -> tuple[FleetView, str]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from atoll import stages
-from atoll.blobs import open_store
+from atoll.blobs import BlobStore, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.jobs import job_specs, shaping_settings
-from atoll.types import CheckpointRef, Role
+from atoll.types import CheckpointRef, JobSpec, Role
 from orchestrator.launch import Launch, run_jobs
 from orchestrator.watch import watch_on_stderr
 
+TRAIN, ROUTE = "train", "route"
 
-def train(config: Config, trainer: Sequence[str] = ()) -> dict[str, CheckpointRef]:
-    """Train the experts, and the monolith if the evaluation wants one.
+
+def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str, CheckpointRef]:
+    """Train what some stages ask for, all their jobs in one fleet.
 
     Args:
         config: the run.
+        names: ``train`` for the experts, and the monolith if the evaluation wants one; ``route``
+            for the router.
         trainer: command that islands run in place of Atoll's trainers; () for those.
 
     Returns:
@@ -31,35 +36,56 @@ def train(config: Config, trainer: Sequence[str] = ()) -> dict[str, CheckpointRe
         JobFailed: a job was given up.
         Interrupted: the user stopped it; the same call goes on.
     """
-    # The monolith first: it takes the longest, and the experts fill the other islands meanwhile.
-    roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
-    return _stage("train", config, roles, trainer)
-
-
-def route(config: Config, trainer: Sequence[str] = ()) -> dict[str, CheckpointRef]:
-    """Train the router; see :func:`train`."""
-    return _stage("route", config, [Role.ROUTER], trainer)
-
-
-def _stage(
-    stage: str, config: Config, roles: Sequence[Role], trainer: Sequence[str]
-) -> dict[str, CheckpointRef]:
     store = open_store(config.run.uri)
-    partition = stages.require(store, "partition", needed_by=stage)
-    inputs = shaping_settings(config, partition["digest"], roles[0])
-    # Kept from the beginning, so that other settings are refused by name half-way, too.
-    begun = f"begun-{stage}"
-    if stages.finished(store, begun, inputs) is None:
-        stages.finish(store, begun, inputs, {})
-    specs = job_specs(config, partition["digest"], roles)
-    made = stages.finished(store, stage, inputs) or {}
-    done = [spec.name for spec in specs if made.get(spec.name, {}).get("step") == spec.steps]
+    wanted = [_stage(store, name, config) for name in names]
+    done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
     if done:
         say(f"already trained: {', '.join(done)}")
-    missing = [spec for spec in specs if spec.name not in done]
+    missing = [spec for stage in wanted for spec in stage.specs if not stage.is_made(spec)]
+    made: dict[str, CheckpointRef] = {}
     if missing:
-        launch = Launch(config, missing, trainer)
-        refs = run_jobs(launch, watch_on_stderr(config.run.uri))
-        made |= {name: asdict(ref) for name, ref in refs.items()}
-        stages.finish(store, stage, inputs, made)
-    return {spec.name: CheckpointRef(**made[spec.name]) for spec in specs}
+        made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
+    results = [stage.finish(store, made) for stage in wanted]
+    return {name: ref for refs in results for name, ref in refs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A training stage of a run: its jobs, and what is known of their results.
+
+    Attributes:
+        name: ``train`` or ``route``.
+        inputs: the settings that shape its weights.
+        specs: its jobs.
+        before: checkpoints it ended with earlier, by job, as JSON.
+    """
+
+    name: str
+    inputs: dict[str, Any]
+    specs: list[JobSpec]
+    before: dict[str, Any]
+
+    def is_made(self, spec: JobSpec) -> bool:
+        return bool(self.before.get(spec.name, {}).get("step") == spec.steps)
+
+    def finish(self, store: BlobStore, made: dict[str, CheckpointRef]) -> dict[str, CheckpointRef]:
+        fresh = {spec.name: asdict(made[spec.name]) for spec in self.specs if spec.name in made}
+        result = self.before | fresh
+        if fresh:
+            stages.finish(store, self.name, self.inputs, result)
+        return {spec.name: CheckpointRef(**result[spec.name]) for spec in self.specs}
+
+
+def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
+    digest = stages.require(store, "partition", needed_by=name)["digest"]
+    roles = [Role.ROUTER]
+    if name == TRAIN:
+        # The monolith takes the longest: begin with it, and the experts fill the other islands.
+        roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
+    inputs = shaping_settings(config, digest, roles[0])
+    # Laid down before anything is trained, so that other settings are refused half-way, too.
+    begun = f"begun-{name}"
+    if stages.finished(store, begun, inputs) is None:
+        stages.finish(store, begun, inputs, {})
+    before = stages.finished(store, name, inputs) or {}
+    return _Stage(name, inputs, job_specs(config, digest, roles), before)
