@@ -152,14 +152,18 @@ class TorchEngine:
 
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network
-        bf16 = self._training.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+        with self._precision():
             output = run(examples.x_t, examples.t, examples.cond)
         loss = self._loss(output, examples.target).sum() / self._training.batch_size
         # DDP divides gradients by the number of processes; ours are parts of one mean already.
         parts = 1 if self._parallel is None else distributed.get_world_size()
         torch.autograd.backward(loss * parts)
         return loss.detach()
+
+    def _precision(self) -> contextlib.AbstractContextManager[None]:
+        if self._training.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
 
     def _gradients_stay_here(self, *, unless: bool) -> contextlib.AbstractContextManager[None]:
         if self._parallel is None or unless:

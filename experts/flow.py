@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 PATH = "linear, t=0 data, t=1 noise"  # stands in every checkpoint's compat
 
@@ -102,7 +103,7 @@ class TimeDensity:
 
 def flow_loss(predicted: Tensor, velocity: Tensor) -> Tensor:
     """Squared error of the velocity (B, C, H, W), averaged over each row: (B,)."""
-    return (predicted.float() - velocity).square().flatten(1).mean(1)
+    return F.mse_loss(predicted.float(), velocity, reduction="none").flatten(1).mean(1)
 
 
 def seeded(device: torch.device, *parts: int) -> torch.Generator:
