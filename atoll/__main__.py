@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from atoll.command import ConfigOption, JsonOption, SetOption
 from atoll.errors import AtollError
 
 
@@ -98,6 +100,28 @@ def atoll(
 
     Begin with [bold]atoll init[/bold], then [bold]atoll run --config atoll.toml[/bold].
     """
+
+
+def run(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Go the whole way: partition, train, route, sample, evaluate, report.
+
+    What is done already is found and kept. Ctrl-C lets every trainer checkpoint; the same command
+    goes on from there.
+    """
+    from evaluation.cli import evaluate, report
+    from orchestrator.cli import train_and_route
+    from partition.cli import partition
+    from router.cli import sample
+
+    # A program that reads JSON gets one document; the other stages speak to people.
+    for_people = sys.stderr if json_ else sys.stdout
+    with contextlib.redirect_stdout(for_people):
+        partition(config, set_)
+        train_and_route(config, set_)
+        sample(config, set_)
+    evaluate(config, set_, json_=json_)
+    with contextlib.redirect_stdout(for_people):
+        report(config, set_)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

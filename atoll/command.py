@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ SetOption = Annotated[
     typer.Option("--set", "-s", help="Override a key: section.key=value. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+# Told as long work goes on: what is being done, how much of it is, and of how much if known.
+Progress = Callable[[str, int, int | None], None]
 
 
 def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
@@ -43,6 +47,30 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     for row in rows:
         table.add_row(*(escape(cell(value)) for value in row.values()))
     Console().print(table)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Bars on a terminal, one for each thing that is done; nothing elsewhere."""
+    from rich import progress as bars  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        tasks: dict[str, bars.TaskID] = {}
+
+        def progress(doing: str, done: int, total: int | None) -> None:
+            if doing not in tasks:
+                tasks[doing] = shown.add_task(doing, total=total)
+            shown.update(tasks[doing], completed=done, total=total)
+
+        yield progress
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from atoll.blobs import local_path
 
 CONFIG = "config.json"  # the resolved configuration
-PARTITION = "partition/manifest.json"
 MONTAGE = "partition/montage.png"
 REPORT = "report.html"
 EVALUATION = "evaluation/results.json"

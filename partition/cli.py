@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.command import ConfigOption, JsonOption, SetOption, progress_bars, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
 from partition.manifest import Partition
@@ -29,28 +29,10 @@ def partition(
     say(f"samples of each cluster: {settings.run.uri.rstrip('/')}/{layout.MONTAGE}")
 
 
-def _run(settings: Config) -> Partition:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+def _run(settings: Config) -> Any:
     from partition.stage import run_partition
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def progress(doing: str, done: int, total: int | None) -> None:
-            if not bars.tasks or bars.tasks[-1].description != doing:
-                for task in bars.tasks:  # what came before is over, however much it was
-                    bars.update(task.id, total=task.completed or 1, completed=task.completed or 1)
-                bars.add_task(doing)
-            bars.update(bars.tasks[-1].id, completed=done, total=total)
-
+    with progress_bars() as progress:
         return run_partition(settings, progress)
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.command import Progress
 from atoll.config import PartitionSection
 from partition.intake import Intake
 from partition.pca import PcaFeatures, fit_pca
 from partition.rowfile import RowFile
 
 BATCH = 256
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, samples done, and how many there are if that is known."""
 
 
 class Features(Protocol):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
+from atoll.command import Progress
 from atoll.config import Config, digest_of
 from atoll.errors import DataError, StorageFull
 from partition.centroids import CentroidModel, save_centroids
-from partition.features import Progress, fit_features, write_features
+from partition.features import fit_features, write_features
 from partition.intake import Intake
 from partition.manifest import Partition, ShardSet
 from partition.montage import Montage
