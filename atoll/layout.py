@@ -58,9 +58,14 @@ ROUTER_JOB = "router"
 MONOLITH_JOB = "monolith"
 
 
+def job_folder(job: str) -> str:
+    """Folder of all checkpoints of a job."""
+    return f"checkpoints/{job}"
+
+
 def checkpoint_folder(job: str, epoch: int, step: int) -> str:
     """Folder of one checkpoint; the epoch in it keeps a zombie's files apart."""
-    return f"checkpoints/{job}/epoch-{epoch:04d}/step-{step:08d}"
+    return f"{job_folder(job)}/epoch-{epoch:04d}/step-{step:08d}"
 
 
 def stage_manifest(stage: str) -> str:

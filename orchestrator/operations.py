@@ -16,6 +16,8 @@ from orchestrator.fleet import Change, Fleet, Island, Job
 def submit(fleet: Fleet, specs: Sequence[JobSpec], now: float) -> Change:
     """Add jobs; extend those that are there; give failed ones another chance. Ends a drain.
 
+    A job without a checkpoint may still change its settings; whoever works on it loses the lease.
+
     Raises:
         Refused: a job was begun with other settings, or is further than it is asked to go.
     """
@@ -85,7 +87,7 @@ def _added(spec: JobSpec) -> Change:
 
 
 def _resubmitted(job: Job, spec: JobSpec, now: float) -> Change:
-    if job.spec.digest != spec.digest:
+    if job.spec.digest != spec.digest and job.checkpoint:
         raise Refused(
             f"{spec.name} was begun with other settings; give new settings a run.uri of their own, "
             "or set them back"
@@ -96,8 +98,8 @@ def _resubmitted(job: Job, spec: JobSpec, now: float) -> Change:
             "ask for as many at least, or give the run another run.uri"
         )
     after = replace(job, spec=spec)
-    if job.state is JobState.FAILED:
-        words = "submitted again after it had failed"
+    if job.state is JobState.FAILED or job.spec.digest != spec.digest:
+        words = f"submitted again; it was {job.state}: {job.reason}"
         after = replace(after.without_lease(words), failures=0, ready_at=now)
         return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
     if job.spec == spec:

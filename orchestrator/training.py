@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atoll import stages
+from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import say
 from atoll.config import Config
@@ -83,9 +83,15 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.
         roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
     inputs = shaping_settings(config, digest, roles[0])
-    # Laid down before anything is trained, so that other settings are refused half-way, too.
-    begun = f"begun-{name}"
-    if stages.finished(store, begun, inputs) is None:
-        stages.finish(store, begun, inputs, {})
     before = stages.finished(store, name, inputs) or {}
-    return _Stage(name, inputs, job_specs(config, digest, roles), before)
+    specs = job_specs(config, digest, roles)
+    _begin(store, name, inputs, specs)
+    return _Stage(name, inputs, specs, before)
+
+
+def _begin(store: BlobStore, name: str, inputs: dict[str, Any], specs: Sequence[JobSpec]) -> None:
+    """Lay the settings down, so that others are refused by name once there is a checkpoint."""
+    begun = f"begun-{name}"
+    if any(store.list(layout.job_folder(spec.name)) for spec in specs):
+        stages.finished(store, begun, inputs)
+    stages.finish(store, begun, inputs, {})

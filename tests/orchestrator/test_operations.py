@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from atoll.errors import Refused
+from atoll.errors import LeaseLost, Refused
 from atoll.types import Ending, JobState
 from orchestrator import operations
 
@@ -14,8 +14,19 @@ def test_submit_twice_changes_nothing(game, spec):
     game.beat(lease)
 
 
+def test_submit_with_other_settings_before_any_checkpoint_begins_anew(game, spec):
+    game.submit(spec())
+    lease = game.lease()
+    game.submit(spec(digest="other"))
+    with pytest.raises(LeaseLost):
+        game.commit(lease, 10)
+    assert game.job().spec.digest == "other"
+    assert game.lease("island-2").epoch == 2
+
+
 def test_submit_with_other_settings_is_refused_and_adds_nothing(game, spec):
     game.submit(spec())
+    game.commit(game.lease(), 10)
     with pytest.raises(Refused, match=r"expert-0 was begun with other settings.*run\.uri"):
         game.submit(spec("expert-1"), spec(digest="other"))
     assert list(game.fleet.jobs) == ["expert-0"]

@@ -73,8 +73,10 @@ def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, serv
             call()
 
 
-def test_wire_refusals_come_back_as_refused_with_their_sentence(client, spec):
+def test_wire_refusals_come_back_as_refused_with_their_sentence(client, spec, ref):
     client.submit([spec()])
+    lease = client.acquire("island-1", "r").lease
+    client.commit(lease, ref(lease, 10), "c")
     with pytest.raises(Refused, match="begun with other settings"):
         client.submit([spec(digest="other")])
 
