@@ -7,9 +7,6 @@ it is told to drain, or when its lease is lost; then nothing of that epoch is pu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
 
 from atoll.clock import Clock
 from atoll.control import ControlPlane, new_request_id
@@ -21,7 +18,6 @@ from cluster.tenure import IslandSettings, Orders, Tenure
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
-T = TypeVar("T")
 
 
 class Agent:
@@ -41,9 +37,15 @@ class Agent:
             Unreachable: no orchestrator answered for too long.
             Refused: the orchestrator does not want this island.
         """
-        name = self._settings.name
+        name, request_id = self._settings.name, new_request_id()
         while not orders.drain:
-            answer = self._insist(partial(self._control.acquire, name, new_request_id()))
+            try:
+                answer = self._control.acquire(name, request_id)
+            except Unreachable as error:
+                self._wait_for_contact(error)
+                continue
+            self._contact.answered()
+            request_id = new_request_id()
             if not isinstance(answer, Wait):
                 log.info("%s works on %s (epoch %d)", name, answer.spec.name, answer.lease.epoch)
                 self._release(answer.lease, self._serve(answer, orders))
@@ -70,16 +72,16 @@ class Agent:
             self._give_back(lease, Outcome(Ending.FAILED, str(error)))
 
     def _give_back(self, lease: Lease, outcome: Outcome) -> None:
-        self._insist(partial(self._control.release, lease, outcome, new_request_id()))
-
-    def _insist(self, call: Callable[[], T]) -> T:
-        """Make a call until it is answered; every call may be made twice without harm."""
+        request_id = new_request_id()
         while True:
             try:
-                answer = call()
+                self._control.release(lease, outcome, request_id)
             except Unreachable as error:
-                self._contact.missed(error)
-                self._clock.sleep(self._contact.pause_s(_RETRY_S))
+                self._wait_for_contact(error)
             else:
                 self._contact.answered()
-                return answer
+                return
+
+    def _wait_for_contact(self, error: Unreachable) -> None:
+        self._contact.missed(error)
+        self._clock.sleep(self._contact.pause_s(_RETRY_S))

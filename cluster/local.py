@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
@@ -16,7 +15,7 @@ import psutil
 
 from atoll.errors import ConfigError, IslandError
 from cluster import processes
-from cluster.processes import ProcessId
+from cluster.processes import Detached, ProcessId
 from cluster.provider import Capabilities, Node, NodeSpec
 
 AGENT_LOG = "agent.log"
@@ -34,7 +33,7 @@ class LocalProvider:
     def __init__(self, folder: Path) -> None:
         """Keep the nodes below ``folder``."""
         self._folder = folder.absolute()
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Detached] = {}
         self._records: dict[str, _Record] = {}  # as on the disk; written once
 
     def capabilities(self) -> Capabilities:
@@ -62,15 +61,7 @@ class LocalProvider:
         command += ["--work-dir", str(home / WORK)]
         try:
             (home / WORK).mkdir(parents=True, exist_ok=True)
-            with (home / AGENT_LOG).open("ab") as log:
-                child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            self._children[spec.island] = child
+            child = self._children[spec.island] = Detached(command, home / AGENT_LOG)
             _Record(idempotency_key, spec.label, ProcessId.of(child.pid)).write(home)
         except OSError as error:
             raise IslandError(f"{spec.island} could not be started: {error}") from error

@@ -1,14 +1,19 @@
-"""Processes, told apart from later ones that were given the same number."""
+"""Processes that outlive who started them, and are told apart from later ones with their number."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+_DYING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,9 @@ class ProcessId:
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created) < 0.01
-            alive = same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
-        return process if alive else None
+        return process if same and not _is_dead(process) else None
 
 
 def working_in(folder: Path) -> list[psutil.Process]:
@@ -50,12 +54,47 @@ def working_in(folder: Path) -> list[psutil.Process]:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill processes and wait until they are dead."""
+    """Kill processes and wait until they are dead; collecting them is left to their parents."""
     doomed = list(processes)
     for process in doomed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(doomed, timeout=10)
+    give_up_at = time.monotonic() + _DYING_S
+    while any(not _is_dead(process) for process in doomed) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+
+
+class Detached:
+    """A process in a session of its own, which goes on when its parent ends."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        """Start it without input; what it writes is appended to ``log``. Raises: OSError."""
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        child.returncode = 0  # else Popen would complain that nobody waited for it
+        self.pid = child.pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        if self._code is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _works_in(command: list[str], folder: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from atoll.config import Config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, Unreachable
 from cluster.local import last_lines
+from cluster.processes import Detached
 from orchestrator.endpoint import Endpoint
 
 LOG = "orchestrator.log"
@@ -47,13 +47,11 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     """
     clock: Clock = SystemClock()
     log = layout.state_folder(config.run.uri) / LOG
-    child: subprocess.Popen[bytes] | None = None
+    child: Detached | None = None
     give_up_at = clock.monotonic() + _START_S
     while clock.monotonic() < give_up_at:
         client = attach(config)
         if client is not None:
-            if child is not None:
-                child.returncode = 0  # it outlives this process; nobody here waits for it
             return client
         if child is None:
             child = _start(config.run.uri, trainer, log)
@@ -63,17 +61,10 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     raise Unreachable(f"the orchestrator did not come up in {_START_S:g} s; see {log}")
 
 
-def _start(run_uri: str, trainer: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _start(run_uri: str, trainer: Sequence[str], log: Path) -> Detached:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "atoll", "orchestrator", "--run-uri", run_uri]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*command, "--trainer", shlex.join(trainer)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # a terminal's Ctrl-C is for the command in front only
-        )
+    return Detached([*command, "--trainer", shlex.join(trainer)], log)
 
 
 def _last_sentence(log: Path) -> str:

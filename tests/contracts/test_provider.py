@@ -1,0 +1,130 @@
+"""What every provider must do with the nodes of islands."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from atoll.errors import ConfigError, IslandError
+from cluster import processes
+from cluster.local import LocalProvider
+from cluster.provider import NodeSpec, Provider
+
+LABEL = "runs/test"
+
+
+@pytest.fixture
+def nobodys_address() -> Iterator[str]:
+    """Nobody answers here, so agents try on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(params=["local"])
+def make(request, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
+    """Makes a provider of what is there already, as a restarted orchestrator would."""
+    yield {"local": lambda: LocalProvider(tmp_path / "islands")}[request.param]
+    processes.kill(processes.working_in(tmp_path))
+
+
+@pytest.fixture
+def provider(make) -> Provider:
+    return make()
+
+
+@pytest.fixture
+def spec_of(nobodys_address) -> Callable[[str], NodeSpec]:
+    def spec_of(island: str) -> NodeSpec:
+        agent = ("--orchestrator", nobodys_address, "--island", island)
+        return NodeSpec(island, LABEL, agent, num_gpus=0)
+
+    return spec_of
+
+
+def alive(provider: Provider) -> dict[str, bool]:
+    return {node.island: node.alive for node in provider.list(LABEL)}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def test_provider_without_nodes_lists_none(provider):
+    assert provider.list(LABEL) == ()
+    provider.drain("island-1")
+    provider.cancel("island-1")
+    assert provider.logs("island-1", 10) == ""
+
+
+def test_provider_lists_the_nodes_of_a_run(provider, spec_of):
+    assert provider.submit(spec_of("island-1"), "island-1").alive
+    assert alive(provider) == {"island-1": True}
+    assert provider.list("another/run") == ()
+
+
+def test_provider_submitting_a_key_twice_starts_one_node(provider, make, spec_of, tmp_path):
+    for asked in (provider, provider, make()):
+        asked.submit(spec_of("island-1"), "key")
+    assert len(processes.working_in(tmp_path)) == 1
+    with pytest.raises(IslandError, match="never reused"):
+        provider.submit(spec_of("island-1"), "another key")
+
+
+def test_provider_made_anew_finds_and_stops_living_nodes(provider, make, spec_of, tmp_path):
+    provider.submit(spec_of("island-1"), "island-1")
+    later = make()
+    assert alive(later) == {"island-1": True}
+    later.cancel("island-1")
+    assert alive(later) == {"island-1": False}
+    assert processes.working_in(tmp_path) == []
+
+
+def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_path):
+    provider.submit(spec_of("island-1"), "island-1")
+    wait_until(lambda: "does not answer" in provider.logs("island-1", 10))
+    provider.drain("island-1")
+    wait_until(lambda: not alive(provider)["island-1"])
+    assert provider.list(LABEL)[0].reason == "exited with code 0"
+
+
+def test_provider_tells_how_a_node_died(provider, spec_of, tmp_path):
+    provider.submit(spec_of("island-1"), "island-1")
+    processes.kill(processes.working_in(tmp_path))
+    assert provider.list(LABEL)[0].reason == "killed by signal 9 (SIGKILL)"
+
+
+def test_provider_cancel_stops_what_outlived_the_agent(provider, spec_of, tmp_path):
+    provider.submit(spec_of("island-1"), "island-1")
+    work = tmp_path / "islands" / "island-1" / "work"
+    trainer = psutil.Popen(["sleep", "1000", "--work-dir", str(work / "expert-0")])
+    with contextlib.suppress(psutil.NoSuchProcess):
+        provider.cancel("island-1")
+        assert trainer.wait(timeout=30) != 0
+    assert not work.exists()
+
+
+def test_provider_refuses_what_can_never_run_before_it_starts(provider):
+    too_many = provider.capabilities().num_gpus + 1
+    with pytest.raises(ConfigError, match=r"island\.device"):
+        provider.validate(NodeSpec("island-1", LABEL, (), num_gpus=too_many))
+    provider.validate(NodeSpec("island-1", LABEL, (), num_gpus=0))
+
+
+def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, make):
+    provider = make()
+    provider.submit(spec_of("island-1"), "island-1")
+    record = tmp_path / "islands" / "island-1" / "node.json"
+    created = psutil.Process(processes.working_in(tmp_path)[0].pid).create_time()
+    assert str(created) in record.read_text()
+    record.write_text(record.read_text().replace(str(created), str(created - 60)))
+    assert alive(make()) == {"island-1": False}
