@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.command import ConfigOption, JsonOption, SetOption, progress_bars, say, show
 from atoll.config_file import read_config
 from atoll.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 AskedOption = Annotated[
     list[str] | None,
@@ -76,25 +82,16 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     say(f"all of them: {grid}")
 
 
-def _painted(batches: Any, num: int) -> Any:
+def _painted(batches: Iterator[Tensor], num: int) -> NDArray[np.uint8]:
     import numpy as np
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from router.sampling import finished
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    console, done = Console(stderr=True), []
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task("drawing images", total=num)
+    done: list[NDArray[np.uint8]] = []
+    with progress_bars() as progress:
         for batch in batches:
             done.append(finished(batch))
-            bars.advance(task, len(batch))
+            progress("drawing images", sum(map(len, done)), num)
     return np.concatenate(done)
 
 

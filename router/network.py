@@ -63,7 +63,7 @@ class RouterNet(nn.Module):
 def build_router(
     sizes: Sizes, conditioning: Conditioning, shape: Shape, num_experts: int, seed: int
 ) -> RouterNet:
-    """A fresh router, which holds every cluster for equally likely.
+    """A fresh router.
 
     Args:
         sizes: how large.
@@ -80,5 +80,4 @@ def build_router(
         torch.default_generator.manual_seed(seed)
         network = RouterNet(sizes, conditioning, shape, num_experts)
         initialise(network)
-    nn.init.zeros_(network.head.weight)
     return network
