@@ -42,7 +42,7 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in rows[0] if rows else ("nothing to show",):
-        numeric = bool(rows) and isinstance(rows[0][name], int | float)
+        numeric = any(isinstance(row[name], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(escape(cell(value)) for value in row.values()))
