@@ -16,6 +16,7 @@ from atoll import layout
 from atoll.blobs import BlobStore
 from atoll.config import digest_of
 from atoll.errors import DataError
+from evaluation.threads import single_threaded
 from experts.flow import seeded
 
 _FEATURES = 64
@@ -111,7 +112,8 @@ def classifier_features(store: BlobStore, images: Images, labels: Labels) -> Cla
     network = Classifier(tuple(images.shape[1:]), num_classes)
     key = layout.extractor_weights(digest_of([_RECIPE, digest]))
     if not store.exists(key):
-        train(network, images, labels)
+        with single_threaded():
+            train(network, images, labels)
         store.publish(key, save(dict(network.state_dict())))
         _log.info(
             "classifier trained", extra={"fields": {"held_out_accuracy": float(network.accuracy)}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
+from atoll.command import ConfigOption, JsonOption, SetOption, print_json, progress_bars, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
 
@@ -16,16 +16,22 @@ def evaluate(
 ) -> None:
     """Judge every selection strategy against the real images, the monolith and the oracle."""
     from atoll import layout
-    from evaluation.stage import find_evaluation
+    from evaluation.stage import find_evaluation, run_evaluate
 
     settings = read_config(config, set_ or ())
     found = find_evaluation(settings)
     if found is not None:
         say(f"already evaluated: {settings.run.uri} holds it; nothing to do")
-    results = found or _run(settings)
+        results = found
+    else:
+        with progress_bars() as progress:
+            results = run_evaluate(settings, progress)
     num = settings.evaluation.num_samples
     title = f"{num:,} images each against {results['reference']['num_samples']:,} real ones"
-    show(title, [_line(row) for row in results["rows"]], as_json=json_)
+    if json_:
+        print_json([_flat(row) for row in results["rows"]])
+    else:
+        show(title, [_short(row) for row in results["rows"]], as_json=False)
     say(f"figures with their recipes: {_address(settings, layout.EVALUATION)}")
 
 
@@ -41,43 +47,31 @@ def report(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         typer.echo(address)
 
 
-def _run(settings: Config) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from evaluation.stage import run_evaluate
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=total)
-            bars.update(tasks[doing], completed=done)
-
-        return run_evaluate(settings, progress)
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for programs: every figure, by its name in the results."""
+    unknown = dict.fromkeys(("gflops_per_image", "experts_per_step", "usage", "seconds"))
+    return {"strategy": row["name"], **row["scores"], **(row["cost"] or unknown)}
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    scores, cost = row["scores"], row["cost"] or {}
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for people: what fits a terminal."""
+    flat = _flat(row)
+    shares = {
+        head: round(flat[name], 3)
+        for head, name in {
+            "prec": "precision",
+            "rec": "recall",
+            "dens": "density",
+            "cov": "coverage",
+        }.items()
+    }
     return {
         "strategy": row["name"],
-        "FD": scores["frechet"],
-        "KID": scores["kid"],
-        "precision": scores["precision"],
-        "recall": scores["recall"],
-        "density": scores["density"],
-        "coverage": scores["coverage"],
-        "GFLOPs/image": cost.get("gflops_per_image"),
-        "experts/step": cost.get("experts_per_step"),
-        "seconds": cost.get("seconds"),
+        "FD": round(flat["frechet"], 2),
+        "1000 KID": round(1000 * flat["kid"], 2),
+        **shares,
+        "GFLOPs": flat["gflops_per_image"],
+        "experts": flat["experts_per_step"],
     }
 
 

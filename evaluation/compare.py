@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from atoll import layout
 from atoll.blobs import BlobStore
+from atoll.command import Progress
 from atoll.config import Config, digest_of
 from evaluation.grids import grid_png
-from evaluation.painter import Prices, Progress, paint, wanted
+from evaluation.painter import Prices, paint, wanted
 from evaluation.results import MONOLITH, ORACLE, REAL, Row
 from evaluation.yardstick import Yardstick
 from router.sampling import Sampler

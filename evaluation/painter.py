@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +15,10 @@ from torch import Tensor
 from atoll.config import SamplingSection
 from evaluation.real import RealImages
 from evaluation.results import Cost
+from evaluation.threads import spread
 from router.cost import Meter
 from router.ensemble import Routing
-from router.sampling import Sampler, Wanted, finished
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, images done, and how many there will be."""
+from router.sampling import Sampler, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,18 @@ class Tally:
     """Watches an ensemble: how often it was asked, and how much weight each expert had."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # batches are painted side by side
         self._meter = Meter()
         self._weight: Tensor | float = 0.0
         self._rows = 0
 
     def __call__(self, routing: Routing) -> None:
         """Take note of one evaluation of a batch."""
-        self._meter(routing)
-        self._weight = self._weight + routing.weights.double().sum(0).cpu()
-        self._rows += len(routing.weights)
+        weight = routing.weights.double().sum(0).cpu()
+        with self._lock:
+            self._meter(routing)
+            self._weight = self._weight + weight
+            self._rows += len(routing.weights)
 
     def cost(self, num_images: int, seconds: float, prices: Prices) -> Cost:
         """What the images painted meanwhile took."""
@@ -98,8 +100,19 @@ def paint(
     tally = Tally()
     watched = replace(sampler, ensemble=replace(sampler.ensemble, watch=tally))
     started, done = time.perf_counter(), []
-    for batch in watched.batches(images, settings):
-        done.append(finished(batch))
+    batches = _batches(images, settings.batch_size)
+    for batch in spread(lambda part: watched.draw(part, settings), batches, sampler.device):
+        done.append(batch)
         progress(sum(map(len, done)))
     painted = np.concatenate(done)
     return painted, tally.cost(len(painted), time.perf_counter() - started, prices)
+
+
+def _batches(images: Wanted, size: int) -> Iterator[Wanted]:
+    for start in range(0, len(images.seeds), size):
+        part = slice(start, start + size)
+        yield Wanted(
+            images.seeds[part],
+            None if images.cond is None else images.cond[part],
+            None if images.experts is None else images.experts[part],
+        )

@@ -12,6 +12,7 @@ import torch
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
+from atoll.command import Progress
 from atoll.config import Config, digest_of
 from atoll.errors import BlobMissing
 from atoll.types import CheckpointRef
@@ -19,7 +20,7 @@ from evaluation.compare import Comparison, Contender
 from evaluation.costs import prices_of, training_costs
 from evaluation.extractor import open_extractor
 from evaluation.grids import grid_png
-from evaluation.painter import Progress, wanted
+from evaluation.painter import wanted
 from evaluation.real import RealImages, read_real
 from evaluation.results import MONOLITH, ORACLE, Results
 from evaluation.yardstick import Yardstick
