@@ -7,6 +7,7 @@ it is told to drain, or when its lease is lost; then nothing of that epoch is pu
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
 from atoll.clock import Clock
 from atoll.control import ControlPlane, new_request_id
@@ -47,10 +48,10 @@ class Agent:
             self._contact.answered()
             request_id = new_request_id()
             if not isinstance(answer, Wait):
-                log.info("%s works on %s (epoch %d)", name, answer.spec.name, answer.lease.epoch)
+                log.info("works on a lease", extra={"fields": asdict(answer.lease)})
                 self._release(answer.lease, self._serve(answer, orders))
             elif answer.dismissed:
-                log.info("%s is dismissed", name)
+                log.info("dismissed")
                 return
             else:
                 self._clock.sleep(answer.retry_after_s)
@@ -63,7 +64,8 @@ class Agent:
         return tenure.serve(orders)
 
     def _release(self, lease: Lease, outcome: Outcome) -> None:
-        log.info("%s: %s %s", lease.job, outcome.ending, outcome.reason)
+        fields = {"job": lease.job, "epoch": lease.epoch, **asdict(outcome)}
+        log.info("gives the lease back", extra={"fields": fields})
         try:
             self._give_back(lease, outcome)
         except Refused as error:

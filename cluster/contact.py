@@ -40,7 +40,8 @@ class Contact:
         if silent_s > self._orphan_s:
             raise Unreachable(f"{error} for {silent_s:.0f} s; stopping") from error
         if not self._num_missed:
-            log.warning("%s; trying on for %g s", error, self._orphan_s)
+            fields = {"error": str(error), "trying_on_s": self._orphan_s}
+            log.warning("the orchestrator does not answer", extra={"fields": fields})
         self._num_missed += 1
 
     def pause_s(self, usual_s: float) -> float:

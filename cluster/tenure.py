@@ -127,7 +127,7 @@ class Tenure:
 
     def _drain(self) -> None:
         if self._drain_until is None:
-            log.info("draining %s", self._lease.job)
+            log.info("draining", extra={"fields": {"job": self._lease.job}})
             self._drain_until = self._clock.monotonic() + self._settings.drain_s
             self._trainer.drain()
 
@@ -151,7 +151,8 @@ class Tenure:
             else:
                 self._contact.answered()
                 self._uncommitted.popleft()
-                log.info("committed %s at step %d", self._lease.job, checkpoint.step)
+                fields = {"job": self._lease.job, "step": checkpoint.step}
+                log.info("checkpoint committed", extra={"fields": fields})
 
     def _beat(self) -> None:
         if self._clock.monotonic() < self._next_beat:

@@ -61,7 +61,7 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
                 clock,
             )
             Endpoint.publish(folder, address)
-            log.info("serving %s at %s", config.run.uri, address)
+            log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
             _keep_going(service, supervisor, clock)
         finally:
             server.stop(grace=1).wait()
@@ -118,7 +118,7 @@ def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> 
                 service.drain("the orchestrator was interrupted")
             anyone = supervisor.look()
         except Unreachable as error:  # the database: nothing was changed, try again
-            log.warning("%s", error)
+            log.warning("the database fails", extra={"fields": {"error": str(error)}})
             anyone = True
         fleet = service.fleet
         idle = fleet.is_settled and not anyone
@@ -139,7 +139,7 @@ def _start(service: FleetService, listen: str, former: Endpoint | None) -> tuple
         try:
             return start_server(service, f"{listen[:-2]}:{former.address.rpartition(':')[2]}")
         except BadInput:
-            log.warning("the former address %s is taken", former.address)
+            log.warning("former address taken", extra={"fields": {"address": former.address}})
     return start_server(service, listen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ from atoll.types import (
 from orchestrator import leases, operations
 from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.store import Store
+
+log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE = 500
 
@@ -137,3 +140,6 @@ class FleetService:
         if change.events:
             self._last_event += len(change.events)
             self._changed.notify_all()
+        for event in change.events:
+            fields = {"reason": event.reason, "job": event.job, "island": event.island}
+            log.info(event.kind, extra={"fields": fields})

@@ -47,6 +47,7 @@ class Supervisor:
         self._clock = clock
         self._recovery = Recovery()
         self._buried: set[str] = set()
+        self._last_trouble = ""
         provider.validate(spec_of("island-0"))
         self._label = spec_of("island-0").label
 
@@ -64,30 +65,29 @@ class Supervisor:
         fleet, now = self._service.fleet, self._clock.monotonic()
         self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
         if plan.give_up:
-            self._service.give_up(self._why_given_up(nodes))
+            self._service.give_up(self._why_given_up())
         for island in plan.stop:
-            log.info("stopping %s", island)
+            log.info("stopping what is left", extra={"fields": {"island": island}})
             self._provider.cancel(island)
         for island in plan.start:
             self._start(island)
         return any(node.alive for node in nodes)
 
     def _start(self, island: str) -> None:
-        log.info("starting %s", island)
+        log.info("starting", extra={"fields": {"island": island}})
         try:
             self._provider.submit(self._spec_of(island), idempotency_key=island)
         except IslandError as error:
-            log.warning("%s", error)  # missed at the next look, like one that died at once
+            # Missed at the next look, like one that died at once.
+            self._last_trouble = str(error)
 
     def _bury(self, node: Node) -> None:
+        last = self._provider.logs(node.island, _LAST_LINES).strip()
+        self._last_trouble = f"{node.island} {node.reason}, and wrote last: {last or 'nothing'}"
         self._service.island_gone(node.island, node.reason)
         self._provider.cancel(node.island)  # its trainer may have outlived it
         self._buried.add(node.island)
 
-    def _why_given_up(self, nodes: tuple[Node, ...]) -> str:
-        words = f"no island stays alive, after {self._policy.max_tries + 1} tries in a row"
-        dead = [node for node in nodes if not node.alive]
-        if not dead:
-            return words
-        last = self._provider.logs(dead[-1].island, _LAST_LINES).strip()
-        return f"{words}; the last {dead[-1].reason}: {last or 'it wrote nothing'}"
+    def _why_given_up(self) -> str:
+        tries = self._policy.max_tries + 1
+        return f"no island stays alive, after {tries} tries in a row; {self._last_trouble}"

@@ -78,6 +78,7 @@ def main() -> int:
             committed = step
     if step > committed:
         publish()
+    print(f"left at step {step}", flush=True)
     speaker.say(relay.Ended(step == spec.steps))
     return 0
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from atoll.config_file import read_config
+from atoll.jobs import job_specs
+from atoll.types import Role
+
+ALL = (Role.EXPERT, Role.MONOLITH, Role.ROUTER)
+
+
+def digests(*overrides: str, partition: str = "p") -> dict[str, str]:
+    config = read_config(None, ["partition.num_experts=3", *overrides])
+    return {spec.name: spec.digest for spec in job_specs(config, partition, ALL)}
+
+
+def test_job_specs_name_every_job_once_with_its_steps():
+    config = read_config(None, ["partition.num_experts=2", "training.steps=7", "router.steps=9"])
+    specs = job_specs(config, "p", ALL)
+    assert [(spec.name, spec.role, spec.index, spec.steps) for spec in specs] == [
+        ("expert-0", Role.EXPERT, 0, 7),
+        ("expert-1", Role.EXPERT, 1, 7),
+        ("monolith", Role.MONOLITH, 0, 7),
+        ("router", Role.ROUTER, 0, 9),
+    ]
+    assert {spec.run_uri for spec in specs} == {config.run.uri}
+
+
+def test_job_digests_differ_between_jobs():
+    assert len(set(digests().values())) == 5
+
+
+@pytest.mark.parametrize(
+    "cadence",
+    [
+        "training.steps=5000",
+        "router.steps=5000",
+        "training.checkpoint_every_steps=1",
+        "training.log_every_steps=1",
+        "training.grid_every_steps=1",
+        "island.count=9",
+        "sampling.steps=3",
+        "run.uri=elsewhere",
+    ],
+)
+def test_job_digests_stay_when_the_weights_do(cadence):
+    assert digests(cadence) == digests()
+
+
+@pytest.mark.parametrize(
+    "shaping", ["run.seed=1", "expert.width=128", "training.batch_size=64", "training.compile=true"]
+)
+def test_job_digests_change_when_the_weights_would(shaping):
+    before, after = digests(), digests(shaping)
+    assert not set(before.values()) & set(after.values())
+
+
+def test_job_digests_change_with_the_partition():
+    assert not set(digests().values()) & set(digests(partition="q").values())
+
+
+def test_job_digests_of_experts_do_not_know_the_router():
+    before, after = digests(), digests("router.width=128")
+    assert before.pop("router") != after.pop("router")
+    assert before == after

@@ -1,0 +1,145 @@
+"""An agent with a real trainer process and a real orchestrator, in odd situations."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from atoll.clock import SystemClock
+from atoll.control import ControlClient
+from atoll.errors import LeaseLost, Unreachable
+from atoll.types import JobSpec, JobState, Role
+from cluster import processes
+from cluster.agent import Agent
+from cluster.tenure import IslandSettings, Orders
+from cluster.trainer_process import TrainerSettings
+from orchestrator.fleet import Policy
+from orchestrator.server import start_server
+from orchestrator.service import FleetService
+from orchestrator.sql_store import SqlStore, sqlite_url
+
+FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py"))
+SAY = (
+    "import pathlib, sys; work = pathlib.Path(sys.argv[-1]); "
+    "(work / 'events.jsonl').write_text(sys.argv[1])"
+)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def service(tmp_path):
+    store = SqlStore(sqlite_url(tmp_path / "orchestrator.db"))
+    policy = Policy(term_s=5.0, max_failures=0, backoff_s=0.1)
+    serving = FleetService(store, policy, SystemClock())
+    serving.submit([JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 20, "d")])
+    yield serving
+    store.close()
+
+
+@pytest.fixture
+def server(service):
+    server, address = start_server(service, "127.0.0.1:0")
+    server.address = address
+    yield server
+    server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def agent(server, tmp_path):
+    """Makes an agent that runs a trainer command."""
+    clients = []
+
+    def make(*trainer: str, orphan_s: float = 60.0) -> Agent:
+        how = TrainerSettings(1, 1, tuple(trainer))
+        settings = IslandSettings("island-1", tmp_path / "work", 5.0, orphan_s, how)
+        clients.append(ControlClient(server.address))
+        return Agent(settings, clients[-1], SystemClock())
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+def job(service):
+    return service.fleet.jobs["expert-0"]
+
+
+def test_agent_works_until_dismissed_and_leaves_the_log_only(agent, service, tmp_path):
+    agent(*FAKE_TRAINER, "--step-s", "0.001").work(Orders())
+    assert job(service).state is JobState.DONE
+    assert list((tmp_path / "work").iterdir()) == []
+    assert "left at step 20" in (tmp_path / "expert-0.epoch-0001.log").read_text()
+
+
+def test_agent_whose_trainer_cannot_be_started_says_so(agent, service):
+    agent("/no/such/program").work(Orders())
+    assert job(service).state is JobState.FAILED
+    assert "the trainer cannot be started" in job(service).reason
+    assert "/no/such/program" in job(service).reason
+
+
+def test_agent_whose_trainer_ends_without_a_word_sends_its_last_line(agent, service):
+    agent(sys.executable, "-c", "raise SystemExit('the GPU fell off')").work(Orders())
+    assert job(service).reason.endswith("exited with code 1: the GPU fell off")
+
+
+def test_agent_whose_trainer_claims_an_end_it_never_reached_reports_a_failure(agent, service):
+    said = '{"kind": "Ended", "finished": true}\n'
+    agent(sys.executable, "-c", SAY, said).work(Orders())
+    assert "step 20 was never committed" in job(service).reason
+
+
+def test_agent_whose_checkpoint_is_refused_stops_its_trainer(agent, service):
+    ref = '{"key": "elsewhere", "digest": "d", "step": 5, "epoch": 1}'
+    said = f'{{"kind": "Published", "checkpoint": {ref}}}\n'
+    agent(sys.executable, "-c", f"{SAY}; import time; time.sleep(1000)", said).work(Orders())
+    assert "elsewhere (epoch 1) is not where a checkpoint of expert-0" in job(service).reason
+
+
+def test_agent_that_loses_its_lease_kills_the_trainer(agent, service, tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(agent(*FAKE_TRAINER, "--step-s", "1").work, Orders())
+        wait_until(lambda: processes.working_in(tmp_path))
+        service.island_gone("island-1", "so the provider thought")
+        with pytest.raises(LeaseLost, match="so the provider thought"):
+            working.result(timeout=30)
+    assert processes.working_in(tmp_path) == []
+
+
+def test_agent_without_an_orchestrator_for_too_long_kills_the_trainer(
+    agent, server, service, tmp_path
+):
+    with ThreadPoolExecutor(1) as pool:
+        lonely = agent(*FAKE_TRAINER, "--step-s", "1", orphan_s=0.5)
+        working = pool.submit(lonely.work, Orders())
+        wait_until(lambda: processes.working_in(tmp_path))
+        server.stop(grace=None).wait()
+        with pytest.raises(Unreachable, match="stopping"):
+            working.result(timeout=30)
+    assert processes.working_in(tmp_path) == []
+
+
+def test_agent_tells_what_piled_up_when_the_orchestrator_is_back(agent, server, service, tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(agent(*FAKE_TRAINER, "--every", "5").work, Orders())
+        wait_until(lambda: processes.working_in(tmp_path))
+        server.stop(grace=None).wait()
+        last = tmp_path / "run" / "checkpoints" / "expert-0" / "epoch-0001" / "step-00000020"
+        wait_until((last / "manifest.json").exists)
+        again, _ = start_server(service, server.address)
+        working.result(timeout=30)
+        again.stop(grace=None).wait()
+    commits = [e.reason for e in service.events(0, 0) if e.kind == "checkpoint-committed"]
+    assert commits == [f"step {step} is safe" for step in (5, 10, 15, 20)]
+    assert job(service).state is JobState.DONE

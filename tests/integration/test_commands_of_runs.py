@@ -1,0 +1,133 @@
+"""What a user meets: interrupting, going on, mending, and being told what is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import pytest
+
+from cluster import processes
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def test_run_interrupted_drains_and_the_same_command_goes_on(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    told = run.finish(launcher)
+    assert launcher.returncode == 130
+    stopped = run.jobs()
+    steps = {name: job.checkpoint.step for name, job in stopped.items()}
+    assert f"expert-0 at step {steps['expert-0']}, expert-1 at step {steps['expert-1']}" in told
+    assert all(job.failures == 0 for job in stopped.values())
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {2}
+
+
+def test_run_interrupted_twice_stops_waiting_for_a_deaf_trainer(run, until):
+    run.options += " --deaf"
+    run.steps = 5000
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    until(lambda: any(event.kind == "draining" for event in run.events()))
+    launcher.send_signal(signal.SIGINT)
+    assert "stopped waiting" in run.finish(launcher)
+    assert launcher.returncode == 130
+
+
+def test_run_with_a_deaf_trainer_keeps_its_last_checkpoint(run, until):
+    run.options += " --deaf"
+    run.steps = 5000
+    run.overrides = ["island.drain_s=0.5"]
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    assert "the same command goes on from there" in run.finish(launcher)
+    job = run.jobs()["expert-0"]
+    assert job.checkpoint.step >= 10
+    assert job.reason == "no checkpoint within 0.5 s of being asked to drain"
+
+
+def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undisturbed):
+    cause = tmp_path / "cause"
+    cause.touch()
+    run.options += f" --break-at 30 --while-exists {cause}"
+    run.overrides = ["island.max_failures=1"]
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 1
+    assert "given up after 2 failed tries; the last: step 30 cannot be taken" in told
+    cause.unlink()
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+
+
+def test_run_whose_trainer_cannot_start_is_given_up_with_the_reason(run):
+    run.options = "--no-such-option"
+    run.overrides = ["island.max_failures=0"]
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 1
+    assert "unrecognized arguments: --no-such-option" in told
+
+
+def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    run.finish(launcher)
+    run.overrides = ["expert.width=128"]
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 2
+    assert "expert.width = 64" in told
+    assert "128" in told
+
+
+def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
+    run.steps = 20
+    run.finish(run.launch())
+    run.steps = 40
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {2}
+
+
+def test_run_on_a_port_in_use_names_it_and_the_key(run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run.overrides = [f"orchestrator.listen=127.0.0.1:{port}"]
+        launcher = run.launch()
+        told = run.finish(launcher)
+    assert launcher.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use; set orchestrator.listen" in told
+
+
+def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until):
+    run.options += " --step-s 0.05"
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    island = run.jobs()["expert-0"].island
+    working = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    assert (working["expert-0"]["state"], working["expert-0"]["island"]) == ("leased", island)
+    launcher.send_signal(signal.SIGINT)
+    run.finish(launcher)
+    processes.kill(run.processes())
+    stored = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("waiting", 60)
+    assert stored["expert-0"]["committed"] >= 10
+    assert '"event": "works on a lease", "job": "expert-0"' in run.atoll("logs", island)
+    assert run.atoll("logs", "expert-0", "-n", "1").startswith("left at step")

@@ -1,0 +1,121 @@
+"""What a run survives: every process of it is killed or frozen once, and it ends all the same."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def steps_of(run, job):
+    """Committed steps of a job, in the order in which they were committed."""
+    return [
+        (event.epoch, int(event.reason.split()[1]))
+        for event in run.events()
+        if event.kind == "checkpoint-committed" and event.job == job
+    ]
+
+
+def test_run_undisturbed_ends_with_the_weights_and_leaves_no_process(run, until, undisturbed):
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
+    assert steps_of(run, "expert-0") == [(1, step) for step in range(10, 61, 10)]
+    until(lambda: not run.processes())
+    again = run.launch()
+    assert "already trained: expert-0, expert-1" in run.finish(again)
+    assert not run.processes()
+
+
+def test_run_whose_trainer_is_killed_goes_on_from_its_checkpoint(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 20)
+    run.trainer_of("expert-0").kill()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    failed = next(event for event in run.events() if event.kind == "attempt-failed")
+    assert "killed by signal 9 (SIGKILL)" in failed.reason
+    restart = steps_of(run, "expert-0")
+    assert restart == sorted(restart)
+    assert restart[-1] == (2, 60)
+
+
+def test_run_whose_agent_is_killed_replaces_it_at_once(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 20)
+    agent, trainer = run.agent_of("expert-0"), run.trainer_of("expert-0")
+    agent.kill()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    gone = next(event for event in run.events() if event.kind == "island-gone")
+    assert "killed by signal 9 (SIGKILL)" in gone.reason
+    assert not trainer.is_running()
+    assert run.results()["expert-0"].epoch == 2
+
+
+def test_run_whose_agent_freezes_is_fenced(run, until, undisturbed):
+    run.steps, run.overrides = 120, ["island.count=1"]
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 20)
+    island = run.jobs()["expert-0"].island
+    frozen = run.agent(island)
+    frozen.send_signal(signal.SIGSTOP)
+    until(lambda: run.jobs()["expert-0"].epoch == 2 and run.committed("expert-0") >= 50)
+    before = run.jobs()["expert-0"].checkpoint
+    assert before.epoch == 2
+    frozen.send_signal(signal.SIGCONT)
+    until(lambda: not frozen.is_running())
+    log = run.agent_log(island)
+    assert f"the lease of {island} on expert-0 (epoch 1) has passed to island-2" in log
+    assert "stopping, nothing of that epoch is published any more" in log
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    committed = steps_of(run, "expert-0")
+    assert [epoch for epoch, _ in committed] == sorted(epoch for epoch, _ in committed)
+    gone = next(event for event in run.events() if event.reason.startswith(f"{island} is gone"))
+    assert gone.reason == f"{island} is gone: exited with code 4"
+
+
+def test_run_whose_orchestrator_is_killed_loses_no_island(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    first = run.orchestrator()
+    first.kill()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert "starting it again" in told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
+    assert run.orchestrator().pid != first.pid
+
+
+def test_run_whose_command_is_killed_goes_on_and_is_attached_to_again(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    orchestrator = run.orchestrator()
+    launcher.kill()
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 0, told
+    assert run.orchestrator() == orchestrator
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
+
+
+def test_run_after_command_and_orchestrator_were_killed_finds_its_islands(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    launcher.kill()
+    run.orchestrator().kill()
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}

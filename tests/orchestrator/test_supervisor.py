@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from atoll.errors import ConfigError, IslandError
+from atoll.types import JobState
+from cluster.provider import Capabilities, Node, NodeSpec
+from orchestrator.recovery import RecoveryPolicy
+from orchestrator.supervisor import Supervisor
+
+POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)
+
+
+@dataclass
+class ScriptedProvider:
+    """Nodes live and die as the test says; remembers what it was asked."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    refuses: bool = False
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(num_gpus=0)
+
+    def validate(self, spec: NodeSpec) -> None:
+        if spec.num_gpus:
+            raise ConfigError("no GPU here")
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        if self.refuses:
+            raise IslandError("the quota is used up")
+        return self.nodes.setdefault(idempotency_key, Node(spec.island, alive=True))
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        return tuple(self.nodes.values()) if label == "runs/test" else ()
+
+    def logs(self, island: str, num_lines: int) -> str:
+        return f"{island} has no driver\n"
+
+    def drain(self, island: str) -> None: ...
+
+    def cancel(self, island: str) -> None:
+        self.cancelled.append(island)
+
+    def kill(self, island: str) -> None:
+        self.nodes[island] = Node(island, alive=False, reason="exited with code 1")
+
+
+@pytest.fixture
+def provider() -> ScriptedProvider:
+    return ScriptedProvider()
+
+
+@pytest.fixture
+def supervisor(service, provider, clock, spec) -> Supervisor:
+    service.submit([spec()])
+    return Supervisor(service, provider, node_spec, POLICY, clock)
+
+
+def node_spec(name: str) -> NodeSpec:
+    return NodeSpec(name, "runs/test", (), num_gpus=0)
+
+
+def test_supervisor_starts_islands_and_says_whether_any_lives(supervisor, provider):
+    assert not supervisor.look()
+    assert supervisor.look()
+    assert list(provider.nodes) == ["island-1"]
+
+
+def test_supervisor_tells_the_fleet_of_the_dead_and_tidies_up_once(supervisor, provider, service):
+    supervisor.look()
+    service.acquire("island-1", "r")
+    provider.kill("island-1")
+    for _ in range(3):
+        supervisor.look()
+    assert service.fleet.jobs["expert-0"].reason == "island-1 is gone: exited with code 1"
+    assert provider.cancelled == ["island-1"]
+
+
+def test_supervisor_gives_the_jobs_up_with_the_last_words(supervisor, provider, service, clock):
+    for _ in range(8):
+        supervisor.look()
+        for island in provider.nodes:
+            provider.kill(island)
+        clock.now += 2
+    job = service.fleet.jobs["expert-0"]
+    assert job.state is JobState.FAILED
+    assert "after 2 tries in a row; island-2 exited with code 1" in job.reason
+    assert "island-2 has no driver" in job.reason
+
+
+def test_supervisor_gives_up_when_nothing_can_be_started(supervisor, provider, service, clock):
+    provider.refuses = True
+    for _ in range(8):
+        supervisor.look()
+        clock.now += 2
+    assert service.fleet.jobs["expert-0"].reason.endswith("the quota is used up")
+
+
+def test_supervisor_refuses_what_can_never_run(service, provider, clock):
+    def greedy(name: str) -> NodeSpec:
+        return NodeSpec(name, "runs/test", (), num_gpus=8)
+
+    with pytest.raises(ConfigError):
+        Supervisor(service, provider, greedy, POLICY, clock)
