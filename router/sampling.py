@@ -1,9 +1,10 @@
 """Images from seeds: the same seed gives the same image, whatever it is drawn together with.
 
-An image's noise and all its later draws follow from its seed alone, on the CPU, so neither the
-batch nor the device decides them. What remains is rounding: networks add up in another order for
-another batch size, which moves a velocity by some 5e-7. Batches are not padded to one size to hide
-that: an expert's share of a batch changes at every step, and padding it would undo the grouping.
+An image's noise and all its later draws follow from its seed alone, made on the CPU, so neither the
+batch nor the device decides them. What remains is rounding: matrix products add up in another order
+in batches of other sizes, which moves a velocity by about one part in a million. Bits are the same
+for the same batches. Groups are not padded to one size to hide that: an expert's share of a batch
+changes at every step, and padding it would undo the grouping.
 """
 
 from __future__ import annotations
