@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from atoll import layout
 from atoll.blobs import BlobStore
-from atoll.config import digest_of
 from atoll.errors import DataError
 from evaluation.threads import single_threaded
 from experts.flow import seeded
@@ -23,7 +22,6 @@ _FEATURES = 64
 _STEPS = 400
 _BATCH = 128
 _LEARNING_RATE = 2e-3
-_RECIPE = 1  # raised when the network or its training changes: a cached one no longer counts
 _log = logging.getLogger(__name__)
 
 Images = NDArray[np.uint8]
@@ -33,12 +31,16 @@ Labels = NDArray[np.int64]
 class Classifier(nn.Module):
     """Three convolutions and one hidden layer, whose activations are the features.
 
+    Features are scaled so that their mean square over the real images is 1: distances then mean
+    the same whatever size the training happened to give them.
+
     Args:
         shape: height, width, channels of the images.
         num_classes: how many it tells apart.
     """
 
     accuracy: Tensor
+    scale: Tensor
 
     def __init__(self, shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -59,6 +61,12 @@ class Classifier(nn.Module):
         )
         self.head = nn.Linear(_FEATURES, num_classes)
         self.register_buffer("accuracy", torch.tensor(0.0))
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, 64) of images (B, C, H, W) in [-1, 1]."""
+        found: Tensor = self.body(images) * self.scale
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, C, H, W) in [-1, 1]."""
@@ -83,7 +91,7 @@ class ClassifierFeatures:
     def __call__(self, images: Images) -> NDArray[np.float32]:
         """See :class:`evaluation.extractor.Extractor`."""
         with torch.inference_mode():
-            parts = [self._network.body(_scaled(part)) for part in _batches(images)]
+            parts = [self._network.features(_scaled(part)) for part in _batches(images)]
         features: NDArray[np.float32] = torch.cat(parts).numpy()
         return features
 
@@ -110,7 +118,7 @@ def classifier_features(store: BlobStore, images: Images, labels: Labels) -> Cla
             'set evaluation.extractor to { transformers = "…" }'
         )
     network = Classifier(tuple(images.shape[1:]), num_classes)
-    key = layout.extractor_weights(digest_of([_RECIPE, digest]))
+    key = layout.extractor_weights(digest)
     if not store.exists(key):
         with single_threaded():
             train(network, images, labels)
@@ -143,7 +151,9 @@ def train(network: Classifier, images: Images, labels: Labels) -> None:
             network(_scaled(images[part])).argmax(1).numpy() == labels[part]
             for part in np.array_split(held_out, max(1, len(held_out) // _BATCH))
         ]
+        squares = [network.body(_scaled(part)).square().mean(1) for part in _batches(images)]
     network.accuracy.fill_(float(np.concatenate(right).mean()))
+    network.scale.copy_(torch.cat(squares).mean().rsqrt())
 
 
 def _initialise(network: Classifier, generator: torch.Generator) -> None:
