@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -102,8 +103,7 @@ class TorchEngine:
             fused=True,
         )
         self._average = AveragedModel(
-            network,
-            multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay),  # type: ignore[no-untyped-call]
+            network, multi_avg_fn=functools.partial(_average, training.ema_decay)
         ).eval()
         if training.compile:
             network.compile()  # in place, so that the state dict keeps its keys
@@ -178,3 +178,14 @@ class TorchEngine:
 
     def _optimizer_state(self) -> dict[str, Any]:
         return get_optimizer_state_dict(self._network, self._optimizer, options=_FLAT)
+
+
+def _average(
+    decay: float, averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor
+) -> None:
+    """Move an exponential average on; its memory grows with ``count``, up to ``decay``.
+
+    So a short run is not held back by its first weights.
+    """
+    growing = min(decay, (1 + float(count)) / (10 + float(count)))
+    get_ema_multi_avg_fn(growing)(averages, currents, count)  # type: ignore[no-untyped-call]

@@ -64,12 +64,18 @@ def test_step_reports_the_loss_and_gradient_of_plain_torch():
 
 
 def test_average_after_some_steps_is_its_closed_form():
-    network, engine = engine_of(ema_decay=0.75)
+    network, engine = engine_of(ema_decay=0.26)
     seen = []
     for seed in range(4):
         engine.step([some_examples(seed)])
         seen.append(weights(network))
-    shares = [0.75**3, 0.25 * 0.75**2, 0.25 * 0.75, 0.25]  # the first step is copied
+    second, third, fourth = 2 / 11, 3 / 12, 0.26  # the first step is copied; 4 / 13 is too much
+    shares = [
+        second * third * fourth,
+        (1 - second) * third * fourth,
+        (1 - third) * fourth,
+        1 - fourth,
+    ]
     expected = sum(share * value for share, value in zip(shares, seen, strict=True))
     torch.testing.assert_close(weights(engine.averaged), expected)
     assert engine.snapshot().num_averaged == 4
