@@ -20,6 +20,7 @@ from partition.images import encode_png
 from partition.pixels import to_uint8
 
 _MIN_SIDE = 32  # pixels; smaller images are enlarged so that one can see them
+_FRAME = 1  # pixels around each image
 
 
 class Board:
@@ -62,7 +63,7 @@ def board_folder(run_uri: str, job: str) -> Path:
 
 
 def tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images side by side in a square, row by row.
+    """Images side by side in a square, row by row, each in a thin frame.
 
     Args:
         images: (N, H, W, C), uint8, with N a square number.
@@ -73,5 +74,7 @@ def tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     num, height, width, channels = images.shape
     side, factor = round(num**0.5), max(1, _MIN_SIDE // min(height, width))
     large = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    grid = large.reshape(side, side, height * factor, width * factor, channels).swapaxes(1, 2)
-    return grid.reshape(side * height * factor, side * width * factor, channels)
+    framed = np.pad(large, ((0, 0), (_FRAME, _FRAME), (_FRAME, _FRAME), (0, 0)), constant_values=64)
+    _, height, width, _ = framed.shape
+    grid = framed.reshape(side, side, height, width, channels).swapaxes(1, 2)
+    return grid.reshape(side * height, side * width, channels)
