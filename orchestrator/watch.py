@@ -61,12 +61,25 @@ def rows(view: FleetView, pace: Pace) -> list[dict[str, Any]]:
     ]
 
 
+class Standing:
+    """Remembers how jobs stood, to tell what is new."""
+
+    def __init__(self) -> None:
+        self._stood: dict[str, tuple[JobState, str]] = {}
+
+    def news(self, view: FleetView) -> list[JobView]:
+        """The jobs that stand differently from the last time, or for another reason."""
+        stands = {job.spec.name: (job.state, job.reason) for job in view.jobs}
+        before, self._stood = self._stood, stands
+        return [job for job in view.jobs if before.get(job.spec.name) != stands[job.spec.name]]
+
+
 class Lines:
     """A line whenever a job stands differently, and one with all steps now and then."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stood: dict[str, tuple[JobState, str]] = {}
+        self._standing = Standing()
         self._next_at = clock.monotonic() + _LINE_S
 
     def __enter__(self) -> Self:
@@ -81,18 +94,15 @@ class Lines:
 
     def show(self, view: FleetView) -> None:
         """See :class:`Watch`."""
-        for job in view.jobs:
-            stands = (job.state, job.reason)
-            if self._stood.get(job.spec.name) != stands:
-                say(f"{job.spec.name}: {job.state}, {job.reason}")
-                self._stood[job.spec.name] = stands
+        for job in self._standing.news(view):
+            say(f"{job.spec.name}: {job.state}, {job.reason}")
         if self._clock.monotonic() >= self._next_at:
             say(" · ".join(_brief(job) for job in view.jobs if job.state is JobState.LEASED))
             self._next_at = self._clock.monotonic() + _LINE_S
 
 
 class LiveTable:
-    """A table that is drawn anew in place."""
+    """A table that is drawn anew in place; what went wrong is told above it."""
 
     def __init__(self, title: str, clock: Clock) -> None:
         from rich.console import Console  # noqa: PLC0415 - only where a person looks
@@ -100,6 +110,7 @@ class LiveTable:
 
         self._title = title
         self._pace = Pace(clock)
+        self._standing = Standing()
         self._live = Live(console=Console(stderr=True), refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -118,6 +129,9 @@ class LiveTable:
         """See :class:`Watch`."""
         from rich.table import Table  # noqa: PLC0415
 
+        for job in self._standing.news(view):
+            if job.epoch and job.state in {JobState.WAITING, JobState.FAILED}:
+                self._live.console.print(f"{job.spec.name}: {job.reason}", highlight=False)
         shown = rows(view, self._pace)
         table = Table(title=self._title, title_justify="left", header_style="bold")
         for name in shown[0]:

@@ -57,9 +57,12 @@ def test_lines_tell_what_changed_and_sum_up_now_and_then(job, clock, capsys):
     ]
 
 
-def test_live_table_shows_the_jobs(job, clock, capsys):
+def test_live_table_shows_the_jobs_and_tells_what_went_wrong(job, clock, capsys):
     with LiveTable("runs/test", clock) as table:
         table.show(view_of(job))
+        table.show(view_of(replace(job, state=JobState.WAITING, reason="island-1 was silent")))
     shown = capsys.readouterr().err
     assert "runs/test" in shown
     assert "10 / 100" in shown
+    assert shown.count("expert-0: island-1 was silent") == 1
+    assert "granted" not in shown
