@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,11 +37,14 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(list(rows))
         return
-    from rich.console import Console  # noqa: PLC0415 - a JSON reader does not wait for it
+    from rich import box  # noqa: PLC0415 - a JSON reader does not wait for it
+    from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
     for name in rows[0] if rows else ("nothing to show",):
         numeric = any(isinstance(row[name], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left")
@@ -84,11 +88,11 @@ def say(text: str) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it."""
-    if value is None:
+    """A value as a table shows it; a dash for what is not there."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from atoll.command import ConfigOption, JsonOption, SetOption, progress_bars, say, show
+from atoll.command import (
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    progress_bars,
+    say,
+)
 from atoll.config_file import read_config
 from atoll.errors import BadInput
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 AskedOption = Annotated[
     list[str] | None,
@@ -78,16 +79,17 @@ def sample(  # noqa: PLR0917 - each is an option of the command
         rows.append({"seed": number, "condition": name, "image": str(path)})
     grid = folder / "grid.png"
     save_png(grid, contact_sheet(images))
-    show(f"{num} images by {sampling.strategy}", rows, as_json=json_)
-    say(f"all of them: {grid}")
+    say(f"{num} images by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
+    if json_:
+        print_json(rows)
 
 
-def _painted(batches: Iterator[Tensor], num: int) -> NDArray[np.uint8]:
+def _painted(batches: Any, num: int) -> Any:
     import numpy as np
 
     from router.sampling import finished
 
-    done: list[NDArray[np.uint8]] = []
+    done: list[Any] = []
     with progress_bars() as progress:
         for batch in batches:
             done.append(finished(batch))
