@@ -29,7 +29,7 @@ from orchestrator.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
-_LINGER_S = 4.0  # the next command of the same run may come at once
+_LINGER_S = 3.0  # the next command of the same run may come at once
 _LONELY_S = 60.0  # nobody ever asked for anything
 
 

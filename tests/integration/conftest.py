@@ -57,7 +57,7 @@ class Run:
             f"training.steps={self.steps}",
             "partition.num_experts=2",
             "evaluation.monolith=false",
-            "island.lease_s=2",
+            "island.lease_s=4",
             "island.backoff_s=0.2",
             *self.overrides,
         ]

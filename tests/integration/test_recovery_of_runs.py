@@ -60,7 +60,7 @@ def test_run_whose_agent_is_killed_replaces_it_at_once(run, until, undisturbed):
 
 
 def test_run_whose_agent_freezes_is_fenced(run, until, undisturbed):
-    run.steps, run.overrides = 120, ["island.count=1"]
+    run.steps, run.overrides = 120, ["island.count=1", "island.lease_s=2"]
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 20)
     island = run.jobs()["expert-0"].island
