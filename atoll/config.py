@@ -177,7 +177,7 @@ class RouterSection(Section):
     patch: int = Field(2, ge=1, description="pixels along the side of a token")
     steps: int = Field(500, ge=1, description="optimizer steps")
     batch_size: int = Field(128, ge=1, description="over the whole data set")
-    learning_rate: float = Field(5e-4, gt=0, description="AdamW's")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
     condition: bool = Field(True, description="the gate sees the condition; false = prompt-blind")
 
