@@ -13,6 +13,13 @@ from partition.manifest import Partition
 Tree = dict[str, Any]
 
 
+def significant(value: float) -> str:
+    """Three significant digits, and all digits before the point."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the comparison.
@@ -21,14 +28,14 @@ class Column:
         label: its head.
         title: what it is, in words.
         read: the value in a row; None where the row has none.
-        form: how it is written.
+        form: how a value is written.
         better: which end is good; "" where neither is.
     """
 
     label: str
     title: str
     read: Callable[[Tree], float | None]
-    form: str
+    form: Callable[[float], str]
     better: Literal["lower", "higher", ""] = ""
 
 
@@ -41,26 +48,48 @@ def _cost(name: str) -> Callable[[Tree], float | None]:
 
 
 COLUMNS = (
-    Column("Fréchet", "Fréchet distance to the real images", _score("frechet"), ".2f", "lower"),
-    Column("KID × 1000", "Kernel distance, unbiased", _score("kid", 1000), ".2f", "lower"),
-    Column("precision", "Images that look like real ones", _score("precision"), ".3f", "higher"),
-    Column("recall", "Real images that could be painted", _score("recall"), ".3f", "higher"),
-    Column("density", "Precision that outliers do not sway", _score("density"), ".3f", "higher"),
-    Column("coverage", "Recall that outliers do not sway", _score("coverage"), ".3f", "higher"),
+    Column(
+        "Fréchet", "Fréchet distance to the real images", _score("frechet"), significant, "lower"
+    ),
+    Column("KID × 1000", "Kernel distance, unbiased", _score("kid", 1000), significant, "lower"),
+    Column(
+        "precision",
+        "Images that look like real ones",
+        _score("precision"),
+        "{:.3f}".format,
+        "higher",
+    ),
+    Column(
+        "recall", "Real images that could be painted", _score("recall"), "{:.3f}".format, "higher"
+    ),
+    Column(
+        "density",
+        "Precision that outliers do not sway",
+        _score("density"),
+        "{:.3f}".format,
+        "higher",
+    ),
+    Column(
+        "coverage",
+        "Recall that outliers do not sway",
+        _score("coverage"),
+        "{:.3f}".format,
+        "higher",
+    ),
     Column(
         "GFLOPs an image",
         "All steps, with the router's share",
         _cost("gflops_per_image"),
-        ".3g",
+        significant,
         "lower",
     ),
     Column(
         "experts a step",
         "Experts asked each time a velocity is needed",
         _cost("experts_per_step"),
-        ".2f",
+        "{:.2f}".format,
     ),
-    Column("seconds", "Time to paint all images of the row", _cost("seconds"), ".1f"),
+    Column("seconds", "Time to paint all images of the row", _cost("seconds"), "{:.1f}".format),
 )
 
 OTHERS = (
@@ -89,13 +118,11 @@ def table(rows: Sequence[Tree], chosen: str) -> list[Tree]:
             "kind": {REAL: "reference", chosen: "chosen"}.get(row["name"], ""),
             "cells": [
                 {
-                    "text": "–"
-                    if (value := column.read(row)) is None
-                    else f"{value:{column.form}}",
+                    "text": "–" if (value := column.read(row)) is None else column.form(value),
                     "best": row["cost"] is not None
                     and value is not None
                     # Equal as written is equally good.
-                    and f"{value:{column.form}}" == best[column.label],
+                    and column.form(value) == best[column.label],
                 }
                 for column in COLUMNS
             ],
@@ -107,14 +134,14 @@ def table(rows: Sequence[Tree], chosen: str) -> list[Tree]:
 def headline(rows: Sequence[Tree], num_experts: int) -> str:
     """The finding in one sentence, whichever way it went."""
     best = best_strategy(rows)
-    found = f"{best['scores']['frechet']:.1f}"
+    found = significant(best["scores"]["frechet"])
     monolith = next((row for row in rows if row["name"] == MONOLITH), None)
     if monolith is None:
         return f"{num_experts} experts, one ensemble: Fréchet distance {found}"
-    baseline = monolith["scores"]["frechet"]
-    if best["scores"]["frechet"] < baseline:
-        return f"The ensemble leads its monolith: Fréchet distance {found} against {baseline:.1f}"
-    return f"The monolith leads its ensemble: Fréchet distance {baseline:.1f} against {found}"
+    baseline = significant(monolith["scores"]["frechet"])
+    if best["scores"]["frechet"] < monolith["scores"]["frechet"]:
+        return f"The ensemble leads its monolith: Fréchet distance {found} against {baseline}"
+    return f"The monolith leads its ensemble: Fréchet distance {baseline} against {found}"
 
 
 def best_strategy(rows: Sequence[Tree]) -> Tree:
@@ -123,18 +150,36 @@ def best_strategy(rows: Sequence[Tree]) -> Tree:
     return min(strategies, key=lambda row: float(row["scores"]["frechet"]))
 
 
-def facts(
-    config: Config, partition: Partition, best: Tree, training: Sequence[Tree]
-) -> list[tuple[str, str]]:
+def lead(name: str, partition: Partition, best: Tree, training: Sequence[Tree]) -> str:
+    """What was done, in a few sentences below the headline."""
+    parts = {line["part"]: line for line in training}
+    words = (
+        f"{partition.num_experts} experts, each trained alone on its own part of the "
+        f"{partition.num_samples:,} images of “{name}”, paint together through a router. They are "
+        f"served best by {best['name']} selection, at "
+        f"{significant(best['cost']['gflops_per_image'])} GFLOPs an image."
+    )
+    if MONOLITH in parts:
+        words += (
+            f" Training them took {1 / parts[MONOLITH]['relative']:.0%} of the monolith’s FLOPs"
+        )
+        words += (
+            f", and the router {parts['router']['relative']:.0%} more."
+            if "router" in parts
+            else "."
+        )
+    return words
+
+
+def facts(config: Config, partition: Partition, best: Tree) -> list[tuple[str, str]]:
     """The few figures below the headline."""
-    router = sum(line["relative"] for line in training if line["part"] == "router")
     return [
         ("experts", str(partition.num_experts)),
-        ("images", f"{partition.num_samples:,}"),
-        ("steps each", f"{config.training.steps:,}"),
+        ("real images", f"{partition.num_samples:,}"),
+        ("training steps", f"{config.training.steps:,}"),
         ("best strategy", best["name"]),
         ("experts a step", f"{best['cost']['experts_per_step']:.2f}"),
-        ("router’s training", f"+{router:.1%}"),
+        ("GFLOPs an image", significant(best["cost"]["gflops_per_image"])),
     ]
 
 
@@ -222,4 +267,4 @@ def _best(column: Column, rows: Sequence[Tree]) -> str:
     ]
     if not column.better or not values:
         return ""
-    return f"{(min if column.better == 'lower' else max)(values):{column.form}}"
+    return column.form((min if column.better == "lower" else max)(values))

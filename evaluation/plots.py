@@ -12,10 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from atoll import layout
+from evaluation.results import MONOLITH, ORACLE
 from evaluation.themed import ACCENT, INK, MUTED, PAPER, RULE, SIGNAL, drawing, series, svg
 
 _TIME = "t: 0 is an image, 1 is noise"
 
+Place = tuple[float, float]
 History = Sequence[Mapping[str, Any]]
 
 
@@ -32,7 +35,7 @@ def loss_curves(name: str, says: str, histories: Mapping[str, History], unit: st
         axes = figure.subplots()
         highest = 0.0
         for index, (job, points) in enumerate(histories.items()):
-            alone = job in {"monolith", "router"}
+            alone = job in {layout.MONOLITH_JOB, layout.ROUTER_JOB}
             colour = INK if alone else series(index)
             steps, losses = [p["step"] for p in points], [p["loss"] for p in points]
             axes.plot(steps, losses, color=colour, label=job, linewidth=1.8 if alone else 1.3)
@@ -155,22 +158,49 @@ def confusion_matrix(name: str, says: str, counts: ArrayLike) -> str:
 
 def quality_against_cost(name: str, says: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Fréchet distance against GFLOPs an image; lower left is better."""
+    points = [(r["cost"]["gflops_per_image"], r["scores"]["frechet"]) for r in rows]
+    widest, highest = (max(values) for values in zip(*points, strict=True))
     with drawing() as figure:
         axes = figure.subplots()
-        for row in rows:
-            colour = {"monolith": INK, "oracle": MUTED}.get(row["name"], ACCENT)
-            x, y = row["cost"]["gflops_per_image"], row["scores"]["frechet"]
-            axes.plot(x, y, "s" if row["name"] == "monolith" else "o", color=colour, markersize=7)
-            axes.annotate(
-                row["name"], (x, y), (7, 4), textcoords="offset points", color=colour, fontsize=8.5
+        places = [(x / widest, y / highest) for x, y in points]
+        labels: list[Place] = []
+        for row, (x, y) in sorted(zip(rows, places, strict=True), key=lambda pair: -pair[1][1]):
+            colour = {MONOLITH: INK, ORACLE: MUTED}.get(row["name"], ACCENT)
+            axes.plot(
+                x * widest,
+                y * highest,
+                "s" if row["name"] == MONOLITH else "o",
+                color=colour,
+                markersize=7,
             )
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0)
-        axes.margins(x=0.2, y=0.15)
+            labels.append((x, _free_place(x, y, places, labels)))
+            axes.annotate(
+                row["name"],
+                (x * widest, labels[-1][1] * highest),
+                (8, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                fontsize=8.5,
+            )
+        axes.set(xlim=(0, 1.25 * widest), ylim=(0, 1.1 * highest))
         axes.grid()
         axes.set_xlabel("GFLOPs an image, all steps and the router included")
         _title(axes, "Fréchet distance")
         return svg(figure, name, says)
+
+
+def _free_place(x: float, y: float, points: Sequence[Place], labels: Sequence[Place]) -> float:
+    """The height for a label beside a point that meets neither another label nor a point."""
+    width, height = 0.22, 0.065  # of a label, in shares of the axes
+    heights = [y + side * step * height for step in range(9) for side in (1, -1)]
+
+    def free(level: float) -> bool:
+        met = [a for a, b in points if 0 < a - x < width and abs(b - level) < 0.8 * height]
+        met += [a for a, b in labels if abs(a - x) < width and abs(b - level) < 0.9 * height]
+        return not met
+
+    return next(filter(free, heights), y)
 
 
 def _middles(num: int) -> NDArray[np.float64]:

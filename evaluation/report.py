@@ -156,13 +156,8 @@ def _words(material: Material) -> Tree:
     return {
         "title": name,
         "headline": page.headline(rows, partition.num_experts),
-        "lead": (
-            f"{partition.num_experts} experts, each trained alone on its own part of the "
-            f"{partition.num_samples:,} images of “{name}”, paint together through a router. "
-            f"{best['name']} selection served best, at {best['cost']['gflops_per_image']:.3g} "
-            "GFLOPs an image."
-        ),
-        "facts": page.facts(config, partition, best, results["training"]),
+        "lead": page.lead(name, partition, best, results["training"]),
+        "facts": page.facts(config, partition, best),
         "strategy": strategy,
         "grids": {row["name"]: data_uri(material.pictures[row["grid"]]) for row in rows},
         "expert_grids": [data_uri(material.pictures[key]) for key in results["expert_grids"]],
@@ -172,6 +167,7 @@ def _words(material: Material) -> Tree:
         "extractor_words": page.extractor_words(results["extractor"]),
         "others": page.OTHERS,
         "columns": page.COLUMNS,
+        "significant": page.significant,
         "table": page.table(rows, strategy),
         "floor_note": page.floor_note(named[REAL]),
         "clusters": page.clusters(named[ORACLE]["clusters"], named[strategy], partition),

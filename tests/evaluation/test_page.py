@@ -1,6 +1,7 @@
 import pytest
 
 from evaluation import page
+from partition.manifest import Partition
 
 
 def row(name, frechet, gflops=None):
@@ -26,11 +27,11 @@ def row(name, frechet, gflops=None):
 def test_headline_says_who_leads():
     ensemble, monolith = row("top-1", 7.0, 1.0), row("monolith", 9.0, 1.0)
     assert page.headline([ensemble, monolith], 4) == (
-        "The ensemble leads its monolith: Fréchet distance 7.0 against 9.0"
+        "The ensemble leads its monolith: Fréchet distance 7.00 against 9.00"
     )
     behind = row("top-1", 11.6, 1.0)
     assert page.headline([behind, monolith], 4).startswith("The monolith leads its ensemble")
-    assert page.headline([ensemble], 4) == "4 experts, one ensemble: Fréchet distance 7.0"
+    assert page.headline([ensemble], 4) == "4 experts, one ensemble: Fréchet distance 7.00"
 
 
 def test_headline_never_praises_the_oracle():
@@ -66,3 +67,22 @@ def test_mean_confidence_of_a_histogram_is_taken_at_the_middles():
 @pytest.mark.parametrize(("restarts", "expected"), [(0, "No job was"), (1, "once"), (3, "3 times")])
 def test_loss_words_count_the_restarts(restarts, expected):
     assert expected in page.loss_words(restarts)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.7, "0.700"), (1.469, "1.47"), (290.4, "290"), (1318.2, "1,318"), (-0.0012, "-0.00120")],
+)
+def test_significant_writes_three_digits(value, written):
+    assert page.significant(value) == written
+
+
+def test_lead_counts_what_the_router_costs_on_top():
+    partition = Partition("", 100, (8, 8, 1), (), False, (), "", "", ())
+    training = [
+        {"part": "monolith", "relative": 1.0},
+        {"part": "experts", "relative": 1.0},
+        {"part": "router", "relative": 0.35},
+    ]
+    words = page.lead("digits", partition, row("top-1", 7.0, 0.5), training)
+    assert words.endswith("100% of the monolith’s FLOPs, and the router 35% more.")

@@ -1,3 +1,4 @@
+import itertools
 import re
 from xml.etree import ElementTree as ET
 
@@ -65,3 +66,17 @@ def test_quality_against_cost_names_every_row():
         for x, name in enumerate(("monolith", "oracle", "top-1"), start=1)
     ]
     assert {"monolith", "oracle", "top-1"} <= set(texts(plots.quality_against_cost("x", "s", rows)))
+
+
+def test_quality_against_cost_writes_no_name_over_another():
+    rows = [
+        {"name": name, "cost": {"gflops_per_image": 1.0}, "scores": {"frechet": y}}
+        for name, y in (("monolith", 1.0), ("oracle", 0.99), ("top-1", 0.98))
+    ]
+    text = plots.quality_against_cost("x", "s", rows)
+    heights = sorted(
+        float(element.get("y"))
+        for element in ET.fromstring(text).iter(f"{SVG}text")  # noqa: S314
+        if element.text in {"monolith", "oracle", "top-1"}
+    )
+    assert min(b - a for a, b in itertools.pairwise(heights)) > 8
