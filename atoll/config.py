@@ -151,7 +151,9 @@ class IslandSection(Section):
     threads: int = Field(1, ge=1, description="CPU threads of a training process")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
     lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
-    max_failures: int = Field(5, ge=0, description="failed tries of a job before it is given up")
+    max_failures: int = Field(
+        5, ge=0, description="tries a job may fail in a row before it is given up"
+    )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
     )

@@ -26,6 +26,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Words(logging.Formatter):
+    """The event and its fields, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        fields = (f"{name}={value}" for name, value in fields_of(record).items())
+        return "  ".join([super().format(record), *fields])
+
+
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """The fields a caller passed as ``extra={"fields": {…}}``."""
     fields = getattr(record, "fields", {})
@@ -39,6 +48,7 @@ def set_up(level: int = logging.INFO) -> None:
         from rich.logging import RichHandler  # noqa: PLC0415 - only where a person looks
 
         handler = RichHandler(show_path=False)
+        handler.setFormatter(Words("%(message)s"))
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines())

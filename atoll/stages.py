@@ -27,9 +27,9 @@ def finished(store: BlobStore, stage: str, inputs: dict[str, Any]) -> dict[str, 
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise BadInput(
-                f"this run holds a {stage} made with {key} = {before.get(key)!r}, and the "
-                f"configuration now says {now.get(key)!r}; give new settings a run.uri of their "
-                "own, or set the key back"
+                f"this run was made with {key} = {before.get(key)!r}, and the configuration now "
+                f"says {now.get(key)!r}; give new settings a run.uri of their own, or set the key "
+                "back"
             )
     result: dict[str, Any] = manifest["result"]
     return result
