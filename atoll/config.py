@@ -215,7 +215,7 @@ class SamplingSection(Section):
 class EvaluationSection(Section):
     """How the ensemble is judged."""
 
-    num_samples: int = Field(1797, ge=2, description="generated images for each row of the table")
+    num_samples: int = Field(1797, ge=10, description="generated images for each row of the table")
     strategies: tuple[Strategy, ...] = Field(
         ("full", "top-1", "top-2"), description="rows of the table besides monolith and oracle"
     )
