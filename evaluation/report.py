@@ -15,7 +15,7 @@ from atoll import __version__, layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.checkpoints import MANIFEST
 from atoll.config import Config
-from evaluation import page, plots
+from evaluation import page, plots, table
 from evaluation.grids import data_uri
 from evaluation.results import ORACLE, REAL
 from experts.files import HISTORY
@@ -166,9 +166,9 @@ def _words(material: Material) -> Tree:
         "num_real": f"{results['reference']['num_samples']:,}",
         "extractor_words": page.extractor_words(results["extractor"]),
         "others": page.OTHERS,
-        "columns": page.COLUMNS,
-        "significant": page.significant,
-        "table": page.table(rows, strategy),
+        "columns": table.COLUMNS,
+        "significant": table.significant,
+        "table": table.table(rows, strategy),
         "floor_note": page.floor_note(named[REAL]),
         "clusters": page.clusters(named[ORACLE]["clusters"], named[strategy], partition),
         "router_words": page.router_words(

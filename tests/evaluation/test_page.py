@@ -39,27 +39,6 @@ def test_headline_never_praises_the_oracle():
     assert page.best_strategy(rows)["name"] == "full"
 
 
-def test_table_marks_the_best_painted_row_of_each_column():
-    rows = [row("real", 1.0), row("monolith", 9.0, 0.5), row("top-1", 7.0, 0.7)]
-    marked = {
-        line["label"]: [cell["best"] for cell in line["cells"]]
-        for line in page.table(rows, "top-1")
-    }
-    frechet, gflops = 0, 6
-    assert marked["top-1"][frechet]
-    assert not marked["monolith"][frechet]
-    assert marked["monolith"][gflops]
-    assert not any(marked["real images, half and half"])
-    assert marked["monolith"][2] == marked["top-1"][2] is True  # equally precise
-
-
-def test_table_marks_the_chosen_strategy():
-    kinds = [
-        line["kind"] for line in page.table([row("real", 1.0), row("top-1", 2.0, 1.0)], "top-1")
-    ]
-    assert kinds == ["reference", "chosen"]
-
-
 def test_mean_confidence_of_a_histogram_is_taken_at_the_middles():
     assert page.mean_confidence([[0, 0, 0, 4], [1, 0, 0, 1], [0, 0, 0, 0]]) == [0.875, 0.5, 0.0]
 
@@ -67,14 +46,6 @@ def test_mean_confidence_of_a_histogram_is_taken_at_the_middles():
 @pytest.mark.parametrize(("restarts", "expected"), [(0, "No job was"), (1, "once"), (3, "3 times")])
 def test_loss_words_count_the_restarts(restarts, expected):
     assert expected in page.loss_words(restarts)
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [(0.7, "0.700"), (1.469, "1.47"), (290.4, "290"), (1318.2, "1,318"), (-0.0012, "-0.00120")],
-)
-def test_significant_writes_three_digits(value, written):
-    assert page.significant(value) == written
 
 
 def test_lead_counts_what_the_router_costs_on_top():
