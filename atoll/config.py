@@ -217,7 +217,9 @@ class EvaluationSection(Section):
 
     num_samples: int = Field(1797, ge=10, description="generated images for each row of the table")
     strategies: tuple[Strategy, ...] = Field(
-        ("full", "top-1", "top-2"), description="rows of the table besides monolith and oracle"
+        ("full", "top-1", "top-2"),
+        min_length=1,
+        description="rows of the table besides monolith and oracle",
     )
     monolith: bool = Field(True, description="train the FLOP-matched baseline too")
     extractor: Literal["classifier"] | TransformersFeatures = Field(
