@@ -43,7 +43,11 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
     )
     for name in rows[0] if rows else ("nothing to show",):
         numeric = any(isinstance(row[name], int | float) for row in rows)

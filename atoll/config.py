@@ -22,14 +22,14 @@ Strategy = Annotated[str, StringConstraints(pattern=rf"^({STRATEGY_PATTERN})$")]
 class Section(BaseModel):
     """A section of the file: no unknown keys, nothing changes after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RunSection(Section):
     """Where the run lives and what makes it repeatable."""
 
     uri: str = Field("runs/digits", min_length=1, description="everything the run makes is below")
-    seed: int = Field(0, ge=0, description="all randomness follows from it")
+    seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it")
 
 
 class DataSection(Section):

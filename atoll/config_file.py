@@ -110,10 +110,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    *parents, leaf = name.split(".")
-    place = tree.setdefault(section, {})
+    *parents, leaf = key.strip().split(".")
+    place = tree
     for parent in parents:
         place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(
+                f"--set {override}: {parent} is {place!r}, which has no keys of its own"
+            )
     place[leaf] = value
 
 

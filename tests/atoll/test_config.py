@@ -32,6 +32,8 @@ def test_commented_explains_every_key() -> None:
         ("expert.heads=5", ["heads = 5", "width = 64"]),
         ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
         ("partition.features={hub='x'}", ["partition.features"]),
+        ("training.learning_rate=inf", ["training.learning_rate", "finite"]),
+        ("run.seed=4294967296", ["run.seed", "less than 4294967296"]),
     ],
 )
 def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]) -> None:
@@ -45,6 +47,15 @@ def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]
 def test_read_with_malformed_override_shows_the_form(override: str) -> None:
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         read_config(None, [override])
+
+
+def test_read_with_override_below_a_value_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('run = "digits"\n')
+    with pytest.raises(ConfigError, match="run is 'digits'"):
+        read_config(file, ["run.seed=1"])
+    with pytest.raises(ConfigError, match="uri is 'a'"):
+        read_config(None, ["run.uri=a", "run.uri.scheme=s3"])
 
 
 def test_read_overrides_win_over_the_file(tmp_path: Path) -> None:
