@@ -24,7 +24,6 @@ def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> l
     specs = []
     for role in roles:
         num_jobs = config.partition.num_experts if role is Role.EXPERT else 1
-        shaping = digest_of(shaping_settings(config, partition_digest, role))
         specs += [
             JobSpec(
                 name=_name(role, index),
@@ -32,11 +31,16 @@ def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> l
                 index=index,
                 run_uri=config.run.uri,
                 steps=config.router.steps if role is Role.ROUTER else config.training.steps,
-                digest=digest_of([shaping, role, index]),
+                digest=job_digest(config, partition_digest, role, index),
             )
             for index in range(num_jobs)
         ]
     return specs
+
+
+def job_digest(config: Config, partition_digest: str, role: Role, index: int) -> str:
+    """Hash of all that shapes a job's weights; see :class:`atoll.types.JobSpec`."""
+    return digest_of([shaping_settings(config, partition_digest, role), role, index])
 
 
 def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[str, Any]:

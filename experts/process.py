@@ -19,6 +19,7 @@ from atoll.blobs import open_store
 from atoll.config import Config, IslandSection
 from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, StorageFull
+from atoll.jobs import job_digest
 from atoll.relay import Broke, Ended, Speaker, read_assignment
 from atoll.types import JobSpec
 from experts.leash import Leash
@@ -68,6 +69,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     assignment = read_assignment(work_dir)
     store = open_store(assignment.spec.run_uri)
     config, partition = load_config(store), load_partition(store)
+    _refuse_other_settings(assignment.spec, config, partition)
     torch.set_num_threads(config.island.threads)
     device = _device(config.island, local_rank)
     task = make_task(config, assignment.spec, partition)
@@ -82,6 +84,15 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             drain=lambda: _any(leash.drain_asked, place),
         )
         return train(task, samples, at)
+
+
+def _refuse_other_settings(spec: JobSpec, config: Config, partition: Partition) -> None:
+    """A command for other jobs of the run may have replaced its configuration meanwhile."""
+    if job_digest(config, partition.digest, spec.role, spec.index) != spec.digest:
+        raise BadInput(
+            f"{spec.name} was begun with other settings than the run's configuration holds now; "
+            "run its command again with those it was begun with"
+        )
 
 
 def _place() -> Place:

@@ -125,6 +125,16 @@ def test_trainer_whose_agent_is_gone_exits_at_once(make_run):
     assert {type(message) for message in heard} == {Progress}
 
 
+def test_trainer_under_a_replaced_configuration_refuses(make_run):
+    begun = make_run().assignment()
+    run = make_run(training={"learning_rate": 0.1})
+    with started(run, begun) as trainer:
+        code, heard = trainer.wait()
+    assert code == 2
+    (last,) = heard
+    assert "begun with other settings" in last.reason
+
+
 def test_trainer_with_a_damaged_checkpoint_says_which(run):
     run.train(run.assignment(), lambda: True)
     ref = run.published()[-1]
