@@ -1,4 +1,4 @@
-"""Where a run's orchestrator is found on this machine, and the promise that there is only one."""
+"""What tells a run on this machine from others: its name, and its one orchestrator."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from cluster.processes import ProcessId
 
 _FILE = "orchestrator.json"
 _LOCK = "orchestrator.lock"
+_IDENTITY = "run-id"
 _PATIENCE_S = 15.0  # a former orchestrator may be on its way out
 
 
@@ -44,14 +46,20 @@ class Endpoint:
     def publish(cls, folder: Path, address: str) -> None:
         """Tell that this process serves; readers see the whole file or none."""
         endpoint = cls(address, ProcessId.of(os.getpid()))
-        temporary = folder / f"{_FILE}.tmp"
-        temporary.write_text(json.dumps(asdict(endpoint)), encoding="utf-8")
-        temporary.replace(folder / _FILE)
+        _write(folder / _FILE, json.dumps(asdict(endpoint)))
 
     @property
     def is_alive(self) -> bool:
         """Whether the process that wrote it still runs."""
         return self.process.find() is not None
+
+
+def identity(folder: Path) -> str:
+    """A name for a run that stays when its folder is moved, or its URI spelled another way."""
+    path = folder / _IDENTITY
+    if not path.exists():
+        _write(path, uuid.uuid4().hex)
+    return path.read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -69,6 +77,12 @@ def only_one(folder: Path, clock: Clock) -> Iterator[None]:
                 raise BadInput(f"another orchestrator serves this run already; see {folder}")
             clock.sleep(0.1)
         yield
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _locked(file: int) -> bool:

@@ -18,7 +18,7 @@ from atoll.errors import BadInput, StageMissing, Unreachable
 from atoll.types import FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
-from orchestrator.endpoint import Endpoint, only_one
+from orchestrator.endpoint import Endpoint, identity, only_one
 from orchestrator.fleet import Fleet, Policy
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.server import start_server
@@ -56,7 +56,7 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
             supervisor = Supervisor(
                 service,
                 LocalProvider(islands_folder(config)),
-                _spec_of(config, address, trainer),
+                _spec_of(config, identity(folder), address, trainer),
                 _recovery_policy(config),
                 clock,
             )
@@ -158,7 +158,9 @@ def _recovery_policy(config: Config) -> RecoveryPolicy:
     )
 
 
-def _spec_of(config: Config, address: str, trainer: Sequence[str]) -> Callable[[str], NodeSpec]:
+def _spec_of(
+    config: Config, label: str, address: str, trainer: Sequence[str]
+) -> Callable[[str], NodeSpec]:
     island = config.island
     settings = {
         "--orchestrator": address,
@@ -173,6 +175,6 @@ def _spec_of(config: Config, address: str, trainer: Sequence[str]) -> Callable[[
 
     def spec_of(name: str) -> NodeSpec:
         agent = (*arguments, "--island", name)
-        return NodeSpec(name, label=config.run.uri, agent=agent, num_gpus=num_gpus)
+        return NodeSpec(name, label, agent, num_gpus)
 
     return spec_of

@@ -104,6 +104,17 @@ def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
     assert {ref.epoch for ref in run.results().values()} == {2}
 
 
+def test_run_whose_folder_was_moved_goes_on(run, until, undisturbed, tmp_path):
+    run.steps = 20
+    run.finish(run.launch())
+    until(lambda: not run.processes())
+    run.uri, run.steps = run.uri.rename(tmp_path / "moved"), 40
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+
+
 def test_run_on_a_port_in_use_names_it_and_the_key(run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
