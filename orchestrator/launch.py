@@ -106,12 +106,12 @@ def _follow(
             return jobs
         if view.draining and all(job.state is not JobState.LEASED for job in view.jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
-        if interrupts.num > 1:
-            raise Interrupted("stopped waiting; the islands go on to checkpoint and leave")
         if interrupts.num and not asked_to_drain:
             say("every trainer checkpoints and leaves; interrupt again to stop waiting for them")
             client.drain("interrupted by its user")
             asked_to_drain = True
+        if interrupts.num > 1:
+            raise Interrupted("stopped waiting; the islands go on to checkpoint and leave")
         launch.clock.sleep(_LOOK_S)
 
 

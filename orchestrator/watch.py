@@ -96,8 +96,9 @@ class Lines:
         """See :class:`Watch`."""
         for job in self._standing.news(view):
             say(f"{job.spec.name}: {job.state}, {job.reason}")
-        if self._clock.monotonic() >= self._next_at:
-            say(" · ".join(_brief(job) for job in view.jobs if job.state is JobState.LEASED))
+        working = [_brief(job) for job in view.jobs if job.state is JobState.LEASED]
+        if working and self._clock.monotonic() >= self._next_at:
+            say(" · ".join(working))
             self._next_at = self._clock.monotonic() + _LINE_S
 
 
@@ -127,13 +128,15 @@ class LiveTable:
 
     def show(self, view: FleetView) -> None:
         """See :class:`Watch`."""
+        from rich.markup import escape  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
         for job in self._standing.news(view):
             if job.epoch and job.state in {JobState.WAITING, JobState.FAILED}:
-                self._live.console.print(f"{job.spec.name}: {job.reason}", highlight=False)
+                words = f"{job.spec.name}: {job.reason}"
+                self._live.console.print(words, highlight=False, markup=False)
         shown = rows(view, self._pace)
-        table = Table(title=self._title, title_justify="left", header_style="bold")
+        table = Table(title=escape(self._title), title_justify="left", header_style="bold")
         for name in shown[0]:
             table.add_column(
                 name, justify="left" if name in {"job", "state", "island"} else "right"

@@ -57,6 +57,22 @@ def test_lines_tell_what_changed_and_sum_up_now_and_then(job, clock, capsys):
     ]
 
 
+def test_lines_say_nothing_while_nobody_works(job, clock, capsys):
+    lines = Lines(clock)
+    lines.show(view_of(replace(job, state=JobState.WAITING)))
+    clock.now += 11
+    lines.show(view_of(replace(job, state=JobState.WAITING)))
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_live_table_prints_brackets_as_they_are(job, clock, capsys):
+    with LiveTable("runs/[/a]", clock) as table:
+        table.show(view_of(replace(job, state=JobState.WAITING, reason="full: [/tmp]")))
+    shown = capsys.readouterr().err
+    assert "runs/[/a]" in shown
+    assert "full: [/tmp]" in shown
+
+
 def test_live_table_shows_the_jobs_and_tells_what_went_wrong(job, clock, capsys):
     with LiveTable("runs/test", clock) as table:
         table.show(view_of(job))
