@@ -76,6 +76,8 @@ class TrainerProcess:
                 # Modules come from where Atoll is installed, never from the folder it is run in.
                 env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
             )
+        # Knows it from a later process that is given the same number.
+        self._leader = psutil.Process(self._process.pid)
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -92,8 +94,7 @@ class TrainerProcess:
         """Kill it and all it started; also tidies up after one that has ended."""
         # torchrun gives every worker a session of its own, so a signal to the group misses them.
         with contextlib.suppress(psutil.NoSuchProcess):
-            leader = psutil.Process(self._process.pid)
-            processes.kill([leader, *leader.children(recursive=True)])
+            processes.kill([self._leader, *self._leader.children(recursive=True)])
         self._process.wait()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
