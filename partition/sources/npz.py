@@ -91,9 +91,12 @@ class NpzSource:
     def _read_class_names(self) -> tuple[str, ...]:
         if _CLASS_NAMES not in self._arrays:
             return ()
-        _, dtype = self._header(_CLASS_NAMES)
-        if dtype.kind != "U":
-            raise DataError(f"{self._named(_CLASS_NAMES)} is {dtype}; class names must be text")
+        shape, dtype = self._header(_CLASS_NAMES)
+        if dtype.kind != "U" or len(shape) != 1:
+            raise DataError(
+                f"{self._named(_CLASS_NAMES)} is {dtype} of shape {shape}; class names must be a "
+                "list of texts"
+            )
         with self._opened() as archive:
             return tuple(str(name) for name in self._rows(archive, _CLASS_NAMES))
 
@@ -110,8 +113,14 @@ class NpzSource:
             raise DataError(
                 f"{self._path} has no array {name!r}; it has {', '.join(sorted(self._arrays))}"
             )
-        with self._opened() as archive, archive.open(f"{name}.npy") as file:
+        with self._opened() as archive, self._member(archive, name) as file:
             return self._read_header(file, name)
+
+    def _member(self, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+        try:
+            return archive.open(f"{name}.npy")
+        except (*_UNREADABLE, KeyError, NotImplementedError, RuntimeError) as error:
+            raise DataError(f"{self._named(name)} cannot be read: {error}") from error
 
     def _read_header(
         self, file: IO[bytes], name: str
@@ -134,7 +143,7 @@ class NpzSource:
         return tuple(shape), dtype
 
     def _rows(self, archive: zipfile.ZipFile, name: str) -> Iterator[NDArray[np.generic]]:
-        with archive.open(f"{name}.npy") as file:
+        with self._member(archive, name) as file:
             shape, dtype = self._read_header(file, name)
             row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
             for first in range(0, shape[0], _CHUNK_ROWS):

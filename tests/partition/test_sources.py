@@ -147,6 +147,17 @@ def test_npz_damaged_array_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"array 'images' .* cannot be read"):
         list(intake(source="npz", path=str(path)))
+    data[:4] = b"none"  # where zip says that a member begins
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"array 'images' .* cannot be read"):
+        list(intake(source="npz", path=str(path)))
+
+
+def test_npz_class_names_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)
+    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array("cat"))
+    with pytest.raises(DataError, match="list of texts"):
+        open_source(DataSection(source="npz", path=path))
 
 
 def test_npz_label_without_class_name_is_refused(tmp_path: Path) -> None:
