@@ -50,11 +50,16 @@ def require(store: BlobStore, stage: str, needed_by: str) -> dict[str, Any]:
     Raises:
         StageMissing: it has not run; says which command runs it.
     """
-    manifest = _read(store, stage)
-    if manifest is None:
+    result = find(store, stage)
+    if result is None:
         raise StageMissing(f"`atoll {needed_by}` needs the {stage} first; run `atoll {stage}`")
-    result: dict[str, Any] = manifest["result"]
     return result
+
+
+def find(store: BlobStore, stage: str) -> dict[str, Any] | None:
+    """What a stage produced last, whatever its inputs; None if it has not run to its end."""
+    manifest = _read(store, stage)
+    return None if manifest is None else manifest["result"]
 
 
 def _read(store: BlobStore, stage: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from atoll.errors import BadInput
 from evaluation.frechet import Features
 
+NEAREST = 5  # the neighbour a ball reaches to, where nobody says otherwise
 _BLOCK = 1024
 
 
@@ -36,7 +37,7 @@ class Neighbours:
     coverage: float
 
 
-def neighbours(real: Features, generated: Features, k: int = 5) -> Neighbours:
+def neighbours(real: Features, generated: Features, k: int = NEAREST) -> Neighbours:
     """Precision, recall, density and coverage.
 
     Args:

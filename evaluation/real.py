@@ -12,12 +12,15 @@ from torch import Tensor
 
 from atoll.blobs import BlobStore
 from atoll.config import Config
+from atoll.errors import BadInput
+from evaluation.neighbours import NEAREST
 from experts.condition import Conditioning
 from experts.flow import TimeDensity
 from experts.noising import noising_of
 from partition.manifest import Partition
 from partition.reader import ShardReader
 
+_LEAST = 2 * (NEAREST + 1)  # one half is held against the other
 _MOST = 50_000  # images of a reference, as is usual
 _MOST_BYTES = 1 << 30
 
@@ -55,9 +58,17 @@ def read_real(
         partition: of its data.
         conditioning: what the networks are told.
         cache: folder for copies of shards from a store that is not on this machine.
+
+    Raises:
+        BadInput: there are too few to measure anything by.
     """
+    if partition.num_samples < _LEAST:
+        raise BadInput(
+            f"the data hold {partition.num_samples} images, and an evaluation needs at least "
+            f"{_LEAST}; give more under data.path"
+        )
     image_bytes = int(np.prod(partition.shape))
-    num = min(partition.num_samples, _MOST, max(2, _MOST_BYTES // image_bytes))
+    num = min(partition.num_samples, _MOST, max(_LEAST, _MOST_BYTES // image_bytes))
     reader = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
     batch = reader.batch(0, num)
     noising = noising_of(config, "evaluation", TimeDensity(), conditioning)

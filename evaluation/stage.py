@@ -14,7 +14,7 @@ from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
 from atoll.config import Config, digest_of
-from atoll.errors import BlobMissing
+from atoll.errors import BlobDamaged, BlobMissing
 from atoll.types import CheckpointRef
 from evaluation.compare import Comparison, Contender
 from evaluation.costs import prices_of, training_costs
@@ -43,11 +43,13 @@ def find_evaluation(config: Config) -> dict[str, Any] | None:
         StageMissing: there is nothing to evaluate yet; says which command comes first.
     """
     store = open_store(config.run.uri)
-    inputs = _inputs(config, store)
-    try:
-        results: dict[str, Any] = json.loads(store.get_bytes(layout.EVALUATION))
-    except BlobMissing:
+    inputs, found = _inputs(config, store), stages.find(store, STAGE)
+    if found is None:
         return None
+    try:
+        results: dict[str, Any] = json.loads(store.get_bytes(found["results"], found["digest"]))
+    except (BlobMissing, BlobDamaged):
+        return None  # its rows are kept, so making it again costs little
     return results if results["inputs"] == inputs else None
 
 
@@ -65,7 +67,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
 
     Raises:
         StageMissing: there is nothing to evaluate yet; says which command comes first.
-        BadInput: the extractor cannot be used.
+        BadInput: there are too few real images, or the extractor cannot be used.
     """
     found = find_evaluation(config)
     if found is not None:

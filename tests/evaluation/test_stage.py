@@ -3,8 +3,9 @@ import json
 import pytest
 
 from atoll import layout, stages
-from atoll.errors import StageMissing
-from evaluation import compare
+from atoll.errors import BadInput, StageMissing
+from evaluation import compare, stage
+from evaluation.report import write_report
 from evaluation.stage import find_evaluation, run_evaluate
 
 
@@ -84,6 +85,22 @@ def test_evaluation_done_before_is_found(evaluated, monkeypatch):
     assert run_evaluate(evaluated.config, lambda *_: None) == results_of(evaluated)
 
 
+@pytest.mark.parametrize("harm", ["end not reached", "results damaged", "results gone"])
+def test_evaluation_cut_short_or_damaged_is_finished_from_its_rows(run, monkeypatch, harm):
+    before, results = results_of(run), run.folder / layout.EVALUATION
+    if harm == "end not reached":
+        (run.folder / layout.stage_manifest("evaluate")).unlink()
+    elif harm == "results damaged":
+        results.write_bytes(results.read_bytes()[:-9])
+    else:
+        results.unlink()
+    monkeypatch.setattr(compare, "paint", None)
+    assert find_evaluation(run.config) is None
+    assert run_evaluate(run.config, lambda *_: None) == before
+    assert find_evaluation(run.config) == before
+    assert write_report(run.config) == layout.REPORT
+
+
 def test_evaluation_of_one_more_strategy_paints_that_row_alone(run):
     before = by_name(results_of(run))
     painted = set()
@@ -120,8 +137,16 @@ def test_evaluation_by_a_gate_without_a_network_needs_no_router(run):
     assert "router" not in by_name(results)["top-1"]["recipe"]["checkpoints"]
 
 
-@pytest.mark.parametrize("stage", ["train", "route"])
-def test_evaluation_before_its_stages_says_which_comes_first(run, stage):
-    (run.folder / layout.stage_manifest(stage)).unlink()
-    with pytest.raises(StageMissing, match=f"`atoll evaluate` needs .*; run `atoll {stage}`"):
+@pytest.mark.parametrize("missing", ["train", "route"])
+def test_evaluation_before_its_stages_says_which_comes_first(run, missing):
+    (run.folder / layout.stage_manifest(missing)).unlink()
+    with pytest.raises(StageMissing, match=f"`atoll evaluate` needs .*; run `atoll {missing}`"):
         run_evaluate(run.config, lambda *_: None)
+
+
+def test_evaluation_of_too_few_real_images_is_refused_before_any_work(run, monkeypatch):
+    manifest = run.folder / layout.stage_manifest("partition")
+    manifest.write_text(manifest.read_text().replace('"num_samples": 1797', '"num_samples": 11'))
+    monkeypatch.setattr(stage, "open_extractor", None)
+    with pytest.raises(BadInput, match=r"11 images.* at least 12; give more under data\.path"):
+        run_evaluate(run.with_(sampling={"steps": 3}), lambda *_: None)
