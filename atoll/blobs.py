@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from atoll.errors import BlobDamaged, BlobError, BlobExists, BlobMissing, StorageFull
+from atoll.errors import AtollError, BlobDamaged, BlobError, BlobExists, BlobMissing, StorageFull
 
 _CHUNK_BYTES = 1 << 20
 
@@ -126,28 +126,30 @@ class FileStore:
 
     def get_bytes(self, key: str, digest: str | None = None) -> bytes:
         """See :class:`BlobStore`."""
-        try:
-            data = self._path(key).read_bytes()
-        except FileNotFoundError as error:
-            raise BlobMissing(f"{self._root / key} is missing") from error
-        return _verified(data, digest, str(self._root / key))
+        path = self._path(key)
+        with _reading(path):
+            data = path.read_bytes()
+        return _verified(data, digest, str(path))
 
     def fetch(self, key: str, digest: str, cache: Path) -> Path:  # noqa: ARG002
         """See :class:`BlobStore`; the file itself, without a copy."""
         path = self._path(key)
-        if not path.exists():
-            raise BlobMissing(f"{path} is missing")
-        _check(digest_file(path), digest, str(path))
+        with _reading(path):
+            found = digest_file(path)
+        _check(found, digest, str(path))
         return path
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`."""
-        return self._path(key).exists()
+        path = self._path(key)
+        with _reading(path):
+            return path.exists()
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`BlobStore`."""
         below = self._path(prefix)
-        files = (path for path in below.rglob("*") if path.is_file())
+        with _reading(below):
+            files = [path for path in below.rglob("*") if path.is_file()]
         return sorted(
             path.relative_to(self._root).as_posix()
             for path in files
@@ -164,20 +166,16 @@ class FileStore:
     def _written(self, key: str) -> Iterator[Path]:
         """A temporary file beside the key's place; gone afterwards, whatever happened."""
         path = self._path(key)
-        try:
+        with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        except OSError as error:
-            raise _storage_error(error, path) from error
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            temporary.chmod(0o644)
-            yield temporary
-        except OSError as error:
-            raise _storage_error(error, path) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            os.close(handle)
+            temporary = Path(name)
+            try:
+                temporary.chmod(0o644)
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _link(self, temporary: Path, key: str) -> None:
         _sync(temporary)
@@ -185,12 +183,17 @@ class FileStore:
         try:
             os.link(temporary, path)
         except FileExistsError as error:
-            raise BlobExists(f"{path} is written already; keys are write-once") from error
+            raise _taken(path) from error
         _sync(path.parent)
 
 
 class ObjectStore:
-    """Any other place fsspec reaches; an object store publishes an upload whole by itself."""
+    """Any other place fsspec reaches; an object store publishes an upload whole by itself.
+
+    Whether a key is taken is asked before the upload, and not in one act with it as in a folder: of
+    two writers at the same time the later one wins. No two are given the same key, because keys
+    written by several islands carry the epoch of their lease.
+    """
 
     def __init__(self, uri: str) -> None:
         import fsspec  # noqa: PLC0415 - the import costs more than a local run's whole start-up
@@ -198,7 +201,7 @@ class ObjectStore:
         self._uri = uri.rstrip("/")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self._uri)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # see _reading
             raise BlobError(f"{uri} cannot be opened: {error}") from error
 
     def put_bytes(self, key: str, data: bytes) -> Blob:
@@ -209,60 +212,63 @@ class ObjectStore:
     def put_file(self, key: str, path: Path) -> Blob:
         """See :class:`BlobStore`."""
         self._refuse_taken(key)
-        digest = digest_file(path)
-        try:
+        with _writing(self._named(key)):
+            digest = digest_file(path)
             self._fs.put_file(str(path), self._path(key))
-        except OSError as error:
-            raise BlobError(f"{self._uri}/{key} could not be written: {error}") from error
-        return Blob(key, digest, path.stat().st_size)
+            return Blob(key, digest, path.stat().st_size)
 
     def publish(self, key: str, data: bytes) -> Blob:
         """See :class:`BlobStore`."""
-        try:
+        with _writing(self._named(key)):
             self._fs.pipe_file(self._path(key), data)
-        except OSError as error:
-            raise BlobError(f"{self._uri}/{key} could not be written: {error}") from error
         return Blob(key, hashlib.sha256(data).hexdigest(), len(data))
 
     def get_bytes(self, key: str, digest: str | None = None) -> bytes:
         """See :class:`BlobStore`."""
-        try:
+        with _reading(self._named(key)):
             data: bytes = self._fs.cat_file(self._path(key))
-        except FileNotFoundError as error:
-            raise BlobMissing(f"{self._uri}/{key} is missing") from error
-        return _verified(data, digest, f"{self._uri}/{key}")
+        return _verified(data, digest, self._named(key))
 
     def fetch(self, key: str, digest: str, cache: Path) -> Path:
         """See :class:`BlobStore`; copies are named by digest, so one is never taken for another."""
         target = cache / digest
-        if target.exists() and digest_file(target) == digest:
-            return target
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            part = Path(folder) / "part"
-            try:
-                self._fs.get_file(self._path(key), str(part))
-            except FileNotFoundError as error:
-                raise BlobMissing(f"{self._uri}/{key} is missing") from error
-            _check(digest_file(part), digest, f"{self._uri}/{key}")
-            part.replace(target)
+        with _writing(target):
+            if target.exists() and digest_file(target) == digest:
+                return target
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                part = Path(folder) / "part"
+                with _reading(self._named(key)):
+                    self._fs.get_file(self._path(key), str(part))
+                _check(digest_file(part), digest, self._named(key))
+                part.replace(target)
         return target
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`."""
-        return bool(self._fs.exists(self._path(key)))
+        try:
+            # fsspec's own exists() takes a store that cannot be reached for an empty one.
+            with _reading(self._named(key)):
+                self._fs.info(self._path(key))
+        except BlobMissing:
+            return False
+        return True
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`BlobStore`."""
-        found = self._fs.find(self._path(prefix))
+        with _reading(self._named(prefix)):
+            found = self._fs.find(self._path(prefix))
         return sorted(str(name).removeprefix(self._root).lstrip("/") for name in found)
 
     def _path(self, key: str) -> str:
         return f"{self._root.rstrip('/')}/{key}"
 
+    def _named(self, key: str) -> str:
+        return f"{self._uri}/{key}"
+
     def _refuse_taken(self, key: str) -> None:
         if self.exists(key):
-            raise BlobExists(f"{self._uri}/{key} is written already; keys are write-once")
+            raise _taken(self._named(key))
 
 
 def _verified(data: bytes, digest: str | None, name: str) -> bytes:
@@ -287,7 +293,40 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _storage_error(error: OSError, path: Path) -> BlobError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFull(f"no space left for {path}; free some and run the same command again")
-    return BlobError(f"{path} could not be written: {error}")
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of space, of quota, or of leave for a file so large."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def _reading(name: Path | str) -> Iterator[None]:
+    """Inside, what keeps a key from being read becomes one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobMissing(f"{name} is missing") from error
+    except Exception as error:  # drivers behind fsspec raise errors of their own libraries
+        raise _blob_error(error, f"{name} could not be read") from error
+
+
+@contextlib.contextmanager
+def _writing(name: Path | str) -> Iterator[None]:
+    """Inside, what keeps a key from being written becomes one sentence."""
+    try:
+        yield
+    except AtollError:
+        raise
+    except Exception as error:  # see _reading
+        raise _blob_error(error, f"{name} could not be written") from error
+
+
+def _blob_error(error: Exception, what: str) -> BlobError:
+    if isinstance(error, OSError) and is_full(error):
+        return StorageFull(
+            f"{what}: no space or quota left ({error}); free some and run the same command again"
+        )
+    return BlobError(f"{what} ({error}); mend that and run the same command again")
+
+
+def _taken(name: Path | str) -> BlobExists:
+    return BlobExists(f"{name} is written already and stays; delete it first if it is not wanted")
