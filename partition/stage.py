@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
 import tempfile
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll import layout, stages
-from atoll.blobs import BlobStore, open_store
+from atoll.blobs import BlobStore, is_full, open_store
 from atoll.command import Progress
 from atoll.config import Config, digest_of
 from atoll.errors import DataError, StorageFull
@@ -147,8 +146,8 @@ def _scratch(parent: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="partition-", dir=parent) as folder:
             yield Path(folder)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_full(error):
             raise StorageFull(
-                f"no space left in {parent}; free some and run the same command again"
+                f"no space or quota left in {parent}; free some and run the same command again"
             ) from error
         raise

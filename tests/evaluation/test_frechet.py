@@ -38,7 +38,7 @@ def test_frechet_distance_of_rotated_gaussians_is_the_one_before_the_rotation():
     assert rotated == pytest.approx(straight, rel=1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(num=st.integers(2, 40), width=st.integers(1, 30), seed=st.integers(0, 1000))
 def test_frechet_distance_of_a_set_to_itself_is_zero_even_when_singular(num, width, seed):
     found = moments(np.random.default_rng(seed).normal(size=(num, width)).astype(np.float32))

@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,31 @@ def run(config: Config) -> Partition:
     return run_partition(config, lambda *_: None)
 
 
-def test_shards_hold_every_sample_bit_by_bit(tmp_path: Path) -> None:
-    images = write_data(tmp_path / "data.npz")
-    config = settings(tmp_path)
-    made = run(config)
+@dataclass(frozen=True)
+class Done:
+    """A partition for all tests that only look."""
+
+    images: np.ndarray
+    config: Config
+    made: Partition
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run.uri)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("done")
+    images, config = write_data(folder / "data.npz"), settings(folder)
+    return Done(images, config, run(config))
+
+
+def test_shards_hold_every_sample_bit_by_bit(done: Done) -> None:
     seen = {}
-    for shard_set in made.shard_sets:
+    for shard_set in done.made.shard_sets:
         for shard in shard_set.shards:
-            path = tmp_path / "run" / shard.key
+            path = done.folder / shard.key
             assert digest_file(path) == shard.digest
             assert path.stat().st_size == shard.size_bytes
             with path.open("rb") as file:
@@ -67,13 +85,12 @@ def test_shards_hold_every_sample_bit_by_bit(tmp_path: Path) -> None:
                 seen[about["index"]] = (pixels, about["label"], about["caption"])
     assert sorted(seen) == list(range(90))
     for index, (pixels, label, caption) in seen.items():
-        assert np.array_equal(pixels, images[index])
+        assert np.array_equal(pixels, done.images[index])
         assert (label, caption) == (index % 3, f"number {index}")
 
 
-def test_manifest_tells_counts_shape_and_classes(tmp_path: Path) -> None:
-    write_data(tmp_path / "data.npz")
-    made = run(settings(tmp_path))
+def test_manifest_tells_counts_shape_and_classes(done: Done) -> None:
+    made = done.made
     assert (made.num_samples, made.shape, made.num_experts) == (90, (6, 5, 3), 3)
     assert made.class_names == ("round", "square", "star")
     assert made.has_captions
@@ -83,11 +100,10 @@ def test_manifest_tells_counts_shape_and_classes(tmp_path: Path) -> None:
     assert Partition.from_json(json.loads(json.dumps(made.as_json()))) == made
 
 
-def test_partition_of_equal_data_has_an_equal_digest(tmp_path: Path) -> None:
+def test_partition_of_equal_data_has_an_equal_digest(done: Done, tmp_path: Path) -> None:
     write_data(tmp_path / "data.npz")
-    first, second = run(settings(tmp_path, "one")), run(settings(tmp_path, "two"))
-    assert first == second
-    assert run(settings(tmp_path, "three", num_fine=8)).digest != first.digest
+    assert run(settings(tmp_path)) == done.made
+    assert run(settings(tmp_path, "other", num_fine=8)).digest != done.made.digest
 
 
 def test_partition_done_before_is_found_not_made_again(tmp_path: Path) -> None:
@@ -114,10 +130,9 @@ def test_partition_not_made_yet_names_its_command(tmp_path: Path) -> None:
 
 
 def test_partition_interrupted_by_a_full_store_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_data(tmp_path / "data.npz")
-    undisturbed = run(settings(tmp_path, "undisturbed"))
     config = settings(tmp_path)
     put_file, puts = FileStore.put_file, []
 
@@ -132,7 +147,7 @@ def test_partition_interrupted_by_a_full_store_goes_on(
         with pytest.raises(StorageFull):
             run(config)
     assert find_partition(config) is None
-    assert run(config) == undisturbed
+    assert run(config) == done.made
     assert open_store(config.run.uri).list("local") == []
 
 
@@ -146,7 +161,7 @@ def test_partition_without_room_for_features_says_so_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RowFile, "append", full)
-    with pytest.raises(StorageFull, match=r"no space left in .*local; free some"):
+    with pytest.raises(StorageFull, match=r"no space or quota left in .*local; free some"):
         run(config)
     assert open_store(config.run.uri).list("") == []
 
@@ -163,10 +178,8 @@ def test_partition_interrupted_then_made_of_other_data_is_of_the_other(tmp_path:
     assert np.array_equal(batch.images, images[order])
 
 
-def test_centroids_assign_the_data_as_they_were_partitioned(tmp_path: Path) -> None:
-    write_data(tmp_path / "data.npz")
-    config = settings(tmp_path)
-    made, store = run(config), open_store(config.run.uri)
+def test_centroids_assign_the_data_as_they_were_partitioned(done: Done, tmp_path: Path) -> None:
+    made, store = done.made, open_store(done.config.run.uri)
     model = load_centroids(store, made)
     batch = ShardReader(store, made, None, tmp_path / "cache", 0).batch(0, 90)
     assert np.array_equal(model.assign(batch.images), batch.clusters)
@@ -174,11 +187,8 @@ def test_centroids_assign_the_data_as_they_were_partitioned(tmp_path: Path) -> N
     assert np.array_equal((distances - model.offsets).argmin(1), batch.clusters)
 
 
-def test_montage_has_a_row_of_samples_for_each_cluster(tmp_path: Path) -> None:
-    write_data(tmp_path / "data.npz")
-    config = settings(tmp_path)
-    run(config)
-    montage = np.asarray(Image.open(tmp_path / "run" / layout.MONTAGE))
+def test_montage_has_a_row_of_samples_for_each_cluster(done: Done) -> None:
+    montage = np.asarray(Image.open(done.folder / layout.MONTAGE))
     rows = np.split(montage[4:, 200:], 3)
     levels = {int(np.median(row[row.min(-1) < 200])) // 60 for row in rows}
     assert levels == {0, 1, 2}
@@ -205,11 +215,9 @@ def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
     assert made.num_samples == 89
 
 
-def test_shards_are_a_source_themselves(tmp_path: Path) -> None:
-    write_data(tmp_path / "data.npz")
-    run(settings(tmp_path))
-    shards = str(tmp_path / "run" / layout.shard_folder(0))
-    data = settings(tmp_path).data.model_copy(update={"source": "webdataset", "path": shards})
+def test_shards_are_a_source_themselves(done: Done) -> None:
+    shards = str(done.folder / layout.shard_folder(0))
+    data = done.config.data.model_copy(update={"source": "webdataset", "path": shards})
     assert len(list(open_source(data))) == 30
 
 
