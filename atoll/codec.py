@@ -71,6 +71,25 @@ def decode_checkpoint(message: wire.CheckpointRef) -> types.CheckpointRef:
     )
 
 
+def encode_submission(submission: types.Submission) -> wire.Submission:
+    """See :class:`atoll.types.Submission`."""
+    found = submission.checkpoint
+    return wire.Submission(
+        spec=encode_spec(submission.spec),
+        epoch=submission.epoch,
+        checkpoint=encode_checkpoint(found) if found else None,
+    )
+
+
+def decode_submission(message: wire.Submission) -> types.Submission:
+    """See :class:`atoll.types.Submission`."""
+    return types.Submission(
+        spec=decode_spec(message.spec),
+        epoch=message.epoch,
+        checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
+    )
+
+
 def encode_lease(lease: types.Lease) -> wire.Lease:
     """See :class:`atoll.types.Lease`."""
     return wire.Lease(job=lease.job, island=lease.island, epoch=lease.epoch, term_s=lease.term_s)

@@ -18,10 +18,10 @@ from atoll.types import (
     Directive,
     Event,
     FleetView,
-    JobSpec,
     Lease,
     Outcome,
     Progress,
+    Submission,
     Wait,
 )
 from atoll.wire.v1 import control_pb2 as wire
@@ -142,9 +142,9 @@ class ControlClient:
         )
         self._call(self._islands.Release, request)
 
-    def submit(self, jobs: Sequence[JobSpec]) -> None:
+    def submit(self, jobs: Sequence[Submission]) -> None:
         """Add jobs, or extend those that are there. Raises: Refused if a digest differs."""
-        request = wire.SubmitRequest(jobs=[codec.encode_spec(job) for job in jobs])
+        request = wire.SubmitRequest(jobs=[codec.encode_submission(job) for job in jobs])
         self._call(self._operators.Submit, request)
 
     def fleet(self) -> FleetView:

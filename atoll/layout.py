@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from atoll.blobs import local_path
@@ -66,6 +67,12 @@ def job_folder(job: str) -> str:
 def checkpoint_folder(job: str, epoch: int, step: int) -> str:
     """Folder of one checkpoint; the epoch in it keeps a zombie's files apart."""
     return f"{job_folder(job)}/epoch-{epoch:04d}/step-{step:08d}"
+
+
+def epoch_of(key: str) -> int:
+    """The epoch a checkpoint's file was written under; 0 for any other file."""
+    found = re.search(r"/epoch-(\d+)/", key)
+    return int(found[1]) if found else 0
 
 
 def stage_manifest(stage: str) -> str:

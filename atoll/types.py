@@ -81,6 +81,23 @@ class CheckpointRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as it is asked for, with what the run's store holds of it already.
+
+    The store outlives every database of an orchestrator: who knows less than it says catches up.
+
+    Attributes:
+        spec: the job.
+        epoch: newest fencing epoch that anything was written under; 0 if nothing was.
+        checkpoint: the one its stage ended with, if it did.
+    """
+
+    spec: JobSpec
+    epoch: int = 0
+    checkpoint: CheckpointRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on a job until a time.
 

@@ -14,7 +14,7 @@ from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
 from atoll.errors import Interrupted, JobFailed, Unreachable
-from atoll.types import CheckpointRef, JobSpec, JobState, JobView
+from atoll.types import CheckpointRef, JobState, JobView, Submission
 from orchestrator.connect import connect
 from orchestrator.watch import Watch
 
@@ -28,13 +28,13 @@ class Launch:
 
     Attributes:
         config: the run.
-        specs: its jobs.
+        jobs: what is submitted.
         trainer: command that islands run in place of Atoll's trainers; () for those.
         clock: for pauses.
     """
 
     config: Config
-    specs: Sequence[JobSpec]
+    jobs: Sequence[Submission]
     trainer: Sequence[str] = ()
     clock: Clock = field(default_factory=SystemClock)
 
@@ -60,7 +60,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
         for _ in range(_MAX_CONNECTIONS):
             with connect(launch.config, launch.trainer) as client:
                 try:
-                    client.submit(launch.specs)
+                    client.submit(launch.jobs)
                     return _results(_follow(launch, client, watch, interrupts))
                 except Unreachable as error:
                     if interrupts.num:
@@ -96,7 +96,7 @@ def _follow(
     launch: Launch, client: ControlClient, watch: Watch, interrupts: _Interrupts
 ) -> list[JobView]:
     """Show the fleet until the jobs are over."""
-    names = {spec.name for spec in launch.specs}
+    names = {job.spec.name for job in launch.jobs}
     asked_to_drain = False
     while True:
         view = client.fleet()

@@ -9,22 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atoll.errors import Refused
-from atoll.types import Event, JobSpec, JobState
+from atoll.types import Event, JobState, Submission
 from orchestrator.fleet import Change, Fleet, Island, Job
 
 
-def submit(fleet: Fleet, specs: Sequence[JobSpec], now: float) -> Change:
+def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
     """Add jobs; extend those that are there; give failed ones another chance. Ends a drain.
 
-    A job without a checkpoint may still change its settings; whoever works on it loses the lease.
+    Where the run's store holds newer epochs than are known here, its word counts. A job without a
+    checkpoint may still change its settings; whoever works on it loses the lease.
 
     Raises:
         Refused: a job was begun with other settings, or is further than it is asked to go.
     """
     change = Change(draining=False)
-    for spec in specs:
-        job = fleet.jobs.get(spec.name)
-        change = change.then(_added(spec) if job is None else _resubmitted(job, spec, now))
+    for submission in jobs:
+        for step in (_added, _caught_up, _resubmitted):
+            change = change.then(step(fleet.after(change), submission, now))
     return change
 
 
@@ -81,12 +82,32 @@ def give_up(fleet: Fleet, reason: str) -> Change:
     return Change(jobs=tuple(jobs), events=events)
 
 
-def _added(spec: JobSpec) -> Change:
+def _added(fleet: Fleet, submission: Submission, _: float) -> Change:
+    spec = submission.spec
+    if spec.name in fleet.jobs:
+        return Change()
     job = Job(spec, reason="submitted")
     return Change(jobs=(job,), events=(Event("job-submitted", f"{spec.steps} steps", spec.name),))
 
 
-def _resubmitted(job: Job, spec: JobSpec, now: float) -> Change:
+def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
+    """The database was lost, or is an old one: go on above all that was written without it."""
+    job, found = fleet.jobs[submission.spec.name], submission.checkpoint
+    if submission.epoch <= job.epoch:
+        return Change()
+    newer = found if found and found.step > job.step else None
+    job = replace(job, epoch=submission.epoch, checkpoint=newer or job.checkpoint)
+    words = f"the run's store holds epoch {job.epoch}, unknown here; goes on from step {job.step}"
+    return Change(
+        jobs=(replace(job.without_lease(words), ready_at=now),),
+        commits=((job.spec.name, newer),) if newer else (),
+        events=(Event("job-recovered", words, job.spec.name, epoch=job.epoch),),
+    )
+
+
+def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
+    spec = submission.spec
+    job = fleet.jobs[spec.name]
     if job.spec.digest != spec.digest and job.checkpoint:
         raise Refused(
             f"{spec.name} was begun with other settings; give new settings a run.uri of their own, "

@@ -14,10 +14,10 @@ from atoll.types import (
     Directive,
     Event,
     FleetView,
-    JobSpec,
     Lease,
     Outcome,
     Progress,
+    Submission,
     Wait,
 )
 from orchestrator import leases, operations
@@ -80,11 +80,11 @@ class FleetService:
             now = self._clock.monotonic()
             self._apply(leases.release(self._fleet, lease, outcome, request_id, now))
 
-    def submit(self, specs: Sequence[JobSpec]) -> None:
+    def submit(self, jobs: Sequence[Submission]) -> None:
         """See :func:`orchestrator.operations.submit`."""
         with self._changed:
             self._asked()
-            self._apply(operations.submit(self._fleet, specs, self._clock.monotonic()))
+            self._apply(operations.submit(self._fleet, jobs, self._clock.monotonic()))
 
     def drain(self, reason: str) -> None:
         """See :func:`orchestrator.operations.drain`."""

@@ -63,7 +63,7 @@ class OperatorsServicer(rpc.OperatorsServicer):
 
     def Submit(self, request: wire.SubmitRequest, _: Any) -> wire.SubmitResponse:  # noqa: N802
         """Add or extend jobs."""
-        self._service.submit([codec.decode_spec(job) for job in request.jobs])
+        self._service.submit([codec.decode_submission(job) for job in request.jobs])
         return wire.SubmitResponse()
 
     def GetFleet(self, _: wire.GetFleetRequest, __: Any) -> wire.GetFleetResponse:  # noqa: N802

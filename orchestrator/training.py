@@ -11,7 +11,7 @@ from atoll.blobs import BlobStore, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.jobs import job_specs, shaping_settings
-from atoll.types import CheckpointRef, JobSpec, Role
+from atoll.types import CheckpointRef, JobSpec, Role, Submission
 from orchestrator.launch import Launch, run_jobs
 from orchestrator.watch import watch_on_stderr
 
@@ -41,7 +41,10 @@ def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str,
     done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
     if done:
         say(f"already trained: {', '.join(done)}")
-    missing = [spec for stage in wanted for spec in stage.specs if not stage.is_made(spec)]
+    for stage in wanted:
+        # Laid down, so that others are refused by name once there is a checkpoint.
+        stages.finish(store, _begun(stage.name), stage.inputs, {})
+    missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
@@ -58,15 +61,24 @@ class _Stage:
         inputs: the settings that shape its weights.
         specs: its jobs.
         before: checkpoints it ended with earlier, by job, as JSON.
+        epochs: the newest under which its jobs wrote anything, by job; 0 for nothing.
     """
 
     name: str
     inputs: dict[str, Any]
     specs: list[JobSpec]
     before: dict[str, Any]
+    epochs: dict[str, int]
 
     def is_made(self, spec: JobSpec) -> bool:
         return bool(self.before.get(spec.name, {}).get("step") == spec.steps)
+
+    def missing(self) -> list[Submission]:
+        return [
+            Submission(spec, self.epochs[spec.name], self._checkpoint(spec))
+            for spec in self.specs
+            if not self.is_made(spec)
+        ]
 
     def finish(self, store: BlobStore, made: dict[str, CheckpointRef]) -> dict[str, CheckpointRef]:
         fresh = {spec.name: asdict(made[spec.name]) for spec in self.specs if spec.name in made}
@@ -74,6 +86,10 @@ class _Stage:
         if fresh:
             stages.finish(store, self.name, self.inputs, result)
         return {spec.name: CheckpointRef(**result[spec.name]) for spec in self.specs}
+
+    def _checkpoint(self, spec: JobSpec) -> CheckpointRef | None:
+        made = self.before.get(spec.name)
+        return CheckpointRef(**made) if made else None
 
 
 def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
@@ -83,15 +99,18 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.
         roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
     inputs = shaping_settings(config, digest, roles[0])
-    before = stages.finished(store, name, inputs) or {}
     specs = job_specs(config, digest, roles)
-    _begin(store, name, inputs, specs)
-    return _Stage(name, inputs, specs, before)
+    epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
+    if any(epochs.values()):
+        stages.finished(store, _begun(name), inputs)
+    before = stages.finished(store, name, inputs) or {}
+    return _Stage(name, inputs, specs, before, epochs)
 
 
-def _begin(store: BlobStore, name: str, inputs: dict[str, Any], specs: Sequence[JobSpec]) -> None:
-    """Lay the settings down, so that others are refused by name once there is a checkpoint."""
-    begun = f"begun-{name}"
-    if any(store.list(layout.job_folder(spec.name)) for spec in specs):
-        stages.finished(store, begun, inputs)
-    stages.finish(store, begun, inputs, {})
+def _begun(name: str) -> str:
+    return f"begun-{name}"
+
+
+def _newest_epoch(store: BlobStore, job: str) -> int:
+    keys = store.list(layout.job_folder(job))
+    return max((layout.epoch_of(key) for key in keys), default=0)

@@ -15,6 +15,7 @@ count = st.integers(0, 2**32 - 1)
 real = st.floats(allow_nan=False)
 specs = st.builds(types.JobSpec, text, st.sampled_from(types.Role), count, text, count, text)
 refs = st.builds(types.CheckpointRef, text, text, count, count)
+submissions = st.builds(types.Submission, specs, count, st.none() | refs)
 leases = st.builds(types.Lease, text, text, count, real)
 progress = st.builds(types.Progress, count, real, real)
 assignments = st.builds(types.Assignment, leases, specs, st.none() | refs)
@@ -40,10 +41,11 @@ fleets = st.builds(
 )
 
 
-@given(st.tuples(specs, refs, leases, progress, assignments | waits, events, fleets))
+@given(st.tuples(specs, submissions, refs, leases, progress, assignments | waits, events, fleets))
 def test_every_value_survives_the_wire(values: tuple[Any, ...]) -> None:
     coders = (
         (codec.encode_spec, codec.decode_spec),
+        (codec.encode_submission, codec.decode_submission),
         (codec.encode_checkpoint, codec.decode_checkpoint),
         (codec.encode_lease, codec.decode_lease),
         (codec.encode_progress, codec.decode_progress),

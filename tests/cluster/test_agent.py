@@ -13,7 +13,7 @@ import pytest
 from atoll.clock import SystemClock
 from atoll.control import ControlClient
 from atoll.errors import LeaseLost, Unreachable
-from atoll.types import JobSpec, JobState, Role
+from atoll.types import JobSpec, JobState, Role, Submission
 from cluster import processes
 from cluster.agent import Agent
 from cluster.tenure import IslandSettings, Orders
@@ -42,7 +42,8 @@ def service(tmp_path):
     store = SqlStore(sqlite_url(tmp_path / "orchestrator.db"))
     policy = Policy(term_s=5.0, max_failures=0, backoff_s=0.1)
     serving = FleetService(store, policy, SystemClock())
-    serving.submit([JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 20, "d")])
+    spec = JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 20, "d")
+    serving.submit([Submission(spec)])
     yield serving
     store.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 
@@ -100,6 +101,39 @@ def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {2}
+
+
+def test_run_with_more_steps_after_its_database_was_lost_goes_on_from_the_end(
+    run, until, undisturbed
+):
+    run.steps = 20
+    run.finish(run.launch())
+    until(lambda: not run.processes())
+    shutil.rmtree(run.folder())
+    run.steps = 40
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {2}
+    granted = [event.reason for event in run.events() if event.kind == "lease-granted"]
+    assert all(reason.endswith("from step 20") for reason in granted)
+
+
+def test_run_interrupted_whose_database_was_lost_begins_above_what_it_wrote(
+    run, until, undisturbed
+):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    run.finish(launcher)
+    until(lambda: not run.processes())
+    shutil.rmtree(run.folder())
+    again = run.launch()
+    told = run.finish(again)
+    assert again.returncode == 0, told
     assert run.weights() == undisturbed(run)
     assert {ref.epoch for ref in run.results().values()} == {2}
 

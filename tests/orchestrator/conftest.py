@@ -18,6 +18,7 @@ from atoll.types import (
     Outcome,
     Progress,
     Role,
+    Submission,
     Wait,
 )
 from orchestrator import leases, operations
@@ -59,7 +60,10 @@ class Game:
         return f"request-{self.num_requests}"
 
     def submit(self, *specs: JobSpec) -> Change:
-        return self.apply(operations.submit(self.fleet, specs or (make_spec(),), self.now))
+        return self.submit_found(*(Submission(spec) for spec in specs or (make_spec(),)))
+
+    def submit_found(self, *jobs: Submission) -> Change:
+        return self.apply(operations.submit(self.fleet, jobs, self.now))
 
     def ask(self, island: str, request_id: str = "") -> Assignment | Wait:
         answer, change = leases.acquire(self.fleet, island, request_id or self.request(), self.now)

@@ -21,6 +21,7 @@ from atoll.types import (
     Outcome,
     Progress,
     Role,
+    Submission,
 )
 from orchestrator import leases, operations
 from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Job, Policy
@@ -32,8 +33,8 @@ NAMES = ("expert-0", "expert-1", "router")
 ISLANDS = st.sampled_from(["island-1", "island-2", "island-3"])
 
 
-def specs(steps: int = STEPS) -> list[JobSpec]:
-    return [JobSpec(name, Role.EXPERT, 0, "runs/test", steps, "d") for name in NAMES]
+def specs(steps: int = STEPS) -> list[Submission]:
+    return [Submission(JobSpec(name, Role.EXPERT, 0, "runs/test", steps, "d")) for name in NAMES]
 
 
 def at_rest(job: Job) -> Job:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.errors import LeaseLost, Refused
-from atoll.types import Ending, JobState
+from atoll.types import Ending, JobState, Lease, Submission
 from orchestrator import operations
 
 
@@ -66,6 +66,47 @@ def test_submit_again_gives_a_failed_job_another_chance(game):
     game.submit()
     assert (game.job().state, game.job().failures) == (JobState.WAITING, 0)
     assert game.lease().epoch == 4
+
+
+def test_submit_to_an_empty_database_goes_on_from_what_the_store_holds(game, spec, ref):
+    found = ref(Lease("expert-0", "island-9", 3, 10.0), 40)
+    change = game.submit_found(Submission(spec(), epoch=4, checkpoint=found))
+    assert change.commits == (("expert-0", found),)
+    answer = game.ask("island-1")
+    assert (answer.lease.epoch, answer.checkpoint) == (5, found)
+
+
+def test_submit_to_an_empty_database_passes_by_uncommitted_epochs(game, spec):
+    game.submit_found(Submission(spec(), epoch=4))
+    answer = game.ask("island-1")
+    assert (answer.lease.epoch, answer.checkpoint) == (5, None)
+
+
+def test_submit_to_an_old_database_ends_the_lease_that_it_granted(game, spec, ref):
+    game.submit()
+    lease = game.lease()
+    game.commit(lease, 60)
+    found = ref(Lease("expert-0", "island-9", 3, 10.0), 40)
+    game.submit_found(Submission(spec(), epoch=3, checkpoint=found))
+    with pytest.raises(LeaseLost, match="under epoch 3"):
+        game.beat(lease)
+    assert game.ask("island-2").checkpoint == ref(lease, 60)
+    assert game.job().epoch == 4
+
+
+def test_submit_of_a_job_that_the_store_holds_whole_is_done(game, spec, ref):
+    found = ref(Lease("expert-0", "island-9", 1, 10.0), 100)
+    game.submit_found(Submission(spec(), epoch=1, checkpoint=found))
+    assert game.job().state is JobState.DONE
+
+
+def test_submit_of_what_the_database_wrote_itself_recovers_nothing(game, spec, ref):
+    game.submit()
+    lease = game.lease()
+    game.commit(lease, 40)
+    found = ref(lease, 40)
+    assert not game.submit_found(Submission(spec(), epoch=1, checkpoint=found)).events
+    game.beat(lease)
 
 
 def test_submit_ends_a_drain(game):

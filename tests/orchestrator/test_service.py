@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from atoll.errors import LeaseLost, Unreachable
-from atoll.types import Assignment, Ending, JobState, Outcome, Progress
+from atoll.types import Assignment, Ending, JobState, Outcome, Progress, Submission
 from orchestrator.service import FleetService
 
 
 @pytest.fixture
 def lease(service, spec):
-    service.submit([spec()])
+    service.submit([Submission(spec())])
     answer = service.acquire("island-1", "r")
     assert isinstance(answer, Assignment)
     return answer.lease
@@ -95,12 +95,12 @@ def test_service_retires_only_when_nobody_asked_for_a_while(service, lease, cloc
     clock.now += 1
     assert service.retire(unasked_s=4)
     with pytest.raises(Unreachable):
-        service.submit([spec("expert-1")])
+        service.submit([Submission(spec("expert-1"))])
 
 
 def test_service_shared_by_threads_grants_each_job_once(service, spec, ref):
     names = [f"expert-{index}" for index in range(20)]
-    service.submit([spec(name) for name in names])
+    service.submit([Submission(spec(name)) for name in names])
     granted: list[str] = []
 
     def island(number: int) -> None:

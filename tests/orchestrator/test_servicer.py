@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from atoll.control import ControlClient
 from atoll.errors import LeaseLost, Refused, Unreachable
-from atoll.types import Assignment, Directive, Ending, JobState, Outcome, Progress, Wait
+from atoll.types import Assignment, Directive, Ending, JobState, Outcome, Progress, Submission, Wait
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.server import start_server
@@ -34,7 +34,7 @@ def channel(address):
 
 
 def test_wire_carries_an_islands_whole_life(client, spec, ref):
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     answer = client.acquire("island-1", "r")
     assert isinstance(answer, Assignment)
     assert answer.spec == spec()
@@ -48,20 +48,20 @@ def test_wire_carries_an_islands_whole_life(client, spec, ref):
 
 
 def test_wire_repeats_are_answered_the_same(client, spec, ref):
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     answers = [client.acquire("island-1", "r") for _ in range(3)]
     lease = answers[0].lease
     for _ in range(3):
         client.commit(lease, ref(lease, 100), "c")
     for _ in range(3):
         client.release(lease, Outcome(Ending.FINISHED), "f")
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     assert answers == [answers[0]] * 3
     assert client.fleet().jobs[0].state is JobState.DONE
 
 
 def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, service, spec, ref):
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     lease = client.acquire("island-1", "r").lease
     service.island_gone("island-1", "killed by signal 9")
     for call in (
@@ -74,11 +74,11 @@ def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, serv
 
 
 def test_wire_refusals_come_back_as_refused_with_their_sentence(client, spec, ref):
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     lease = client.acquire("island-1", "r").lease
     client.commit(lease, ref(lease, 10), "c")
     with pytest.raises(Refused, match="begun with other settings"):
-        client.submit([spec(digest="other")])
+        client.submit([Submission(spec(digest="other"))])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,9 @@ def test_wire_refusals_come_back_as_refused_with_their_sentence(client, spec, re
         wire.CommitRequest(),
         wire.HeartbeatRequest(),
         wire.ReleaseRequest(),
-        wire.SubmitRequest(jobs=[wire.JobSpec(name="x", run_uri="y", role=99)]),
+        wire.SubmitRequest(
+            jobs=[wire.Submission(spec=wire.JobSpec(name="x", run_uri="y", role=99))]
+        ),
     ],
 )
 def test_wire_message_with_holes_is_a_failed_precondition(channel, request_message):
@@ -113,7 +115,7 @@ def test_wire_unexpected_errors_are_internal_and_tell_nothing(channel, service, 
 
 
 def test_wire_events_come_from_the_beginning_and_as_they_happen(client, spec):
-    client.submit([spec()])
+    client.submit([Submission(spec())])
     events = client.events(after=1)
     assert next(events).kind == "job-submitted"
     client.drain("enough")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from atoll.errors import ConfigError, IslandError
-from atoll.types import JobState
+from atoll.types import JobState, Submission
 from cluster.provider import Capabilities, Node, NodeSpec
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.supervisor import Supervisor
@@ -55,7 +55,7 @@ def provider() -> ScriptedProvider:
 
 @pytest.fixture
 def supervisor(service, provider, clock, spec) -> Supervisor:
-    service.submit([spec()])
+    service.submit([Submission(spec())])
     return Supervisor(service, provider, node_spec, POLICY, clock)
 
 

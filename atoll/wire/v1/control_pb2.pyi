@@ -179,11 +179,21 @@ class ReleaseResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Submission(_message.Message):
+    __slots__ = ("spec", "epoch", "checkpoint")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    spec: JobSpec
+    epoch: int
+    checkpoint: CheckpointRef
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., epoch: _Optional[int] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+
 class SubmitRequest(_message.Message):
     __slots__ = ("jobs",)
     JOBS_FIELD_NUMBER: _ClassVar[int]
-    jobs: _containers.RepeatedCompositeFieldContainer[JobSpec]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[JobSpec, _Mapping]]] = ...) -> None: ...
+    jobs: _containers.RepeatedCompositeFieldContainer[Submission]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Submission, _Mapping]]] = ...) -> None: ...
 
 class SubmitResponse(_message.Message):
     __slots__ = ()
