@@ -76,12 +76,14 @@ def serve(
     from atoll.blobs import open_store
     from atoll.config_file import load_config, save_config
     from orchestrator.process import serve as process
+    from orchestrator.training import refuse_other_settings
 
     logging_setup.set_up()
     if run_uri:
         settings = load_config(open_store(run_uri))
     else:
         settings = read_config(config, set_ or ())
+        refuse_other_settings(settings)
         save_config(open_store(settings.run.uri), settings)
     process(settings, shlex.split(trainer))
 

@@ -52,6 +52,18 @@ def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str,
     return {name: ref for refs in results for name, ref in refs.items()}
 
 
+def refuse_other_settings(config: Config) -> None:
+    """Check a configuration against what the run was begun with.
+
+    Raises:
+        BadInput: checkpoints were made with other settings; names the first that differs.
+    """
+    store = open_store(config.run.uri)
+    if store.exists(layout.stage_manifest("partition")):
+        for name in (TRAIN, ROUTE):
+            _stage(store, name, config)
+
+
 @dataclass(frozen=True, slots=True)
 class _Stage:
     """A training stage of a run: its jobs, and what is known of their results.

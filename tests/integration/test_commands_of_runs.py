@@ -6,9 +6,11 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 
+from atoll import layout
 from cluster import processes
 
 pytestmark = pytest.mark.timeout(90)
@@ -92,6 +94,13 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert again.returncode == 2
     assert "expert.width = 64" in told
     assert "128" in told
+    before = (run.uri / layout.CONFIG).read_bytes()
+    serving = subprocess.run(
+        run.command("orchestrator"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert serving.returncode == 2
+    assert "expert.width = 64" in serving.stderr
+    assert (run.uri / layout.CONFIG).read_bytes() == before
 
 
 def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
