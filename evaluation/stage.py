@@ -24,11 +24,12 @@ from evaluation.painter import wanted
 from evaluation.real import RealImages, read_real
 from evaluation.results import MONOLITH, ORACLE, Results
 from evaluation.yardstick import Yardstick
+from experts.devices import device_of
 from experts.load import Loaded, load_expert
 from partition.pixels import to_unit
 from router.calibration import Calibration, Known, calibrate
 from router.ensemble import alone
-from router.load import LoadedEnsemble, load_ensemble, sampling_device
+from router.load import LoadedEnsemble, load_ensemble
 from router.sampling import Sampler, Wanted
 
 STAGE = "evaluate"
@@ -72,7 +73,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     found = find_evaluation(config)
     if found is not None:
         return found
-    store, device = open_store(config.run.uri), sampling_device(config.island)
+    store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
     ensemble = load_ensemble(store, config, cache, device, STAGE)
     monolith = _monolith(config, store, cache, device)

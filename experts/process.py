@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import logging
 import os
 import platform
@@ -15,13 +14,14 @@ import torch
 from torch import distributed
 
 from atoll import logs
-from atoll.blobs import open_store
-from atoll.config import Config, IslandSection
+from atoll.blobs import is_full, open_store
+from atoll.config import Config
 from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, StorageFull
 from atoll.jobs import job_digest
 from atoll.relay import Broke, Ended, Speaker, read_assignment
 from atoll.types import JobSpec
+from experts.devices import device_of
 from experts.leash import Leash
 from experts.loop import train
 from experts.task import Place, Task
@@ -71,7 +71,8 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     config, partition = load_config(store), load_partition(store)
     _refuse_other_settings(assignment.spec, config, partition)
     torch.set_num_threads(config.island.threads)
-    device = _device(config.island, local_rank)
+    device = device_of(config.island, local_rank)
+    _settled(device)
     task = make_task(config, assignment.spec, partition)
     samples = ShardReader(store, partition, task.clusters, work_dir / "cache", config.run.seed)
     with _joined(place), _full_disk_told():
@@ -100,18 +101,12 @@ def _place() -> Place:
     return Place(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
-def _device(island: IslandSection, local_rank: int) -> torch.device:
-    cuda = torch.cuda.is_available()
-    if island.device == "cuda" and not cuda:
-        raise BadInput('island.device = "cuda", but this machine has none; set it to "auto"')
-    if island.device == "cpu" or not cuda:
-        return torch.device("cpu")
-    # Equal seeds shall give equal weights wherever CUDA has a kernel that can; CPU's all do.
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda", local_rank % torch.cuda.device_count())
-    torch.cuda.set_device(device)
-    return device
+def _settled(device: torch.device) -> None:
+    """Equal seeds shall give equal weights wherever CUDA has a kernel that can; CPU's all do."""
+    if device.type == "cuda":
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.cuda.set_device(device)
 
 
 @contextlib.contextmanager
@@ -141,9 +136,9 @@ def _full_disk_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_full(error):
             raise
         raise StorageFull(
-            f"no space left on {platform.node()} while training ({error}); free some and run the "
-            "same command again"
+            f"no space or quota left on {platform.node()} while training ({error}); free some and "
+            "run the same command again"
         ) from error

@@ -48,15 +48,16 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     """Draw images from the ensemble: a grid, and a PNG of each with its recipe inside."""
     from atoll import layout
     from atoll.blobs import open_store
+    from experts.devices import device_of
     from router.asking import asked_for
-    from router.load import load_ensemble, sampling_device
+    from router.load import load_ensemble
     from router.recipe import Recipe, save_png
     from router.sampling import Wanted
     from router.sheet import contact_sheet
 
     settings = read_config(config, set_ or ())
     sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
-    store, device = open_store(settings.run.uri), sampling_device(settings.island)
+    store, device = open_store(settings.run.uri), device_of(settings.island)
     loaded = load_ensemble(store, settings, local / "cache", device)
     cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
     seeds = range(seed, seed + num)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from atoll import checkpoints, layout, stages
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
-from atoll.config import Config, IslandSection
-from atoll.errors import BadInput, CheckpointMismatch
+from atoll.config import Config
+from atoll.errors import CheckpointMismatch
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.dit import DiT, Shape, Sizes
@@ -125,18 +125,6 @@ def build_loaded_router(folder: CheckpointFolder, device: torch.device) -> Route
         )
     network.load_state_dict(load_file(folder.files[EMA], device=str(device)), assign=True)
     return network.eval().requires_grad_(False)
-
-
-def sampling_device(island: IslandSection) -> torch.device:
-    """Where images are drawn: the device the configuration asks for, or the best there is.
-
-    Raises:
-        BadInput: it asks for CUDA, and there is none.
-    """
-    cuda = torch.cuda.is_available()
-    if island.device == "cuda" and not cuda:
-        raise BadInput('island.device = "cuda", but this machine has none; set it to "auto"')
-    return torch.device("cuda" if cuda and island.device != "cpu" else "cpu")
 
 
 def _gate(
