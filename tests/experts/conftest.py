@@ -90,8 +90,8 @@ def partitioned(tmp_path_factory):
 def make_run(partitioned, tmp_path):
     """Copies the partitioned run; settings of a section are given as ``training={…}``."""
 
-    def make(uri=None, **sections):
-        folder = Path(uri or tmp_path / "run")
+    def make(**sections):
+        folder = tmp_path / "run"
         shutil.copytree(partitioned, folder, dirs_exist_ok=True)
         settings = {name: {**SETTINGS.get(name, {}), **keys} for name, keys in sections.items()}
         tree = {"run": {"uri": str(folder)}, **SETTINGS, **settings}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -47,8 +46,8 @@ class Held:
 
 
 @contextmanager
-def started(run, assignment, command=TRAINER, work_dir=None):
-    work_dir = work_dir or run.work_dir(f"work-{assignment.lease.epoch}")
+def started(run, assignment, command=TRAINER):
+    work_dir = run.work_dir(f"work-{assignment.lease.epoch}")
     write_assignment(work_dir, assignment)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
@@ -157,36 +156,37 @@ def test_trainer_with_a_fault_of_its_own_says_so_and_logs_the_traceback(run):
     assert "Traceback" in (run.folder / "log").read_text()
 
 
-@contextmanager
-def small_disk(folder, size):
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+# From some moment on no file may grow far: to a process the same as a disk that is full.
+FULL_DISK = """
+import resource, sys
+from atoll import checkpoints
+from experts.expert import expert_task
+from experts.process import run_trainer
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 << 10, 32 << 10))
+
+def upload(*args, whole=checkpoints.upload, **names):
+    fill()
+    return whole(*args, **names)
+
+if sys.argv.pop(1) == "work folder":
+    fill()
+checkpoints.upload = upload
+sys.exit(run_trainer(expert_task))
+"""
 
 
-def fill(folder, leave):
-    """Fill a disk but for some bytes."""
-    free = shutil.disk_usage(folder).free
-    (folder / "filler").write_bytes(bytes(free - leave))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk to fill")
 @pytest.mark.parametrize("full", ["run", "work folder"])
-def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(make_run, tmp_path, full):
-    with small_disk(tmp_path / "disk", "24m") as disk:
-        run = make_run(uri=disk / "run") if full == "run" else make_run()
-        work_dir = run.work_dir("work") if full == "run" else disk
-        fill(disk, leave=48 << 10)
-        with started(run, run.assignment(), work_dir=work_dir) as trainer:
-            code, heard = trainer.wait()
-        left = sorted(path.name for path in work_dir.iterdir())
-        published = run.store.list("checkpoints")
+def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(run, full):
+    assignment = run.assignment()
+    with started(run, assignment, (sys.executable, "-c", FULL_DISK, full)) as trainer:
+        code, heard = trainer.wait()
     assert code == 1
     assert isinstance(heard[-1], Broke)
-    assert "no space left" in heard[-1].reason
+    assert "no space or quota left" in heard[-1].reason
+    assert ("could not be written" in heard[-1].reason) == (full == "run")
     assert not [message for message in heard if isinstance(message, Published)]
-    assert not [key for key in published if key.endswith("manifest.json")]
-    assert not [name for name in left if name.startswith("staging")]
+    assert not [key for key in run.store.list("checkpoints") if key.endswith("manifest.json")]
+    left = run.work_dir(f"work-{assignment.lease.epoch}").iterdir()
+    assert not [path for path in left if path.name.startswith("staging")]
