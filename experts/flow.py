@@ -63,16 +63,6 @@ def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
     return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, velocity=noise - x0)
 
 
-def x0_from_velocity(x_t: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
-    """The image a velocity points back to: ``x0 = x_t - t v``, (B, C, H, W)."""
-    return x_t - per_row(t, x_t) * velocity
-
-
-def noise_from_velocity(x_t: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
-    """The noise a velocity points on to: ``eps = x_t + (1 - t) v``, (B, C, H, W)."""
-    return x_t + (1 - per_row(t, x_t)) * velocity
-
-
 def per_row(t: Tensor, like: Tensor) -> Tensor:
     """``t`` of shape (B,) shaped to multiply ``like`` of shape (B, ...)."""
     return t.reshape(-1, *[1] * (like.dim() - 1))

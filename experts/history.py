@@ -20,7 +20,8 @@ class Point:
     Attributes:
         step: optimizer steps done.
         epoch: fencing epoch of the lease it was made under; a new one marks a restart.
-        loss: mean over the steps since the last point.
+        loss: mean over the last ``training.log_every_steps`` steps; at the job's end too, so that
+            the last point may share steps with the one before.
         grad_norm: mean over the same steps, before clipping.
         samples_per_s: throughput since the last point.
     """
@@ -36,7 +37,7 @@ class History:
     """All points so far, and the steps that the next one will average.
 
     Args:
-        window: steps between two points.
+        window: steps that a point averages.
         saved: what :meth:`as_json` gave earlier.
     """
 

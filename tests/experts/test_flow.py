@@ -3,14 +3,7 @@ import math
 import pytest
 import torch
 
-from experts.flow import (
-    TimeDensity,
-    flow_loss,
-    linear_path,
-    noise_from_velocity,
-    seeded,
-    x0_from_velocity,
-)
+from experts.flow import TimeDensity, flow_loss, linear_path, seeded
 
 CPU = torch.device("cpu")
 
@@ -26,13 +19,6 @@ def test_linear_path_runs_from_image_to_noise():
     torch.testing.assert_close(point.x_t[1], 0.75 * x0[1] + 0.25 * noise[1])
     torch.testing.assert_close(point.x_t[2], noise[2])
     torch.testing.assert_close(point.velocity, noise - x0)
-
-
-def test_velocity_at_a_point_tells_image_and_noise():
-    x0, noise = torch.randn(2, 3, 1, 2, 2)
-    point = linear_path(x0, noise, torch.tensor([0.1, 0.5, 0.9]))
-    torch.testing.assert_close(x0_from_velocity(point.x_t, point.t, point.velocity), x0)
-    torch.testing.assert_close(noise_from_velocity(point.x_t, point.t, point.velocity), noise)
 
 
 def test_flow_loss_averages_each_row_alone():
