@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
 from atoll import layout, stages
 from atoll.blobs import open_store
@@ -28,9 +31,29 @@ from orchestrator.process import database_url
 from orchestrator.sql_store import SqlStore
 
 HERE = Path(__file__).parent
+# The digits in two clusters, and networks so small that little but starting takes time.
+DIGITS = [
+    "partition.num_fine=8",
+    "expert.width=16",
+    "expert.depth=1",
+    "expert.heads=2",
+    "expert.patch=4",
+    "training.batch_size=32",
+    "training.checkpoint_every_steps=10",
+    "training.log_every_steps=10",
+    "router.width=16",
+    "router.depth=1",
+    "router.heads=2",
+    "router.patch=4",
+    "router.batch_size=32",
+    "router.steps=200",
+    "sampling.steps=2",
+    "evaluation.num_samples=32",
+    'evaluation.strategies=["top-1"]',
+]
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 40) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at, "it never came true"
@@ -75,12 +98,16 @@ class Run:
 
     def finish(self, launcher: subprocess.Popen[str]) -> str:
         """Wait for its end; returns what it told its user."""
-        return launcher.communicate(timeout=60)[1]
+        return launcher.communicate(timeout=120)[1]
 
-    def atoll(self, *command: str) -> str:
-        """What a command prints."""
+    def command(self, *words: str) -> list[str]:
+        """What a user types, with the settings of the run."""
         options = [word for setting in self.settings for word in ("--set", setting)]
-        called = [sys.executable, "-m", "atoll", *command, *options]
+        return [sys.executable, "-m", "atoll", *words, *options]
+
+    def atoll(self, *words: str) -> str:
+        """What a command prints."""
+        called = self.command(*words)
         return subprocess.run(called, check=True, capture_output=True, text=True).stdout
 
     def folder(self) -> Path:
@@ -127,8 +154,14 @@ class Run:
             store.close()
 
     def results(self) -> dict[str, CheckpointRef]:
-        made = stages.require(open_store(str(self.uri)), "train", needed_by="test")
-        return {name: CheckpointRef(**tree) for name, tree in made.items()}
+        """The last checkpoint of each job whose stage is finished."""
+        store = open_store(str(self.uri))
+        return {
+            name: CheckpointRef(**tree)
+            for stage in ("train", "route")
+            if store.exists(layout.stage_manifest(stage))
+            for name, tree in stages.require(store, stage, needed_by="test").items()
+        }
 
     def weights(self) -> dict[str, str]:
         refs = self.results().items()
@@ -149,9 +182,76 @@ class Run:
             processes.kill(self.processes())
 
 
+@dataclass
+class DigitsRun(Run):
+    """A run with nothing in it that a user has not: real data, real trainers, real commands."""
+
+    steps: int = 300
+
+    def __post_init__(self) -> None:
+        """The partition is made by its command, or taken from another run."""
+
+    @property
+    def settings(self) -> list[str]:
+        return [*DIGITS, *super().settings]
+
+    def launch(self, *words: str) -> subprocess.Popen[str]:
+        self.launched.append(
+            subprocess.Popen(
+                self.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+        )
+        return self.launched[-1]
+
+    def take_partition(self, other: Run) -> None:
+        shutil.copytree(other.uri / "partition", self.uri / "partition")
+        made = layout.stage_manifest("partition")
+        (self.uri / made).parent.mkdir()
+        shutil.copy(other.uri / made, self.uri / made)
+
+    def ranks_of(self, job: str) -> list[psutil.Process]:
+        """The training processes that torchrun started, in the order of their ranks."""
+        trainers = [p for p in self.trainer_of(job).children() if "--work-dir" in p.cmdline()]
+        return sorted(trainers, key=lambda process: int(process.environ()["RANK"]))
+
+    def checkpoint(self, job: str) -> Path:
+        """Folder of the last checkpoint of a job."""
+        return self.uri / self.results()[job].key
+
+    def weights(self) -> dict[str, str]:
+        """Digests of all tensors that jobs go on from, or are sampled with.
+
+        Not of whole files: safetensors writes the entries of a header in any order.
+        """
+        return {
+            f"{job} {path.name} {key}": hashlib.sha256(tensor.tobytes()).hexdigest()
+            for job in self.results()
+            for path in self.checkpoint(job).rglob("*.safetensors")
+            for key, tensor in load_file(path).items()
+        }
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     made = Run(tmp_path / "run")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Iterator[DigitsRun]:
+    made = DigitsRun(tmp_path / "digits")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def undisturbed_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DigitsRun]:
+    """A run of the digits to which nothing happened, stage by stage. Read it, change nothing."""
+    made = DigitsRun(tmp_path_factory.mktemp("undisturbed") / "digits")
+    for stage in ("partition", "train", "route"):
+        made.atoll(stage)
+    wait_until(lambda: not made.processes())
     yield made
     made.stop()
 

@@ -1,0 +1,165 @@
+"""The digits with the real trainers: killed, interrupted, damaged, and what is left in the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from experts.files import EMA, HISTORY, STATE
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def files_of(folder):
+    """Every file below a folder, with what tells whether it was written to."""
+    stats = {path: path.stat() for path in folder.rglob("*")}
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def compared(checkpoint):
+    """The averaged weights, but for the biases of attention's keys.
+
+    Softmax cancels whatever is added to all keys alike. So their gradient is rounding and nothing
+    else, and AdamW makes steps of full length out of it.
+    """
+    weights = load_file(checkpoint / EMA)
+    for name in [name for name in weights if name.endswith("attn.qkv.bias")]:
+        query, _, value = weights[name].chunk(3)
+        weights[name] = torch.cat((query, value))
+    return weights
+
+
+def losses(checkpoint):
+    return [point["loss"] for point in json.loads((checkpoint / HISTORY).read_text())]
+
+
+def test_digits_run_whose_trainer_and_agent_are_killed_ends_with_the_same_weights(
+    digits, undisturbed_digits, until
+):
+    command = digits.launch("run")
+    until(lambda: digits.committed("expert-0") >= 20)
+    (trainer,) = digits.ranks_of("expert-0")
+    trainer.kill()
+    until(lambda: digits.committed("router") >= 20)
+    agent = digits.agent_of("router")
+    agent.kill()
+    told = digits.finish(command)
+    assert command.returncode == 0, told
+    assert digits.weights() == undisturbed_digits.weights()
+    results = digits.results()
+    assert results["expert-0"].epoch == 2
+    assert results["router"].epoch == 2
+    why = {(event.kind, event.job): event.reason for event in digits.events()}
+    assert "killed by signal 9 (SIGKILL)" in why["attempt-failed", "expert-0"]
+    assert "killed by signal 9 (SIGKILL)" in why["island-gone", "router"]
+    assert (digits.uri / "report.html").exists()
+    until(lambda: not digits.processes())
+
+
+def test_digits_training_interrupted_goes_on_and_ends_with_the_same_weights(
+    digits, undisturbed_digits, until
+):
+    digits.take_partition(undisturbed_digits)
+    command = digits.launch("train")
+    until(lambda: digits.committed("expert-0") >= 10)
+    command.send_signal(signal.SIGINT)
+    told = digits.finish(command)
+    assert command.returncode == 130, told
+    until(lambda: not digits.processes())
+    steps = {row["job"]: row["committed"] for row in json.loads(digits.atoll("status", "--json"))}
+    assert 10 <= steps["expert-0"] < digits.steps
+    where = f"expert-0 at step {steps['expert-0']}, expert-1 at step {steps['expert-1']}"
+    assert f"atoll: stopped: {where}; the same command goes on from there" in told
+    again = digits.launch("train")
+    told = digits.finish(again)
+    assert again.returncode == 0, told
+    assert digits.results()["expert-0"].epoch == 2
+    expected = undisturbed_digits.weights().items()
+    assert digits.weights() == {
+        name: digest for name, digest in expected if name.startswith("expert")
+    }
+    until(lambda: not digits.processes())
+
+
+def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does(
+    digits, undisturbed_digits, until
+):
+    digits.take_partition(undisturbed_digits)
+    digits.overrides = ["island.processes=2"]
+    command = digits.launch("route")
+    until(lambda: digits.committed("router") >= 20)
+    ranks = digits.ranks_of("router")
+    assert len(ranks) == 2
+    ranks[1].kill()
+    told = digits.finish(command)
+    assert command.returncode == 0, told
+    assert digits.results()["router"].epoch == 2
+    both, one = (run.checkpoint("router") for run in (digits, undisturbed_digits))
+    assert_close(compared(both), compared(one), rtol=0, atol=1e-4)
+    assert losses(both) == pytest.approx(losses(one), abs=1e-4)
+    until(lambda: not digits.processes())
+
+
+@pytest.fixture
+def damaged(digits, undisturbed_digits):
+    """A finished run; in two of its checkpoints a byte is not what was written."""
+    shutil.copytree(undisturbed_digits.uri, digits.uri)
+    flip_a_byte(digits.checkpoint("expert-0") / EMA)
+    (state,) = (digits.checkpoint("router") / STATE).glob("*.safetensors")
+    flip_a_byte(state)
+    return digits
+
+
+def test_digits_training_from_a_damaged_checkpoint_fails_and_names_it(damaged):
+    damaged.overrides = ["router.steps=210", "island.max_failures=0"]
+    command = damaged.launch("route")
+    told = damaged.finish(command)
+    assert command.returncode == 1
+    *_, last = told.splitlines()
+    key = damaged.results()["router"].key
+    assert f"atoll: router: given up after 1 failed tries; the last: checkpoint {key}" in last
+    assert STATE in last
+    assert "Traceback" not in told
+
+
+def test_digits_sampled_from_a_damaged_checkpoint_is_one_line_that_names_it(damaged):
+    command = damaged.launch("sample")
+    told = damaged.finish(command)
+    assert command.returncode == 1
+    (line,) = told.splitlines()
+    assert line.startswith(f"atoll: checkpoint {damaged.results()['expert-0'].key}")
+    assert EMA in line
+
+
+def test_digits_run_can_be_asked_and_sampled_afterwards(undisturbed_digits, tmp_path):
+    run = undisturbed_digits
+    jobs = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    assert jobs.keys() == {"expert-0", "expert-1", "router"}
+    assert {row["state"] for row in jobs.values()} == {"done"}
+    assert (jobs["expert-0"]["committed"], jobs["expert-0"]["restarts"]) == (run.steps, 0)
+    assert run.results()["expert-0"].key in run.atoll("logs", "expert-0")
+    drawn = json.loads(run.atoll("sample", "--json", "--num", "3", "--out", str(tmp_path)))
+    assert [row["seed"] for row in drawn] == [0, 1, 2]
+    assert {row["image"] for row in drawn} < {str(path) for path in tmp_path.iterdir()}
+
+
+def test_digits_trained_already_starts_no_process(undisturbed_digits):
+    before = files_of(undisturbed_digits.folder())
+    command = undisturbed_digits.launch("train")
+    told = undisturbed_digits.finish(command)
+    assert command.returncode == 0
+    assert told == "already trained: expert-0, expert-1\n"
+    assert files_of(undisturbed_digits.folder()) == before
+    assert not undisturbed_digits.processes()
