@@ -3,6 +3,12 @@
 ``u = (1 - s) u(x_t | no condition) + s u(x_t | c)``. Where the field is an ensemble, the gate
 sees what the branch sees, so each branch mixes the experts by its own posterior.
 
+Under ancestral selection both branches follow the one expert k drawn from p(k | c) before the first
+step: ``u = (1 - s) u_k(x_t | no condition) + s u_k(x_t | c)``. This is a choice. The branch without
+a condition is expert k's alone and not drawn from p(k), so guidance leans away from cluster k as a
+whole rather than from the whole data set, and a step costs two evaluations of one expert and none
+of the gate.
+
 Source: Ho & Salimans, Classifier-Free Diffusion Guidance (arXiv 2207.12598).
 """
 
