@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from partition.sheet import tiled
+
 
 def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
     """Images row by row, with clear gaps that show the page behind them.
@@ -20,18 +22,10 @@ def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
     Returns:
         The bytes of a PNG.
     """
-    num, height, width, channels = images.shape
-    gap = max(1, height // 16)
-    rows = -(-num // columns)
-    canvas = np.zeros(
-        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels + 1), np.uint8
-    )
-    for index, image in enumerate(images):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        cell = canvas[top : top + height, left : left + width]
-        cell[..., :channels], cell[..., channels] = image, 255
+    opaque = np.full((*images.shape[:3], 1), 255, np.uint8)
+    grid = tiled(np.concatenate([images, opaque], axis=3), columns, paper=0)
     buffer = io.BytesIO()
-    Image.fromarray(canvas, "LA" if channels == 1 else "RGBA").save(buffer, "png", optimize=True)
+    Image.fromarray(grid, "LA" if grid.shape[2] == 2 else "RGBA").save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

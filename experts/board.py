@@ -6,9 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -18,9 +16,7 @@ from experts.history import Point
 from experts.task import Task
 from partition.images import encode_png
 from partition.pixels import to_uint8
-
-_MIN_SIDE = 32  # pixels; smaller images are enlarged so that one can see them
-_FRAME = 1  # pixels around each image
+from partition.sheet import enlarged, tiled
 
 
 class Board:
@@ -44,7 +40,7 @@ class Board:
             images = task.grid(network)
         if images is None:
             return None
-        grid = tiled(to_uint8(images.cpu().numpy()))
+        grid = tiled(enlarged(to_uint8(images.cpu().numpy())))
         self._writer.add_image("samples", grid, step, dataformats="HWC")
         return encode_png(grid)
 
@@ -60,21 +56,3 @@ def open_board(spec: JobSpec, step: int) -> Iterator[Board]:
 def board_folder(run_uri: str, job: str) -> Path:
     """Where a job's TensorBoard files are."""
     return layout.state_folder(run_uri) / "tensorboard" / job
-
-
-def tiled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images side by side in a square, row by row, each in a thin frame.
-
-    Args:
-        images: (N, H, W, C), uint8, with N a square number.
-
-    Returns:
-        (height, width, C), uint8.
-    """
-    num, height, width, channels = images.shape
-    side, factor = round(num**0.5), max(1, _MIN_SIDE // min(height, width))
-    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    framed = np.pad(large, ((0, 0), (_FRAME, _FRAME), (_FRAME, _FRAME), (0, 0)), constant_values=64)
-    _, height, width, _ = framed.shape
-    grid = framed.reshape(side, side, height, width, channels).swapaxes(1, 2)
-    return grid.reshape(side * height, side * width, channels)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from partition.sheet import enlarged
+
 _COLUMNS = 16
-_MIN_CELL = 48
 _GAP = 4
 _MARGIN = 150
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
@@ -38,9 +39,8 @@ class Montage:
 
     def as_png(self) -> bytes:
         """The picture: a row for each cluster, its number and size on the left."""
-        sample = self._rows[0][0]
-        scale = max(1, -(-_MIN_CELL // max(sample.shape[:2])))
-        height, width = (side * scale for side in sample.shape[:2])
+        rows = [enlarged(np.stack(self._rows[k])) for k in range(len(self._sizes))]
+        _, height, width, _ = rows[0].shape
         sheet = Image.new(
             "RGB",
             (
@@ -55,8 +55,7 @@ class Montage:
             top = _GAP + cluster * (height + _GAP)
             label = f"cluster {cluster}\n{size:,} samples"
             draw.text((2 * _GAP, top + height // 2), label, _INK, font, anchor="lm")
-            for column, image in enumerate(self._rows[cluster]):
-                pixels = image.repeat(scale, 0).repeat(scale, 1)
+            for column, pixels in enumerate(rows[cluster]):
                 left = _MARGIN + column * (width + _GAP)
                 sheet.paste(
                     Image.fromarray(np.broadcast_to(pixels, (height, width, 3))), (left, top)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,11 +52,11 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from atoll import layout
     from atoll.blobs import open_store
     from experts.devices import device_of
+    from partition.sheet import enlarged, tiled
     from router.asking import asked_for
     from router.load import load_ensemble
     from router.recipe import Recipe, save_png
     from router.sampling import Wanted
-    from router.sheet import contact_sheet
 
     settings = read_config(config, set_ or ())
     sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
@@ -62,24 +65,26 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
     seeds = range(seed, seed + num)
     batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
-    folder = _writable(out or local / "samples" / sampling.strategy)
+    folder = out or local / "samples" / sampling.strategy
+    _try(folder)
     images, rows = _painted(batches, num), []
-    for image, name, number in zip(images, names, seeds, strict=True):
-        recipe = Recipe(
-            seed=number,
-            condition=name,
-            solver=sampling.solver,
-            steps=sampling.steps,
-            guidance=sampling.guidance,
-            strategy=sampling.strategy,
-            gate=sampling.gate,
-            checkpoints={job: ref.digest for job, ref in loaded.checkpoints.items()},
-        )
-        path = folder / f"{number:06d}{_slug(name)}.png"
-        save_png(path, image, recipe)
-        rows.append({"seed": number, "condition": name, "image": str(path)})
     grid = folder / "grid.png"
-    save_png(grid, contact_sheet(images))
+    with _written(folder):
+        for image, name, number in zip(images, names, seeds, strict=True):
+            recipe = Recipe(
+                seed=number,
+                condition=name,
+                solver=sampling.solver,
+                steps=sampling.steps,
+                guidance=sampling.guidance,
+                strategy=sampling.strategy,
+                gate=sampling.gate,
+                checkpoints={job: ref.digest for job, ref in loaded.checkpoints.items()},
+            )
+            path = folder / f"{number:06d}{_slug(name)}.png"
+            save_png(path, image, recipe)
+            rows.append({"seed": number, "condition": name, "image": str(path)})
+        save_png(grid, tiled(enlarged(images)))
     say(f"{num} images by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
     if json_:
         print_json(rows)
@@ -98,12 +103,22 @@ def _painted(batches: Any, num: int) -> Any:
     return np.concatenate(done)
 
 
-def _writable(folder: Path) -> Path:
-    try:
+def _try(folder: Path) -> None:
+    """Make the folder, and a file in it: better to know before the images are drawn."""
+    with _written(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error}; choose another --out") from error
-    return folder
+        raise BadInput(
+            f"{folder} cannot be written: {error}; choose another --out, or make room there"
+        ) from error
 
 
 def _slug(name: str) -> str:

@@ -43,12 +43,20 @@ class Recipe:
 
 
 def save_png(path: Path, image: NDArray[np.uint8], recipe: Recipe | None = None) -> None:
-    """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it."""
+    """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
     about = PngInfo()
     if recipe is not None:
         about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    Image.fromarray(pixels).save(path, pnginfo=about)
+    try:
+        Image.fromarray(pixels).save(path, pnginfo=about)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,6 +1,7 @@
 """``atoll sample`` draws from a trained run, and says in a line what it cannot do."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
     folder = trained.folder / "run" / "local" / "samples" / "top-1"
     assert str(folder / "grid.png") in err
     with Image.open(folder / "grid.png") as grid:
-        assert grid.size == (4 + 2 * 52, 4 + 2 * 52)
+        assert grid.size == (48 + 3 + 48, 48 + 3 + 48)
 
 
 def test_sample_of_one_recipe_gives_the_image_it_gave_among_others(sample, tmp_path):
@@ -77,3 +78,18 @@ def test_sample_that_cannot_be_drawn_is_one_line_and_exit_code_2(sample, argumen
     assert out == ""
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_sample_on_a_full_disk_is_one_line_and_leaves_no_piece_of_an_image(sample, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # bytes a file may grow to
+    try:
+        code, out, err = sample("--num", "1", "--class", "3", "--out", str(tmp_path / "full"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert code == 2
+    assert out == ""
+    assert "choose another --out, or make room" in err
+    assert err.count("\n") == 1
+    assert list((tmp_path / "full").iterdir()) == []
