@@ -62,8 +62,13 @@ class ControlPlane(Protocol):
         """Extend the lease by a term. Raises: LeaseLost."""
         ...
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef, request_id: str) -> None:
-        """Publish a checkpoint. Raises: LeaseLost for an old epoch, Refused for an old step."""
+    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+        """Publish a checkpoint, once however often it is said.
+
+        Raises:
+            LeaseLost: the lease is not current.
+            Refused: the checkpoint goes back in steps, or was not written under the lease.
+        """
         ...
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
@@ -123,14 +128,13 @@ class ControlClient:
         answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)
         return codec.decode_enum(Directive, answer.directive)
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef, request_id: str) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
         """See :class:`ControlPlane`."""
         request = wire.CommitRequest(
-            lease=codec.encode_lease(lease),
-            checkpoint=codec.encode_checkpoint(checkpoint),
-            request_id=request_id,
+            lease=codec.encode_lease(lease), checkpoint=codec.encode_checkpoint(checkpoint)
         )
-        self._call(self._islands.Commit, request)
+        # Who waits for the answer cannot beat meanwhile, and the lease must not end over it.
+        self._call(self._islands.Commit, request, deadline_s=min(DEADLINE_S, lease.term_s / 2))
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`ControlPlane`."""

@@ -138,10 +138,11 @@ class Tenure:
             self._stop(Outcome(Ending.DRAINED, words))
 
     def _commit(self) -> None:
-        while self._uncommitted and self._clock.monotonic() >= self._next_commit:
+        """Publish the oldest; one at a time, so that heartbeats come between."""
+        if self._uncommitted and self._clock.monotonic() >= self._next_commit:
             checkpoint = self._uncommitted[0]
             try:
-                self._control.commit(self._lease, checkpoint, request_id=checkpoint.digest)
+                self._control.commit(self._lease, checkpoint)
             except Unreachable as error:
                 self._contact.missed(error)
                 self._next_commit = self._clock.monotonic() + self._contact.pause_s(_RETRY_S)

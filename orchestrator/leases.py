@@ -72,15 +72,12 @@ def heartbeat(
 
 
 def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) -> Change:
-    """Publish a checkpoint. A reference names its bytes, so saying it twice changes nothing.
+    """Publish a checkpoint that was not published before.
 
     Raises:
         LeaseLost: the lease is not current.
         Refused: the checkpoint was not written under this lease, or goes back in steps.
     """
-    known = fleet.jobs.get(lease.job)
-    if known and known.checkpoint == checkpoint:
-        return Change()
     job = _held(fleet, lease)
     if checkpoint.epoch != lease.epoch or checkpoint.key != layout.checkpoint_folder(
         lease.job, lease.epoch, checkpoint.step

@@ -70,8 +70,11 @@ class FleetService:
             return answer
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
-        """See :func:`orchestrator.leases.commit`."""
+        """See :func:`orchestrator.leases.commit`; what was published before is so again."""
         with self._changed:
+            # A reference names its bytes, so a call that is repeated is known by its content.
+            if checkpoint in self._store.checkpoints(lease.job):
+                return
             self._apply(leases.commit(self._fleet, lease, checkpoint, self._clock.monotonic()))
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:

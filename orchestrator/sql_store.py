@@ -84,14 +84,14 @@ class SqlStore:
     def events(self, after: int, limit: int) -> tuple[Event, ...]:
         """See :class:`orchestrator.store.Store`."""
         query = events.select().where(events.c.number > after).order_by(events.c.number)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return tuple(Event(**row._mapping) for row in connection.execute(query.limit(limit)))
 
     def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
         """See :class:`orchestrator.store.Store`."""
         columns = [checkpoints.c[name] for name in ("key", "digest", "step", "epoch")]
         query = sa.select(*columns).where(checkpoints.c.job == job).order_by(checkpoints.c.step)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return tuple(CheckpointRef(**row._mapping) for row in connection.execute(query))
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class SqlStore:
             ) from error
         except DBAPIError as error:
             raise Unreachable(
-                f"the orchestrator's database cannot be written ({_first_line(error)})"
+                f"the orchestrator's database cannot be used ({_first_line(error)})"
             ) from error
 
 

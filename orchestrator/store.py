@@ -48,11 +48,11 @@ class Store(Protocol):
         ...
 
     def events(self, after: int, limit: int) -> tuple[Event, ...]:
-        """The first ``limit`` events with a number above ``after``."""
+        """The first ``limit`` events with a number above ``after``. Raises: Unreachable."""
         ...
 
     def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
-        """All checkpoints ever committed for a job, by step."""
+        """All checkpoints ever committed for a job, by step. Raises: Unreachable."""
         ...
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from atoll.errors import LeaseLost, Unreachable
+from atoll.errors import LeaseLost, Refused, Unreachable
 from atoll.types import Assignment, Ending, JobState, Outcome, Progress, Submission
 from orchestrator.service import FleetService
 
@@ -49,6 +50,25 @@ def test_service_started_again_knows_the_lease_and_the_checkpoint(
     again.heartbeat(lease, Progress(12, 0.5, 1.0))
     again.commit(lease, ref(lease, 20))
     assert again.view().jobs[0].checkpoint == ref(lease, 20)
+
+
+def test_service_knows_a_commit_again_after_newer_ones_and_under_the_next_lease(
+    service, lease, ref, store
+):
+    for step in (10, 20):
+        service.commit(lease, ref(lease, step))
+    service.commit(lease, ref(lease, 10))
+    service.island_gone("island-1", "killed")
+    service.acquire("island-2", "r2")
+    service.commit(lease, ref(lease, 20))
+    assert store.checkpoints("expert-0") == (ref(lease, 10), ref(lease, 20))
+    assert service.fleet.jobs["expert-0"].checkpoint == ref(lease, 20)
+
+
+def test_service_does_not_take_other_bytes_for_a_commit_said_again(service, lease, ref):
+    service.commit(lease, ref(lease, 10))
+    with pytest.raises(Refused, match="10 committed steps"):
+        service.commit(lease, replace(ref(lease, 10), digest="other"))
 
 
 def test_service_numbers_events_through_restarts(service, lease, start_again, store, clock):

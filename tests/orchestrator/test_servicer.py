@@ -8,7 +8,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from atoll.control import ControlClient
 from atoll.errors import LeaseLost, Refused, Unreachable
-from atoll.types import Assignment, Directive, Ending, JobState, Outcome, Progress, Submission, Wait
+from atoll.types import (
+    Assignment,
+    Directive,
+    Ending,
+    JobState,
+    Lease,
+    Outcome,
+    Progress,
+    Submission,
+    Wait,
+)
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.server import start_server
@@ -40,7 +50,7 @@ def test_wire_carries_an_islands_whole_life(client, spec, ref):
     assert answer.spec == spec()
     lease = answer.lease
     assert client.heartbeat(lease, Progress(3, 0.5, 10.0)) is Directive.CONTINUE
-    client.commit(lease, ref(lease, 100), "c")
+    client.commit(lease, ref(lease, 100))
     client.release(lease, Outcome(Ending.FINISHED), "f")
     job = client.fleet().jobs[0]
     assert (job.state, job.checkpoint) == (JobState.DONE, ref(lease, 100))
@@ -52,7 +62,7 @@ def test_wire_repeats_are_answered_the_same(client, spec, ref):
     answers = [client.acquire("island-1", "r") for _ in range(3)]
     lease = answers[0].lease
     for _ in range(3):
-        client.commit(lease, ref(lease, 100), "c")
+        client.commit(lease, ref(lease, 100))
     for _ in range(3):
         client.release(lease, Outcome(Ending.FINISHED), "f")
     client.submit([Submission(spec())])
@@ -66,7 +76,7 @@ def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, serv
     service.island_gone("island-1", "killed by signal 9")
     for call in (
         lambda: client.heartbeat(lease, Progress(0, 0.0, 0.0)),
-        lambda: client.commit(lease, ref(lease, 10), "c"),
+        lambda: client.commit(lease, ref(lease, 10)),
         lambda: client.release(lease, Outcome(Ending.DRAINED), "d"),
     ):
         with pytest.raises(LeaseLost, match=r"has ended: island-1 is gone: killed by signal 9"):
@@ -76,7 +86,7 @@ def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, serv
 def test_wire_refusals_come_back_as_refused_with_their_sentence(client, spec, ref):
     client.submit([Submission(spec())])
     lease = client.acquire("island-1", "r").lease
-    client.commit(lease, ref(lease, 10), "c")
+    client.commit(lease, ref(lease, 10))
     with pytest.raises(Refused, match="begun with other settings"):
         client.submit([Submission(spec(digest="other"))])
 
@@ -129,6 +139,15 @@ def test_wire_deadline_passes_as_unreachable(client, service):
     with service._changed, pytest.raises(Unreachable, match="does not answer"):
         client._call(client._operators.GetFleet, wire.GetFleetRequest(), deadline_s=0.2)
     assert client.fleet().jobs == ()
+
+
+def test_wire_commit_holds_up_a_heartbeat_for_half_a_term_at_most(client, ref, monkeypatch):
+    deadlines = []
+    monkeypatch.setattr(client._islands, "Commit", lambda _, timeout: deadlines.append(timeout))
+    for term_s in (4.0, 600.0):
+        lease = Lease("expert-0", "island-1", 1, term_s)
+        client.commit(lease, ref(lease, 10))
+    assert deadlines == [2.0, 10.0]
 
 
 def test_wire_to_nobody_is_unreachable(address, service):

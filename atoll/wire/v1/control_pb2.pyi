@@ -150,14 +150,12 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, directive: _Optional[_Union[Directive, str]] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
-    __slots__ = ("lease", "checkpoint", "request_id")
+    __slots__ = ("lease", "checkpoint")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     checkpoint: CheckpointRef
-    request_id: str
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
 
 class CommitResponse(_message.Message):
     __slots__ = ()

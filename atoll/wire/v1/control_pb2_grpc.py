@@ -76,7 +76,8 @@ class IslandsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Commit(self, request, context):
-        """Publish an uploaded checkpoint. Refused (ABORTED) under an old epoch. Idempotent by request_id.
+        """Publish an uploaded checkpoint. Refused (ABORTED) under an old epoch. Idempotent by content:
+        what was published once stays so, and saying it again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

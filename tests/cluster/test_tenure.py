@@ -1,0 +1,75 @@
+"""What a tenure says, and in which order, to an orchestrator that takes its time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Ending,
+    JobSpec,
+    Lease,
+    Outcome,
+    Progress,
+    Role,
+)
+from cluster.contact import Contact
+from cluster.tenure import IslandSettings, Orders, Tenure
+from cluster.trainer_process import TrainerSettings
+
+TERM_S = 10.0
+SAY = (
+    "import pathlib, sys; work = pathlib.Path(sys.argv[-1]); "
+    "(work / 'events.jsonl').write_text(sys.argv[1])"
+)
+
+
+@dataclass
+class SlowControl:
+    """Takes half a term for every commit, on its own clock; remembers what it was told."""
+
+    now: float = 0.0
+    calls: list[str] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+        self.calls.append("heartbeat")
+        return Directive.CONTINUE
+
+    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+        self.calls.append("commit")
+        self.now += TERM_S / 2
+
+
+def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
+    lines = [{"kind": "Published", "checkpoint": asdict(ref(step))} for step in (10, 20, 30)]
+    said = "".join(
+        f"{json.dumps(line)}\n" for line in [*lines, {"kind": "Ended", "finished": True}]
+    )
+    how = TrainerSettings(1, 1, (sys.executable, "-c", SAY, said))
+    settings = IslandSettings("island-1", tmp_path / "work", 5.0, 600.0, how)
+    spec = JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 30, "d")
+    assignment = Assignment(Lease("expert-0", "island-1", 1, TERM_S), spec, None)
+    control = SlowControl()
+    tenure = Tenure(assignment, settings, control, Contact(600.0, control), control)
+    assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
+    assert control.calls.count("commit") == 3
+    assert ("commit", "commit") not in set(itertools.pairwise(control.calls))
+
+
+def ref(step: int) -> CheckpointRef:
+    return CheckpointRef(f"checkpoints/expert-0/epoch-0001/step-{step:08d}", "d", step, 1)
