@@ -42,7 +42,7 @@ class VisionFeatures:
                 "run `pip install 'atoll[transformers]'`"
             ) from error
         except (OSError, ValueError, ImportError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
                 f"the image model {model!r} cannot be loaded from a folder of that name, nor from "
                 f"the hub ({reason}); give a folder with config.json, preprocessor_config.json and "

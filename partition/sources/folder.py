@@ -10,6 +10,10 @@ from partition.images import decode_colour
 from partition.sources.sample import Sample, Unreadable
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+# Images to people, of kinds that are not read: never passed over in silence.
+_OTHER_IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".svg", ".tif", ".tiff"}
+)
 
 
 class FolderSource:
@@ -17,6 +21,8 @@ class FolderSource:
 
     Sub-folders are classes, whatever lies below them belongs to them; without sub-folders the
     images have no labels. A file of the same name that ends in ``.txt`` is an image's caption.
+    Images of other kinds than :data:`IMAGE_SUFFIXES` count as unreadable; hidden files and those
+    that are no images are passed over.
 
     Args:
         path: the folder.
@@ -54,6 +60,8 @@ class FolderSource:
                 yield self._read(path, label)
 
     def _read(self, path: Path, label: int | None) -> Sample | Unreadable:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            return Unreadable(str(path), f"its kind is not read, only {readable_kinds()} are")
         text = path.with_suffix(".txt")
         try:
             image = decode_colour(path.read_bytes())
@@ -65,9 +73,15 @@ class FolderSource:
         return Sample(path.relative_to(self._path).as_posix(), image, label, caption)
 
 
+def readable_kinds() -> str:
+    """The suffixes of images that are read, for a sentence."""
+    return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
 def _is_visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and _is_visible(path) and path.is_file()
+    kinds = IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
+    return path.suffix.lower() in kinds and _is_visible(path) and path.is_file()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,20 +14,24 @@ from braceexpand import braceexpand
 
 from atoll.errors import DataError
 from partition.images import decode_colour
-from partition.sources.folder import IMAGE_SUFFIXES
+from partition.sources.folder import IMAGE_SUFFIXES, readable_kinds
 from partition.sources.sample import Sample, Unreadable
 
 _END_OF_TAR = bytes(tarfile.BLOCKSIZE)
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_SIDE_FILES = frozenset({"cls", "txt", "json", ""})  # tell of an image, or of the whole tar
 
 
 class WebDatasetSource:
     """Samples of tars, tar by tar.
 
     A sample is one image with, by any of them, ``.cls`` (a class number), ``.txt`` (a caption) and
-    ``.json`` (``label``, ``caption``).
+    ``.json`` (``label``, ``caption``). Any other file without an image of its name is an unreadable
+    sample; hidden files are passed over.
 
     Args:
-        pattern: a tar, a folder of tars, or names with braces, such as ``shard-{000..007}.tar``.
+        pattern: a tar, a folder of tars, or names with braces, such as ``shard-{000..007}.tar``;
+            compressed by gzip, bzip2, xz or not at all.
 
     Raises:
         DataError: a tar does not exist.
@@ -36,7 +42,7 @@ class WebDatasetSource:
     def __init__(self, pattern: str) -> None:
         path = Path(pattern)
         if path.is_dir():
-            self._tars = sorted(path.rglob("*.tar"))
+            self._tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(_TARS))
             if not self._tars:
                 raise DataError(f"data.path: {path} holds no .tar files")
         else:
@@ -56,7 +62,7 @@ def _samples(path: Path) -> Iterator[Sample | Unreadable]:
     for key, group in itertools.groupby(members, key=lambda member: member[0]):
         parts = {suffix: data for _, suffix, data in group}
         # Of the last sample before a cut nobody knows what is missing.
-        if members.broken is None and _image_suffix(parts) is not None:
+        if members.broken is None and not _SIDE_FILES.issuperset(parts):
             yield _sample(f"{path.name}/{key}", parts)
     if members.broken is not None:
         yield Unreadable(str(path), members.broken)
@@ -75,24 +81,26 @@ class _Members:
 
     def __iter__(self) -> Iterator[tuple[str, str, bytes]]:
         try:
-            with tarfile.open(self._path, "r:") as tar:
+            with tarfile.open(self._path) as tar:
                 for info in tar:
                     file = tar.extractfile(info)
-                    if file is not None:
-                        folder, slash, name = info.name.rpartition("/")
-                        stem, _, suffix = name.partition(".")
+                    folder, slash, name = info.name.rpartition("/")
+                    stem, _, suffix = name.partition(".")
+                    if file is not None and stem:
                         yield f"{folder}{slash}{stem}", suffix.lower(), file.read()
-        except (tarfile.TarError, OSError) as error:
-            self.broken = f"it is cut off or damaged ({error})"
-        else:
-            # To tarfile a cut between two members is no error.
-            if not _ends_with_mark(self._path):
-                self.broken = "it is cut off: the mark at the end of a tar is missing"
+                # To tarfile a cut between two members is no error.
+                if not _ends_with_mark(tar):
+                    self.broken = "it is cut off: the mark at the end of a tar is missing"
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            reason = " ".join(str(error).split())
+            self.broken = f"it is cut off, damaged, or compressed in an unknown way ({reason})"
 
 
 def _sample(name: str, parts: dict[str, bytes]) -> Sample | Unreadable:
-    suffix = _image_suffix(parts)
-    assert suffix is not None
+    suffix = next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
+    if suffix is None:
+        held = ", ".join(f".{suffix}" for suffix in sorted(parts))
+        return Unreadable(name, f"it holds {held}, and none of {readable_kinds()}")
     try:
         about = json.loads(parts.get("json", b"{}"))
         label = int(parts["cls"]) if "cls" in parts else about.get("label")
@@ -107,11 +115,8 @@ def _sample(name: str, parts: dict[str, bytes]) -> Sample | Unreadable:
     return Sample(name, image, label, caption)
 
 
-def _image_suffix(parts: dict[str, bytes]) -> str | None:
-    return next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
-
-
-def _ends_with_mark(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(_END_OF_TAR)))
-        return file.read() == _END_OF_TAR
+def _ends_with_mark(tar: tarfile.TarFile) -> bool:
+    """Whether a block of zeros follows the last member of a tar that was read to its end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(len(_END_OF_TAR)) == _END_OF_TAR

@@ -125,6 +125,19 @@ def test_vision_features_of_a_missing_folder_are_refused(tmp_path: Path) -> None
         VisionFeatures(str(tmp_path / "none"))
 
 
+def test_vision_features_refused_without_a_word_are_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from transformers import AutoImageProcessor
+
+    def speechless(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr(AutoImageProcessor, "from_pretrained", speechless)
+    with pytest.raises(BadInput, match=r"nor from the hub \(OSError\)"):
+        VisionFeatures("some/model")
+
+
 def test_vision_features_never_load_pickled_weights(tiny_dinov2: Path, tmp_path: Path) -> None:
     for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / name).write_bytes((tiny_dinov2 / name).read_bytes())

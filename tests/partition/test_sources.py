@@ -26,8 +26,8 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
+def write_tar(path: Path, members: dict[str, bytes], compression: str = "") -> None:
+    with tarfile.open(path, f"w:{compression}") as tar:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -59,114 +59,6 @@ def test_source_without_path_names_the_key() -> None:
         open_source(DataSection(source="npz"))
 
 
-# --- npz -----------------------------------------------------------------------------------------
-
-
-def save_npz(path: Path, compressed: bool = True, **arrays: np.ndarray) -> str:
-    (np.savez_compressed if compressed else np.savez)(path, **arrays)
-    return str(path)
-
-
-@pytest.mark.parametrize("compressed", [True, False])
-def test_npz_gives_rows_without_the_excluded(tmp_path: Path, compressed: bool) -> None:
-    x = GENERATOR.integers(0, 256, (600, 4, 4), np.uint8)
-    out = np.arange(600) % 3 == 0
-    path = save_npz(
-        tmp_path / "d.npz",
-        compressed,
-        x=x,
-        y=np.arange(600) % 2,
-        text=np.array([f"number {i}" for i in range(600)]),
-        out=out,
-        classes=np.array(["even", "odd"]),
-    )
-    got = intake(source="npz", path=path, images="x", labels="y", captions="text", exclude=("out",))
-    samples = list(got)
-    kept = np.flatnonzero(~out)
-    assert np.array_equal(np.stack([s.image[..., 0] for s in samples]), x[kept])
-    assert [s.label for s in samples] == [i % 2 for i in kept]
-    assert [s.caption for s in samples] == [f"number {i}" for i in kept]
-    assert open_source(DataSection(source="npz", path=path, images="x")).class_names == ()
-    assert got.num_labels == 2
-
-
-def test_npz_class_names_come_from_the_file(tmp_path: Path) -> None:
-    x, y = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
-    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array(["cat", "dog"]))
-    assert open_source(DataSection(source="npz", path=path)).class_names == ("cat", "dog")
-
-
-def test_npz_without_labels_under_the_default_name_is_unlabelled(tmp_path: Path) -> None:
-    path = save_npz(tmp_path / "d.npz", images=np.zeros((2, 4, 4), np.uint8))
-    assert [s.label for s in intake(source="npz", path=path)] == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        (
-            {"images": "pictures"},
-            "no array 'pictures'; it has floats, images, labels, odd, pickled",
-        ),
-        ({"labels": "y"}, "no array 'y'"),
-        ({"images": "floats"}, "is float64; images must be uint8"),
-        ({"images": "odd"}, r"has shape \(2, 4, 4, 2\)"),
-        ({"labels": "floats"}, "must hold class numbers"),
-        ({"captions": "labels"}, "must hold text"),
-        ({"exclude": ("labels",)}, "must hold boolean marks"),
-        ({"captions": "pickled"}, "pickled objects"),
-    ],
-)
-def test_npz_unusable_array_is_refused_by_name(
-    tmp_path: Path, settings: dict[str, Any], reason: str
-) -> None:
-    path = save_npz(
-        tmp_path / "d.npz",
-        images=np.zeros((2, 4, 4), np.uint8),
-        labels=np.zeros(2, int),
-        floats=np.zeros((2, 4, 4)),
-        odd=np.zeros((2, 4, 4, 2), np.uint8),
-        pickled=np.array(["a", None], object),
-    )
-    with pytest.raises(DataError, match=reason):
-        list(intake(source="npz", path=path, **settings))
-
-
-def test_npz_missing_file_or_other_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        intake(source="npz", path=str(tmp_path / "none.npz"))
-    (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(DataError, match=r"is not an \.npz file"):
-        intake(source="npz", path=str(tmp_path / "text.npz"))
-
-
-def test_npz_damaged_array_is_refused(tmp_path: Path) -> None:
-    path = Path(save_npz(tmp_path / "d.npz", images=GENERATOR.integers(0, 9, (99, 8, 8), np.uint8)))
-    data = bytearray(path.read_bytes())
-    data[600:700] = bytes(100)
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"array 'images' .* cannot be read"):
-        list(intake(source="npz", path=str(path)))
-    data[:4] = b"none"  # where zip says that a member begins
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"array 'images' .* cannot be read"):
-        list(intake(source="npz", path=str(path)))
-
-
-def test_npz_class_names_that_are_no_list_are_refused(tmp_path: Path) -> None:
-    x, y = np.zeros((2, 4, 4), np.uint8), np.zeros(2, int)
-    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array("cat"))
-    with pytest.raises(DataError, match="list of texts"):
-        open_source(DataSection(source="npz", path=path))
-
-
-def test_npz_label_without_class_name_is_refused(tmp_path: Path) -> None:
-    x, y = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
-    path = save_npz(tmp_path / "d.npz", images=x, labels=y, classes=np.array(["cat"]))
-    with pytest.raises(DataError, match="has label 1; labels begin at 0 and there are 1 class"):
-        list(intake(source="npz", path=path))
-
-
 # --- folder --------------------------------------------------------------------------------------
 
 
@@ -183,6 +75,19 @@ def test_folder_of_classes_gives_labels_in_order_of_names(tmp_path: Path) -> Non
         ("b/2.png", 1),
     ]
     assert source.class_names == ("a", "b")
+
+
+def test_folder_images_of_other_kinds_are_named_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(image()))
+    Image.fromarray(image()).save(tmp_path / "2.gif")
+    Image.fromarray(image()).save(tmp_path / "3.TIF")
+    for name in ("1.txt", "1.json", "about.md", ".hidden.gif"):
+        (tmp_path / name).write_text("beside")
+    with pytest.raises(DataError, match=r"2\.gif cannot be used: its kind is not read, only .jpeg"):
+        list(intake(source="folder", path=str(tmp_path)))
+    kept = intake(source="folder", path=str(tmp_path), on_error="skip")
+    assert [s.key for s in kept] == ["1.png"]
+    assert [Path(name).name for name in kept.skipped] == ["2.gif", "3.TIF"]
 
 
 def test_folder_with_texts_gives_captions(tmp_path: Path) -> None:
@@ -260,6 +165,40 @@ def test_webdataset_braces_read_tar_after_tar(tmp_path: Path) -> None:
     assert [s.key for s in by_braces] == [s.key for s in by_folder]
     assert [s.label for s in by_braces] == [0, 1, 2, 0, 1]
     assert by_braces[4].caption == "number 4"
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"), [("gz", "s.tar.gz"), ("gz", "s.tgz"), ("xz", "s.tar.xz")]
+)
+def test_webdataset_compressed_tar_is_read_and_its_cut_noticed(
+    tmp_path: Path, compression: str, name: str
+) -> None:
+    path = tmp_path / name
+    write_tar(path, tar_members(4), compression)
+    assert [s.label for s in intake(source="webdataset", path=str(tmp_path))] == [0, 1, 2, 0]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=rf"{name} cannot be used: it is cut off"):
+        list(intake(source="webdataset", path=str(path)))
+
+
+def test_webdataset_tar_of_another_compression_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "s.tar").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(2000))
+    with pytest.raises(DataError, match="unknown way") as caught:
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+    assert "\n" not in str(caught.value)
+
+
+def test_webdataset_sample_without_a_readable_image_is_named_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    members = {"1.gif": b"gif", "1.cls": b"1", "2.png": png(image()), "2.cls": b"2"}
+    beside = {"readme.txt": b"hi", "LICENSE": b"free", "._2.png": b"mac", ".index/.x.npy": b""}
+    write_tar(tmp_path / "s.tar", {**members, **beside})
+    with pytest.raises(DataError, match=r"s\.tar/1 cannot be used: it holds .cls, .gif, and none"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    assert [s.key for s in kept] == ["s.tar/2"]
+    assert list(kept.skipped) == ["s.tar/1"]
 
 
 def test_webdataset_json_gives_label_and_caption(tmp_path: Path) -> None:
