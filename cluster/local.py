@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,16 +84,15 @@ class LocalProvider:
 
     def drain(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
-        record = self._record(island)
-        agent = record.process.find() if record else None
-        if agent is not None:
+        for agent in self._agent(island):
             with suppress(psutil.NoSuchProcess):
                 agent.terminate()
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
         work = self._folder / island / WORK
-        processes.kill(processes.working_in(work))
+        # One that was only just started may not show its command line yet.
+        processes.kill([*self._agent(island), *processes.working_in(work)])
         shutil.rmtree(work, ignore_errors=True)
 
     def _node(self, island: str, record: _Record) -> Node:
@@ -101,6 +101,12 @@ class LocalProvider:
         if record.process.find() is not None:
             return Node(island, alive=True)
         return Node(island, alive=False, reason=ending(code))
+
+    def _agent(self, island: str) -> Sequence[psutil.Process]:
+        """The process of its agent, if that lives."""
+        record = self._record(island)
+        agent = record.process.find() if record else None
+        return [agent] if agent else []
 
     def _record(self, island: str) -> _Record | None:
         if island not in self._records:

@@ -18,26 +18,26 @@ _DYING_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process: its number, and when it was created, because numbers are used again.
+    """A process: its number, and when it was born, because numbers are used again.
 
     Attributes:
         pid: the process number.
-        created: seconds since the Unix epoch, as the kernel tells it.
+        born: what no later process with this number shares.
     """
 
     pid: int
-    created: float
+    born: str
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         """The process that has this number now. Raises: psutil.NoSuchProcess."""
-        return cls(pid, psutil.Process(pid).create_time())
+        return cls(pid, _birth(pid))
 
     def find(self) -> psutil.Process | None:
         """The living process; None once it is dead, even if nobody collected it yet."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 0.01
+            same = _birth(self.pid) == self.born
         except psutil.NoSuchProcess:
             return None
         return process if same and not _is_dead(process) else None
@@ -88,6 +88,20 @@ class Detached:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
                 self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code
+
+
+def _birth(pid: int) -> str:
+    """When a process began, by a clock that nobody sets. Raises: psutil.NoSuchProcess."""
+    if not psutil.LINUX:
+        return str(psutil.Process(pid).create_time())
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise psutil.NoSuchProcess(pid) from error
+    # The second field is a name that may hold spaces; the start, in ticks since boot, is the 22nd.
+    ticks = stat.rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return f"{boot}/{ticks}"
 
 
 def _is_dead(process: psutil.Process) -> bool:

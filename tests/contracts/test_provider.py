@@ -14,6 +14,7 @@ import pytest
 from atoll.errors import ConfigError, IslandError
 from cluster import processes
 from cluster.local import LocalProvider
+from cluster.processes import ProcessId
 from cluster.provider import NodeSpec, Provider
 
 LABEL = "runs/test"
@@ -59,6 +60,12 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def agents(folder: Path) -> list[psutil.Process]:
+    """Those that run, once a new one shows its command line."""
+    wait_until(lambda: bool(processes.working_in(folder)))
+    return processes.working_in(folder)
+
+
 def test_provider_without_nodes_lists_none(provider):
     assert provider.list(LABEL) == ()
     provider.drain("island-1")
@@ -75,7 +82,7 @@ def test_provider_lists_the_nodes_of_a_run(provider, spec_of):
 def test_provider_submitting_a_key_twice_starts_one_node(provider, make, spec_of, tmp_path):
     for asked in (provider, provider, make()):
         asked.submit(spec_of("island-1"), "key")
-    assert len(processes.working_in(tmp_path)) == 1
+    assert len(agents(tmp_path)) == 1
     with pytest.raises(IslandError, match="never reused"):
         provider.submit(spec_of("island-1"), "another key")
 
@@ -99,7 +106,7 @@ def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_pa
 
 def test_provider_tells_how_a_node_died(provider, spec_of, tmp_path):
     provider.submit(spec_of("island-1"), "island-1")
-    processes.kill(processes.working_in(tmp_path))
+    processes.kill(agents(tmp_path))
     assert provider.list(LABEL)[0].reason == "killed by signal 9 (SIGKILL)"
 
 
@@ -124,7 +131,7 @@ def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spe
     provider = make()
     provider.submit(spec_of("island-1"), "island-1")
     record = tmp_path / "islands" / "island-1" / "node.json"
-    created = psutil.Process(processes.working_in(tmp_path)[0].pid).create_time()
-    assert str(created) in record.read_text()
-    record.write_text(record.read_text().replace(str(created), str(created - 60)))
+    born = ProcessId.of(agents(tmp_path)[0].pid).born
+    assert born in record.read_text()
+    record.write_text(record.read_text().replace(born, "in another life"))
     assert alive(make()) == {"island-1": False}
