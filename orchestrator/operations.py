@@ -40,14 +40,22 @@ def tick(fleet: Fleet, now: float) -> Change:
     """Take leases from islands that were silent for a term.
 
     If the orchestrator itself was away (stopped, starved, its disk hung), silence proves nothing:
-    every lease gets a full term again.
+    a lease gets a full term again. An orchestrator that is always away for a moment still counts:
+    who was silent for a term before it went away gets no more.
     """
     term_s = fleet.policy.term_s
     passed = Change(ticked_at=now)
-    if fleet.ticked_at is not None and now - fleet.ticked_at > term_s / 2:
-        return passed.then(_grace(fleet, now, f"was away for {now - fleet.ticked_at:.1f} s"))
-    for job in fleet.jobs.values():
-        if job.state is JobState.LEASED and job.expires_at <= now:
+    away_s = 0.0 if fleet.ticked_at is None else now - fleet.ticked_at
+    if away_s > term_s / 2:
+        spared = [
+            job
+            for job in _leased(fleet)
+            if fleet.islands[job.island].heard_at + term_s >= now - away_s
+        ]
+        passed = passed.then(_grace(fleet, spared, now, f"was away for {away_s:.1f} s"))
+        fleet = fleet.after(passed)
+    for job in _leased(fleet):
+        if job.expires_at <= now:
             words = f"{job.island} was silent for {term_s:g} s"
             passed = passed.then(_taken(job, fleet, words, "lost", now))
     return passed
@@ -55,7 +63,8 @@ def tick(fleet: Fleet, now: float) -> Change:
 
 def restarted(fleet: Fleet, now: float) -> Change:
     """Begin to serve: islands that hold a lease get a full term to be heard."""
-    return Change(ticked_at=now, draining=False).then(_grace(fleet, now, "serves"))
+    grace = _grace(fleet, _leased(fleet), now, "serves")
+    return Change(ticked_at=now, draining=False).then(grace)
 
 
 def island_gone(fleet: Fleet, name: str, reason: str, now: float) -> Change:
@@ -125,6 +134,9 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
         return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
     if job.spec == spec:
         return Change()
+    if spec.steps == job.spec.steps:
+        words = f"lies at {spec.run_uri} now"
+        return Change(jobs=(after,), events=(Event("job-moved", words, spec.name),))
     words = f"{spec.steps} steps instead of {job.spec.steps}"
     if job.state is not JobState.LEASED:
         after = replace(after.without_lease(words), ready_at=now)
@@ -142,12 +154,20 @@ def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change
     )
 
 
-def _grace(fleet: Fleet, now: float, what: str) -> Change:
-    leased = [job for job in fleet.jobs.values() if job.state is JobState.LEASED]
+def _leased(fleet: Fleet) -> list[Job]:
+    return [job for job in fleet.jobs.values() if job.state is JobState.LEASED]
+
+
+def _grace(fleet: Fleet, jobs: Sequence[Job], now: float, what: str) -> Change:
+    """A full term for some leases; islands that nobody knows yet count as heard now."""
     term_s = fleet.policy.term_s
-    words = f"the orchestrator {what}; {len(leased)} leases get a full term of {term_s:g} s"
+    words = f"the orchestrator {what}; {len(jobs)} leases get a full term of {term_s:g} s"
     return Change(
-        jobs=tuple(replace(job, expires_at=now + term_s) for job in leased),
-        islands=tuple(Island(job.island, now, "working", job.spec.name) for job in leased),
+        jobs=tuple(replace(job, expires_at=now + term_s) for job in jobs),
+        islands=tuple(
+            Island(job.island, now, "working", job.spec.name)
+            for job in jobs
+            if job.island not in fleet.islands
+        ),
         events=(Event("orchestrator-serves", words),),
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atoll.errors import LeaseLost, Refused
@@ -40,6 +42,18 @@ def test_submit_with_more_steps_reopens_a_done_job(game, spec):
     game.submit(spec(steps=150))
     assert game.job().state is JobState.WAITING
     assert game.lease().epoch == 2
+
+
+def test_submit_from_another_place_keeps_the_job_and_says_so(game, spec):
+    game.submit(spec())
+    lease = game.lease()
+    (event,) = game.submit(replace(spec(), run_uri="runs/moved")).events
+    assert (event.kind, event.reason) == (
+        "job-moved",
+        "lies at runs/moved now",
+    )
+    game.beat(lease)
+    assert game.job().spec.run_uri == "runs/moved"
 
 
 def test_submit_with_fewer_steps_than_are_committed_is_refused(game, spec):
@@ -136,6 +150,17 @@ def test_tick_after_the_orchestrator_was_away_grants_a_full_term(game):
     game.tick(9)
     game.beat(lease)
     assert "was away for 1000.0 s" in game.events[-1].reason
+
+
+def test_tick_of_an_orchestrator_that_is_always_away_still_takes_a_silent_lease(game, spec):
+    game.submit(spec("expert-0"), spec("expert-1"))
+    game.lease("island-1")
+    spoken = game.lease("island-2")
+    for _ in range(6):
+        game.tick_once(6)  # more than half a term
+        game.beat(spoken)
+    assert game.fleet.islands["island-1"].state == "lost"
+    assert game.job("expert-1").state is JobState.LEASED
 
 
 def test_restarted_grants_every_lease_a_full_term_and_forgets_the_drain(game):
