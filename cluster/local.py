@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ class LocalProvider:
         """Keep the nodes below ``folder``."""
         self._folder = folder.absolute()
         self._children: dict[str, Detached] = {}
-        self._records: dict[str, _Record] = {}  # as on the disk; written once
+        self._records: dict[str, _Record] = {}  # as on the disk
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
@@ -63,7 +63,7 @@ class LocalProvider:
         try:
             (home / WORK).mkdir(parents=True, exist_ok=True)
             child = self._children[spec.island] = Detached(command, home / AGENT_LOG)
-            _Record(idempotency_key, spec.label, ProcessId.of(child.pid)).write(home)
+            self._keep(spec.island, _Record(idempotency_key, spec.label, ProcessId.of(child.pid)))
         except OSError as error:
             raise IslandError(f"{spec.island} could not be started: {error}") from error
         return Node(spec.island, alive=True)
@@ -94,13 +94,17 @@ class LocalProvider:
         # One that was only just started may not show its command line yet.
         processes.kill([*self._agent(island), *processes.working_in(work)])
         shutil.rmtree(work, ignore_errors=True)
+        record = self._record(island)
+        if record is not None:
+            with suppress(OSError):  # no room to write it down: cleared once more some day
+                self._keep(island, replace(record, cleared=True))
 
     def _node(self, island: str, record: _Record) -> Node:
         child = self._children.get(island)
         code = child.poll() if child else None  # also collects the dead
         if record.process.find() is not None:
             return Node(island, alive=True)
-        return Node(island, alive=False, reason=ending(code))
+        return Node(island, alive=False, reason=ending(code), cleared=record.cleared)
 
     def _agent(self, island: str) -> Sequence[psutil.Process]:
         """The process of its agent, if that lives."""
@@ -116,14 +120,26 @@ class LocalProvider:
             self._records[island] = record
         return self._records[island]
 
+    def _keep(self, island: str, record: _Record) -> None:
+        self._records[island] = record
+        record.write(self._folder / island)
+
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is kept of a node: the key it was started under, its run, its agent's process."""
+    """What is kept of a node.
+
+    Attributes:
+        key: what it was started under.
+        label: of its run.
+        process: its agent.
+        cleared: whether it was cancelled.
+    """
 
     key: str
     label: str
     process: ProcessId
+    cleared: bool = False
 
     @classmethod
     def read(cls, home: Path) -> _Record | None:
@@ -131,7 +147,8 @@ class _Record:
             tree = json.loads((home / _RECORD).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return cls(tree["key"], tree["label"], ProcessId(**tree["process"]))
+        process = ProcessId(**tree["process"])
+        return cls(tree["key"], tree["label"], process, tree["cleared"])
 
     def write(self, home: Path) -> None:
         """Whole or not at all: a reader may come at any time."""

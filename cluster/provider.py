@@ -43,11 +43,13 @@ class Node:
         island: the island it was started for.
         alive: whether its agent runs, or may still come to run. A frozen one counts as alive.
         reason: how it ended, in words; "" while alive.
+        cleared: whether it was cancelled, so that nothing is left to be done about it.
     """
 
     island: str
     alive: bool
     reason: str = ""
+    cleared: bool = False
 
 
 class Provider(Protocol):
@@ -69,7 +71,7 @@ class Provider(Protocol):
         ...
 
     def list(self, label: str) -> tuple[Node, ...]:
-        """All nodes of a run that are known, dead ones included."""
+        """All nodes of a run that are known, dead and cancelled ones included."""
         ...
 
     def logs(self, island: str, num_lines: int) -> str:

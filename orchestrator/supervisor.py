@@ -46,7 +46,6 @@ class Supervisor:
         self._policy = policy
         self._clock = clock
         self._recovery = Recovery()
-        self._buried: set[str] = set()
         self._last_trouble = ""
         provider.validate(spec_of("island-0"))
         self._label = spec_of("island-0").label
@@ -60,7 +59,7 @@ class Supervisor:
         self._service.tick()
         nodes = self._provider.list(self._label)
         for node in nodes:
-            if not node.alive and node.island not in self._buried:
+            if not node.alive and not node.cleared:
                 self._bury(node)
         fleet, now = self._service.fleet, self._clock.monotonic()
         self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
@@ -69,6 +68,7 @@ class Supervisor:
         for island in plan.stop:
             log.info("stopping what is left", extra={"fields": {"island": island}})
             self._provider.cancel(island)
+            self._service.island_gone(island, "stopped, since nothing is left to do")
         for island in plan.start:
             self._start(island)
         return any(node.alive for node in nodes)
@@ -85,9 +85,9 @@ class Supervisor:
         last = self._provider.logs(node.island, _LAST_LINES).strip()
         self._last_trouble = f"{node.island} {node.reason}, and wrote last: {last or 'nothing'}"
         self._service.island_gone(node.island, node.reason)
-        self._provider.cancel(node.island)  # its trainer may have outlived it
-        self._buried.add(node.island)
+        # Its trainer may have outlived it. Last, since a cleared node is never looked at again.
+        self._provider.cancel(node.island)
 
     def _why_given_up(self) -> str:
-        tries = self._policy.max_tries + 1
-        return f"no island stays alive, after {tries} tries in a row; {self._last_trouble}"
+        words = f"no island stays alive, after {self._policy.max_tries + 1} tries in a row"
+        return f"{words}; {self._last_trouble}" if self._last_trouble else words

@@ -96,6 +96,16 @@ def test_provider_made_anew_finds_and_stops_living_nodes(provider, make, spec_of
     assert processes.working_in(tmp_path) == []
 
 
+def test_provider_remembers_which_nodes_were_cancelled(provider, make, spec_of, tmp_path):
+    for island in ("island-1", "island-2"):
+        provider.submit(spec_of(island), island)
+    provider.cancel("island-1")
+    processes.kill(agents(tmp_path))
+    for asked in (provider, make()):
+        cleared = {node.island: node.cleared for node in asked.list(LABEL)}
+        assert cleared == {"island-1": True, "island-2": False}
+
+
 def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_path):
     provider.submit(spec_of("island-1"), "island-1")
     wait_until(lambda: "does not answer" in provider.logs("island-1", 10))

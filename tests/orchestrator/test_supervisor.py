@@ -43,9 +43,12 @@ class ScriptedProvider:
 
     def cancel(self, island: str) -> None:
         self.cancelled.append(island)
+        reason = self.nodes[island].reason or "killed by signal 9"
+        self.nodes[island] = Node(island, alive=False, reason=reason, cleared=True)
 
     def kill(self, island: str) -> None:
-        self.nodes[island] = Node(island, alive=False, reason="exited with code 1")
+        if self.nodes[island].alive:
+            self.nodes[island] = Node(island, alive=False, reason="exited with code 1")
 
 
 @pytest.fixture
@@ -77,6 +80,37 @@ def test_supervisor_tells_the_fleet_of_the_dead_and_tidies_up_once(supervisor, p
         supervisor.look()
     assert service.fleet.jobs["expert-0"].reason == "island-1 is gone: exited with code 1"
     assert provider.cancelled == ["island-1"]
+
+
+def test_supervisor_of_a_later_orchestrator_lets_the_dead_rest(
+    supervisor, provider, service, clock
+):
+    supervisor.look()
+    provider.kill("island-1")
+    supervisor.look()
+    Supervisor(service, provider, node_spec, POLICY, clock).look()
+    assert provider.cancelled == ["island-1"]
+
+
+def test_supervisor_stops_what_stays_when_all_is_over(supervisor, provider, service, clock):
+    supervisor.look()
+    service.acquire("island-1", "r")
+    service.give_up("enough")
+    for _ in range(3):
+        supervisor.look()
+        clock.now += 2
+    assert provider.cancelled == ["island-1"]
+    assert service.fleet.islands["island-1"].state == "gone"
+
+
+def test_supervisor_gives_up_on_silent_islands_in_a_whole_sentence(
+    supervisor, provider, service, clock
+):
+    for _ in range(4):
+        supervisor.look()
+        clock.now += 31  # alive, and never heard of
+    reason = service.fleet.jobs["expert-0"].reason
+    assert reason == "no island stays alive, after 2 tries in a row"
 
 
 def test_supervisor_gives_the_jobs_up_with_the_last_words(supervisor, provider, service, clock):
