@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 import grpc
 
 from atoll import codec
-from atoll.errors import AtollError, LeaseLost, Refused, Unreachable
+from atoll.errors import AtollError, Busy, LeaseLost, Refused, Unreachable
 from atoll.types import (
     Assignment,
     CheckpointRef,
@@ -156,7 +156,11 @@ class ControlClient:
         return codec.decode_fleet(self._call(self._operators.GetFleet, wire.GetFleetRequest()))
 
     def events(self, after: int = 0) -> Iterator[Event]:
-        """Every event after a number, then each new one; ends only with the connection."""
+        """Every event after a number, then each new one; ends only with the connection.
+
+        Raises:
+            Busy: too many watch already.
+        """
         stream = self._operators.WatchEvents(wire.WatchEventsRequest(after=after))
         try:
             for message in stream:
@@ -184,6 +188,8 @@ def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
     """The house's error for a gRPC status; :func:`status_of` is its inverse."""
     if code is grpc.StatusCode.ABORTED:
         return LeaseLost(details)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Busy(details)
     if code in {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -199,6 +205,8 @@ def status_of(error: AtollError) -> grpc.StatusCode:
         return grpc.StatusCode.ABORTED
     if isinstance(error, Refused):
         return grpc.StatusCode.FAILED_PRECONDITION
+    if isinstance(error, Busy):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
     if isinstance(error, Unreachable):
         return grpc.StatusCode.UNAVAILABLE
     return grpc.StatusCode.INTERNAL

@@ -16,6 +16,7 @@
     ├── ControlError
     │   ├── LeaseLost           the lease belongs to somebody else by now: stop working
     │   ├── Refused             the control plane understood the call and said no
+    │   ├── Busy                the control plane has no room for one more such call
     │   └── Unreachable         no answer; not the same as dead, try again
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
@@ -86,6 +87,10 @@ class LeaseLost(ControlError):
 
 class Refused(ControlError):
     """The control plane refused the call; trying again will not help."""
+
+
+class Busy(ControlError):
+    """The control plane serves as many such calls as it can; it may have room later."""
 
 
 class Unreachable(ControlError):

@@ -14,6 +14,7 @@ from orchestrator.service import FleetService
 from orchestrator.servicer import ErrorsAsStatus, IslandsServicer, OperatorsServicer
 
 _THREADS = 32
+_MAX_WATCHERS = _THREADS // 2  # each keeps a thread; the others are for calls that end
 _MAX_MESSAGE_BYTES = 4 << 20
 
 
@@ -41,7 +42,9 @@ def start_server(service: FleetService, listen: str) -> tuple[grpc.Server, str]:
         ],
     )
     control_pb2_grpc.add_IslandsServicer_to_server(IslandsServicer(service), server)
-    control_pb2_grpc.add_OperatorsServicer_to_server(OperatorsServicer(service), server)
+    control_pb2_grpc.add_OperatorsServicer_to_server(
+        OperatorsServicer(service, _MAX_WATCHERS), server
+    )
     _add_health(server)
     try:
         bound = server.add_insecure_port(f"{host}:{port}")

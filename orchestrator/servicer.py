@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import grpc
 
 from atoll import codec
 from atoll.control import status_of
-from atoll.errors import AtollError, Refused
+from atoll.errors import AtollError, Busy, Refused
 from atoll.types import Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
@@ -58,8 +59,10 @@ class IslandsServicer(rpc.IslandsServicer):
 class OperatorsServicer(rpc.OperatorsServicer):
     """What operators call."""
 
-    def __init__(self, service: FleetService) -> None:
+    def __init__(self, service: FleetService, max_watchers: int) -> None:
         self._service = service
+        self._max_watchers = max_watchers
+        self._room = threading.BoundedSemaphore(max_watchers)
 
     def Submit(self, request: wire.SubmitRequest, _: Any) -> wire.SubmitResponse:  # noqa: N802
         """Add or extend jobs."""
@@ -74,11 +77,18 @@ class OperatorsServicer(rpc.OperatorsServicer):
         self, request: wire.WatchEventsRequest, context: grpc.ServicerContext
     ) -> Iterator[wire.WatchEventsResponse]:
         """All events after a number, then each new one."""
-        after = request.after
-        while context.is_active():
-            for event in self._service.events(after, _EVENT_POLL_S):
-                after = event.number
-                yield wire.WatchEventsResponse(event=codec.encode_event(event))
+        if not self._room.acquire(blocking=False):
+            raise Busy(
+                f"{self._max_watchers} watch the events already; end one, or ask again later"
+            )
+        try:
+            after = request.after
+            while context.is_active():
+                for event in self._service.events(after, _EVENT_POLL_S):
+                    after = event.number
+                    yield wire.WatchEventsResponse(event=codec.encode_event(event))
+        finally:
+            self._room.release()
 
     def Drain(self, request: wire.DrainRequest, _: Any) -> wire.DrainResponse:  # noqa: N802
         """Let every island checkpoint and leave."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from atoll.control import ControlClient
-from atoll.errors import LeaseLost, Refused, Unreachable
+from atoll.errors import Busy, LeaseLost, Refused, Unreachable
 from atoll.types import (
     Assignment,
     Directive,
@@ -132,6 +134,23 @@ def test_wire_events_come_from_the_beginning_and_as_they_happen(client, spec):
     drained = next(events)
     assert (drained.kind, drained.reason, drained.number) == ("draining", "enough", 3)
     events.close()
+
+
+def test_wire_watchers_leave_room_for_other_calls(client, spec):
+    watching = [client.events() for _ in range(16)]
+    for events in watching:
+        assert next(events).kind == "orchestrator-serves"
+    with pytest.raises(Busy, match="16 watch the events already"):
+        next(client.events())
+    client.submit([Submission(spec())])
+    for events in watching:
+        assert next(events).kind == "job-submitted"
+        events.close()
+    again = None
+    while again is None:  # room is there as soon as one is seen to have left
+        with contextlib.suppress(Busy):
+            again = next(client.events())
+    assert again.kind == "orchestrator-serves"
 
 
 def test_wire_deadline_passes_as_unreachable(client, service):

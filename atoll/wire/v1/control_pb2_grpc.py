@@ -284,7 +284,8 @@ class OperatorsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchEvents(self, request, context):
-        """All events after a number, then each new one as it happens.
+        """All events after a number, then each new one as it happens. Each watcher keeps a thread of the
+        server, so there is room for some only (RESOURCE_EXHAUSTED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
