@@ -26,6 +26,7 @@ Verdict = Literal["ok", "note", "missing"]
 Finding = dict[str, str]
 
 _GIB = 2**30
+_PROBE_S = 120.0
 
 # Run in a process of its own, so that the control plane never loads torch.
 _PROBE = """
@@ -101,9 +102,16 @@ def _satisfied(requirement: Requirement) -> bool:
 
 
 def _torch() -> Iterator[Finding]:
-    done = subprocess.run(
-        [sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False, timeout=120
-    )
+    # Without -P, a file called torch.py in the folder it is run in would be taken for torch.
+    command = [sys.executable, "-P", "-c", _PROBE]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_PROBE_S
+        )
+    except subprocess.TimeoutExpired:
+        words = f"does not come up within {_PROBE_S:g} s"
+        yield _finding("torch", "missing", words, "free the machine, and look again")
+        return
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
         yield _finding("torch", "missing", " ".join(last), "pip install 'atoll[train]'")
