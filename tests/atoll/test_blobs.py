@@ -33,7 +33,7 @@ def test_put_on_taken_key_is_refused_and_keeps_the_first(store: BlobStore, tmp_p
     store.put_bytes("k", b"first")
     source = tmp_path / "file"
     source.write_bytes(b"second")
-    with pytest.raises(BlobExists):
+    with pytest.raises(BlobExists, match="delete it first"):
         store.put_bytes("k", b"second")
     with pytest.raises(BlobExists):
         store.put_file("k", source)
