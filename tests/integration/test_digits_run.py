@@ -126,7 +126,7 @@ def test_digits_training_from_a_damaged_checkpoint_fails_and_names_it(damaged):
     damaged.overrides = ["router.steps=210", "island.max_failures=0"]
     command = damaged.launch("route")
     told = damaged.finish(command)
-    assert command.returncode == 1
+    assert command.returncode == 1, told
     *_, last = told.splitlines()
     key = damaged.results()["router"].key
     assert f"atoll: router: given up after 1 failed tries; the last: checkpoint {key}" in last
@@ -137,7 +137,7 @@ def test_digits_training_from_a_damaged_checkpoint_fails_and_names_it(damaged):
 def test_digits_sampled_from_a_damaged_checkpoint_is_one_line_that_names_it(damaged):
     command = damaged.launch("sample")
     told = damaged.finish(command)
-    assert command.returncode == 1
+    assert command.returncode == 1, told
     (line,) = told.splitlines()
     assert line.startswith(f"atoll: checkpoint {damaged.results()['expert-0'].key}")
     assert EMA in line
@@ -159,7 +159,7 @@ def test_digits_trained_already_starts_no_process(undisturbed_digits):
     before = files_of(undisturbed_digits.folder())
     command = undisturbed_digits.launch("train")
     told = undisturbed_digits.finish(command)
-    assert command.returncode == 0
+    assert command.returncode == 0, told
     assert told == "already trained: expert-0, expert-1\n"
     assert files_of(undisturbed_digits.folder()) == before
     assert not undisturbed_digits.processes()
