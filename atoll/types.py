@@ -25,6 +25,7 @@ class JobState(enum.StrEnum):
     LEASED = "leased"
     DONE = "done"
     FAILED = "failed"
+    PAUSED = "paused"  # by a drain, until it is submitted again
 
 
 class Directive(enum.StrEnum):

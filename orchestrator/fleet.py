@@ -84,22 +84,12 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether no island will work on it any more."""
-        return self.state in {JobState.DONE, JobState.FAILED}
+        """Whether no island will work on it any more, unless it is submitted again."""
+        return self.state in {JobState.DONE, JobState.FAILED, JobState.PAUSED}
 
     def lease(self, policy: Policy) -> Lease:
         """Its current lease."""
         return Lease(self.spec.name, self.island, self.epoch, policy.term_s)
-
-    def without_lease(self, reason: str) -> Job:
-        """The job after its lease ended: done if all is committed, else waiting."""
-        return replace(
-            self,
-            state=JobState.DONE if self.is_complete else JobState.WAITING,
-            island="",
-            progress=replace(self.progress, step=self.step, samples_per_s=0.0),
-            reason=reason,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +175,17 @@ class Fleet:
         known = self.islands.get(island)
         job = self.jobs.get(known.job) if known else None
         return job if job and job.island == island and job.state is JobState.LEASED else None
+
+    def freed(self, job: Job, reason: str) -> Job:
+        """A job without its lease: done if all is committed, else paused or waiting."""
+        open_state = JobState.PAUSED if self.draining else JobState.WAITING
+        return replace(
+            job,
+            state=JobState.DONE if job.is_complete else open_state,
+            island="",
+            progress=replace(job.progress, step=job.step, samples_per_s=0.0),
+            reason=reason,
+        )
 
     def after(self, change: Change) -> Fleet:
         """The fleet with a change applied."""

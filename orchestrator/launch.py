@@ -104,7 +104,7 @@ def _follow(
         jobs = [job for job in view.jobs if job.spec.name in names]
         if all(job.state in {JobState.DONE, JobState.FAILED} for job in jobs):
             return jobs
-        if view.draining and all(job.state is not JobState.LEASED for job in view.jobs):
+        if all(job.state not in {JobState.WAITING, JobState.LEASED} for job in jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
         if interrupts.num and not asked_to_drain:
             say("every trainer checkpoints and leaves; interrupt again to stop waiting for them")

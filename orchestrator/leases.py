@@ -38,7 +38,7 @@ def acquire(
     held = fleet.held_by(island)
     if held and held.request_id == request_id:
         return _assignment(held, fleet), _heard(fleet, held, now)
-    change = _forget(held, now) if held else Change()
+    change = _forget(held, fleet, now) if held else Change()
     fleet = fleet.after(change)
     if fleet.draining or fleet.is_over:
         why = "the fleet drains" if fleet.draining else "all jobs are over"
@@ -110,10 +110,10 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
     job = replace(_held(fleet, lease), request_id=request_id)
     match outcome.ending:
         case Ending.FINISHED:
-            after, kind = _finished(job, lease), "lease-released"
+            after, kind = _finished(job, fleet, lease), "lease-released"
         case Ending.DRAINED:
             words = outcome.reason or f"drained at step {job.step}"
-            after, kind = replace(job.without_lease(words), ready_at=now), "lease-released"
+            after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
         case Ending.FAILED:
             after, kind = _failed(job, outcome.reason, fleet, now), "attempt-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
@@ -121,12 +121,12 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
     return Change(jobs=(after,), islands=(Island(lease.island, now),), events=(event,))
 
 
-def _finished(job: Job, lease: Lease) -> Job:
+def _finished(job: Job, fleet: Fleet, lease: Lease) -> Job:
     if job.is_complete:
-        return job.without_lease(f"all {job.spec.steps} steps are done")
+        return fleet.freed(job, f"all {job.spec.steps} steps are done")
     if job.checkpoint and job.checkpoint.epoch == lease.epoch:
         # The job was extended while its trainer ran to the former end.
-        return job.without_lease(f"goes on from step {job.step} to {job.spec.steps}")
+        return fleet.freed(job, f"goes on from step {job.step} to {job.spec.steps}")
     raise Refused(
         f"{job.spec.name} is called finished, but step {job.spec.steps} was never committed"
     )
@@ -136,10 +136,10 @@ def _failed(job: Job, reason: str, fleet: Fleet, now: float) -> Job:
     failures = job.failures + 1
     if failures > fleet.policy.max_failures and not job.is_complete:
         words = f"given up after {failures} failed tries; the last: {reason}"
-        return replace(job.without_lease(words), state=JobState.FAILED, failures=failures)
+        return replace(fleet.freed(job, words), state=JobState.FAILED, failures=failures)
     pause_s = min(fleet.policy.backoff_s * 2 ** min(failures - 1, 32), _MAX_BACKOFF_S)
     words = f"failed ({failures} of {fleet.policy.max_failures} tries allowed): {reason}"
-    return replace(job.without_lease(words), failures=failures, ready_at=now + pause_s)
+    return replace(fleet.freed(job, words), failures=failures, ready_at=now + pause_s)
 
 
 def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -> Job:
@@ -177,10 +177,10 @@ def _heard(fleet: Fleet, job: Job, now: float) -> Change:
     return Change(jobs=(job,), islands=(Island(job.island, now, "working", job.spec.name),))
 
 
-def _forget(held: Job, now: float) -> Change:
+def _forget(held: Job, fleet: Fleet, now: float) -> Change:
     words = f"{held.island} asked for other work"
     event = _event("lease-released", words, held)
-    return Change(jobs=(replace(held.without_lease(words), ready_at=now),), events=(event,))
+    return Change(jobs=(replace(fleet.freed(held, words), ready_at=now),), events=(event,))
 
 
 def _assignment(job: Job, fleet: Fleet) -> Assignment:

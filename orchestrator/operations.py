@@ -14,7 +14,7 @@ from orchestrator.fleet import Change, Fleet, Island, Job
 
 
 def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
-    """Add jobs; extend those that are there; give failed ones another chance. Ends a drain.
+    """Add jobs; extend those that are there; reopen failed and paused ones. Ends a drain.
 
     Where the run's store holds newer epochs than are known here, its word counts. A job without a
     checkpoint may still change its settings; whoever works on it loses the lease.
@@ -30,10 +30,16 @@ def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
 
 
 def drain(fleet: Fleet, reason: str) -> Change:
-    """Let every island checkpoint and leave."""
+    """Let every island checkpoint and leave; jobs pause until they are submitted again."""
     if fleet.draining:
         return Change()
-    return Change(draining=True, events=(Event("draining", reason or "asked by an operator"),))
+    why = reason or "asked by an operator"
+    paused = tuple(
+        replace(job, state=JobState.PAUSED, reason=f"paused while it waited: {why}")
+        for job in fleet.jobs.values()
+        if job.state is JobState.WAITING
+    )
+    return Change(jobs=paused, draining=True, events=(Event("draining", why),))
 
 
 def tick(fleet: Fleet, now: float) -> Change:
@@ -83,7 +89,7 @@ def island_gone(fleet: Fleet, name: str, reason: str, now: float) -> Change:
 def give_up(fleet: Fleet, reason: str) -> Change:
     """No island can be kept alive: every job that is not over has failed."""
     jobs = [
-        replace(job.without_lease(reason), state=JobState.FAILED)
+        replace(fleet.freed(job, reason), state=JobState.FAILED)
         for job in fleet.jobs.values()
         if not job.is_over
     ]
@@ -108,7 +114,7 @@ def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
     job = replace(job, epoch=submission.epoch, checkpoint=newer or job.checkpoint)
     words = f"the run's store holds epoch {job.epoch}, unknown here; goes on from step {job.step}"
     return Change(
-        jobs=(replace(job.without_lease(words), ready_at=now),),
+        jobs=(replace(fleet.freed(job, words), ready_at=now),),
         commits=((job.spec.name, newer),) if newer else (),
         events=(Event("job-recovered", words, job.spec.name, epoch=job.epoch),),
     )
@@ -128,9 +134,9 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
             "ask for as many at least, or give the run another run.uri"
         )
     after = replace(job, spec=spec)
-    if job.state is JobState.FAILED or job.spec.digest != spec.digest:
+    if job.state in {JobState.FAILED, JobState.PAUSED} or job.spec.digest != spec.digest:
         words = f"submitted again; it was {job.state}: {job.reason}"
-        after = replace(after.without_lease(words), failures=0, ready_at=now)
+        after = replace(fleet.freed(after, words), failures=0, ready_at=now)
         return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
     if job.spec == spec:
         return Change()
@@ -139,14 +145,14 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
         return Change(jobs=(after,), events=(Event("job-moved", words, spec.name),))
     words = f"{spec.steps} steps instead of {job.spec.steps}"
     if job.state is not JobState.LEASED:
-        after = replace(after.without_lease(words), ready_at=now)
+        after = replace(fleet.freed(after, words), ready_at=now)
     return Change(jobs=(after,), events=(Event("job-extended", words, spec.name),))
 
 
 def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:
     """The job without its island, which is ``lost`` or ``gone``."""
     island = fleet.islands.get(job.island, Island(job.island, now))
-    after = replace(job.without_lease(words), ready_at=now)
+    after = replace(fleet.freed(job, words), ready_at=now)
     return Change(
         jobs=(after,),
         islands=(replace(island, state=state, job=""),),

@@ -11,6 +11,7 @@ from atoll.command import cell, say
 from atoll.types import FleetView, JobState, JobView
 
 _LINE_S = 10.0
+_HALTED = {JobState.WAITING, JobState.FAILED, JobState.PAUSED}
 
 
 class Watch(Protocol):
@@ -132,7 +133,7 @@ class LiveTable:
         from rich.table import Table  # noqa: PLC0415
 
         for job in self._standing.news(view):
-            if job.epoch and job.state in {JobState.WAITING, JobState.FAILED}:
+            if job.epoch and job.state in _HALTED:
                 words = f"{job.spec.name}: {job.reason}"
                 self._live.console.print(words, highlight=False, markup=False)
         shown = rows(view, self._pace)

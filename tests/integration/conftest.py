@@ -89,8 +89,9 @@ class Run:
     def config(self) -> Config:
         return read_config(None, self.settings)
 
-    def launch(self) -> subprocess.Popen[str]:
-        command = [sys.executable, str(HERE / "launcher.py"), self.options, *self.settings]
+    def launch(self, stages: str = "train") -> subprocess.Popen[str]:
+        launcher = [sys.executable, str(HERE / "launcher.py")]
+        command = [*launcher, stages, self.options, *self.settings]
         self.launched.append(
             subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
         )

@@ -12,9 +12,13 @@ from orchestrator.training import train
 
 if __name__ == "__main__":
     trainer = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
-    options, *overrides = sys.argv[1:]
+    stages, options, *overrides = sys.argv[1:]
     try:
-        train(read_config(None, overrides), "train", trainer=[*trainer, *shlex.split(options)])
+        train(
+            read_config(None, overrides),
+            *stages.split(),
+            trainer=[*trainer, *shlex.split(options)],
+        )
     except AtollError as error:
         sys.stderr.write(f"atoll: {error}\n")
         sys.exit(error.exit_code)

@@ -33,6 +33,27 @@ def test_run_interrupted_drains_and_the_same_command_goes_on(run, until, undistu
     assert {ref.epoch for ref in run.results().values()} == {2}
 
 
+def test_run_of_all_interrupted_and_only_trained_then_leaves_the_router_alone(
+    run, until, undisturbed
+):
+    launcher = run.launch("train route")
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    run.finish(launcher)
+    again = run.launch("train")
+    told = run.finish(again)
+    assert again.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    until(lambda: not run.processes())
+    granted = {event.job for event in run.events() if event.kind == "lease-granted"}
+    assert granted == {"expert-0", "expert-1"}
+    run.overrides = ["router.steps=20"]
+    last = run.launch("train route")
+    told = run.finish(last)
+    assert last.returncode == 0, told
+    assert run.results()["router"].step == 20
+
+
 def test_run_interrupted_twice_stops_waiting_for_a_deaf_trainer(run, until):
     run.options += " --deaf"
     run.steps = 5000
@@ -181,7 +202,7 @@ def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until)
     run.finish(launcher)
     processes.kill(run.processes())
     stored = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
-    assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("waiting", 60)
+    assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("paused", 60)
     assert stored["expert-0"]["committed"] >= 10
     assert '"event": "works on a lease", "job": "expert-0"' in run.atoll("logs", island)
     assert run.atoll("logs", "expert-0", "-n", "1").startswith("left at step")

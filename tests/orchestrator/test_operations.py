@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import LeaseLost, Refused
-from atoll.types import Ending, JobState, Lease, Submission
+from atoll.types import Ending, JobState, Lease, Submission, Wait
 from orchestrator import operations
 
 
@@ -121,6 +121,34 @@ def test_submit_of_what_the_database_wrote_itself_recovers_nothing(game, spec, r
     found = ref(lease, 40)
     assert not game.submit_found(Submission(spec(), epoch=1, checkpoint=found)).events
     game.beat(lease)
+
+
+def test_submit_after_a_drain_reopens_only_what_is_asked_for(game, spec):
+    game.submit(spec("expert-0"), spec("router"))
+    lease = game.lease()
+    game.apply(operations.drain(game.fleet, "enough"))
+    assert game.job("router").state is JobState.PAUSED
+    assert game.job("router").reason == "paused while it waited: enough"
+    game.release(lease, Ending.DRAINED)
+    assert game.job("expert-0").state is JobState.PAUSED
+    game.apply(operations.restarted(game.fleet, game.now))
+    game.submit(spec("expert-0"))
+    assert game.lease().job == "expert-0"
+    assert isinstance(game.ask("island-2"), Wait)
+    assert game.job("router").state is JobState.PAUSED
+    game.submit(spec("router"))
+    assert game.lease("island-2").job == "router"
+
+
+def test_fleet_whose_open_jobs_are_all_paused_is_settled(game, spec):
+    game.submit(spec("expert-0"), spec("router"))
+    game.apply(operations.drain(game.fleet, "enough"))
+    game.submit(spec("expert-0"))
+    assert not game.fleet.is_settled
+    lease = game.lease()
+    game.commit(lease, 100)
+    game.release(lease, Ending.FINISHED)
+    assert game.fleet.is_settled
 
 
 def test_submit_ends_a_drain(game):

@@ -21,6 +21,7 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_LEASED: _ClassVar[JobState]
     JOB_STATE_DONE: _ClassVar[JobState]
     JOB_STATE_FAILED: _ClassVar[JobState]
+    JOB_STATE_PAUSED: _ClassVar[JobState]
 
 class Directive(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -43,6 +44,7 @@ JOB_STATE_WAITING: JobState
 JOB_STATE_LEASED: JobState
 JOB_STATE_DONE: JobState
 JOB_STATE_FAILED: JobState
+JOB_STATE_PAUSED: JobState
 DIRECTIVE_UNSPECIFIED: Directive
 DIRECTIVE_CONTINUE: Directive
 DIRECTIVE_DRAIN: Directive

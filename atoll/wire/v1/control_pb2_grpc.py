@@ -292,7 +292,7 @@ class OperatorsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Let every island checkpoint and leave.
+        """Let every island checkpoint and leave. Jobs pause until they are submitted again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
