@@ -36,9 +36,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """The trainer cannot go on, and says why. Its last word."""
+    """The trainer cannot go on, and says why. Its last word.
+
+    Attributes:
+        reason: one sentence.
+        final: the input is at fault, so another try would end the same.
+    """
 
     reason: str
+    final: bool = False
 
 
 Message = Progress | Published | Ended | Broke

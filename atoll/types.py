@@ -41,6 +41,7 @@ class Ending(enum.StrEnum):
     FINISHED = "finished"
     DRAINED = "drained"
     FAILED = "failed"
+    REFUSED = "refused"  # the input is at fault: another try would end the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,9 @@ class Tenure:
                     self._uncommitted.append(checkpoint)
                 case relay.Ended(finished):
                     self._ending = Outcome(Ending.FINISHED if finished else Ending.DRAINED)
-                case relay.Broke(reason) if self._ending is None:
+                case relay.Broke(reason, final) if self._ending is None:
                     # The first of several processes to break tells the cause, the others follow.
-                    self._ending = Outcome(Ending.FAILED, reason)
+                    self._ending = Outcome(Ending.REFUSED if final else Ending.FAILED, reason)
 
     def _drain(self) -> None:
         if self._drain_until is None:

@@ -52,7 +52,7 @@ def run_trainer(make_task: MakeTask) -> int:
     try:
         finished = _train(make_task, work_dir)
     except AtollError as error:
-        Speaker(work_dir).say(Broke(str(error)))
+        Speaker(work_dir).say(Broke(str(error), final=error.exit_code == BadInput.exit_code))
         return error.exit_code
     except Exception as error:
         logger.exception("the trainer broke")

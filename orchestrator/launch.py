@@ -118,7 +118,10 @@ def _follow(
 def _results(jobs: Sequence[JobView]) -> dict[str, CheckpointRef]:
     failed = [job for job in jobs if job.state is JobState.FAILED]
     if failed:
-        causes = "; ".join(f"{job.spec.name}: {job.reason}" for job in failed)
+        named: dict[str, list[str]] = {}
+        for job in failed:
+            named.setdefault(job.reason, []).append(job.spec.name)
+        causes = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
         raise JobFailed(f"{causes}. `atoll logs` has more; mend the cause and run the same again")
     return {job.spec.name: job.checkpoint for job in jobs if job.checkpoint}
 

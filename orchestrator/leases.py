@@ -116,6 +116,9 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
             after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
         case Ending.FAILED:
             after, kind = _failed(job, outcome.reason, fleet, now), "attempt-failed"
+        case Ending.REFUSED:
+            after = replace(fleet.freed(job, outcome.reason), failures=job.failures + 1)
+            after, kind = replace(after, state=JobState.FAILED), "job-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
     event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)
     return Change(jobs=(after,), islands=(Island(lease.island, now),), events=(event,))

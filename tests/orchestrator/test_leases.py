@@ -188,6 +188,16 @@ def test_release_failed_backs_off_twice_as_long_each_time_then_fails(game):
     assert game.events[-1].kind == "job-failed"
 
 
+def test_release_refused_fails_at_once_and_a_new_submission_tries_again(game):
+    game.submit()
+    game.release(game.lease(), Ending.REFUSED, "patch = 3 does not divide the image")
+    assert game.job().state is JobState.FAILED
+    assert game.job().reason == "patch = 3 does not divide the image"
+    assert game.events[-1].kind == "job-failed"
+    game.submit()
+    assert game.job().state is JobState.WAITING
+
+
 def test_release_failed_after_a_new_checkpoint_counts_from_one_again(game):
     game.submit()
     for step in (10, 20, 30, 40):

@@ -35,6 +35,7 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_FINISHED: _ClassVar[Ending]
     ENDING_DRAINED: _ClassVar[Ending]
     ENDING_FAILED: _ClassVar[Ending]
+    ENDING_REFUSED: _ClassVar[Ending]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -52,6 +53,7 @@ ENDING_UNSPECIFIED: Ending
 ENDING_FINISHED: Ending
 ENDING_DRAINED: Ending
 ENDING_FAILED: Ending
+ENDING_REFUSED: Ending
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
