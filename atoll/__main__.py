@@ -96,7 +96,7 @@ def atoll(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Decentralized diffusion models, from a data set to a served ensemble.
+    """Decentralized diffusion models, from a data set to a judged ensemble.
 
     Begin with [bold]atoll init[/bold], then [bold]atoll run --config atoll.toml[/bold].
     """

@@ -281,7 +281,7 @@ def _check(found: str, expected: str, name: str) -> None:
     if found != expected:
         raise BlobDamaged(
             f"{name} is damaged: its digest is {found[:12]}…, expected {expected[:12]}…; "
-            "restore the file, or delete it and run its stage again"
+            "restore it from a copy, or begin anew under another run.uri"
         )
 
 

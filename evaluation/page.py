@@ -105,7 +105,7 @@ def floor_note(real: Tree) -> str:
     return (
         "The first row compares one half of the real images with the other: perfect images, "
         f"{real['scores']['num_samples']:,} a side, would score about as much. Fewer images score "
-        "a little higher, so no row can be expected to lie much below it."
+        "higher, so a row of more images may lie below it and still not be better than real."
     )
 
 
