@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from atoll.command import ConfigOption, JsonOption, SetOption
-from atoll.errors import AtollError
+from atoll.errors import AtollError, Interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ COMMANDS = {
 
 class LazyGroup(TyperGroup):
     """Lists commands from the table, and imports a command's module only to run it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; Ctrl-C ends it with a sentence rather than nothing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "interrupted; what was finished is kept, and the same command goes on from there"
+            ) from error
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order of the table."""

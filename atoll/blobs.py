@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from atoll.errors import AtollError, BlobDamaged, BlobError, BlobExists, BlobMissing, StorageFull
+from atoll.errors import (
+    AtollError,
+    BadInput,
+    BlobDamaged,
+    BlobError,
+    BlobExists,
+    BlobMissing,
+    StorageFull,
+)
 
 _CHUNK_BYTES = 1 << 20
 
@@ -78,6 +86,23 @@ def open_store(uri: str) -> BlobStore:
     """The store behind a URI: a path or ``file://`` URL, or any URL fsspec knows (``s3://…``)."""
     path = local_path(uri)
     return FileStore(path) if path is not None else ObjectStore(uri)
+
+
+def make_place(uri: str) -> None:
+    """Make the folder of a run on this machine; elsewhere the store makes room by itself.
+
+    Raises:
+        BadInput: it cannot be made there; names the key.
+    """
+    path = local_path(uri)
+    try:
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"run.uri = {uri!r} cannot be used: {error.strerror or error}; give a folder that can "
+            "be written"
+        ) from error
 
 
 def local_path(uri: str) -> Path | None:
@@ -303,8 +328,10 @@ def _reading(name: Path | str) -> Iterator[None]:
     """Inside, what keeps a key from being read becomes one sentence."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise BlobMissing(f"{name} is missing") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BlobMissing(
+            f"{name} is missing; restore it from a copy, or begin anew under another run.uri"
+        ) from error
     except Exception as error:  # drivers behind fsspec raise errors of their own libraries
         raise _blob_error(error, f"{name} could not be read") from error
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from atoll.blobs import BlobStore
 from atoll.config import digest_of
-from atoll.errors import BlobDamaged, CheckpointMismatch
+from atoll.errors import BlobDamaged, BlobMissing, CheckpointMismatch
 from atoll.types import CheckpointRef
 
 MANIFEST = "manifest.json"
@@ -118,6 +118,22 @@ def download(store: BlobStore, ref: CheckpointRef, cache: Path) -> CheckpointFol
     except BlobDamaged as error:
         raise BlobDamaged(f"checkpoint {ref.key} at step {ref.step}: {error}") from error
     return CheckpointFolder(ref, files, manifest["compat"], manifest["about"])
+
+
+def require_whole(store: BlobStore, ref: CheckpointRef) -> None:
+    """Check that every file of a checkpoint is still there, without reading their bytes.
+
+    Raises:
+        BlobMissing: one is gone.
+        BlobDamaged: the manifest does not match its digest.
+    """
+    manifest = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
+    for name in manifest["files"]:
+        if not store.exists(f"{ref.key}/{name}"):
+            raise BlobMissing(
+                f"checkpoint {ref.key} at step {ref.step} lacks {name}; restore it from a copy, or "
+                "begin anew under another run.uri"
+            )
 
 
 def require_equal(first: CheckpointFolder, other: CheckpointFolder) -> None:

@@ -51,7 +51,8 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     )
     for name in rows[0] if rows else ("nothing to show",):
         numeric = any(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left")
+        # Where the terminal is too narrow a cell takes two lines: nothing is cut off.
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell(value)) for value in row.values()))
     Console().print(table)
@@ -59,7 +60,7 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Bars on a terminal, one for each thing that is done; nothing elsewhere."""
+    """Bars on a terminal, one for each thing that is done; elsewhere a line as each begins."""
     from rich import progress as bars  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
@@ -67,16 +68,19 @@ def progress_bars() -> Iterator[Progress]:
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
-        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[count]}"),
         bars.TimeElapsedColumn(),
     )
     with bars.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
         tasks: dict[str, bars.TaskID] = {}
 
         def progress(doing: str, done: int, total: int | None) -> None:
+            count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
             if doing not in tasks:
-                tasks[doing] = shown.add_task(doing, total=total)
-            shown.update(tasks[doing], completed=done, total=total)
+                tasks[doing] = shown.add_task(doing, total=total, count=count)
+                if not console.is_terminal:
+                    say(doing)
+            shown.update(tasks[doing], completed=done, total=total, count=count)
 
         yield progress
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-STRATEGY_PATTERN = (
-    r"full|top-[1-9]\d*|threshold-(0?\.\d+|1\.0)|nucleus-(0?\.\d+|1\.0)|sample|ancestral|coupled"
-)
-Strategy = Annotated[str, StringConstraints(pattern=rf"^({STRATEGY_PATTERN})$")]
+from atoll.address import LoopbackAddress
+from atoll.sizes import PRESETS, Sizes, refuse_heads
+from atoll.strategies import Strategy, num_experts_of
 
 
 class Section(BaseModel):
@@ -104,12 +102,21 @@ class ExpertSection(Section):
     )
     text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
+    @property
+    def sizes(self) -> Sizes:
+        """Those of the preset, or the section's own."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        return Sizes(self.width, self.depth, self.heads, self.patch)
+
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.preset is None and self.width % self.heads:
-            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
-        if self.preset is None and self.width % 4:
-            raise ValueError(f"width = {self.width} is not a multiple of 4 (sin-cos positions)")
+    def _sizes_exist(self) -> Self:
+        if self.preset is None:
+            refuse_heads(self.width, self.heads)
+        elif self.preset not in PRESETS:
+            raise ValueError(
+                f'preset = "{self.preset}" is not known; there are {", ".join(PRESETS)}'
+            )
         return self
 
 
@@ -152,7 +159,7 @@ class IslandSection(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
     lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
     max_failures: int = Field(
-        5, ge=0, description="tries a job may fail in a row before it is given up"
+        5, ge=0, description="failed tries in a row that a job is forgiven; the next ends it"
     )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
@@ -166,7 +173,7 @@ class IslandSection(Section):
 class OrchestratorSection(Section):
     """The control plane."""
 
-    listen: str = Field("127.0.0.1:0", description="address; port 0 takes any free one")
+    listen: LoopbackAddress = Field("127.0.0.1:0", description="address; port 0 takes any free one")
     database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
 
 
@@ -183,12 +190,14 @@ class RouterSection(Section):
     ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
     condition: bool = Field(True, description="the gate sees the condition; false = prompt-blind")
 
+    @property
+    def sizes(self) -> Sizes:
+        """Its sizes as one value."""
+        return Sizes(self.width, self.depth, self.heads, self.patch)
+
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.heads or self.width % 4:
-            raise ValueError(
-                f"width = {self.width} must be a multiple of 4 and of heads = {self.heads}"
-            )
+    def _sizes_exist(self) -> Self:
+        refuse_heads(self.width, self.heads)
         return self
 
 
@@ -217,7 +226,7 @@ class EvaluationSection(Section):
 
     num_samples: int = Field(1797, ge=10, description="generated images for each row of the table")
     strategies: tuple[Strategy, ...] = Field(
-        ("full", "top-1", "top-2"),
+        ("full", "top-1", "ancestral"),
         min_length=1,
         description="rows of the table besides monolith and oracle",
     )
@@ -251,6 +260,22 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _strategies_can_work(self) -> Self:
+        rows = [("evaluation.strategies", strategy) for strategy in self.evaluation.strategies]
+        for key, strategy in [("sampling.strategy", self.sampling.strategy), *rows]:
+            if num_experts_of(strategy) > self.partition.num_experts:
+                raise ValueError(
+                    f'{key} asks for "{strategy}", but there are only '
+                    f"partition.num_experts = {self.partition.num_experts}"
+                )
+            if strategy == "sample" and self.sampling.solver == "dopri5":
+                raise ValueError(
+                    f'{key} asks for "sample", which draws an expert at each step anew, and '
+                    'sampling.solver = "dopri5" cannot follow jumps; choose euler, heun or midpoint'
+                )
+        return self
+
     def digest(self, *sections: str, without: tuple[str, ...] = ()) -> str:
         """Hash of some sections, or of all.
 
@@ -272,8 +297,3 @@ def digest_of(value: Any) -> str:
     """Hash of anything JSON can hold: sha256 in hex of its canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_strategy(text: str) -> bool:
-    """Whether a selection strategy goes by this name."""
-    return re.fullmatch(STRATEGY_PATTERN, text) is not None

@@ -126,7 +126,7 @@ def _sentence(problem: Any) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         return f"{key} is not a known key{_hint(place)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     given = problem.get("input")
     shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
     return f"{key}: {message}{shown}" if key else message

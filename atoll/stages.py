@@ -52,7 +52,10 @@ def require(store: BlobStore, stage: str, needed_by: str) -> dict[str, Any]:
     """
     result = find(store, stage)
     if result is None:
-        raise StageMissing(f"`atoll {needed_by}` needs the {stage} first; run `atoll {stage}`")
+        raise StageMissing(
+            f"`atoll {needed_by}` builds on what `atoll {stage}` makes, which has not run to its "
+            f"end here; run `atoll {stage}` first"
+        )
     return result
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from atoll.config import SamplingSection
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes, build_dit
+from experts.dit import Shape, build_dit
 from experts.flops import dit_flops
 from experts.solvers import integrate
 from router.cost import router_flops

@@ -68,7 +68,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "strategy": row["name"],
         "FD": round(flat["frechet"], 3),
-        "KID": round(flat["kid"], 4),
+        "KID‰": round(1000 * flat["kid"], 2),
         **shares,
         "GFLOPs": flat["gflops_per_image"],
         "experts": flat["experts_per_step"],

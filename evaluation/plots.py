@@ -126,6 +126,35 @@ def against_time(
         return svg(figure, name, says)
 
 
+def reliability(name: str, says: str, sure: ArrayLike, right: ArrayLike, counts: ArrayLike) -> str:
+    """How often the gate is right, against how sure it is; on the diagonal it is calibrated.
+
+    Args:
+        name: of the figure, unique on the page.
+        says: description for those who cannot see it.
+        sure: (C,), mean probability of the likeliest cluster in each range of it.
+        right: (C,), share of images whose likeliest cluster is their own.
+        counts: (C,), images in the range.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599), figure 1.
+    """
+    num = np.asarray(counts, dtype=float)
+    seen = num > 0
+    with drawing() as figure:
+        axes = figure.subplots()
+        axes.plot((0, 1), (0, 1), ":", color=MUTED, linewidth=1.2, label="as right as sure")
+        x, y = np.asarray(sure, dtype=float)[seen], np.asarray(right, dtype=float)[seen]
+        axes.plot(x, y, color=ACCENT, linewidth=1.2)
+        areas = 12 + 220 * num[seen] / num.sum()
+        axes.scatter(x, y, s=areas, color=ACCENT, label="images, larger for more", zorder=3)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+        axes.grid()
+        axes.set_xlabel("probability of the likeliest cluster")
+        _title(axes, "share that is right")
+        _legend(axes)
+        return svg(figure, name, says)
+
+
 def confusion_matrix(name: str, says: str, counts: ArrayLike) -> str:
     """True cluster (rows) against the gate's choice (columns), counts (K, K)."""
     table = np.asarray(counts, dtype=float)

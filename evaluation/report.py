@@ -129,6 +129,13 @@ def _charts(material: Material) -> Tree:
             plots.Level("cluster sizes alone", _entropy(material.partition)),
             "cross-entropy, nats",
         ),
+        "reliability": plots.reliability(
+            "reliability",
+            "How often the router is right against how sure it is",
+            router["sure"],
+            router["right"],
+            [sum(column) for column in zip(*router["confidence"], strict=True)],
+        ),
         "confusion": plots.confusion_matrix(
             "confusion", "Confusion matrix of true clusters and chosen experts", router["confusion"]
         ),
@@ -146,7 +153,6 @@ def _words(material: Material) -> Tree:
     config, partition, results = material.config, material.partition, material.results
     rows, strategy = results["rows"], _shown(config, results["rows"])
     named = {row["name"]: row for row in rows}
-    best = page.best_strategy(rows)
     restarts = sum(
         a["epoch"] != b["epoch"]
         for history in material.histories.values()
@@ -155,9 +161,9 @@ def _words(material: Material) -> Tree:
     name = config.run.uri.rstrip("/").rsplit("/", 1)[-1]
     return {
         "title": name,
-        "headline": page.headline(rows, partition.num_experts),
-        "lead": page.lead(name, partition, best, results["training"]),
-        "facts": page.facts(config, partition, best),
+        "headline": page.headline(rows, named[strategy], partition.num_experts),
+        "lead": page.lead(name, partition, rows, results["training"]),
+        "facts": page.facts(config, partition, named[strategy]),
         "strategy": strategy,
         "grids": {row["name"]: data_uri(material.pictures[row["grid"]]) for row in rows},
         "expert_grids": [data_uri(material.pictures[key]) for key in results["expert_grids"]],

@@ -28,6 +28,7 @@ class Column:
         read: the value in a row; None where the row has none.
         form: how a value is written.
         better: which end is good; "" where neither is.
+        spread: how far chance moves the value in a row, where that is known.
     """
 
     label: str
@@ -35,10 +36,19 @@ class Column:
     read: Callable[[Tree], float | None]
     form: Callable[[float], str]
     better: Literal["lower", "higher", ""] = ""
+    spread: Callable[[Tree], float] | None = None
+
+    def cell(self, row: Tree) -> str:
+        """What stands in a row."""
+        value = self.read(row)
+        if value is None:
+            return "–"
+        text = self.form(value)
+        return f"{text} ± {self.form(self.spread(row))}" if self.spread else text
 
 
-def _score(name: str, scale: float = 1) -> Callable[[Tree], float | None]:
-    return lambda row: row["scores"][name] * scale
+def _score(name: str, scale: float = 1) -> Callable[[Tree], float]:
+    return lambda row: float(row["scores"][name] * scale)
 
 
 def _cost(name: str) -> Callable[[Tree], float | None]:
@@ -49,7 +59,14 @@ COLUMNS = (
     Column(
         "Fréchet", "Fréchet distance to the real images", _score("frechet"), significant, "lower"
     ),
-    Column("KID × 1000", "Kernel distance, unbiased", _score("kid", 1000), significant, "lower"),
+    Column(
+        "KID × 1000",
+        "Kernel distance, unbiased, so that chance may take it below zero; ± among subsets",
+        _score("kid", 1000),
+        "{:.2f}".format,
+        "lower",
+        _score("kid_std", 1000),
+    ),
     Column(
         "precision",
         "Images that look like real ones",
@@ -99,21 +116,15 @@ def table(rows: Sequence[Tree], chosen: str) -> list[Tree]:
         chosen: the strategy the run samples with.
 
     Returns:
-        For each row its label, its kind and its cells, the best painted one of a column marked.
+        For each row its label, its kind and its cells, the best painted ones of a column marked.
     """
-    best = {column.label: _best(column, rows) for column in COLUMNS}
+    best = {column.label: _best(column, rows) for column in COLUMNS if column.better}
     return [
         {
             "label": "real images, half and half" if row["name"] == REAL else row["name"],
             "kind": {REAL: "reference", chosen: "chosen"}.get(row["name"], ""),
             "cells": [
-                {
-                    "text": "–" if (value := column.read(row)) is None else column.form(value),
-                    "best": row["cost"] is not None
-                    and value is not None
-                    # Equal as written is equally good.
-                    and column.form(value) == best[column.label],
-                }
+                {"text": column.cell(row), "best": row["name"] in best.get(column.label, ())}
                 for column in COLUMNS
             ],
         }
@@ -121,10 +132,16 @@ def table(rows: Sequence[Tree], chosen: str) -> list[Tree]:
     ]
 
 
-def _best(column: Column, rows: Sequence[Tree]) -> str:
-    values = [
-        value for row in rows if row["cost"] is not None and (value := column.read(row)) is not None
-    ]
-    if not column.better or not values:
-        return ""
-    return column.form((min if column.better == "lower" else max)(values))
+def _best(column: Column, rows: Sequence[Tree]) -> set[str]:
+    """Names of the best rows: equal as written, or within the best one's spread, is as good."""
+    painted = [row for row in rows if row["cost"] is not None]
+    values = {row["name"]: value for row in painted if (value := column.read(row)) is not None}
+    if not values:
+        return set()
+    first = (min if column.better == "lower" else max)(values, key=lambda name: values[name])
+    spread = column.spread(next(r for r in painted if r["name"] == first)) if column.spread else 0
+    return {
+        name
+        for name, value in values.items()
+        if column.form(value) == column.form(values[first]) or abs(value - values[first]) <= spread
+    }

@@ -7,12 +7,11 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from atoll.errors import ConfigError
+from atoll.fit import refuse_patch
+from atoll.sizes import Sizes
 from experts.blocks import Block, FinalLayer, initialise
 from experts.condition import Conditioning
 from experts.embeddings import (
@@ -24,23 +23,6 @@ from experts.embeddings import (
 )
 
 Shape = tuple[int, int, int]  # channels, height, width
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How large a DiT is.
-
-    Attributes:
-        width: features of a token.
-        depth: blocks.
-        heads: attention heads; divides width.
-        patch: pixels along the side of a token.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    patch: int
 
 
 class DiT(nn.Module):
@@ -83,23 +65,9 @@ def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int)
     Raises:
         ConfigError: the patch does not divide the image.
     """
-    check_patch(sizes.patch, shape)
+    refuse_patch(sizes.patch, *shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = DiT(sizes, conditioning, shape)
         initialise(network)
     return network
-
-
-def check_patch(patch: int, shape: Shape) -> None:
-    """Refuse images that cannot be cut into whole patches.
-
-    Raises:
-        ConfigError: says which sizes do not fit.
-    """
-    _, height, width = shape
-    if height % patch or width % patch:
-        raise ConfigError(
-            f"patch = {patch} does not divide images of {height} x {width} pixels; "
-            "choose another patch, or set data.size to a multiple of it"
-        )

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
 from atoll.config import Config, TrainingSection
+from atoll.sizes import Sizes
 from atoll.types import JobSpec, Role
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes, build_dit
+from experts.dit import Shape, build_dit
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
 from experts.noising import Noising, conditioning_of, job_number, noising_of
-from experts.presets import sizes_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from partition.manifest import Partition
@@ -91,7 +91,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
         training=training.model_copy(update={"batch_size": batch_size(training, spec, partition)}),
         compat=Compat(PATH, PIXELS, shape, conditioning.name, partition.digest),
-        sizes=sizes_of(config.expert),
+        sizes=config.expert.sizes,
         shape=shape,
         noising=noising_of(
             config, spec.name, TimeDensity(training.times, training.times_shift), conditioning

@@ -6,9 +6,10 @@ DiT-XL/2 are 237 here.
 
 from __future__ import annotations
 
+from atoll.sizes import Sizes
 from experts.blocks import MLP_RATIO
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes
+from experts.dit import Shape
 from experts.embeddings import TIME_DIMS
 
 TRAINING = 3  # a backward pass costs two forward passes

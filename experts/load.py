@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from atoll import checkpoints
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
+from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.dit import DiT, Sizes
+from experts.dit import DiT
 from experts.files import EMA
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atoll.config import Config
-from atoll.errors import ConfigError
+from atoll.fit import refuse_condition
 from experts.condition import Conditioning
 from experts.flow import PathSample, TimeDensity, linear_path, seeded
 from experts.task import Place
@@ -91,17 +91,12 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
         ConfigError: the data do not have what ``expert.condition`` asks for.
     """
     kind = config.expert.condition
+    refuse_condition(
+        config, has_labels=bool(partition.class_names), has_captions=partition.has_captions
+    )
     if kind == "class":
-        if not partition.class_names:
-            raise ConfigError(
-                'expert.condition = "class", but the data have no labels; set it to "none"'
-            )
         return Conditioning("class", len(partition.class_names))
     if kind == "text":
-        if not partition.has_captions:
-            raise ConfigError(
-                'expert.condition = "text", but the data have no captions; set it to "none"'
-            )
         encoder = HashedNgrams(config.expert.text_dims)
         return Conditioning("text", encoder.dims, encoder.name)
     return Conditioning("none")

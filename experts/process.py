@@ -75,7 +75,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     _settled(device)
     task = make_task(config, assignment.spec, partition)
     samples = ShardReader(store, partition, task.clusters, work_dir / "cache", config.run.seed)
-    with _joined(place), _full_disk_told():
+    with _joined(place), _full_disk_told(work_dir):
         at = Workplace(
             assignment=assignment,
             store=store,
@@ -132,13 +132,13 @@ def _any(mine: bool, place: Place) -> bool:
 
 
 @contextlib.contextmanager
-def _full_disk_told() -> Iterator[None]:
+def _full_disk_told(work_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if not is_full(error):
             raise
         raise StorageFull(
-            f"no space or quota left on {platform.node()} while training ({error}); free some and "
-            "run the same command again"
+            f"no space or quota left for {error.filename or work_dir} on {platform.node()} "
+            f"({error.strerror}); free some and run the same command again"
         ) from error

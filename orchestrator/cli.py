@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.types import FleetView, JobView
@@ -41,11 +41,15 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
     """Show how far each job of a run is, and on which island."""
     settings = read_config(config, set_ or ())
     view, who = _view(settings)
+    jobs = [_job_row(job) for job in view.jobs]
+    islands = [_island_row(island) for island in view.islands if island.state != "gone"]
+    if json_:
+        print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands})
+        return
     say(who)
-    show(f"jobs of {settings.run.uri}", [_job_row(job) for job in view.jobs], as_json=json_)
-    if not json_:
-        islands = [i for i in view.islands if i.state != "gone"]
-        show("islands", [_island_row(island) for island in islands], as_json=False)
+    show(f"jobs of {settings.run.uri}", jobs, as_json=False)
+    if islands:
+        show("islands", islands, as_json=False)
 
 
 def logs(
@@ -119,7 +123,7 @@ def _job_row(job: JobView) -> dict[str, Any]:
         "step": job.progress.step,
         "of": job.spec.steps,
         "committed": job.checkpoint.step if job.checkpoint else 0,
-        "restarts": max(job.epoch - 1, 0),
+        "leases": job.epoch,
         "why": job.reason,
     }
 
@@ -148,5 +152,6 @@ def _log_of(name: str, config: Config) -> Path:
             {path.name.partition(".epoch-")[0] for path in folder.glob("*/*.epoch-*.log")}
             | {path.parent.name for path in folder.glob(f"*/{AGENT_LOG}")}
         )
-        raise BadInput(f"nothing is logged for {name!r}; there is {', '.join(known) or 'nothing'}")
+        there = f"there is {', '.join(known)}" if known else "no job or island wrote anything yet"
+        raise BadInput(f"nothing is logged for {name!r}; {there}")
     return existing[-1]

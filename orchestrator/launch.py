@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
-from atoll.command import say
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
-from atoll.errors import Interrupted, JobFailed, Unreachable
+from atoll.errors import BadInput, Interrupted, JobFailed, Refused, Unreachable
 from atoll.types import CheckpointRef, JobState, JobView, Submission
 from orchestrator.connect import connect
 from orchestrator.watch import Watch
@@ -51,8 +50,8 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
     Raises:
         JobFailed: a job was given up; the others are done.
         Interrupted: by SIGINT or SIGTERM; every trainer has checkpointed.
-        BadInput: the orchestrator cannot start as configured.
-        Refused: a job was begun with other settings.
+        BadInput: the orchestrator cannot start as configured, or a job was begun with other
+            settings.
         Unreachable: the orchestrator dies again and again.
     """
     save_config(open_store(launch.config.run.uri), launch.config)
@@ -65,7 +64,9 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
                 except Unreachable as error:
                     if interrupts.num:
                         raise Interrupted(f"stopped waiting, because {error}") from error
-                    say(f"{error}; starting it again")
+                    watch.tell(f"{error}; starting it again")
+                except Refused as error:
+                    raise BadInput(str(error)) from error
     raise Unreachable(f"the orchestrator died {_MAX_CONNECTIONS} times; its log tells why")
 
 
@@ -107,7 +108,9 @@ def _follow(
         if all(job.state not in {JobState.WAITING, JobState.LEASED} for job in jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
         if interrupts.num and not asked_to_drain:
-            say("every trainer checkpoints and leaves; interrupt again to stop waiting for them")
+            watch.tell(
+                "every trainer checkpoints and leaves; interrupt again to stop waiting for them"
+            )
             client.drain("interrupted by its user")
             asked_to_drain = True
         if interrupts.num > 1:

@@ -141,7 +141,7 @@ def _failed(job: Job, reason: str, fleet: Fleet, now: float) -> Job:
         words = f"given up after {failures} failed tries; the last: {reason}"
         return replace(fleet.freed(job, words), state=JobState.FAILED, failures=failures)
     pause_s = min(fleet.policy.backoff_s * 2 ** min(failures - 1, 32), _MAX_BACKOFF_S)
-    words = f"failed ({failures} of {fleet.policy.max_failures} tries allowed): {reason}"
+    words = f"try {failures} of {fleet.policy.max_failures + 1} failed: {reason}"
     return replace(fleet.freed(job, words), failures=failures, ready_at=now + pause_s)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from atoll.address import loopback, split_address
 from atoll.errors import BadInput, ConfigError
 from atoll.wire.v1 import control_pb2, control_pb2_grpc
 from orchestrator.service import FleetService
@@ -32,7 +32,10 @@ def start_server(service: FleetService, listen: str) -> tuple[grpc.Server, str]:
         ConfigError: the address cannot be read, or others could reach it.
         BadInput: the port is in use.
     """
-    host, port = _loopback(listen)
+    try:
+        host, port = split_address(loopback(listen))
+    except ValueError as error:
+        raise ConfigError(f"orchestrator.listen: {error}") from error
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
         interceptors=[ErrorsAsStatus()],
@@ -63,25 +66,3 @@ def _add_health(server: grpc.Server) -> None:
     services = control_pb2.DESCRIPTOR.services_by_name.values()
     for name in ("", *(service.full_name for service in services)):
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-
-def _loopback(listen: str) -> tuple[str, int]:
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(
-            f"orchestrator.listen = {listen!r} is no address; write it as host:port, "
-            "e.g. 127.0.0.1:0"
-        )
-    if host != "localhost" and not _is_loopback(host.strip("[]")):
-        raise ConfigError(
-            f"orchestrator.listen = {listen!r} could be reached from other machines, and calls are "
-            "not secured yet; listen on 127.0.0.1 or [::1]"
-        )
-    return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

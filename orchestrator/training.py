@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atoll import layout, stages
+from atoll import checkpoints, fit, layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import say
 from atoll.config import Config
@@ -33,12 +33,16 @@ def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str,
     Raises:
         StageMissing: the data are not partitioned yet.
         BadInput: the run was begun with other settings, or cannot start as configured.
+        BlobMissing: a checkpoint made earlier has lost a file.
         JobFailed: a job was given up.
         Interrupted: the user stopped it; the same call goes on.
     """
     store = open_store(config.run.uri)
     wanted = [_stage(store, name, config) for name in names]
-    done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
+    made_before = [(stage, spec) for stage in wanted for spec in stage.specs if stage.is_made(spec)]
+    for stage, spec in made_before:
+        checkpoints.require_whole(store, CheckpointRef(**stage.before[spec.name]))
+    done = [spec.name for _, spec in made_before]
     if done:
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
@@ -105,7 +109,14 @@ class _Stage:
 
 
 def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
-    digest = stages.require(store, "partition", needed_by=name)["digest"]
+    partition = stages.require(store, "partition", needed_by=name)
+    digest, (height, width, _) = partition["digest"], partition["shape"]
+    fit.refuse_patches(config, height, width)
+    fit.refuse_condition(
+        config,
+        has_labels=bool(partition["class_names"]),
+        has_captions=partition["has_captions"],
+    )
     roles = [Role.ROUTER]
     if name == TRAIN:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.

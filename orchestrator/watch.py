@@ -30,6 +30,10 @@ class Watch(Protocol):
         """Show the fleet as it is now."""
         ...
 
+    def tell(self, words: str) -> None:
+        """Tell something beside it."""
+        ...
+
 
 def watch_on_stderr(title: str) -> Watch:
     """The watch that fits where standard error goes."""
@@ -47,9 +51,12 @@ class Pace:
         """Until its last step at the pace of its lease so far; None while nothing is known."""
         if job.state is not JobState.LEASED:
             return None
-        now, step = self._clock.monotonic(), job.progress.step
-        began, first = self._seen.setdefault((job.spec.name, job.epoch), (now, step))
-        if step <= first or now <= began:
+        now, step, lease = self._clock.monotonic(), job.progress.step, (job.spec.name, job.epoch)
+        began, first = self._seen.get(lease, (now, step))
+        if step <= first:
+            self._seen[lease] = (now, step)  # a trainer that still starts says nothing of its pace
+            return None
+        if now <= began:
             return None
         return (job.spec.steps - step) * (now - began) / (step - first)
 
@@ -93,6 +100,10 @@ class Lines:
         trace: TracebackType | None,
     ) -> None: ...
 
+    def tell(self, words: str) -> None:
+        """See :class:`Watch`."""
+        say(words)
+
     def show(self, view: FleetView) -> None:
         """See :class:`Watch`."""
         for job in self._standing.news(view):
@@ -127,6 +138,10 @@ class LiveTable:
     ) -> None:
         self._live.stop()
 
+    def tell(self, words: str) -> None:
+        """See :class:`Watch`; above the table, which moves down."""
+        self._live.console.print(words, highlight=False, markup=False)
+
     def show(self, view: FleetView) -> None:
         """See :class:`Watch`."""
         from rich.markup import escape  # noqa: PLC0415
@@ -134,8 +149,7 @@ class LiveTable:
 
         for job in self._standing.news(view):
             if job.epoch and job.state in _HALTED:
-                words = f"{job.spec.name}: {job.reason}"
-                self._live.console.print(words, highlight=False, markup=False)
+                self.tell(f"{job.spec.name}: {job.reason}")
         shown = rows(view, self._pace)
         table = Table(title=escape(self._title), title_justify="left", header_style="bold")
         for name in shown[0]:
@@ -158,7 +172,7 @@ def _job_row(job: JobView, pace: Pace) -> dict[str, Any]:
         loss=job.progress.loss if job.progress.loss == job.progress.loss else None,
         rate=job.progress.samples_per_s or None,
         left=None if left_s is None else f"{left_s // 60:.0f}:{left_s % 60:02.0f}",
-        restarts=max(job.epoch - 1, 0),
+        leases=job.epoch,
     )
 
 
@@ -171,7 +185,7 @@ def _row(
     loss: float | None = None,
     rate: float | None = None,
     left: str | None = None,
-    restarts: int | None = None,
+    leases: int | None = None,
 ) -> dict[str, Any]:
     return {
         "job": job,
@@ -181,7 +195,7 @@ def _row(
         "loss": loss,
         "samples/s": rate,
         "ETA": left,
-        "restarts": restarts,
+        "leases": leases,
     }
 
 

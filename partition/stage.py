@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll import layout, stages
-from atoll.blobs import BlobStore, is_full, open_store
-from atoll.command import Progress
+from atoll.blobs import BlobStore, is_full, make_place, open_store
+from atoll.command import Progress, say
 from atoll.config import Config, digest_of
 from atoll.errors import DataError, StorageFull
+from atoll.fit import refuse_condition, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
 from partition.features import fit_features, write_features
 from partition.intake import Intake
@@ -44,13 +45,17 @@ def load_partition(store: BlobStore, needed_by: str = "train") -> Partition:
 
 
 def find_partition(config: Config) -> Partition | None:
-    """The partition this configuration made earlier; None if it has not.
+    """The partition this configuration made earlier; None if it has not, or part of it is gone.
 
     Raises:
         BadInput: the run holds one of other settings; names the key.
     """
-    result = stages.finished(open_store(config.run.uri), STAGE, _inputs(config))
-    return Partition.from_json(result) if result is not None else None
+    store = open_store(config.run.uri)
+    result = stages.finished(store, STAGE, _inputs(config))
+    if result is None:
+        return None
+    made = Partition.from_json(result)
+    return made if all(map(store.exists, _keys(made))) else None
 
 
 def run_partition(config: Config, progress: Progress) -> Partition:
@@ -69,12 +74,19 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         return done
     from partition.assignment import assign_samples  # noqa: PLC0415 - readers need no scikit-learn
 
+    make_place(config.run.uri)
     store = open_store(config.run.uri)
+    if stages.find(store, STAGE) is not None:
+        say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
     intake = Intake(source, config.data)
     with _scratch(layout.state_folder(config.run.uri)) as scratch:
+        height, width, _ = intake.shape
+        refuse_patches(config, height, width)
         features = fit_features(config.partition, intake, progress)
         rows = write_features(features, intake, scratch / "features", progress)
+        has_labels = bool(intake.num_labels or source.class_names)
+        refuse_condition(config, has_labels=has_labels, has_captions=intake.has_captions)
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
         montage = Montage(assignment.sizes)
@@ -111,6 +123,14 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     sizes = [shard_set.num_samples for shard_set in shard_sets]
     _log.info("partition-made", extra={"fields": {"sizes": sizes, "digest": partition.digest}})
     return partition
+
+
+def _keys(made: Partition) -> Iterator[str]:
+    """Everything that is stored of a partition."""
+    yield layout.MONTAGE
+    yield made.centroids
+    for shard_set in made.shard_sets:
+        yield from (shard.key for shard in shard_set.shards)
 
 
 def _inputs(config: Config) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class Calibration:
         calibration_error: (T,), mean distance of confidence from accuracy over the ranges of
             confidence, weighted by how many images are in each (ECE).
         confidence: (T, C), images by the probability of their likeliest cluster, from 0 to 1.
+        sure: (C,), mean of that probability in its range, over all t; 0 where no image is.
+        right: (C,), share of those images whose likeliest cluster is their own; 0 where none is.
         confusion: (K, K), images over all t, by own cluster (rows) and likeliest (columns).
     """
 
@@ -55,6 +57,8 @@ class Calibration:
     cross_entropy: Floats
     calibration_error: Floats
     confidence: Counts
+    sure: Floats
+    right: Floats
     confusion: Counts
 
 
@@ -87,6 +91,7 @@ def calibrate(
     level = (confidence * num_confidences).long().clamp(max=num_confidences - 1)
 
     per_time = time.bincount(minlength=num_times).double()
+    per_level = level.bincount(minlength=num_confidences).double().clamp(min=1)
     cell = time * num_confidences + level
     num_cells = num_times * num_confidences
 
@@ -102,6 +107,8 @@ def calibrate(
         cross_entropy=(summed(surprise, time, num_times) / per_time).numpy(),
         calibration_error=(gap.sum(1) / per_time).numpy(),
         confidence=cell.bincount(minlength=num_cells).reshape(num_times, -1).numpy(),
+        sure=(summed(confidence, level, num_confidences) / per_level).numpy(),
+        right=(summed(right, level, num_confidences) / per_level).numpy(),
         confusion=(cluster * num_experts + choice)
         .bincount(minlength=num_experts**2)
         .reshape(num_experts, -1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes
+from experts.dit import Shape
 from experts.flops import block_flops, linear_flops, vector_flops
 from router.ensemble import Routing
 

@@ -13,9 +13,10 @@ from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
 from atoll.errors import CheckpointMismatch
+from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.dit import DiT, Shape, Sizes
+from experts.dit import DiT, Shape
 from experts.files import EMA
 from experts.load import load_expert
 from partition.centroids import load_centroids

@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atoll.fit import refuse_patch
+from atoll.sizes import Sizes
 from experts.blocks import Block, initialise
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes, check_patch
+from experts.dit import Shape
 from experts.embeddings import PatchEmbed, TimestepEmbedder, condition_embedder, sincos_positions
 
 
@@ -75,7 +77,7 @@ def build_router(
     Raises:
         ConfigError: the patch does not divide the image.
     """
-    check_patch(sizes.patch, shape)
+    refuse_patch(sizes.patch, *shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = RouterNet(sizes, conditioning, shape, num_experts)

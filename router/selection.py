@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atoll.config import is_strategy
 from atoll.errors import ConfigError
+from atoll.strategies import known_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,10 @@ def parse_strategy(text: str) -> Selection:
     Raises:
         ConfigError: there is no such strategy.
     """
-    if not is_strategy(text):
-        raise ConfigError(
-            f"no strategy is called {text!r}; there are full, top-N, threshold-P, nucleus-P, "
-            "sample, ancestral and coupled, e.g. top-2 or nucleus-0.9"
-        )
-    match = re.fullmatch(r"([a-z]+)(?:-(.+))?", text)
+    try:
+        match = re.fullmatch(r"([a-z]+)(?:-(.+))?", known_strategy(text))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     assert match is not None
     return Selection(match[1], float(match[2] or 0))
 

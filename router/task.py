@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from atoll.checkpoints import Compat
 from atoll.config import Config, TrainingSection
+from atoll.sizes import Sizes
 from atoll.types import JobSpec
 from experts.condition import Conditioning
-from experts.dit import Shape, Sizes
+from experts.dit import Shape
 from experts.expert import PIXELS
 from experts.flow import PATH, TimeDensity, seeded
 from experts.noising import Noising, conditioning_of, noising_of
@@ -98,9 +99,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
         training=config.training.model_copy(update=own),
         # What the ensemble is conditioned on, whether its router sees that or not.
         compat=Compat(PATH, PIXELS, shape, condition.name, partition.digest),
-        sizes=Sizes(
-            config.router.width, config.router.depth, config.router.heads, config.router.patch
-        ),
+        sizes=config.router.sizes,
         shape=shape,
         noising=noising_of(config, spec.name, TimeDensity("uniform"), seen),
     )

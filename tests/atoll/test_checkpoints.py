@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atoll.blobs import BlobStore, open_store
-from atoll.checkpoints import Compat, download, require_equal, upload
+from atoll.checkpoints import Compat, download, require_equal, require_whole, upload
 from atoll.errors import BlobDamaged, BlobMissing, CheckpointMismatch
 from atoll.types import CheckpointRef
 
@@ -51,6 +51,17 @@ def test_download_with_one_flipped_byte_is_refused(
     file.write_bytes(data)
     with pytest.raises(BlobDamaged, match=r"checkpoints/j at step 5.*damaged"):
         download(store, ref, tmp_path / "cache")
+
+
+def test_require_whole_names_the_file_that_is_gone(store: BlobStore, tmp_path: Path) -> None:
+    ref = put(store, tmp_path)
+    require_whole(store, ref)
+    (tmp_path / "run" / ref.key / "deep/more").unlink()
+    with pytest.raises(BlobMissing, match=r"checkpoints/j at step 5 lacks deep/more; restore it"):
+        require_whole(store, ref)
+    (tmp_path / "run" / ref.key / "manifest.json").write_text("{}")
+    with pytest.raises(BlobDamaged):
+        require_whole(store, ref)
 
 
 def test_download_without_a_file_is_refused(store: BlobStore, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """The command itself, as a process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from atoll.__main__ import COMMANDS
 
@@ -57,6 +60,27 @@ def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         "atoll: the defaults: training.stps is not a known key; did you mean training.steps?\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_stage_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("L", (8, 8)).save(images / "one.png")
+    os.mkfifo(images / "one.txt")  # its caption: reading it waits for ever
+    settings = ("--set", "data.source=folder", "--set", f"data.path={images}")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "atoll", "partition", *settings],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    with (images / "one.txt").open("wb"):  # waits until somebody reads
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert told == (
+        "atoll: interrupted; what was finished is kept, and the same command goes on from there\n"
+    )
 
 
 def test_init_writes_a_file_once(tmp_path: Path) -> None:

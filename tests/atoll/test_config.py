@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.config import Config, is_strategy
+from atoll.config import Config
 from atoll.config_file import commented, parse_config, read_config
 from atoll.errors import ConfigError
 
@@ -31,6 +31,14 @@ def test_commented_explains_every_key() -> None:
         ("training.batch_size=2", ["training.batch_size = 2", "num_experts = 4"]),
         ("expert.heads=5", ["heads = 5", "width = 64"]),
         ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
+        ("sampling.strategy=top-9", ["sampling.strategy", '"top-9"', "num_experts = 4"]),
+        (
+            "evaluation.strategies=['top-5']",
+            ["evaluation.strategies", '"top-5"', "num_experts = 4"],
+        ),
+        ("orchestrator.listen=127.0.0.1:http", ["orchestrator.listen", "host:port"]),
+        ("orchestrator.listen=0.0.0.0:0", ["orchestrator.listen", "127.0.0.1"]),
+        ("expert.preset=DiT-H/2", ['"DiT-H/2" is not known', "DiT-S/2"]),
         ("partition.features={hub='x'}", ["partition.features"]),
         ("training.learning_rate=inf", ["training.learning_rate", "finite"]),
         ("run.seed=4294967296", ["run.seed", "less than 4294967296"]),
@@ -87,11 +95,24 @@ def test_digest_depends_on_chosen_sections_alone() -> None:
     )
 
 
-def test_strategy_names_are_recognised() -> None:
-    assert all(map(is_strategy, ["full", "top-1", "top-12", "threshold-0.1", "nucleus-.9"]))
-    assert not any(map(is_strategy, ["top-0", "top", "threshold-2", "nucleus", "Full"]))
+@pytest.mark.parametrize(
+    "name", ["full", "top-1", "top-4", "threshold-0.1", "nucleus-.9", "sample", "coupled"]
+)
+def test_read_takes_the_name_of_a_strategy(name: str) -> None:
+    assert read_config(None, [f"sampling.strategy={name}"]).sampling.strategy == name
+
+
+@pytest.mark.parametrize("name", ["top-0", "top", "threshold-2", "nucleus", "Full"])
+def test_read_with_another_name_lists_the_strategies(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"is called '{name}'; there are full, top-N"):
+        read_config(None, [f"evaluation.strategies=['full', '{name}']"])
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs").glob("*.toml")), ids=lambda p: p.name)
 def test_example_configuration_is_valid(file: Path) -> None:
     read_config(file)
+
+
+def test_read_with_a_drawing_strategy_under_an_adaptive_solver_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'evaluation\.strategies.*"sample".*dopri5.*euler'):
+        read_config(None, ["sampling.solver=dopri5", "evaluation.strategies=['sample']"])

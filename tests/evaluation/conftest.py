@@ -106,3 +106,29 @@ def run(evaluated, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(evaluated.config.run.uri, folder)
     return Run(evaluated.with_(run={"uri": str(folder)}))
+
+
+@pytest.fixture
+def row():
+    """Makes a row of the comparison, as JSON."""
+
+    def made(name, frechet, gflops=None):
+        scores = {
+            "num_samples": 100,
+            "frechet": frechet,
+            "kid": frechet / 1000,
+            "kid_std": 0.0,
+            "precision": 0.9,
+            "recall": 0.8,
+            "density": 1.0,
+            "coverage": 0.7,
+        }
+        cost = gflops and {
+            "gflops_per_image": gflops,
+            "experts_per_step": 1.0,
+            "usage": [1.0],
+            "seconds": 1.0,
+        }
+        return {"name": name, "scores": scores, "cost": cost}
+
+    return made

@@ -4,37 +4,18 @@ from evaluation import page
 from partition.manifest import Partition
 
 
-def row(name, frechet, gflops=None):
-    scores = {
-        "num_samples": 100,
-        "frechet": frechet,
-        "kid": frechet / 1000,
-        "kid_std": 0.0,
-        "precision": 0.9,
-        "recall": 0.8,
-        "density": 1.0,
-        "coverage": 0.7,
-    }
-    cost = gflops and {
-        "gflops_per_image": gflops,
-        "experts_per_step": 1.0,
-        "usage": [1.0],
-        "seconds": 1.0,
-    }
-    return {"name": name, "scores": scores, "cost": cost}
-
-
-def test_headline_says_who_leads():
-    ensemble, monolith = row("top-1", 7.0, 1.0), row("monolith", 9.0, 1.0)
-    assert page.headline([ensemble, monolith], 4) == (
+def test_headline_says_who_leads(row):
+    ahead, behind, monolith = row("top-1", 7.0, 1.0), row("full", 11.6, 1.0), row("monolith", 9.0)
+    rows = [monolith, ahead, behind]
+    assert page.headline(rows, ahead, 4) == (
         "The ensemble leads its monolith: Fréchet distance 7.00 against 9.00"
     )
-    behind = row("top-1", 11.6, 1.0)
-    assert page.headline([behind, monolith], 4).startswith("The monolith leads its ensemble")
-    assert page.headline([ensemble], 4) == "4 experts, one ensemble: Fréchet distance 7.00"
+    assert page.headline(rows, behind, 4).startswith("The monolith leads its ensemble")
+    alone = page.headline([ahead], ahead, 4)
+    assert alone == "4 experts, one ensemble: Fréchet distance 7.00"
 
 
-def test_headline_never_praises_the_oracle():
+def test_best_strategy_is_never_the_oracle(row):
     rows = [row("oracle", 1.0, 1.0), row("full", 5.0, 4.0), row("real", 0.5)]
     assert page.best_strategy(rows)["name"] == "full"
 
@@ -48,12 +29,13 @@ def test_loss_words_count_the_restarts(restarts, expected):
     assert expected in page.loss_words(restarts)
 
 
-def test_lead_counts_what_the_router_costs_on_top():
+def test_lead_counts_what_the_router_costs_on_top(row):
     partition = Partition("", 100, (8, 8, 1), (), False, (), "", "", ())
     training = [
         {"part": "monolith", "relative": 1.0},
         {"part": "experts", "relative": 1.0},
         {"part": "router", "relative": 0.35},
     ]
-    words = page.lead("digits", partition, row("top-1", 7.0, 0.5), training)
+    words = page.lead("digits", partition, [row("top-1", 7.0, 0.5)], training)
+    assert "top-1 comes closest" in words
     assert words.endswith("100% of the monolith’s FLOPs, and the router 35% more.")

@@ -3,27 +3,7 @@ import pytest
 from evaluation import table
 
 
-def row(name, frechet, gflops=None):
-    scores = {
-        "num_samples": 100,
-        "frechet": frechet,
-        "kid": frechet / 1000,
-        "kid_std": 0.0,
-        "precision": 0.9,
-        "recall": 0.8,
-        "density": 1.0,
-        "coverage": 0.7,
-    }
-    cost = gflops and {
-        "gflops_per_image": gflops,
-        "experts_per_step": 1.0,
-        "usage": [1.0],
-        "seconds": 1.0,
-    }
-    return {"name": name, "scores": scores, "cost": cost}
-
-
-def test_table_marks_the_best_painted_row_of_each_column():
+def test_table_marks_the_best_painted_row_of_each_column(row):
     rows = [row("real", 1.0), row("monolith", 9.0, 0.5), row("top-1", 7.0, 0.7)]
     marked = {
         line["label"]: [cell["best"] for cell in line["cells"]]
@@ -37,7 +17,16 @@ def test_table_marks_the_best_painted_row_of_each_column():
     assert marked["monolith"][2] == marked["top-1"][2] is True  # equally precise
 
 
-def test_table_marks_the_chosen_strategy():
+def test_table_holds_rows_within_the_spread_of_the_best_for_as_good(row):
+    best, near, far = row("a", 1.0, 1.0), row("b", 2.0, 1.0), row("c", 9.0, 1.0)
+    best["scores"] |= {"kid": -0.0003, "kid_std": 0.0008}
+    near["scores"] |= {"kid": 0.0004, "kid_std": 0.0001}
+    kid = [line["cells"][1] for line in table.table([best, near, far], "a")]
+    assert [cell["text"] for cell in kid] == ["-0.30 ± 0.80", "0.40 ± 0.10", "9.00 ± 0.00"]
+    assert [cell["best"] for cell in kid] == [True, True, False]
+
+
+def test_table_marks_the_chosen_strategy(row):
     kinds = [
         line["kind"] for line in table.table([row("real", 1.0), row("top-1", 2.0, 1.0)], "top-1")
     ]

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from atoll.errors import ConfigError
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import DiT, Sizes, build_dit
+from experts.dit import DiT, build_dit
 from experts.embeddings import patchify, sincos_positions, timestep_waves, unpatchify
 
 TINY = Sizes(width=16, depth=2, heads=2, patch=2)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from atoll.config import TrainingSection
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Sizes, build_dit
+from experts.dit import build_dit
 from experts.engine import TorchEngine
 from experts.flow import flow_loss
 from experts.task import Examples

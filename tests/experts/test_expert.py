@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.sizes import Sizes
 from atoll.types import Role
-from experts.dit import Sizes
 from experts.expert import divided, expert_task
 
 

@@ -3,10 +3,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from atoll.sizes import PRESETS, Sizes
 from experts.condition import Conditioning
-from experts.dit import Sizes, build_dit
+from experts.dit import build_dit
 from experts.flops import TRAINING, dit_flops
-from experts.presets import PRESETS
 
 LATENTS = (4, 32, 32)
 IMAGENET = Conditioning("class", 1000)

@@ -124,6 +124,27 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert (run.uri / layout.CONFIG).read_bytes() == before
 
 
+def test_run_with_a_lost_checkpoint_says_which_file_is_gone(run):
+    run.steps = 20
+    run.finish(run.launch())
+    key = run.results()["expert-1"].key
+    (run.uri / key / "weights").unlink()
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 1
+    assert f"checkpoint {key} at step 20 lacks weights; restore it from a copy" in told
+
+
+def test_run_with_fewer_steps_than_are_done_is_refused(run):
+    run.steps = 20
+    run.finish(run.launch())
+    run.steps = 10
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 2
+    assert "has 20 committed steps already and is asked for 10" in told
+
+
 def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
     run.steps = 20
     run.finish(run.launch())
@@ -196,12 +217,12 @@ def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until)
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     island = run.jobs()["expert-0"].island
-    working = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    working = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))["jobs"]}
     assert (working["expert-0"]["state"], working["expert-0"]["island"]) == ("leased", island)
     launcher.send_signal(signal.SIGINT)
     run.finish(launcher)
     processes.kill(run.processes())
-    stored = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    stored = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))["jobs"]}
     assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("paused", 60)
     assert stored["expert-0"]["committed"] >= 10
     assert '"event": "works on a lease", "job": "expert-0"' in run.atoll("logs", island)

@@ -78,7 +78,9 @@ def test_digits_training_interrupted_goes_on_and_ends_with_the_same_weights(
     told = digits.finish(command)
     assert command.returncode == 130, told
     until(lambda: not digits.processes())
-    steps = {row["job"]: row["committed"] for row in json.loads(digits.atoll("status", "--json"))}
+    steps = {
+        row["job"]: row["committed"] for row in json.loads(digits.atoll("status", "--json"))["jobs"]
+    }
     assert 10 <= steps["expert-0"] < digits.steps
     where = f"expert-0 at step {steps['expert-0']}, expert-1 at step {steps['expert-1']}"
     assert f"atoll: stopped: {where}; the same command goes on from there" in told
@@ -145,10 +147,10 @@ def test_digits_sampled_from_a_damaged_checkpoint_is_one_line_that_names_it(dama
 
 def test_digits_run_can_be_asked_and_sampled_afterwards(undisturbed_digits, tmp_path):
     run = undisturbed_digits
-    jobs = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))}
+    jobs = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))["jobs"]}
     assert jobs.keys() == {"expert-0", "expert-1", "router"}
     assert {row["state"] for row in jobs.values()} == {"done"}
-    assert (jobs["expert-0"]["committed"], jobs["expert-0"]["restarts"]) == (run.steps, 0)
+    assert (jobs["expert-0"]["committed"], jobs["expert-0"]["leases"]) == (run.steps, 1)
     assert run.results()["expert-0"].key in run.atoll("logs", "expert-0")
     drawn = json.loads(run.atoll("sample", "--json", "--num", "3", "--out", str(tmp_path)))
     assert [row["seed"] for row in drawn] == [0, 1, 2]

@@ -21,6 +21,8 @@ def view_of(*jobs: JobView) -> FleetView:
 def test_pace_is_that_of_the_current_lease(job, clock):
     pace = Pace(clock)
     assert pace.seconds_left(job) is None
+    clock.now += 7
+    assert pace.seconds_left(job) is None  # still starting: that is not its pace
     clock.now += 5
     assert pace.seconds_left(replace(job, progress=Progress(20, 0.5, 64.0))) == 40
     assert pace.seconds_left(replace(job, epoch=3)) is None
@@ -36,7 +38,7 @@ def test_rows_tell_of_every_job_and_every_idle_island(job, clock):
     view = replace(view_of(job, done), islands=(idle, IslandView("island-9", "gone", "", 9.0)))
     first, second, third = rows(view, Pace(clock))
     assert (first["job"], first["state"], first["step"]) == ("expert-0", "training", "10 / 100")
-    assert (first["loss"], first["samples/s"], first["restarts"]) == (0.5, 64.0, 1)
+    assert (first["loss"], first["samples/s"], first["leases"]) == (0.5, 64.0, 2)
     assert second["state"] == "done"
     assert (third["island"], third["state"]) == ("island-2", "idle")
     assert first.keys() == second.keys() == third.keys()

@@ -13,7 +13,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 from atoll import layout
 from atoll.blobs import FileStore, digest_file, open_store
 from atoll.config import Config
-from atoll.errors import BadInput, DataError, StageMissing, StorageFull
+from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.reader import ShardReader
@@ -40,6 +40,8 @@ def settings(tmp_path: Path, run: str = "run", **partition: Any) -> Config:
             "run": {"uri": str(tmp_path / run)},
             "data": {"source": "npz", "path": str(tmp_path / "data.npz"), "captions": "captions"},
             "partition": {"num_experts": 3, "num_fine": 9, "samples_per_shard": 20, **partition},
+            "expert": {"patch": 1, "condition": "none"},
+            "router": {"patch": 1},
         }
     )
 
@@ -115,6 +117,48 @@ def test_partition_done_before_is_found_not_made_again(tmp_path: Path) -> None:
     assert (
         run(config) == find_partition(config) == load_partition(open_store(config.run.uri)) == made
     )
+
+
+@pytest.mark.parametrize("what", ["shard", "centroids", "montage"])
+def test_partition_that_lost_a_file_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path)
+    made = run(config)
+    shard = made.shard_sets[1].shards[0].key
+    lost = {"shard": shard, "centroids": made.centroids, "montage": layout.MONTAGE}[what]
+    (tmp_path / "run" / lost).unlink()
+    assert find_partition(config) is None
+    assert run(config) == made
+    assert "gone; making it again" in capsys.readouterr().err
+    assert (tmp_path / "run" / lost).exists()
+
+
+@pytest.mark.parametrize(
+    ("expert", "router", "words"),
+    [
+        ({"patch": 2}, {"patch": 1}, r"expert\.patch = 2 does not divide images of 6 x 5"),
+        ({"patch": 1}, {"patch": 3}, r"router\.patch = 3 does not divide images of 6 x 5"),
+        ({"preset": "DiT-S/2"}, {"patch": 1}, r"expert\.patch = 2"),
+        ({"patch": 1, "condition": "text"}, {"patch": 1}, r'"text", but the data have no captions'),
+    ],
+)
+def test_partition_of_data_that_the_networks_cannot_take_is_refused_by_key(
+    tmp_path: Path, expert: dict[str, Any], router: dict[str, Any], words: str
+) -> None:
+    write_data(tmp_path / "data.npz")
+    tree = {**settings(tmp_path).model_dump(), "expert": expert, "router": router}
+    tree["data"]["captions"] = None
+    with pytest.raises(ConfigError, match=words):
+        run(Config.model_validate(tree))
+    assert open_store(tree["run"]["uri"]).list("") == []
+
+
+def test_partition_where_no_folder_can_be_made_is_refused_by_key(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    with pytest.raises(BadInput, match=r"run\.uri = .*data\.npz/run' cannot be used"):
+        run(settings(tmp_path, "data.npz/run"))
 
 
 def test_partition_of_other_settings_is_refused_by_key(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_every_image_is_counted_once_in_every_range_of_time(mixture):
     assert found.confusion.sum() == 2400
 
 
+def test_exact_gate_is_as_right_as_it_is_sure(mixture):
+    found = calibrate(mixture.gate, known(mixture), seed=0, num_times=5, num_confidences=10)
+
+    many = found.confidence.sum(0) > 500
+    assert many.sum() >= 4
+    assert found.right[many] == pytest.approx(found.sure[many], abs=0.05)
+    bounds = np.arange(10) / 10
+    filled = found.confidence.sum(0) > 0
+    assert ((found.sure >= bounds) & (found.sure <= bounds + 0.1))[filled].all()
+
+
 def test_gate_that_sees_the_class_loses_less_than_one_that_does_not(mixture):
     seeing = calibrate(mixture.gate, known(mixture), seed=0)
     blind = calibrate(lambda x, t, c: mixture.gate(x, t, None), known(mixture), seed=0)

@@ -5,8 +5,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Sizes
 from router.cost import router_flops
 from router.network import build_router
 

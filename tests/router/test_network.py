@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from atoll.errors import ConfigError
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Sizes
 from router.network import build_router
 
 SIZES = Sizes(width=16, depth=2, heads=2, patch=2)

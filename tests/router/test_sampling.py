@@ -6,8 +6,9 @@ import torch
 
 from atoll.config import SamplingSection
 from atoll.errors import BadInput
+from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Sizes, build_dit
+from experts.dit import build_dit
 from router.cost import Meter
 from router.ensemble import Ensemble
 from router.gate import LearnedGate

@@ -6,9 +6,9 @@ import torch
 
 from atoll.config import Config, TrainingSection
 from atoll.jobs import job_specs
+from atoll.sizes import Sizes
 from atoll.types import Role
 from experts.condition import Conditioning
-from experts.dit import Sizes
 from experts.engine import TorchEngine
 from experts.flow import linear_path, seeded
 from experts.task import Examples, Place

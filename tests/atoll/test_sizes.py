@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from atoll.config import ExpertSection
+from atoll.config_file import read_config
 from atoll.errors import ConfigError
+from atoll.sizes import PRESETS, Sizes
 from experts.condition import Conditioning
-from experts.dit import DiT, Sizes
-from experts.presets import PRESETS, sizes_of
+from experts.dit import DiT
 
 
 def num_weights(preset):
@@ -30,13 +31,13 @@ def test_named_sizes_have_as_many_weights_as_published(preset, millions):
 
 
 def test_sizes_of_a_preset_are_its_own():
-    assert sizes_of(ExpertSection(preset="DiT-B/4")) == Sizes(768, 12, 12, 4)
+    assert ExpertSection(preset="DiT-B/4").sizes == Sizes(768, 12, 12, 4)
 
 
 def test_sizes_of_a_section_without_preset_are_the_sections():
-    assert sizes_of(ExpertSection(width=32, depth=2, heads=4, patch=1)) == Sizes(32, 2, 4, 1)
+    assert ExpertSection(width=32, depth=2, heads=4, patch=1).sizes == Sizes(32, 2, 4, 1)
 
 
 def test_sizes_of_an_unknown_preset_lists_those_there_are():
     with pytest.raises(ConfigError, match=r'"DiT-H/2" is not known; there are DiT-S/2, .*DiT-XL/8'):
-        sizes_of(ExpertSection(preset="DiT-H/2"))
+        read_config(None, ["expert.preset=DiT-H/2"])

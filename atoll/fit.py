@@ -1,0 +1,44 @@
+"""Whether a configuration fits the data: known once the data are, before anything is trained."""
+
+from __future__ import annotations
+
+from atoll.config import Config
+from atoll.errors import ConfigError
+
+
+def refuse_patches(config: Config, height: int, width: int) -> None:
+    """Refuse images that cannot be cut into the whole patches the networks take.
+
+    Raises:
+        ConfigError: names the key, and what would fit.
+    """
+    networks = {"expert": config.expert.sizes, "router": config.router.sizes}
+    for section, sizes in networks.items():
+        refuse_patch(sizes.patch, height, width, f"{section}.patch")
+
+
+def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:
+    """Refuse images of so many pixels that cannot be cut into whole patches.
+
+    Raises:
+        ConfigError: names the key, and what would fit.
+    """
+    if height % patch or width % patch:
+        raise ConfigError(
+            f"{key} = {patch} does not divide images of {height} x {width} pixels; choose another "
+            "patch, or set data.size to a multiple of it"
+        )
+
+
+def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:
+    """Refuse a condition that the data do not have.
+
+    Raises:
+        ConfigError: names the key and the mend.
+    """
+    kind = config.expert.condition
+    missing = {"class": not has_labels and "labels", "text": not has_captions and "captions"}
+    if what := missing.get(kind):
+        raise ConfigError(
+            f'expert.condition = "{kind}", but the data have no {what}; set it to "none"'
+        )
