@@ -77,6 +77,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     cache = layout.state_folder(config.run.uri) / "cache"
     ensemble = load_ensemble(store, config, cache, device, STAGE)
     monolith = _monolith(config, store, cache, device)
+    progress("reading the real images", 0, None)
     real = read_real(config, store, ensemble.partition, ensemble.conditioning, cache)
     extractor = open_extractor(config, store, real)
     comparison = Comparison(config, store, Yardstick(extractor, real), progress)
@@ -86,7 +87,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
         inputs=_inputs(config, store),
         rows=tuple(rows),
         training=training_costs(config, ensemble, monolith),
-        router=_as_json(_calibration(config, ensemble, real)),
+        router=_as_json(_calibration(config, ensemble, real, progress)),
         extractor={
             "name": extractor.name,
             "digest": extractor.digest,
@@ -147,8 +148,11 @@ def _sampler(ensemble: LoadedEnsemble, network: torch.nn.Module) -> Sampler:
     return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device)
 
 
-def _calibration(config: Config, ensemble: LoadedEnsemble, real: RealImages) -> Calibration:
+def _calibration(
+    config: Config, ensemble: LoadedEnsemble, real: RealImages, progress: Progress
+) -> Calibration:
     num, size = min(len(real), _CALIBRATED), config.sampling.batch_size
+    progress("judging the gate", 0, None)
     batches = (
         Known(
             x0=torch.from_numpy(to_unit(real.images[part])).to(ensemble.device),

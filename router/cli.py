@@ -22,6 +22,8 @@ from atoll.command import (
 from atoll.config_file import read_config
 from atoll.errors import BadInput
 
+_SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
+
 AskedOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,7 +54,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from atoll import layout
     from atoll.blobs import open_store
     from experts.devices import device_of
-    from partition.sheet import enlarged, tiled
+    from partition.sheet import enlarged, labelled, tiled
     from router.asking import asked_for
     from router.load import load_ensemble
     from router.recipe import Recipe, save_png
@@ -84,7 +86,8 @@ def sample(  # noqa: PLR0917 - each is an option of the command
             path = folder / f"{number:06d}{_slug(name)}.png"
             save_png(path, image, recipe)
             rows.append({"seed": number, "condition": name, "image": str(path)})
-        save_png(grid, tiled(enlarged(images)))
+        shown = enlarged(images, _SHOWN_SIDE)
+        save_png(grid, tiled(labelled(shown, names) if any(names) else shown))
     say(f"{num} images by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
     if json_:
         print_json(rows)

@@ -30,7 +30,7 @@ SETTINGS = {
     "training": {"steps": 12, "batch_size": 24, "ema_decay": 0.5, "log_every_steps": 3},
     "router": {"width": 16, "depth": 1, "heads": 2, "patch": 4, "steps": 12, "batch_size": 24},
     "sampling": {"steps": 2},
-    "evaluation": {"num_samples": 90},
+    "evaluation": {"num_samples": 90, "strategies": ["full", "top-1", "top-2"]},
 }
 
 

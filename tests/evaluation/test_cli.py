@@ -43,7 +43,7 @@ def test_evaluate_command_finds_what_is_done_and_prints_rows(atoll):
 
 def test_evaluate_command_shows_a_table(atoll):
     _, out, _ = atoll("evaluate")
-    assert "ancestral" in out
+    assert "top-2" in out
     assert "90 images each against 1,797 real ones" in out
 
 

@@ -54,7 +54,7 @@ def test_report_describes_every_picture(text):
     assert len(page.images) == pictures
     assert all(image["alt"] for image in page.images)
     figures = re.findall(r"<svg [^>]*>", text)
-    assert len(figures) == 7
+    assert len(figures) == 8
     assert all('role="img"' in figure and "aria-label=" in figure for figure in figures)
 
 

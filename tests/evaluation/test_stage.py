@@ -140,7 +140,7 @@ def test_evaluation_by_a_gate_without_a_network_needs_no_router(run):
 @pytest.mark.parametrize("missing", ["train", "route"])
 def test_evaluation_before_its_stages_says_which_comes_first(run, missing):
     (run.folder / layout.stage_manifest(missing)).unlink()
-    with pytest.raises(StageMissing, match=f"`atoll evaluate` needs .*; run `atoll {missing}`"):
+    with pytest.raises(StageMissing, match=f"`atoll evaluate` builds on .*; run `atoll {missing}`"):
         run_evaluate(run.config, lambda *_: None)
 
 

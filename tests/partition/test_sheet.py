@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from partition.sheet import enlarged, tiled
+from partition.sheet import enlarged, labelled, tiled
 
 
 def images(num: int, height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -33,3 +33,14 @@ def test_enlarged_repeats_the_pixels_of_small_images_alone() -> None:
     assert enlarged(small).shape == (2, 48, 60, 3)
     assert np.array_equal(enlarged(small)[:, 1::2, ::2], small)
     assert np.array_equal(enlarged(images(2, 50, 60)), images(2, 50, 60))
+    assert enlarged(small, 96).shape == (2, 96, 120, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_labelled_writes_below_each_image_and_leaves_it_alone(channels: int) -> None:
+    two = images(2, 40, 60, channels)
+    shown = labelled(two, ["a", "a rather long description that ends nowhere"])
+    assert shown.shape == (2, 58, 60, channels)
+    assert np.array_equal(shown[:, :40], two)
+    darkness = 255 - shown[:, 40:].astype(int).mean((1, 2, 3))
+    assert 0 < darkness[0] < darkness[1]

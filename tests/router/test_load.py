@@ -60,7 +60,7 @@ def test_gate_is_the_one_the_configuration_asks_for(trained, name, kind):
 def test_missing_stage_is_named_with_its_command(trained, stage, command):
     (trained.folder / "run" / layout.stage_manifest(stage)).unlink()
 
-    with pytest.raises(StageMissing, match=f"`atoll sample` needs .* run `{command}`"):
+    with pytest.raises(StageMissing, match=f"`atoll sample` builds on .* run `{command}`"):
         loaded_from(trained)
 
 

@@ -47,7 +47,8 @@ def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
     folder = trained.folder / "run" / "local" / "samples" / "top-1"
     assert str(folder / "grid.png") in err
     with Image.open(folder / "grid.png") as grid:
-        assert grid.size == (48 + 3 + 48, 48 + 3 + 48)
+        gap = (96 + 18) // 16
+        assert grid.size == (96 + gap + 96, 114 + gap + 114)
 
 
 def test_sample_of_one_recipe_gives_the_image_it_gave_among_others(sample, tmp_path):
@@ -90,6 +91,7 @@ def test_sample_on_a_full_disk_is_one_line_and_leaves_no_piece_of_an_image(sampl
 
     assert code == 2
     assert out == ""
-    assert "choose another --out, or make room" in err
-    assert err.count("\n") == 1
+    doing, refusal = err.splitlines()
+    assert doing == "drawing images"
+    assert "choose another --out, or make room" in refusal
     assert list((tmp_path / "full").iterdir()) == []
