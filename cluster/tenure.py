@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections import deque
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 _RETRY_S = 0.2
+_EXPLAIN_S = 10.0  # torchrun tells which of several processes died first only when all have
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class Tenure:
         self._progress = Progress(step, float("nan"), 0.0)
         self._uncommitted: deque[CheckpointRef] = deque()
         self._ending: Outcome | None = None
+        self._told_by = -math.inf
         self._drain_until: float | None = None
         self._beat_s = min(max(self._lease.term_s / 10, 0.2), 3.0)
         self._next_beat = self._next_commit = clock.monotonic()
@@ -103,10 +106,14 @@ class Tenure:
                 self._keep_time()
                 self._commit()
                 self._beat()
-                if self._ending and not self._uncommitted:
+                if (
+                    self._ending
+                    and not self._uncommitted
+                    and self._clock.monotonic() >= self._told_by
+                ):
                     return self._ending  # it has spoken its last word; how it exits is no matter
                 if code is not None and not self._uncommitted:
-                    return Outcome(Ending.FAILED, self._trainer.last_words())
+                    return self._outcome()
                 self._clock.sleep(_LOOK_S)
         finally:
             self._trainer.kill()
@@ -124,6 +131,16 @@ class Tenure:
                 case relay.Broke(reason, final) if self._ending is None:
                     # The first of several processes to break tells the cause, the others follow.
                     self._ending = Outcome(Ending.REFUSED if final else Ending.FAILED, reason)
+                    if not final and self._settings.trainer.processes > 1:
+                        # Unless the first was killed: then this one only misses it.
+                        self._told_by = self._clock.monotonic() + _EXPLAIN_S
+
+    def _outcome(self) -> Outcome:
+        """How the trainer ended, now that it has: a process that was killed explains all others."""
+        killed = self._trainer.killed()
+        if killed or self._ending is None:
+            return Outcome(Ending.FAILED, killed or self._trainer.last_words())
+        return self._ending
 
     def _drain(self) -> None:
         if self._drain_until is None:

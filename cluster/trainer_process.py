@@ -23,8 +23,9 @@ _MODULES = {
     Role.MONOLITH: "experts.trainer",
     Role.ROUTER: "router.trainer",
 }
-# What torchrun writes about a worker that was killed, and where its own noise begins.
-_WORKER_KILLED = re.compile(r"traceback : Signal (\d+) \((\w+)\)")
+# What torchrun writes about the worker that was killed first (the others it ends itself), and where
+# its own noise begins.
+_WORKER_KILLED = re.compile(r"Root Cause.*?traceback : Signal (\d+) \((\w+)\)", re.DOTALL)
 _TORCHRUN = re.compile(r"^[EIW]\d{4} .*torch/distributed", re.MULTILINE)
 
 
@@ -100,12 +101,16 @@ class TrainerProcess:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
+    def killed(self) -> str:
+        """The signal that killed the first of its training processes, in words; "" for none."""
+        killed = _WORKER_KILLED.search(last_lines(self._log, 200))
+        return f"killed by signal {killed[1]} ({killed[2]})" if killed else ""
+
     def last_words(self) -> str:
         """How it ended, and the end of what it wrote, in one line."""
+        if killed := self.killed():
+            return killed
         text = last_lines(self._log, 200)
-        killed = _WORKER_KILLED.search(text)
-        if killed:
-            return f"killed by signal {killed[1]} ({killed[2]})"
         noise = _TORCHRUN.search(text)
         written = text[: noise.start()] if noise else text
         lines = [line.strip() for line in written.splitlines() if line.strip()]

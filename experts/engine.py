@@ -109,7 +109,7 @@ class TorchEngine:
             network.compile()  # in place, so that the state dict keeps its keys
         self._parallel = None
         if distributed.is_initialized() and distributed.get_world_size() > 1:
-            self._parallel = DistributedDataParallel(network, broadcast_buffers=False)
+            self._parallel = DistributedDataParallel(network, forward_sync_buffers=False)
 
     @property
     def averaged(self) -> nn.Module:

@@ -108,6 +108,8 @@ def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does
     told = digits.finish(command)
     assert command.returncode == 0, told
     assert digits.results()["router"].epoch == 2
+    failed = next(event for event in digits.events() if event.kind == "attempt-failed")
+    assert failed.reason.endswith("killed by signal 9 (SIGKILL)")
     both, one = (run.checkpoint("router") for run in (digits, undisturbed_digits))
     assert_close(compared(both), compared(one), rtol=0, atol=1e-4)
     assert losses(both) == pytest.approx(losses(one), abs=1e-4)
