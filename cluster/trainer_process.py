@@ -23,6 +23,7 @@ _MODULES = {
     Role.MONOLITH: "experts.trainer",
     Role.ROUTER: "router.trainer",
 }
+_MEETING = "torchrun"  # file in which torchrun's agents find each other
 # What torchrun writes about the worker that was killed first (the others it ends itself), and where
 # its own noise begins.
 _WORKER_KILLED = re.compile(r"Root Cause.*?traceback : Signal (\d+) \((\w+)\)", re.DOTALL)
@@ -44,12 +45,32 @@ class TrainerSettings:
     command: tuple[str, ...] = ()
 
     def command_for(self, role: Role, work_dir: Path) -> list[str]:
-        """The whole command of one trainer."""
-        torchrun = (
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(self.processes), "-m", _MODULES[role]),
-        )
-        return [*(self.command or torchrun), "--work-dir", str(work_dir)]
+        """The whole command of one trainer; torchrun only where there are several processes."""
+        python = (sys.executable, "-m")
+        program: tuple[str, ...] = (*python, _MODULES[role])
+        if self.processes > 1:
+            # They meet in files: torchrun's own meeting place is a socket open to every network,
+            # and it unpickles what it finds there.
+            program = (
+                *(*python, "torch.distributed.run", "--nproc-per-node", str(self.processes)),
+                *("--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"),
+                *("--rdzv-endpoint", str(work_dir / _MEETING), "--rdzv-id", work_dir.name),
+                *("--local-addr", "localhost", "-m", _MODULES[role]),
+            )
+        return [*(self.command or program), "--work-dir", str(work_dir)]
+
+
+def _network() -> dict[str, str]:
+    """What keeps the processes of a trainer from listening beyond this machine."""
+    addresses = psutil.net_if_addrs().items()
+    loopback = next(name for name, of in addresses if any(a.address == "127.0.0.1" for a in of))
+    return {
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+        # Modules come from where Atoll is installed, never from the folder it is run in.
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 class TrainerProcess:
@@ -74,8 +95,7 @@ class TrainerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                # Modules come from where Atoll is installed, never from the folder it is run in.
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
+                env={**os.environ, **_network(), "OMP_NUM_THREADS": str(threads)},
             )
         # Knows it from a later process that is given the same number.
         self._leader = psutil.Process(self._process.pid)

@@ -34,6 +34,8 @@ MakeTask = Callable[[Config, JobSpec, Partition], Task]
 
 logger = logging.getLogger(__name__)
 
+_MEETING = "processes"  # file in which the processes of an island find each other
+
 
 def run_trainer(make_task: MakeTask) -> int:
     """Train what the agent laid down in ``--work-dir``; the whole of a trainer's main program.
@@ -75,7 +77,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     _settled(device)
     task = make_task(config, assignment.spec, partition)
     samples = ShardReader(store, partition, task.clusters, work_dir / "cache", config.run.seed)
-    with _joined(place), _full_disk_told(work_dir):
+    with _joined(place, work_dir), _full_disk_told(work_dir):
         at = Workplace(
             assignment=assignment,
             store=store,
@@ -110,12 +112,21 @@ def _settled(device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def _joined(place: Place) -> Iterator[None]:
-    """Inside, the processes of the island can talk; gloo carries what is not on a GPU."""
+def _joined(place: Place, work_dir: Path) -> Iterator[None]:
+    """Inside, the processes of the island can talk; gloo carries what is not on a GPU.
+
+    They find each other through a file, because torch's store is a socket that listens on every
+    network of the machine.
+    """
     if place.world == 1:
         yield
         return
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        init_method=f"file://{(work_dir / _MEETING).absolute()}",
+        rank=place.rank,
+        world_size=place.world,
+    )
     try:
         yield
     finally:

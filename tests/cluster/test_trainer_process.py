@@ -100,16 +100,19 @@ def test_trainer_last_words_say_how_it_ended(start, program, words):
     assert ended(start(program)).last_words() == words
 
 
-def test_settings_run_the_trainer_of_each_role_through_torchrun():
-    settings = TrainerSettings(processes=2, threads=1)
-    for role, module in [
+@pytest.mark.parametrize(
+    ("role", "module"),
+    [
         (Role.EXPERT, "experts.trainer"),
         (Role.MONOLITH, "experts.trainer"),
         (Role.ROUTER, "router.trainer"),
-    ]:
-        command = settings.command_for(role, Path("/w"))
-        assert command[1:4] == ["-m", "torch.distributed.run", "--standalone"]
-        assert command[4:] == ["--nproc-per-node", "2", "-m", module, "--work-dir", "/w"]
+    ],
+)
+def test_settings_run_the_trainer_of_each_role(role, module):
+    alone, pair = (TrainerSettings(num, 1).command_for(role, Path("/w")) for num in (1, 2))
+    assert alone[1:] == ["-m", module, "--work-dir", "/w"]
+    assert pair[1:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    assert pair[-4:] == ["-m", module, "--work-dir", "/w"]
 
 
 def test_settings_with_a_command_run_that():

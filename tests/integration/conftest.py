@@ -212,9 +212,21 @@ class DigitsRun(Run):
         shutil.copy(other.uri / made, self.uri / made)
 
     def ranks_of(self, job: str) -> list[psutil.Process]:
-        """The training processes that torchrun started, in the order of their ranks."""
-        trainers = [p for p in self.trainer_of(job).children() if "--work-dir" in p.cmdline()]
+        """The training processes, in the order of their ranks; torchrun is none of them."""
+        trainer = self.trainer_of(job)
+        if "torch.distributed.run" not in trainer.cmdline():
+            return [trainer]
+        trainers = [p for p in trainer.children() if "--work-dir" in p.cmdline()]
         return sorted(trainers, key=lambda process: int(process.environ()["RANK"]))
+
+    def listening(self) -> set[str]:
+        """The addresses at which anything of the run can be called."""
+        return {
+            connection.laddr.ip.removeprefix("::ffff:")  # IPv4 through a socket of IPv6
+            for process in self.processes()
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
 
     def checkpoint(self, job: str) -> Path:
         """Folder of the last checkpoint of a job."""

@@ -51,6 +51,7 @@ def test_digits_run_whose_trainer_and_agent_are_killed_ends_with_the_same_weight
     command = digits.launch("run")
     until(lambda: digits.committed("expert-0") >= 20)
     (trainer,) = digits.ranks_of("expert-0")
+    assert digits.listening() == {"127.0.0.1"}
     trainer.kill()
     until(lambda: digits.committed("router") >= 20)
     agent = digits.agent_of("router")
@@ -104,6 +105,7 @@ def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does
     until(lambda: digits.committed("router") >= 20)
     ranks = digits.ranks_of("router")
     assert len(ranks) == 2
+    assert digits.listening() == {"127.0.0.1"}
     ranks[1].kill()
     told = digits.finish(command)
     assert command.returncode == 0, told
