@@ -15,8 +15,12 @@ def split_address(text: str) -> tuple[str, int]:
         ValueError: it is not written so.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{text!r} is no address; write it as host:port, e.g. 127.0.0.1:0")
+    number = port.isascii() and port.isdecimal() and int(port) <= 65535
+    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not colon or not number or bare:
+        raise ValueError(
+            f"{text!r} is no address; write it as host:port, e.g. 127.0.0.1:0 or [::1]:0"
+        )
     return host, int(port)
 
 

@@ -88,6 +88,12 @@ def open_store(uri: str) -> BlobStore:
     return FileStore(path) if path is not None else ObjectStore(uri)
 
 
+def absolute(uri: str) -> str:
+    """A URI that means the same in whatever folder a process works."""
+    path = local_path(uri)
+    return uri if path is None else str(path.absolute())
+
+
 def make_place(uri: str) -> None:
     """Make the folder of a run on this machine; elsewhere the store makes room by itself.
 
@@ -192,7 +198,7 @@ class FileStore:
         """A temporary file beside the key's place; gone afterwards, whatever happened."""
         path = self._path(key)
         with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
             os.close(handle)
             temporary = Path(name)
@@ -308,6 +314,15 @@ def _check(found: str, expected: str, name: str) -> None:
             f"{name} is damaged: its digest is {found[:12]}…, expected {expected[:12]}…; "
             "restore it from a copy, or begin anew under another run.uri"
         )
+
+
+def _make_folder(path: Path) -> None:
+    """With its parents; each is on the disk in the one above, as a file in it has to be."""
+    if path.exists():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

@@ -31,11 +31,11 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     tree = _read_toml(path) if path else {}
     for override in overrides:
         _apply(tree, override)
-    return parse_config(tree, name)
+    return parse_config(tree, name, [override.partition("=")[0].strip() for override in overrides])
 
 
-def parse_config(tree: dict[str, Any], name: str) -> Config:
-    """Validate a tree of sections read from ``name``.
+def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()) -> Config:
+    """Validate a tree of sections read from ``name``, except for the keys given by ``--set``.
 
     Raises:
         ConfigError: a key is unknown, missing or out of range.
@@ -43,9 +43,11 @@ def parse_config(tree: dict[str, Any], name: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        problems = [_sentence(problem) for problem in error.errors()]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ConfigError(f"{name}: {problems[0]}{more}") from error
+        first, *others = error.errors()
+        key = ".".join(map(str, first["loc"]))
+        by_flag = key and any(key == given or key.startswith(f"{given}.") for given in overridden)
+        more = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(f"{'--set' if by_flag else name}: {_sentence(first)}{more}") from error
 
 
 def save_config(store: BlobStore, config: Config) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 import grpc
 
 from atoll import codec
-from atoll.errors import AtollError, Busy, LeaseLost, Refused, Unreachable
+from atoll.errors import AtollError, Busy, ControlError, LeaseLost, Refused, Unreachable
 from atoll.types import (
     Assignment,
     CheckpointRef,
@@ -28,6 +28,7 @@ from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 
 DEADLINE_S = 10.0
+RUN_KEY = "atoll-run"  # metadata of every call: the run it is about
 
 # Retried by the channel itself, transparently: every call is idempotent by content or request id.
 SERVICE_CONFIG = json.dumps(
@@ -72,7 +73,12 @@ class ControlPlane(Protocol):
         ...
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
-        """Give the lease back. Raises: LeaseLost."""
+        """Give the lease back, once however often it is said.
+
+        Raises:
+            LeaseLost: the lease is not current.
+            Refused: the work is called finished and is not.
+        """
         ...
 
 
@@ -84,9 +90,15 @@ def new_request_id() -> str:
 class ControlClient:
     """The control plane over gRPC, for agents and operators alike."""
 
-    def __init__(self, address: str) -> None:
-        """Connect lazily to ``host:port``."""
+    def __init__(self, address: str, run: str) -> None:
+        """Connect lazily.
+
+        Args:
+            address: ``host:port``.
+            run: name of the run; another run's orchestrator counts as no answer.
+        """
         self._address = address
+        self._metadata = ((RUN_KEY, run),)
         self._channel = grpc.insecure_channel(
             address,
             options=[
@@ -161,7 +173,8 @@ class ControlClient:
         Raises:
             Busy: too many watch already.
         """
-        stream = self._operators.WatchEvents(wire.WatchEventsRequest(after=after))
+        request = wire.WatchEventsRequest(after=after)
+        stream = self._operators.WatchEvents(request, metadata=self._metadata)
         try:
             for message in stream:
                 yield codec.decode_event(message.event)
@@ -176,7 +189,7 @@ class ControlClient:
 
     def _call(self, method: Any, request: Any, deadline_s: float = DEADLINE_S) -> Any:
         try:
-            return method(request, timeout=deadline_s)
+            return method(request, timeout=deadline_s, metadata=self._metadata)
         except grpc.RpcError as error:
             self._raise(error)
 
@@ -196,7 +209,9 @@ def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
         grpc.StatusCode.CANCELLED,
     }:
         return Unreachable(f"the orchestrator at {address} does not answer ({details})")
-    return Refused(details or f"the orchestrator at {address} answered {code.name}")
+    if code in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}:
+        return Refused(details)
+    return ControlError(f"the orchestrator at {address} answered {code.name}: {details}")
 
 
 def status_of(error: AtollError) -> grpc.StatusCode:

@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,7 @@ import psutil
 import typer
 from packaging.requirements import Requirement
 
+from atoll.address import split_address
 from atoll.blobs import local_path
 from atoll.command import ConfigOption, JsonOption, SetOption, show
 from atoll.config import Config
@@ -26,6 +29,7 @@ Verdict = Literal["ok", "note", "missing"]
 Finding = dict[str, str]
 
 _GIB = 2**30
+_LEAST_GIB = 1.0
 _PROBE_S = 120.0
 
 # Run in a process of its own, so that the control plane never loads torch.
@@ -146,14 +150,11 @@ def _configuration(config: Config) -> Iterator[Finding]:
         existing = next(
             path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
         )
-        free = shutil.disk_usage(existing).free / _GIB
-        writable = os.access(existing, os.W_OK)
-        yield _finding(
-            "run.uri",
-            "ok" if writable else "missing",
-            f"{folder}, {free:.0f} GiB free" if writable else f"{existing} is not writable",
-            "" if writable else "choose another run.uri",
-        )
+        yield _place(folder, existing)
+    yield from _address(config.orchestrator.listen)
+    if config.data.path is None and config.data.source != "digits":
+        words = f'data.source = "{config.data.source}" needs one'
+        yield _finding("data.path", "missing", words, "set data.path")
     if config.data.path is not None and "{" not in config.data.path:
         there = Path(config.data.path).exists()
         yield _finding(
@@ -162,3 +163,36 @@ def _configuration(config: Config) -> Iterator[Finding]:
             config.data.path if there else f"{config.data.path} does not exist",
             "" if there else "set data.path",
         )
+
+
+def _place(folder: Path, existing: Path) -> Finding:
+    """Whether a run can be written: tried, because not every folder that looks so takes files."""
+    free = shutil.disk_usage(existing).free / _GIB
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is not a folder")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        words = f"{existing} cannot be written: {error.strerror or error}"
+        return _finding("run.uri", "missing", words, "choose another run.uri")
+    if free < _LEAST_GIB:
+        words = f"{folder}, only {free:.1f} GiB free"
+        return _finding("run.uri", "note", words, "make room, or choose another run.uri")
+    return _finding("run.uri", "ok", f"{folder}, {free:.0f} GiB free")
+
+
+def _address(listen: str) -> Iterator[Finding]:
+    host, port = split_address(listen)
+    if port == 0:
+        return
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host.strip("[]"), port))
+        except OSError as error:
+            mend = "set it to another port, or to port 0 for any free one"
+            yield _finding("orchestrator.listen", "missing", f"{listen}: {error.strerror}", mend)
+        else:
+            yield _finding("orchestrator.listen", "ok", f"{listen} is free")

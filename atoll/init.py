@@ -21,8 +21,12 @@ def init(
     text = commented(read_config(None, set_ or ()))
     if path.exists() and not force:
         raise BadInput(f"{path} exists already; name another file, or replace it with --force")
+    # Beside it first: a full disk must not cost the file that is there.
+    whole = path.with_name(f".{path.name}.tmp")
     try:
-        path.write_text(text, encoding="utf-8")
+        whole.write_text(text, encoding="utf-8")
+        whole.replace(path)
     except OSError as error:
+        whole.unlink(missing_ok=True)
         raise BadInput(f"{path} cannot be written: {error.strerror}") from error
     say(f"wrote {path}; now: atoll run --config {path}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from atoll import layout
+from atoll.blobs import absolute
 from atoll.config import Config, digest_of
 from atoll.types import JobSpec, Role
 
@@ -29,7 +30,7 @@ def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> l
                 name=_name(role, index),
                 role=role,
                 index=index,
-                run_uri=config.run.uri,
+                run_uri=absolute(config.run.uri),
                 steps=config.router.steps if role is Role.ROUTER else config.training.steps,
                 digest=job_digest(config, partition_digest, role, index),
             )

@@ -8,12 +8,15 @@ gone and the trainer must stop.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+
+log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 ASSIGNMENT = "assignment.json"
@@ -60,7 +63,8 @@ class Speaker:
         """Append a message; it is in the file before this returns."""
         line = {"kind": type(message).__name__, **asdict(message)}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            # A line of its own even where the disk was full in the middle of the one before.
+            file.write(f"\n{json.dumps(line)}\n")
 
 
 class Listener:
@@ -80,7 +84,14 @@ class Listener:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield _message(json.loads(line))
+                if not line.strip():
+                    continue
+                try:
+                    message = _message(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    log.warning("a torn line is passed over", extra={"fields": {"line": str(line)}})
+                    continue
+                yield message
 
 
 def write_assignment(work_dir: Path, assignment: Assignment) -> None:

@@ -16,6 +16,7 @@ ORPHANED = 5
 def agent(
     *,
     orchestrator: Annotated[str, typer.Option(help="Where it listens: host:port.")],
+    run: Annotated[str, typer.Option(help="The run's name, as its orchestrator knows it.")],
     island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
     work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
     processes: Annotated[int, typer.Option(help="Training processes.")] = 1,
@@ -42,7 +43,7 @@ def agent(
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
     settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
-    with ControlClient(orchestrator) as control:
+    with ControlClient(orchestrator, run) as control:
         try:
             Agent(settings, control, SystemClock()).work(orders)
         except LeaseLost as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from atoll.errors import ConfigError, IslandError
-from cluster import processes
+from cluster import processes, state_file
 from cluster.processes import Detached, ProcessId
 from cluster.provider import Capabilities, Node, NodeSpec
 
@@ -53,7 +52,7 @@ class LocalProvider:
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
         """See :class:`cluster.provider.Provider`."""
         before = self._record(spec.island)
-        if before is not None:
+        if before is not None and before.label == spec.label:
             if before.key != idempotency_key:
                 raise IslandError(f"{spec.island} was started before; islands are never reused")
             return self._node(spec.island, before)
@@ -62,8 +61,12 @@ class LocalProvider:
         command += ["--work-dir", str(home / WORK)]
         try:
             (home / WORK).mkdir(parents=True, exist_ok=True)
+            # First, so that an agent nobody knows of cannot be: its name is taken, and whatever
+            # works in its folder is found.
+            record = _Record(idempotency_key, spec.label)
+            self._keep(spec.island, record)
             child = self._children[spec.island] = Detached(command, home / AGENT_LOG)
-            self._keep(spec.island, _Record(idempotency_key, spec.label, ProcessId.of(child.pid)))
+            self._keep(spec.island, replace(record, process=ProcessId.of(child.pid)))
         except OSError as error:
             raise IslandError(f"{spec.island} could not be started: {error}") from error
         return Node(spec.island, alive=True)
@@ -102,14 +105,14 @@ class LocalProvider:
     def _node(self, island: str, record: _Record) -> Node:
         child = self._children.get(island)
         code = child.poll() if child else None  # also collects the dead
-        if record.process.find() is not None:
+        if record.process and record.process.find():
             return Node(island, alive=True)
         return Node(island, alive=False, reason=ending(code), cleared=record.cleared)
 
     def _agent(self, island: str) -> Sequence[psutil.Process]:
         """The process of its agent, if that lives."""
         record = self._record(island)
-        agent = record.process.find() if record else None
+        agent = record.process.find() if record and record.process else None
         return [agent] if agent else []
 
     def _record(self, island: str) -> _Record | None:
@@ -132,29 +135,25 @@ class _Record:
     Attributes:
         key: what it was started under.
         label: of its run.
-        process: its agent.
+        process: its agent; None if starting it was cut short.
         cleared: whether it was cancelled.
     """
 
     key: str
     label: str
-    process: ProcessId
+    process: ProcessId | None = None
     cleared: bool = False
 
     @classmethod
     def read(cls, home: Path) -> _Record | None:
-        try:
-            tree = json.loads((home / _RECORD).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+        tree = state_file.read(home / _RECORD)
+        if tree is None:
             return None
-        process = ProcessId(**tree["process"])
+        process = tree["process"] and ProcessId(**tree["process"])
         return cls(tree["key"], tree["label"], process, tree["cleared"])
 
     def write(self, home: Path) -> None:
-        """Whole or not at all: a reader may come at any time."""
-        temporary = home / f"{_RECORD}.tmp"
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        temporary.replace(home / _RECORD)
+        state_file.write(home / _RECORD, asdict(self))
 
 
 def last_lines(path: Path, num_lines: int) -> str:
@@ -174,5 +173,13 @@ def ending(code: int | None) -> str:
     if code is None:
         return "its process has ended"
     if code < 0:
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+        return f"killed by signal {-code} ({_signal_name(-code)})"
     return f"exited with code {code}"
+
+
+def _signal_name(number: int) -> str:
+    """As in the manuals; real-time signals have none of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "real-time"

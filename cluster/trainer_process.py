@@ -130,6 +130,8 @@ class TrainerProcess:
         """How it ended, and the end of what it wrote, in one line."""
         if killed := self.killed():
             return killed
+        if self._process.returncode < 0:  # what it wrote before has nothing to do with that
+            return ending(self._process.returncode)
         text = last_lines(self._log, 200)
         noise = _TORCHRUN.search(text)
         written = text[: noise.start()] if noise else text

@@ -47,7 +47,11 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands})
         return
     say(who)
-    show(f"jobs of {settings.run.uri}", jobs, as_json=False)
+    # Reasons are sentences: a column would break them into words.
+    plain = [{name: cell for name, cell in row.items() if name != "why"} for row in jobs]
+    show(f"jobs of {settings.run.uri}", plain, as_json=False)
+    for row in jobs:
+        typer.echo(f"{row['job']}: {row['why']}")
     if islands:
         show("islands", islands, as_json=False)
 
@@ -77,18 +81,21 @@ def serve(
 ) -> None:
     """Serve a run's control plane in the foreground; Ctrl-C drains the islands first."""
     from atoll import logs as logging_setup
-    from atoll.blobs import open_store
-    from atoll.config_file import load_config, save_config
+    from atoll.blobs import make_place, open_store
+    from atoll.config_file import load_config
     from orchestrator.process import serve as process
     from orchestrator.training import refuse_other_settings
 
     logging_setup.set_up()
     if run_uri:
-        settings = load_config(open_store(run_uri))
+        found = load_config(open_store(run_uri))
+        # It may have been spelled from another folder.
+        here = found.run.model_copy(update={"uri": run_uri})
+        settings = found.model_copy(update={"run": here})
     else:
         settings = read_config(config, set_ or ())
+        make_place(settings.run.uri)
         refuse_other_settings(settings)
-        save_config(open_store(settings.run.uri), settings)
     process(settings, shlex.split(trainer))
 
 
@@ -105,10 +112,14 @@ def _train(config: Path | None, set_: list[str] | None, *stages: str, json_: boo
 
 def _view(config: Config) -> tuple[FleetView, str]:
     """The fleet as its orchestrator tells it; as the database does, if none lives."""
+    from atoll.errors import Unreachable
     from orchestrator.connect import attach
     from orchestrator.process import stored_view
 
-    client = attach(config)
+    try:
+        client = attach(config)
+    except Unreachable as error:
+        return stored_view(config), f"{error}; this is what it wrote down last"
     if client is None:
         return stored_view(config), "no orchestrator runs; this is what the last one wrote down"
     with client:

@@ -8,34 +8,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atoll import layout
+from atoll.blobs import absolute
 from atoll.clock import Clock, SystemClock
+from atoll.command import say
 from atoll.config import Config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, Unreachable
-from cluster.local import last_lines
+from atoll.types import JobState
+from cluster.local import ending, last_lines
 from cluster.processes import Detached
-from orchestrator.endpoint import Endpoint
+from orchestrator.endpoint import Endpoint, settings_of
 
 LOG = "orchestrator.log"
 _START_S = 60.0
+_OPEN = {JobState.WAITING, JobState.LEASED}
 
 
 def attach(config: Config) -> ControlClient | None:
-    """A client of the run's orchestrator if one lives and answers."""
+    """A client of the run's orchestrator; None if none lives.
+
+    Raises:
+        Unreachable: one lives and does not answer.
+    """
     endpoint = Endpoint.read(layout.state_folder(config.run.uri))
     if endpoint is None or not endpoint.is_alive:
         return None
-    client = ControlClient(endpoint.address)
+    client = ControlClient(endpoint.address, endpoint.run)
     try:
         client.fleet()
-    except Unreachable:
+    except Unreachable as error:
         client.close()
-        return None
+        if endpoint.process.find() is None:
+            return None
+        raise Unreachable(
+            f"the run's orchestrator (process {endpoint.process.pid}) lives and does not answer: "
+            f"{error}"
+        ) from error
     return client
 
 
 def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     """A client of the run's orchestrator, which is started if none lives.
+
+    One that was started with other settings and has nothing left to do is waited for: its
+    successor goes by the new ones.
 
     Args:
         config: the run; its configuration is in its store already.
@@ -43,31 +59,59 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
 
     Raises:
         BadInput: the orchestrator cannot start as configured.
-        Unreachable: it did not come up in time.
+        Unreachable: it did not come up in time, or ended at once.
     """
     clock: Clock = SystemClock()
-    log = layout.state_folder(config.run.uri) / LOG
+    folder = layout.state_folder(config.run.uri)
     child: Detached | None = None
-    give_up_at = clock.monotonic() + _START_S
+    give_up_at, trouble = clock.monotonic() + _START_S, "nothing more is known"
     while clock.monotonic() < give_up_at:
-        client = attach(config)
-        if client is not None:
-            return client
-        if child is None:
-            child = _start(config.run.uri, trainer, log)
-        elif child.poll() is not None:
-            raise BadInput(_last_sentence(log))
+        try:
+            client = attach(config)
+        except Unreachable as error:
+            trouble = str(error)
+            client = None
+        else:
+            if client is not None and _goes_by(config, client, folder):
+                return client
+            if client is not None:
+                client.close()
+            elif child is None:
+                child = _start(config.run.uri, trainer, folder / LOG)
+            else:
+                _refuse_ended(child, folder / LOG)
         clock.sleep(0.1)
-    raise Unreachable(f"the orchestrator did not come up in {_START_S:g} s; see {log}")
+    raise Unreachable(
+        f"no orchestrator could be reached in {_START_S:g} s: {trouble}; see {folder / LOG}"
+    )
+
+
+def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:
+    """Whether to work with this orchestrator: it has our settings, or work it cannot leave."""
+    endpoint = Endpoint.read(folder)
+    if endpoint is None or endpoint.settings == settings_of(config):
+        return True
+    if not any(job.state in _OPEN for job in client.fleet().jobs):
+        return False
+    say(
+        "the run's orchestrator is at work with the [island] and [orchestrator] settings it was "
+        "started with; interrupt this command and give it again to have the new ones"
+    )
+    return True
 
 
 def _start(run_uri: str, trainer: Sequence[str], log: Path) -> Detached:
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "atoll", "orchestrator", "--run-uri", run_uri]
-    return Detached([*command, "--trainer", shlex.join(trainer)], log)
+    command = [sys.executable, "-P", "-m", "atoll", "orchestrator"]
+    command += ["--run-uri", absolute(run_uri), "--trainer", shlex.join(trainer)]
+    return Detached(command, log)
 
 
-def _last_sentence(log: Path) -> str:
-    """What a program that could not start said last, without its name."""
-    lines = last_lines(log, 1).strip()
-    return lines.removeprefix("atoll: ") or f"the orchestrator ended at once; see {log}"
+def _refuse_ended(child: Detached, log: Path) -> None:
+    """Say why an orchestrator that was just started ended, if it did."""
+    code = child.poll()
+    if code is None:
+        return
+    if code == BadInput.exit_code:
+        raise BadInput(last_lines(log, 1).strip().removeprefix("atoll: "))
+    raise Unreachable(f"the orchestrator {ending(code)} before it served; see {log}")

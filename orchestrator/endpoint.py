@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from atoll.clock import Clock
+from atoll.config import Config
 from atoll.errors import BadInput
+from cluster import state_file
 from cluster.processes import ProcessId
 
 _FILE = "orchestrator.json"
@@ -27,39 +28,59 @@ class Endpoint:
 
     Attributes:
         address: ``host:port``.
+        run: the name of the run it serves, see :func:`identity`.
+        settings: see :func:`settings_of`.
         process: who serves.
     """
 
     address: str
+    run: str
+    settings: str
     process: ProcessId
 
     @classmethod
     def read(cls, folder: Path) -> Endpoint | None:
-        """What the last orchestrator of a run wrote, whether it still lives or not."""
-        try:
-            tree = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return cls(tree["address"], ProcessId(**tree["process"]))
+        """What the last orchestrator of a run wrote, whether it still lives or not.
 
-    @classmethod
-    def publish(cls, folder: Path, address: str) -> None:
-        """Tell that this process serves; readers see the whole file or none."""
-        endpoint = cls(address, ProcessId.of(os.getpid()))
-        _write(folder / _FILE, json.dumps(asdict(endpoint)))
+        None where the folder is a copy of another run's: that one's orchestrator is not ours.
+        """
+        tree = state_file.read(folder / _FILE)
+        try:
+            found = tree and cls(**{**tree, "process": ProcessId(**tree["process"])})
+        except (KeyError, TypeError):
+            return None
+        return found if found and found.run == _known(folder) else None
+
+    def publish(self, folder: Path) -> None:
+        """Tell the processes of this machine; readers see the whole file or none."""
+        state_file.write(folder / _FILE, asdict(self))
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process that wrote it still runs."""
+        """Whether the process that serves still runs."""
         return self.process.find() is not None
 
 
+def this_process(address: str, run: str, settings: str) -> Endpoint:
+    """The endpoint of an orchestrator that runs in this process."""
+    return Endpoint(address, run, settings, ProcessId.of(os.getpid()))
+
+
+def settings_of(config: Config) -> str:
+    """Digest of what an orchestrator goes by from its start to its end."""
+    return config.digest("island", "orchestrator")
+
+
 def identity(folder: Path) -> str:
-    """A name for a run that stays when its folder is moved, or its URI spelled another way."""
-    path = folder / _IDENTITY
-    if not path.exists():
-        _write(path, uuid.uuid4().hex)
-    return path.read_text(encoding="utf-8")
+    """A name for the run whose state is in a folder; a copy of the folder gets a name of its own.
+
+    Every call to a control plane carries it, so that no island is taken for one of another run.
+    """
+    run = _known(folder)
+    if run is None:
+        run = uuid.uuid4().hex
+        state_file.write(folder / _IDENTITY, {"run": run, "folder": str(folder.resolve())})
+    return run
 
 
 @contextlib.contextmanager
@@ -79,10 +100,13 @@ def only_one(folder: Path, clock: Clock) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _known(folder: Path) -> str | None:
+    """The name this very folder was given; None if it was not, or was copied from elsewhere."""
+    tree = state_file.read(folder / _IDENTITY)
+    if tree is None or tree.get("folder") != str(folder.resolve()):
+        return None
+    run: str | None = tree.get("run")
+    return run
 
 
 def _locked(file: int) -> bool:

@@ -24,7 +24,13 @@ from atoll.types import (
     Progress,
 )
 
+_MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
 NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
+
+
+def brief(reason: str) -> str:
+    """A reason that somebody gave, short enough to be kept and told."""
+    return reason if len(reason) <= _MOST_WORDS else f"{reason[:_MOST_WORDS]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ class Job:
         state: where it stands.
         epoch: fencing number of the newest lease; 0 before the first.
         island: who holds the lease; "" if nobody does.
-        request_id: the request that granted the lease, or that gave it back.
+        request_id: the request that granted the newest lease.
+        released: the request that gave a lease back last.
         expires_at: when the lease ends without a heartbeat, on the orchestrator's monotonic clock.
         ready_at: not granted before, on the same clock.
         checkpoint: the newest committed.
@@ -65,6 +72,7 @@ class Job:
     epoch: int = 0
     island: str = ""
     request_id: str = ""
+    released: str = ""
     expires_at: float = 0.0
     ready_at: float = 0.0
     checkpoint: CheckpointRef | None = None

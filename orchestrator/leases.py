@@ -21,7 +21,7 @@ from atoll.types import (
     Progress,
     Wait,
 )
-from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job
+from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job, brief
 
 _MAX_WAIT_S = 1.0
 _MAX_BACKOFF_S = 600.0
@@ -105,19 +105,20 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         Refused: the work is called finished although nothing was committed under this lease.
     """
     known = fleet.jobs.get(lease.job)
-    if known and known.request_id == request_id and known.epoch == lease.epoch:
+    if known and request_id and known.released == request_id:
         return Change()
-    job = replace(_held(fleet, lease), request_id=request_id)
+    job = replace(_held(fleet, lease), released=request_id)
+    reason = brief(outcome.reason)
     match outcome.ending:
         case Ending.FINISHED:
             after, kind = _finished(job, fleet, lease), "lease-released"
         case Ending.DRAINED:
-            words = outcome.reason or f"drained at step {job.step}"
+            words = reason or f"drained at step {job.step}"
             after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
         case Ending.FAILED:
-            after, kind = _failed(job, outcome.reason, fleet, now), "attempt-failed"
+            after, kind = _failed(job, reason, fleet, now), "attempt-failed"
         case Ending.REFUSED:
-            after = replace(fleet.freed(job, outcome.reason), failures=job.failures + 1)
+            after = replace(fleet.freed(job, reason), failures=job.failures + 1)
             after, kind = replace(after, state=JobState.FAILED), "job-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
     event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)

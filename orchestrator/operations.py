@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from atoll.errors import Refused
 from atoll.types import Event, JobState, Submission
-from orchestrator.fleet import Change, Fleet, Island, Job
+from orchestrator.fleet import Change, Fleet, Island, Job, brief
 
 
 def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
@@ -33,7 +33,7 @@ def drain(fleet: Fleet, reason: str) -> Change:
     """Let every island checkpoint and leave; jobs pause until they are submitted again."""
     if fleet.draining:
         return Change()
-    why = reason or "asked by an operator"
+    why = brief(reason) or "asked by an operator"
     paused = tuple(
         replace(job, state=JobState.PAUSED, reason=f"paused while it waited: {why}")
         for job in fleet.jobs.values()
@@ -79,7 +79,7 @@ def island_gone(fleet: Fleet, name: str, reason: str, now: float) -> Change:
     if island is None or island.state == "gone":
         return Change()
     held = fleet.held_by(name)
-    words = f"{name} is gone: {reason}"
+    words = brief(f"{name} is gone: {reason}")
     if held:
         return _taken(held, fleet, words, "gone", now)
     left = replace(island, state="gone", job="")
@@ -88,6 +88,7 @@ def island_gone(fleet: Fleet, name: str, reason: str, now: float) -> Change:
 
 def give_up(fleet: Fleet, reason: str) -> Change:
     """No island can be kept alive: every job that is not over has failed."""
+    reason = brief(reason)
     jobs = [
         replace(fleet.freed(job, reason), state=JobState.FAILED)
         for job in fleet.jobs.values()
@@ -131,7 +132,13 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
     if spec.steps < job.step:
         raise Refused(
             f"{spec.name} has {job.step} committed steps already and is asked for {spec.steps}; "
-            "ask for as many at least, or give the run another run.uri"
+            "raise training.steps (router.steps for the router) to that, or give the run another "
+            "run.uri"
+        )
+    if job.state is JobState.LEASED and spec.steps < job.spec.steps:
+        raise Refused(
+            f"{spec.name} is on its way to step {job.spec.steps} on {job.island}; stop the run "
+            f"first (Ctrl-C), then ask for {spec.steps}"
         )
     after = replace(job, spec=spec)
     if job.state in {JobState.FAILED, JobState.PAUSED} or job.spec.digest != spec.digest:
@@ -167,6 +174,8 @@ def _leased(fleet: Fleet) -> list[Job]:
 def _grace(fleet: Fleet, jobs: Sequence[Job], now: float, what: str) -> Change:
     """A full term for some leases; islands that nobody knows yet count as heard now."""
     term_s = fleet.policy.term_s
+    if not jobs and fleet.ticked_at is not None:
+        return Change()  # away, and nobody was there to miss it
     words = f"the orchestrator {what}; {len(jobs)} leases get a full term of {term_s:g} s"
     return Change(
         jobs=tuple(replace(job, expires_at=now + term_s) for job in jobs),

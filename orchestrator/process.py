@@ -12,13 +12,15 @@ from pathlib import Path
 import grpc
 
 from atoll import layout
+from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
+from atoll.config_file import save_config
 from atoll.errors import BadInput, StageMissing, Unreachable
 from atoll.types import FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
-from orchestrator.endpoint import Endpoint, identity, only_one
+from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, this_process
 from orchestrator.fleet import Fleet, Policy
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.server import start_server
@@ -49,18 +51,20 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     """
     clock, folder = SystemClock(), layout.state_folder(config.run.uri)
     with only_one(folder, clock):
+        save_config(open_store(config.run.uri), config)
+        run = identity(folder)
         store = SqlStore(database_url(config))
         service = FleetService(store, _fleet_policy(config), clock)
-        server, address = _start(service, config.orchestrator.listen, Endpoint.read(folder))
+        server, address = _start(service, config.orchestrator.listen, run, Endpoint.read(folder))
         try:
             supervisor = Supervisor(
                 service,
                 LocalProvider(islands_folder(config)),
-                _spec_of(config, identity(folder), address, trainer),
+                _spec_of(config, run, address, trainer),
                 _recovery_policy(config),
                 clock,
             )
-            Endpoint.publish(folder, address)
+            this_process(address, run, settings_of(config)).publish(folder)
             log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
             _keep_going(service, supervisor, clock)
         finally:
@@ -133,14 +137,17 @@ def _default_database(config: Config) -> Path:
     return layout.state_folder(config.run.uri) / "orchestrator.db"
 
 
-def _start(service: FleetService, listen: str, former: Endpoint | None) -> tuple[grpc.Server, str]:
+def _start(
+    service: FleetService, listen: str, run: str, former: Endpoint | None
+) -> tuple[grpc.Server, str]:
     """Listen; with a free choice of port, where the islands still look for the last one."""
     if former is not None and listen.endswith(":0"):
         try:
-            return start_server(service, f"{listen[:-2]}:{former.address.rpartition(':')[2]}")
+            port = former.address.rpartition(":")[2]
+            return start_server(service, f"{listen[:-2]}:{port}", run)
         except BadInput:
             log.warning("former address taken", extra={"fields": {"address": former.address}})
-    return start_server(service, listen)
+    return start_server(service, listen, run)
 
 
 def _fleet_policy(config: Config) -> Policy:
@@ -159,11 +166,12 @@ def _recovery_policy(config: Config) -> RecoveryPolicy:
 
 
 def _spec_of(
-    config: Config, label: str, address: str, trainer: Sequence[str]
+    config: Config, run: str, address: str, trainer: Sequence[str]
 ) -> Callable[[str], NodeSpec]:
     island = config.island
     settings = {
         "--orchestrator": address,
+        "--run": run,
         "--processes": str(island.processes),
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),
@@ -175,6 +183,6 @@ def _spec_of(
 
     def spec_of(name: str) -> NodeSpec:
         agent = (*arguments, "--island", name)
-        return NodeSpec(name, label, agent, num_gpus)
+        return NodeSpec(name, run, agent, num_gpus)
 
     return spec_of

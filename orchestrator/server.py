@@ -5,25 +5,27 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from atoll.address import loopback, split_address
 from atoll.errors import BadInput, ConfigError
 from atoll.wire.v1 import control_pb2, control_pb2_grpc
+from orchestrator.health import add_health
+from orchestrator.interceptors import ErrorsAsStatus, OfThisRun
 from orchestrator.service import FleetService
-from orchestrator.servicer import ErrorsAsStatus, IslandsServicer, OperatorsServicer
+from orchestrator.servicer import IslandsServicer, OperatorsServicer
 
 _THREADS = 32
 _MAX_WATCHERS = _THREADS // 2  # each keeps a thread; the others are for calls that end
 _MAX_MESSAGE_BYTES = 4 << 20
 
 
-def start_server(service: FleetService, listen: str) -> tuple[grpc.Server, str]:
+def start_server(service: FleetService, listen: str, run: str) -> tuple[grpc.Server, str]:
     """Serve a fleet.
 
     Args:
         service: the fleet.
         listen: ``host:port`` on loopback; port 0 takes any free one.
+        run: name of the run, which every caller must know.
 
     Returns:
         The running server, and the address it answers at.
@@ -38,7 +40,7 @@ def start_server(service: FleetService, listen: str) -> tuple[grpc.Server, str]:
         raise ConfigError(f"orchestrator.listen: {error}") from error
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
-        interceptors=[ErrorsAsStatus()],
+        interceptors=[OfThisRun(run), ErrorsAsStatus()],
         options=[
             ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -48,21 +50,13 @@ def start_server(service: FleetService, listen: str) -> tuple[grpc.Server, str]:
     control_pb2_grpc.add_OperatorsServicer_to_server(
         OperatorsServicer(service, _MAX_WATCHERS), server
     )
-    _add_health(server)
+    add_health(server, (s.full_name for s in control_pb2.DESCRIPTOR.services_by_name.values()))
     try:
         bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
         raise BadInput(
-            f"port {port} on {host} is in use; set orchestrator.listen to another, "
-            "or to port 0 for any free one"
+            f"port {port} on {host} is in use, or is not this machine's; set orchestrator.listen "
+            "to another, or to port 0 for any free one"
         ) from error
     server.start()
     return server, f"{host}:{bound}"
-
-
-def _add_health(server: grpc.Server) -> None:
-    servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    services = control_pb2.DESCRIPTOR.services_by_name.values()
-    for name in ("", *(service.full_name for service in services)):
-        servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

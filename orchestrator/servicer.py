@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
 from atoll import codec
-from atoll.control import status_of
-from atoll.errors import AtollError, Busy, Refused
+from atoll.errors import Busy, Refused
 from atoll.types import Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.service import FleetService
-
-log = logging.getLogger(__name__)
 
 _EVENT_POLL_S = 1.0  # how soon a stream notices that its reader has left
 
@@ -94,53 +90,3 @@ class OperatorsServicer(rpc.OperatorsServicer):
         """Let every island checkpoint and leave."""
         self._service.drain(request.reason)
         return wire.DrainResponse()
-
-
-class ErrorsAsStatus(grpc.ServerInterceptor):
-    """Turns the house's errors into gRPC statuses with their sentence, and hides all others."""
-
-    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
-        """Wrap the handler of one call."""
-        handler = continuation(details)
-        if handler is None:
-            return None
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _streaming(handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
-
-
-def _guarded(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-    def call(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return behaviour(request, context)
-        except Exception as error:
-            _abort(error, context)
-
-    return call
-
-
-def _streaming(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        try:
-            yield from behaviour(request, context)
-        except Exception as error:
-            _abort(error, context)
-
-    return call
-
-
-def _abort(error: Exception, context: grpc.ServicerContext) -> None:
-    if isinstance(error, AtollError):
-        context.abort(status_of(error), str(error))
-    log.error("unexpected error in a call", exc_info=error)
-    context.abort(
-        grpc.StatusCode.INTERNAL, "the orchestrator met an unexpected error; its log has more"
-    )

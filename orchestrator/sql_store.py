@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.util import CommandError
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
-    OperationalError,
 )
 
 from atoll.errors import ConfigError, LeaseLost, Unreachable
@@ -38,17 +38,18 @@ class SqlStore:
             url: an SQLAlchemy URL, e.g. ``sqlite:////path/to/file``.
 
         Raises:
-            ConfigError: there is no such database, or no driver for it.
+            ConfigError: there is no such database, no driver for it, or nothing in it that this
+                version knows.
         """
         try:
             self._engine = sa.create_engine(url)
             if self._engine.dialect.name == "sqlite":
                 _make_durable(self._engine)
             _migrate(self._engine)
-        except (ArgumentError, NoSuchModuleError, ImportError, OperationalError) as error:
+        except (ArgumentError, NoSuchModuleError, ImportError, DBAPIError, CommandError) as error:
             raise ConfigError(
-                f"orchestrator.database: {url} cannot be opened ({_first_line(error)}); "
-                'give an SQLAlchemy URL, or "" for SQLite in the run\'s folder'
+                f"orchestrator.database: {url} cannot be opened ({_first_line(error)}); restore it "
+                'from a copy, give another SQLAlchemy URL, or "" for SQLite in the run\'s folder'
             ) from error
 
     def load(self) -> Stored:
@@ -64,7 +65,7 @@ class SqlStore:
             .select_from(jobs.outerjoin(checkpoints, newest))
             .order_by(jobs.c.id)
         )
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             last = connection.scalar(sa.select(sa.func.max(events.c.number)))
             return Stored(tuple(_job(row) for row in connection.execute(query)), last or 0)
 
@@ -170,6 +171,7 @@ def _job_row(job: Job) -> dict[str, Any]:
         "epoch": job.epoch,
         "island": job.island,
         "request_id": job.request_id,
+        "released": job.released,
         "failures": job.failures,
         "reason": job.reason,
         "step": job.step,
@@ -187,6 +189,7 @@ def _job(row: Any) -> Job:
         row.epoch,
         row.island,
         row.request_id,
+        row.released,
         checkpoint=ref,
         progress=replace(NO_PROGRESS, step=row.step),
         failures=row.failures,

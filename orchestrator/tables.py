@@ -31,6 +31,7 @@ jobs = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("island", String(200), nullable=False),
     Column("request_id", String(64), nullable=False),
+    Column("released", String(64), nullable=False),
     Column("failures", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("step", BigInteger, nullable=False),  # of the newest checkpoint; 0 = none

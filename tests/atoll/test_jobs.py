@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from atoll.config_file import read_config
@@ -23,7 +25,8 @@ def test_job_specs_name_every_job_once_with_its_steps():
         ("monolith", Role.MONOLITH, 0, 7),
         ("router", Role.ROUTER, 0, 9),
     ]
-    assert {spec.run_uri for spec in specs} == {config.run.uri}
+    # Whoever reads it works in another folder.
+    assert {spec.run_uri for spec in specs} == {str(Path("runs/digits").absolute())}
 
 
 def test_job_digests_differ_between_jobs():

@@ -50,7 +50,7 @@ def service(tmp_path):
 
 @pytest.fixture
 def server(service):
-    server, address = start_server(service, "127.0.0.1:0")
+    server, address = start_server(service, "127.0.0.1:0", "run")
     server.address = address
     yield server
     server.stop(grace=None).wait()
@@ -64,7 +64,7 @@ def agent(server, tmp_path):
     def make(*trainer: str, orphan_s: float = 60.0) -> Agent:
         how = TrainerSettings(1, 1, tuple(trainer))
         settings = IslandSettings("island-1", tmp_path / "work", 5.0, orphan_s, how)
-        clients.append(ControlClient(server.address))
+        clients.append(ControlClient(server.address, "run"))
         return Agent(settings, clients[-1], SystemClock())
 
     yield make
@@ -138,7 +138,7 @@ def test_agent_tells_what_piled_up_when_the_orchestrator_is_back(agent, server, 
         server.stop(grace=None).wait()
         last = tmp_path / "run" / "checkpoints" / "expert-0" / "epoch-0001" / "step-00000020"
         wait_until((last / "manifest.json").exists)
-        again, _ = start_server(service, server.address)
+        again, _ = start_server(service, server.address, "run")
         working.result(timeout=30)
         again.stop(grace=None).wait()
     commits = [e.reason for e in service.events(0, 0) if e.kind == "checkpoint-committed"]

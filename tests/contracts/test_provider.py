@@ -43,7 +43,7 @@ def provider(make) -> Provider:
 @pytest.fixture
 def spec_of(nobodys_address) -> Callable[[str], NodeSpec]:
     def spec_of(island: str) -> NodeSpec:
-        agent = ("--orchestrator", nobodys_address, "--island", island)
+        agent = ("--orchestrator", nobodys_address, "--run", "run", "--island", island)
         return NodeSpec(island, LABEL, agent, num_gpus=0)
 
     return spec_of

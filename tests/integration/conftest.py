@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -246,10 +247,22 @@ class DigitsRun(Run):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    made = Run(tmp_path / "run")
-    yield made
-    made.stop()
+def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Makes runs below the test's folder; all that works on them is stopped afterwards."""
+    made: list[Run] = []
+
+    def make(name: str, **settings: Any) -> Run:
+        made.append(Run(tmp_path / name, **settings))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.stop()
+
+
+@pytest.fixture
+def run(make_run: Callable[..., Run]) -> Run:
+    return make_run("run")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -200,6 +201,66 @@ def test_run_whose_folder_was_moved_goes_on(run, until, undisturbed, tmp_path):
     assert run.weights() == undisturbed(run)
 
 
+def test_run_named_from_another_folder_is_the_same_run(run, until, undisturbed, monkeypatch):
+    home = run.uri.parent
+    monkeypatch.chdir(home)
+    absolute, run.uri = run.uri, Path("run")
+    first = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    first.kill()
+    (home / "below").mkdir()
+    monkeypatch.chdir(home / "below")
+    run.uri = Path("../run")
+    second = run.launch()
+    told = run.finish(second)
+    run.uri = absolute
+    assert second.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
+
+
+def test_run_interrupted_and_given_other_islands_goes_by_them(run, until):
+    run.steps = 200
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    launcher.send_signal(signal.SIGINT)
+    run.finish(launcher)
+    run.overrides = ["island.count=1"]
+    again = run.launch()
+    until(lambda: any(job.state == "leased" for job in run.jobs().values()))
+    assert [job.state for job in run.jobs().values()].count("leased") == 1
+    assert len({job.island for job in run.jobs().values() if job.island}) == 1
+    assert again.poll() is None
+
+
+@pytest.mark.parametrize("command", ["train", "status"])
+def test_run_with_a_damaged_database_says_which(run, command):
+    run.folder().mkdir(parents=True)
+    (run.folder() / "orchestrator.db").write_bytes(b"no database at all" * 100)
+    if command == "train":
+        launcher = run.launch()
+        told, code = run.finish(launcher), launcher.returncode
+    else:
+        called = subprocess.run(
+            run.command("status"), capture_output=True, text=True, check=False, timeout=60
+        )
+        told, code = called.stderr, called.returncode
+    assert code == 2
+    assert "orchestrator.db cannot be opened (file is not a database)" in told
+    assert "Traceback" not in told
+
+
+def test_orchestrator_interrupted_in_the_foreground_drains_its_islands(run, until):
+    run.steps = 3000
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    run.orchestrator().send_signal(signal.SIGINT)
+    assert "stopped" in run.finish(launcher)
+    until(lambda: not run.processes())
+    reasons = {event.reason for event in run.events() if event.kind == "draining"}
+    assert reasons == {"the orchestrator was interrupted"}
+
+
 def test_run_on_a_port_in_use_names_it_and_the_key(run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -209,7 +270,7 @@ def test_run_on_a_port_in_use_names_it_and_the_key(run):
         launcher = run.launch()
         told = run.finish(launcher)
     assert launcher.returncode == 2
-    assert f"port {port} on 127.0.0.1 is in use; set orchestrator.listen" in told
+    assert f"port {port} on 127.0.0.1 is in use" in told
 
 
 def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import socket
 
 import pytest
 
@@ -119,3 +121,52 @@ def test_run_after_command_and_orchestrator_were_killed_finds_its_islands(run, u
     assert again.returncode == 0, told
     assert run.weights() == undisturbed(run)
     assert {ref.epoch for ref in run.results().values()} == {1}
+
+
+def test_run_whose_agent_is_told_to_leave_checkpoints_first(run, until, undisturbed):
+    run.options = "--step-s 0.02 --every 1000"  # none but the one it leaves with
+    launcher = run.launch()
+    until(lambda: (job := run.jobs().get("expert-0")) and job.progress.step >= 10)
+    run.agent_of("expert-0").terminate()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    released = next(event for event in run.events() if event.kind == "lease-released")
+    assert released.job == "expert-0"
+    assert released.reason.startswith("drained at step ")
+    assert not any(event.kind == "attempt-failed" for event in run.events())
+
+
+def test_run_copied_while_it_works_is_a_run_of_its_own(make_run, until, undisturbed):
+    run, copy = (make_run(name, steps=150, options="--step-s 0.05") for name in ("run", "copy"))
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    writer = run.orchestrator()
+    writer.suspend()  # as a snapshot of the disk would find the database
+    unfinished = shutil.ignore_patterns(".tmp-*", "work")
+    shutil.copytree(run.uri, copy.uri, dirs_exist_ok=True, ignore=unfinished)
+    writer.resume()
+    assert copy.jobs() == {}  # the original's orchestrator is not its own
+    other = copy.launch()
+    for each, ended in ((run, launcher), (copy, other)):
+        told = each.finish(ended)
+        assert ended.returncode == 0, told
+        assert each.weights() == undisturbed(each)
+
+
+def test_island_that_finds_another_runs_orchestrator_has_no_part_in_it(make_run, until):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"orchestrator.listen=127.0.0.1:{free.getsockname()[1]}"
+    run = make_run("run", steps=3000, overrides=[listen, "island.count=1"])
+    abandoned = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    abandoned.kill()
+    run.orchestrator().kill()
+    other = make_run("other", overrides=[listen])
+    launcher = other.launch()
+    told = other.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert {ref.step for ref in other.results().values()} == {60}
+    assert not [event for event in other.events() if event.kind == "attempt-failed"]
+    assert other.weights().keys() == {"expert-0", "expert-1"}

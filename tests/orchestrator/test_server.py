@@ -13,13 +13,15 @@ from orchestrator.server import start_server
 )
 def test_server_beyond_loopback_is_refused_by_key(service, listen):
     with pytest.raises(ConfigError, match=r"orchestrator\.listen.*127\.0\.0\.1"):
-        start_server(service, listen)
+        start_server(service, listen, "run")
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:70000", ""])
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:70000", "127.0.0.1:٣", "::1:0", ""]
+)
 def test_server_address_that_cannot_be_read_is_refused_by_key(service, listen):
     with pytest.raises(ConfigError, match=r"orchestrator\.listen.*host:port"):
-        start_server(service, listen)
+        start_server(service, listen, "run")
 
 
 @pytest.mark.parametrize("other", ["server", "socket"])
@@ -30,11 +32,11 @@ def test_server_port_in_use_names_the_port_and_the_mend(service, other):
         server = None
         if other == "server":
             taken.close()
-            server, address = start_server(service, address)
+            server, address = start_server(service, address, "run")
         else:
             taken.listen()
         port = address.rpartition(":")[2]
         with pytest.raises(BadInput, match=rf"port {port} on 127\.0\.0\.1 is in use.*port 0"):
-            start_server(service, address)
+            start_server(service, address, "run")
         if server is not None:
             server.stop(grace=None).wait()

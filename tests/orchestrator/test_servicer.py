@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from atoll.control import ControlClient
+from atoll.control import RUN_KEY, ControlClient
 from atoll.errors import Busy, LeaseLost, Refused, Unreachable
 from atoll.types import (
     Assignment,
@@ -25,17 +25,19 @@ from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.server import start_server
 
+OURS = ((RUN_KEY, "run"),)
+
 
 @pytest.fixture
 def address(service):
-    server, address = start_server(service, "127.0.0.1:0")
+    server, address = start_server(service, "127.0.0.1:0", "run")
     yield address
     server.stop(grace=None).wait()
 
 
 @pytest.fixture
 def client(address):
-    with ControlClient(address) as opened:
+    with ControlClient(address, "run") as opened:
         yield opened
 
 
@@ -70,6 +72,40 @@ def test_wire_repeats_are_answered_the_same(client, spec, ref):
     client.submit([Submission(spec())])
     assert answers == [answers[0]] * 3
     assert client.fleet().jobs[0].state is JobState.DONE
+
+
+def test_wire_release_is_answered_the_same_after_the_job_was_granted_again(client, spec):
+    client.submit([Submission(spec())])
+    lease = client.acquire("island-1", "r").lease
+    client.release(lease, Outcome(Ending.DRAINED), "d")
+    assert client.acquire("island-2", "s").lease.epoch == 2
+    client.release(lease, Outcome(Ending.DRAINED), "d")
+    assert client.fleet().jobs[0].island == "island-2"
+
+
+def test_wire_long_reason_is_cut_and_told(client, spec):
+    client.submit([Submission(spec())])
+    lease = client.acquire("island-1", "r").lease
+    client.release(lease, Outcome(Ending.FAILED, "why " * 10_000), "f")
+    assert 1000 < len(client.fleet().jobs[0].reason) < 1100
+    with pytest.raises(LeaseLost, match="why why"):
+        client.heartbeat(lease, Progress(0, 0.0, 0.0))
+
+
+def test_wire_of_another_run_is_not_answered(address, client, spec, ref):
+    client.submit([Submission(spec())])
+    lease = client.acquire("island-1", "r").lease
+    with ControlClient(address, "another") as stranger:
+        for call in (
+            lambda: stranger.acquire("island-1", "x"),
+            lambda: stranger.commit(lease, ref(lease, 10)),
+            lambda: stranger.drain("out of spite"),
+            lambda: next(stranger.events()),
+        ):
+            with pytest.raises(Unreachable, match="another run's orchestrator listens there"):
+                call()
+    (job,) = client.fleet().jobs
+    assert (job.checkpoint, job.state) == (None, JobState.LEASED)
 
 
 def test_wire_lost_lease_comes_back_as_lease_lost_with_its_sentence(client, service, spec, ref):
@@ -110,7 +146,7 @@ def test_wire_message_with_holes_is_a_failed_precondition(channel, request_messa
     name = type(request_message).__name__.removesuffix("Request")
     stub = rpc.OperatorsStub(channel) if name == "Submit" else rpc.IslandsStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
-        getattr(stub, name)(request_message, timeout=10)
+        getattr(stub, name)(request_message, timeout=10, metadata=OURS)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.details()
 
@@ -121,7 +157,7 @@ def test_wire_unexpected_errors_are_internal_and_tell_nothing(channel, service, 
 
     monkeypatch.setattr(service, "view", broken)
     with pytest.raises(grpc.RpcError) as caught:
-        rpc.OperatorsStub(channel).GetFleet(wire.GetFleetRequest(), timeout=10)
+        rpc.OperatorsStub(channel).GetFleet(wire.GetFleetRequest(), timeout=10, metadata=OURS)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in caught.value.details()
 
@@ -162,7 +198,9 @@ def test_wire_deadline_passes_as_unreachable(client, service):
 
 def test_wire_commit_holds_up_a_heartbeat_for_half_a_term_at_most(client, ref, monkeypatch):
     deadlines = []
-    monkeypatch.setattr(client._islands, "Commit", lambda _, timeout: deadlines.append(timeout))
+    monkeypatch.setattr(
+        client._islands, "Commit", lambda _, timeout, **__: deadlines.append(timeout)
+    )
     for term_s in (4.0, 600.0):
         lease = Lease("expert-0", "island-1", 1, term_s)
         client.commit(lease, ref(lease, 10))
@@ -171,7 +209,7 @@ def test_wire_commit_holds_up_a_heartbeat_for_half_a_term_at_most(client, ref, m
 
 def test_wire_to_nobody_is_unreachable(address, service):
     with (
-        ControlClient("127.0.0.1:1") as client,
+        ControlClient("127.0.0.1:1", "run") as client,
         pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"),
     ):
         client.fleet()
@@ -182,3 +220,19 @@ def test_health_of_every_service_is_told(channel):
     for name in ("", "atoll.wire.v1.Islands", "atoll.wire.v1.Operators"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_health_watchers_leave_room_for_other_calls(channel, client):
+    stub = health_pb2_grpc.HealthStub(channel)
+    watching = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(40)]
+    told = []
+    for watch in watching:
+        try:
+            told.append(next(watch).status)
+        except grpc.RpcError as error:
+            told.append(error.code())
+    assert told.count(health_pb2.HealthCheckResponse.SERVING) == 4
+    assert told.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 36
+    assert client.fleet().jobs == ()
+    for watch in watching:
+        watch.cancel()

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("island", sa.String(200), nullable=False),
         sa.Column("request_id", sa.String(64), nullable=False),
+        sa.Column("released", sa.String(64), nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("step", sa.BigInteger, nullable=False),

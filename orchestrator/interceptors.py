@@ -1,0 +1,94 @@
+"""What every call to the control plane goes through before it is answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from atoll.control import RUN_KEY, status_of
+from atoll.errors import AtollError
+
+log = logging.getLogger(__name__)
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+
+_HEALTH = "/grpc.health."
+
+
+class OfThisRun(grpc.ServerInterceptor):
+    """Turns away whoever belongs to another run.
+
+    Ports are used again: an agent whose orchestrator is gone may find another run's at its address,
+    with jobs and islands of the same names. To such a caller this one does not answer.
+    """
+
+    def __init__(self, run: str) -> None:
+        """Serve the run of this name, see :func:`orchestrator.endpoint.identity`."""
+        self._run = run
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """Look at one call; health is told to everybody."""
+        handler = continuation(details)
+        if handler is None or details.method.startswith(_HEALTH):
+            return handler
+        if dict(details.invocation_metadata).get(RUN_KEY) == self._run:
+            return handler
+        return _behaving(handler, _turned_away)
+
+
+class ErrorsAsStatus(grpc.ServerInterceptor):
+    """Turns the house's errors into gRPC statuses with their sentence, and hides all others."""
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """Wrap the handler of one call, unless it is of the library's health service."""
+        handler = continuation(details)
+        if handler is None or details.method.startswith(_HEALTH):
+            return handler
+        wrapped = _streaming if handler.response_streaming else _guarded
+        return _behaving(handler, wrapped(handler.unary_stream or handler.unary_unary))
+
+
+def _behaving(handler: Any, behaviour: Behaviour) -> Any:
+    """A handler of the same messages that does something else with them."""
+    make = (
+        grpc.unary_stream_rpc_method_handler
+        if handler.response_streaming
+        else grpc.unary_unary_rpc_method_handler
+    )
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _turned_away(_: Any, context: grpc.ServicerContext) -> Any:
+    context.abort(grpc.StatusCode.UNAVAILABLE, "another run's orchestrator listens there")
+
+
+def _guarded(behaviour: Behaviour) -> Behaviour:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return behaviour(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    return call
+
+
+def _streaming(behaviour: Behaviour) -> Behaviour:
+    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            yield from behaviour(request, context)
+        except Exception as error:
+            _abort(error, context)
+
+    return call
+
+
+def _abort(error: Exception, context: grpc.ServicerContext) -> None:
+    if isinstance(error, AtollError):
+        context.abort(status_of(error), str(error))
+    log.error("unexpected error in a call", exc_info=error)
+    context.abort(
+        grpc.StatusCode.INTERNAL, "the orchestrator met an unexpected error; its log has more"
+    )
