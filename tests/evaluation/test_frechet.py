@@ -38,6 +38,17 @@ def test_frechet_distance_of_rotated_gaussians_is_the_one_before_the_rotation():
     assert rotated == pytest.approx(straight, rel=1e-10)
 
 
+def test_frechet_distance_of_gaussians_that_do_not_commute_is_their_closed_form():
+    mean, first = np.array([1.0, 3.0]), np.array([[2.0, 1.0], [1.0, 2.0]])
+    other, second = np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.0, 4.0]])
+    assert not np.allclose(first @ second, second @ first)
+    # The root of a 2 x 2 matrix has the trace sqrt(trace + 2 sqrt(determinant)); here the product
+    # has trace 10 and determinant 12.
+    expected = 1 + 4 + 4 + 5 - 2 * np.sqrt(10 + 2 * np.sqrt(12))
+    found = frechet_distance(Moments(mean, first), Moments(other, second))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 @settings(max_examples=30)
 @given(num=st.integers(2, 40), width=st.integers(1, 30), seed=st.integers(0, 1000))
 def test_frechet_distance_of_a_set_to_itself_is_zero_even_when_singular(num, width, seed):
