@@ -48,11 +48,18 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
         pad_edge=False,
+        collapse_padding=True,
     )
-    for name in rows[0] if rows else ("nothing to show",):
+    for place, name in enumerate(rows[0] if rows else ("nothing to show",)):
         numeric = any(isinstance(row[name], int | float) for row in rows)
-        # Where the terminal is too narrow a cell takes two lines: nothing is cut off.
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # Where the terminal is too narrow a cell takes two lines: nothing is cut off. The
+        # name of a row, which is short, is kept whole.
+        table.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=place == 0,
+        )
     for row in rows:
         table.add_row(*(escape(cell(value)) for value in row.values()))
     Console().print(table)

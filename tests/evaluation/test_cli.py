@@ -3,6 +3,8 @@ import json
 import pytest
 
 from atoll.__main__ import main
+from atoll.command import show
+from evaluation.cli import _short
 
 
 @pytest.fixture
@@ -45,6 +47,18 @@ def test_evaluate_command_shows_a_table(atoll):
     _, out, _ = atoll("evaluate")
     assert "top-2" in out
     assert "90 images each against 1,797 real ones" in out
+
+
+def test_table_of_rows_keeps_long_names_whole_on_a_narrow_terminal(row, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["real", "monolith", "threshold-0.25", "nucleus-0.95"]
+    rows = [row(name, 1318.2, 0.000523) for name in names]
+    for each in rows:
+        each["scores"] |= dict.fromkeys(("precision", "recall", "density", "coverage"), 0.125)
+    show("rows", [_short(each) for each in rows], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-5:-1]] == names
+    assert all(line.split()[-2:] == ["0.000523", "1"] for line in lines[-5:-1])
 
 
 def test_report_command_prints_the_path_alone(atoll, evaluated):
