@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from atoll.address import LoopbackAddress
 from atoll.sizes import PRESETS, Sizes, refuse_heads
@@ -235,6 +235,14 @@ class EvaluationSection(Section):
         "classifier",
         description='"classifier" (small, trained on the real data) or { transformers = "…" }',
     )
+
+    @field_validator("strategies")
+    @classmethod
+    def _each_once(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
+        for place, strategy in enumerate(strategies):
+            if strategy in strategies[:place]:
+                raise ValueError(f'"{strategy}" stands here twice; name each strategy once')
+        return strategies
 
 
 class Config(Section):

@@ -61,6 +61,13 @@ def test_table_of_rows_keeps_long_names_whole_on_a_narrow_terminal(row, monkeypa
     assert all(line.split()[-2:] == ["0.000523", "1"] for line in lines[-5:-1])
 
 
+def test_evaluate_command_refuses_a_strategy_named_twice(atoll):
+    twice = 'evaluation.strategies=["full", "top-1", "full"]'
+    code, _, err = atoll("evaluate", "--set", twice)
+    assert code == 2
+    assert 'evaluation.strategies: "full" stands here twice; name each strategy once' in err
+
+
 def test_report_command_prints_the_path_alone(atoll, evaluated):
     code, out, _ = atoll("report")
     assert code == 0
