@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from atoll import layout
 from atoll.blobs import BlobStore
+from atoll.config import digest_of
 from atoll.errors import DataError
 from evaluation.threads import single_threaded
 from experts.flow import seeded
@@ -22,6 +23,7 @@ _FEATURES = 64
 _STEPS = 400
 _BATCH = 128
 _LEARNING_RATE = 2e-3
+_TRAINING = 1  # counts the ways train() has worked, apart from the numbers above
 _log = logging.getLogger(__name__)
 
 Images = NDArray[np.uint8]
@@ -118,7 +120,7 @@ def classifier_features(store: BlobStore, images: Images, labels: Labels) -> Cla
             'set evaluation.extractor to { transformers = "…" }'
         )
     network = Classifier(tuple(images.shape[1:]), num_classes)
-    key = layout.extractor_weights(digest)
+    key = layout.extractor_weights(_key(digest, network))
     if not store.exists(key):
         with single_threaded():
             train(network, images, labels)
@@ -154,6 +156,11 @@ def train(network: Classifier, images: Images, labels: Labels) -> None:
         squares = [network.body(_scaled(part)).square().mean(1) for part in _batches(images)]
     network.accuracy.fill_(float(np.concatenate(right).mean()))
     network.scale.copy_(torch.cat(squares).mean().rsqrt())
+
+
+def _key(data: str, network: Classifier) -> str:
+    """Digest of all that the weights follow from: the data, the layers, the training."""
+    return digest_of([data, repr(network), _STEPS, _BATCH, _LEARNING_RATE, _TRAINING])
 
 
 def _initialise(network: Classifier, generator: torch.Generator) -> None:

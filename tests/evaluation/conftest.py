@@ -95,15 +95,10 @@ def evaluated(trained):
 
 
 @pytest.fixture
-def few_steps(monkeypatch):
-    """As many training steps for the classifier as the evaluated run took."""
-    monkeypatch.setattr(classifier, "_STEPS", 40)
-
-
-@pytest.fixture
-def run(evaluated, tmp_path):
+def run(evaluated, tmp_path, monkeypatch):
     """A copy of the evaluated run, to be changed at will."""
     folder = tmp_path / "run"
+    monkeypatch.setattr(classifier, "_STEPS", 40)  # as many as the evaluated run took
     shutil.copytree(evaluated.config.run.uri, folder)
     return Run(evaluated.with_(run={"uri": str(folder)}))
 

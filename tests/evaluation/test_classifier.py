@@ -40,6 +40,15 @@ def test_classifier_is_trained_once_in_a_run(tmp_path, digits, monkeypatch):
     assert classifier_features(store, *digits).digest == first.digest
 
 
+@pytest.mark.parametrize("number", ["_STEPS", "_BATCH", "_FEATURES", "_TRAINING"])
+def test_classifier_trained_another_way_is_trained_anew(tmp_path, digits, monkeypatch, number):
+    store = open_store(str(tmp_path))
+    classifier_features(store, *digits)
+    monkeypatch.setattr(subject, number, getattr(subject, number) // 2)
+    classifier_features(store, *digits)
+    assert len(store.list("evaluation")) == 2
+
+
 def test_classifier_of_changed_data_is_another_one(tmp_path, digits):
     images, labels = digits
     store = open_store(str(tmp_path))

@@ -113,7 +113,7 @@ def test_evaluation_of_one_more_strategy_paints_that_row_alone(run):
     assert after["ancestral"]["cost"]["experts_per_step"] == 1
 
 
-def test_evaluation_from_scratch_gives_the_same_figures(run, few_steps):
+def test_evaluation_from_scratch_gives_the_same_figures(run):
     before = results_of(run)
     for key in run.store.list("evaluation"):
         (run.folder / key).unlink()
