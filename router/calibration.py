@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atoll.errors import BadInput
 from experts.flow import linear_path, seeded
 from router.gate import Gate
 
@@ -44,6 +45,7 @@ class Calibration:
         times: (T + 1,), the ends of the ranges of t.
         accuracy: (T,), share of images whose likeliest cluster is their own.
         cross_entropy: (T,), mean of -log p(own cluster), nats.
+        mean_confidence: (T,), mean probability of the likeliest cluster.
         calibration_error: (T,), mean distance of confidence from accuracy over the ranges of
             confidence, weighted by how many images are in each (ECE).
         confidence: (T, C), images by the probability of their likeliest cluster, from 0 to 1.
@@ -55,6 +57,7 @@ class Calibration:
     times: Floats
     accuracy: Floats
     cross_entropy: Floats
+    mean_confidence: Floats
     calibration_error: Floats
     confidence: Counts
     sure: Floats
@@ -82,8 +85,16 @@ def calibrate(
 
     Returns:
         See :class:`Calibration`.
+
+    Raises:
+        BadInput: an answer is not a number.
     """
     p, cluster, time = _answers(gate, batches, seed, num_times)
+    if not p.isfinite().all():
+        raise BadInput(
+            "the probabilities of the gate are not finite: it has diverged; train the router again "
+            "with a smaller router.learning_rate under a run.uri of its own"
+        )
     num_experts = p.shape[1]
     confidence, choice = p.max(1)
     own = p.gather(1, cluster.unsqueeze(1)).squeeze(1)
@@ -105,6 +116,7 @@ def calibrate(
         times=np.linspace(0, 1, num_times + 1),
         accuracy=(summed(right, time, num_times) / per_time).numpy(),
         cross_entropy=(summed(surprise, time, num_times) / per_time).numpy(),
+        mean_confidence=(summed(confidence, time, num_times) / per_time).numpy(),
         calibration_error=(gap.sum(1) / per_time).numpy(),
         confidence=cell.bincount(minlength=num_cells).reshape(num_times, -1).numpy(),
         sure=(summed(confidence, level, num_confidences) / per_level).numpy(),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from atoll.errors import BadInput
 from router.calibration import Known, calibrate
 
 
@@ -32,8 +33,27 @@ def test_gate_that_is_sure_and_wrong_is_measured_so(mixture):
     share = mixture.prior()[0].item()
     assert found.accuracy == pytest.approx([share] * 2, abs=0.03)
     assert found.calibration_error == pytest.approx(1 - found.accuracy)
+    assert found.mean_confidence.tolist() == [1, 1]
     assert found.confidence[:, :-1].sum() == 0
     assert found.confusion[:, 1:].sum() == 0
+
+
+def test_mean_confidence_is_the_mean_and_not_that_of_its_ranges(mixture):
+    def surer_without_noise(x_t, t, cond):
+        surest = torch.where(t < 0.5, 0.9625, 0.7)
+        return torch.stack([surest, 1 - surest, torch.zeros_like(t)], dim=1)
+
+    found = calibrate(surer_without_noise, known(mixture, num_batches=1), seed=0, num_times=4)
+
+    assert found.mean_confidence == pytest.approx([0.9625, 0.9625, 0.7, 0.7])
+
+
+def test_gate_whose_answers_are_no_numbers_is_refused(mixture):
+    def diverged(x_t, t, cond):
+        return torch.full((len(x_t), 3), float("nan"))
+
+    with pytest.raises(BadInput, match=r"has diverged; train the router again .* router\.learning"):
+        calibrate(diverged, known(mixture, num_batches=1), seed=0)
 
 
 def test_every_image_is_counted_once_in_every_range_of_time(mixture):
