@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll import layout
+from evaluation.results import MONOLITH
 
 
 def run(config: str, uri: Path, seed: int, overrides: list[str]) -> dict[str, Any]:
@@ -36,23 +37,25 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and spread of each row's scores, and of its distance relative to the monolith's."""
-    rows = {row["name"]: [] for row in runs[0]["rows"]}
-    for results in runs:
-        baseline = next(r for r in results["rows"] if r["name"] == "monolith")
-        for row in results["rows"]:
-            relative = row["scores"]["frechet"] / baseline["scores"]["frechet"]
-            rows[row["name"]].append((row, relative))
-    return {
-        name: {
-            "frechet": spread([row["scores"]["frechet"] for row, _ in found]),
-            "kid": spread([row["scores"]["kid"] for row, _ in found]),
-            "recall": spread([row["scores"]["recall"] for row, _ in found]),
-            "to_monolith": spread([relative for _, relative in found]),
-            "gflops_per_image": found[0][0]["cost"] and found[0][0]["cost"]["gflops_per_image"],
+    """Mean and spread of each row's scores, and of its distance relative to the monolith's.
+
+    Without a monolith, ``evaluation.monolith=false``, there is nothing to be relative to: None.
+    """
+    scores = [{row["name"]: row["scores"] for row in results["rows"]} for results in runs]
+    summed = {}
+    for first in runs[0]["rows"]:
+        name = first["name"]
+        relative = [
+            of[name]["frechet"] / of[MONOLITH]["frechet"] for of in scores if MONOLITH in of
+        ]
+        summed[name] = {
+            "frechet": spread([of[name]["frechet"] for of in scores]),
+            "kid": spread([of[name]["kid"] for of in scores]),
+            "recall": spread([of[name]["recall"] for of in scores]),
+            "to_monolith": spread(relative) if relative else None,
+            "gflops_per_image": first["cost"] and first["cost"]["gflops_per_image"],
         }
-        for name, found in rows.items()
-    }
+    return summed
 
 
 def main() -> None:
@@ -69,9 +72,10 @@ def main() -> None:
     rows = summary(runs)
     for name, row in rows.items():
         distance, relative = row["frechet"], row["to_monolith"]
+        held = f" {relative['mean']:5.2f}x the monolith's " if relative else ""
         print(
-            f"{name:<14} Fréchet {distance['mean']:8.2f} ± {distance['std']:<7.2f}"
-            f" {relative['mean']:5.2f}x the monolith's  recall {row['recall']['mean']:.3f}",
+            f"{name:<14} Fréchet {distance['mean']:8.2f} ± {distance['std']:<7.2f}{held}"
+            f" recall {row['recall']['mean']:.3f}",
             file=sys.stderr,
         )
     settings = {"config": arguments.config, "seeds": arguments.seeds, "set": arguments.overrides}
