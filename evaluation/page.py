@@ -35,6 +35,8 @@ def headline(rows: Sequence[Tree], chosen: Tree, num_experts: int) -> str:
     if monolith is None:
         return f"{num_experts} experts, one ensemble: Fréchet distance {found}"
     baseline = significant(monolith["scores"]["frechet"])
+    if found == baseline:
+        return f"The ensemble and its monolith are level: Fréchet distance {found}"
     if chosen["scores"]["frechet"] < monolith["scores"]["frechet"]:
         return f"The ensemble leads its monolith: Fréchet distance {found} against {baseline}"
     return f"The monolith leads its ensemble: Fréchet distance {baseline} against {found}"

@@ -15,6 +15,13 @@ def test_headline_says_who_leads(row):
     assert alone == "4 experts, one ensemble: Fréchet distance 7.00"
 
 
+def test_headline_of_scores_that_are_written_alike_is_a_tie(row):
+    ensemble, monolith = row("top-1", 9.001, 1.0), row("monolith", 9.0)
+    assert page.headline([monolith, ensemble], ensemble, 4) == (
+        "The ensemble and its monolith are level: Fréchet distance 9.00"
+    )
+
+
 def test_best_strategy_is_never_the_oracle(row):
     rows = [row("oracle", 1.0, 1.0), row("full", 5.0, 4.0), row("real", 0.5)]
     assert page.best_strategy(rows)["name"] == "full"
