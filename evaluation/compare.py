@@ -91,6 +91,7 @@ class Comparison:
             self.config.sampling,
             contender.prices,
             lambda done: self.progress(f"painting {contender.name}", done, num),
+            name=contender.name,
         )
         clusters = real.clusters[np.arange(num) % len(real)]
         return Row(

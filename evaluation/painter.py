@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.config import SamplingSection
+from atoll.errors import BadInput
 from evaluation.real import RealImages
 from evaluation.results import Cost
 from evaluation.threads import spread
 from router.cost import Meter
 from router.ensemble import Routing
-from router.sampling import Sampler, Wanted
+from router.sampling import Sampler, Wanted, finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,40 @@ def wanted(real: RealImages, seed: int, num: int) -> Wanted:
     )
 
 
+def draw(
+    sampler: Sampler, images: Wanted, settings: SamplingSection, name: str
+) -> NDArray[np.uint8]:
+    """All wanted images, (N, H, W, C) uint8, made sure to be images.
+
+    Turned into a pixel, what is not a number would look like any other.
+
+    Args:
+        sampler: whose ensemble paints.
+        images: which.
+        settings: solver, steps, guidance and batch size.
+        name: of what paints, for the error.
+
+    Raises:
+        BadInput: a value is infinite or not a number.
+    """
+    x0 = torch.cat(list(sampler.batches(images, settings)))
+    if not x0.isfinite().all():
+        raise BadInput(
+            f"what {name} paints is not finite: its networks have diverged, or the guidance is too "
+            "strong; lower sampling.guidance if it is above 1, or train again with a smaller "
+            "training.learning_rate under a run.uri of its own"
+        )
+    return finished(x0)
+
+
 def paint(
     sampler: Sampler,
     images: Wanted,
     settings: SamplingSection,
     prices: Prices,
     progress: Callable[[int], None],
+    *,
+    name: str,
 ) -> tuple[NDArray[np.uint8], Cost]:
     """Draw images and count.
 
@@ -93,15 +122,19 @@ def paint(
         settings: solver, steps, guidance and batch size.
         prices: of the networks.
         progress: called with the images done so far.
+        name: of the row, for the error.
 
     Returns:
         (N, H, W, C) uint8, and what they took.
+
+    Raises:
+        BadInput: they are not finite.
     """
     tally = Tally()
     watched = replace(sampler, ensemble=replace(sampler.ensemble, watch=tally))
     started, done = time.perf_counter(), []
     batches = _batches(images, settings.batch_size)
-    for batch in spread(lambda part: watched.draw(part, settings), batches, sampler.device):
+    for batch in spread(lambda part: draw(watched, part, settings, name), batches, sampler.device):
         done.append(batch)
         progress(sum(map(len, done)))
     painted = np.concatenate(done)

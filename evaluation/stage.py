@@ -20,7 +20,7 @@ from evaluation.compare import Comparison, Contender
 from evaluation.costs import prices_of, training_costs
 from evaluation.extractor import open_extractor
 from evaluation.grids import grid_png
-from evaluation.painter import wanted
+from evaluation.painter import draw, wanted
 from evaluation.real import RealImages, read_real
 from evaluation.results import MONOLITH, ORACLE, Results
 from evaluation.yardstick import Yardstick
@@ -175,6 +175,7 @@ def _expert_grids(
     same = wanted(real, config.run.seed, _PAINTED_BY_EACH)
     same = Wanted(same.seeds, same.cond)
     for index, expert in enumerate(ensemble.experts):
-        images = _sampler(ensemble, expert).draw(same, config.sampling)
-        key = layout.evaluation_picture(layout.expert_job(index))
+        job = layout.expert_job(index)
+        images = draw(_sampler(ensemble, expert), same, config.sampling, job)
+        key = layout.evaluation_picture(job)
         yield store.publish(key, grid_png(images, _COLUMNS)).key

@@ -7,6 +7,7 @@ from atoll.errors import BadInput, StageMissing
 from evaluation import compare, stage
 from evaluation.report import write_report
 from evaluation.stage import find_evaluation, run_evaluate
+from router.ensemble import alone
 
 
 def by_name(results):
@@ -135,6 +136,15 @@ def test_evaluation_by_a_gate_without_a_network_needs_no_router(run):
     cost = {name: row["cost"] for name, row in by_name(results).items()}
     assert cost["top-1"]["gflops_per_image"] == cost["oracle"]["gflops_per_image"]
     assert "router" not in by_name(results)["top-1"]["recipe"]["checkpoints"]
+
+
+def test_evaluation_of_a_network_that_diverged_names_its_row(run, monkeypatch):
+    def diverged(network, device):
+        return alone(lambda x_t, t, cond: x_t * float("nan"), device)
+
+    monkeypatch.setattr(stage, "alone", diverged)
+    with pytest.raises(BadInput, match="what monolith paints is not finite"):
+        run_evaluate(run.with_(sampling={"steps": 3}), lambda *_: None)
 
 
 @pytest.mark.parametrize("missing", ["train", "route"])
