@@ -88,6 +88,10 @@ def test_report_written_twice_is_the_same(run, text):
     assert run.store.get_bytes(layout.REPORT).decode() == text
 
 
+def test_report_says_that_the_yardstick_is_the_training_set(text):
+    assert "The real images are the ones the networks were trained on" in text
+
+
 @pytest.mark.parametrize("stage", ["partition", "train", "route", "evaluate"])
 def test_report_before_its_stages_says_which_comes_first(run, stage):
     (run.folder / layout.stage_manifest(stage)).unlink()
