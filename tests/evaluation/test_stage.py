@@ -108,7 +108,7 @@ def test_evaluation_of_one_more_strategy_paints_that_row_alone(run):
     more = run.with_(evaluation={"strategies": ("full", "top-1", "top-2", "ancestral")})
     assert find_evaluation(more) is None
     results = run_evaluate(more, lambda doing, *_: painted.add(doing))
-    assert painted == {"painting ancestral"}
+    assert {doing for doing in painted if doing.startswith("painting")} == {"painting ancestral"}
     after = by_name(results)
     assert {name: after[name] for name in before} == before
     assert after["ancestral"]["cost"]["experts_per_step"] == 1
