@@ -33,7 +33,7 @@ class Contender:
     Attributes:
         name: of its row.
         sampler: paints it.
-        checkpoints: digest and step of the weights it uses, by job.
+        checkpoints: digest, step and decay of the averaged weights it uses, by job.
         prices: of its networks.
         knows_cluster: whether it is told the cluster each image is to come from.
     """
@@ -126,9 +126,10 @@ class Comparison:
 
     def _kept(self, recipe: dict[str, Any]) -> Row | None:
         key = layout.evaluation_row(digest_of(recipe))
-        return (
-            Row.from_json(json.loads(self.store.get_bytes(key))) if self.store.exists(key) else None
-        )
+        if not self.store.exists(key):
+            return None
+        row = Row.from_json(json.loads(self.store.get_bytes(key)))
+        return row if self.store.exists(row.grid) else None
 
     def _keep(self, row: Row) -> Row:
         text = json.dumps(asdict(row), indent=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from atoll import layout
 from atoll.config import Config
 from evaluation.painter import Prices
@@ -24,28 +26,42 @@ def prices_of(ensemble: LoadedEnsemble) -> Prices:
 
 
 def training_costs(
-    config: Config, ensemble: LoadedEnsemble, monolith: Loaded | None
+    config: Config,
+    ensemble: LoadedEnsemble,
+    monolith: Loaded | None,
+    weights: dict[str, Any],
 ) -> tuple[TrainingCost, ...]:
     """One line for the monolith, one for all experts, one for the router, as far as there are any.
 
     The experts divide the batch among them, so that all of them together see as many images in a
     step as the monolith does.
+
+    Args:
+        config: of the run.
+        ensemble: experts, and a router or none.
+        monolith: or none.
+        weights: of all of them, see :func:`evaluation.trained.weights_of`.
     """
     prices, batch = prices_of(ensemble), config.training.batch_size
-    steps = {job: ref.step for job, ref in ensemble.checkpoints.items()}
-    expert_steps = steps[layout.expert_job(0)]
-    experts = expert_steps * batch * prices.expert
+    each = [layout.expert_job(index) for index in range(len(ensemble.experts))]
+    experts = weights[each[0]]["step"] * batch * prices.expert
 
-    def line(part: str, networks: int, num_steps: int, size: int, forward: float) -> TrainingCost:
+    def line(part: str, jobs: list[str], size: int, forward: float) -> TrainingCost:
+        num_steps = weights[jobs[0]]["step"]
         operations = num_steps * size * forward
         return TrainingCost(
-            part, networks, num_steps, size, TRAINING * operations / 1e12, operations / experts
+            part,
+            len(jobs),
+            num_steps,
+            size,
+            TRAINING * operations / 1e12,
+            operations / experts,
+            {"seed": config.run.seed, "checkpoints": {job: weights[job] for job in jobs}},
         )
 
-    lines = [line("experts", len(ensemble.experts), expert_steps, batch, prices.expert)]
+    lines = [line("experts", each, batch, prices.expert)]
     if monolith is not None:
-        lines.insert(0, line(MONOLITH, 1, monolith.checkpoint.ref.step, batch, prices.expert))
+        lines.insert(0, line(MONOLITH, [layout.MONOLITH_JOB], batch, prices.expert))
     if ensemble.router is not None:
-        size = config.router.batch_size
-        lines.append(line("router", 1, steps[layout.ROUTER_JOB], size, prices.gate))
+        lines.append(line("router", [layout.ROUTER_JOB], config.router.batch_size, prices.gate))
     return tuple(lines)

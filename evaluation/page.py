@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from atoll.config import Config
+from atoll import layout
 from evaluation.results import MONOLITH, ORACLE, REAL
 from evaluation.table import significant
 from partition.manifest import Partition
@@ -70,32 +70,46 @@ def lead(name: str, partition: Partition, rows: Sequence[Tree], training: Sequen
     return words
 
 
-def facts(config: Config, partition: Partition, chosen: Tree) -> list[tuple[str, str]]:
+def facts(partition: Partition, chosen: Tree) -> list[tuple[str, str]]:
     """The few figures below the headline."""
+    steps = chosen["recipe"]["checkpoints"][layout.expert_job(0)]["step"]
     return [
         ("experts", str(partition.num_experts)),
         ("real images", f"{partition.num_samples:,}"),
-        ("training steps", f"{config.training.steps:,}"),
+        ("training steps", f"{steps:,}"),
         ("selection", chosen["name"]),
         ("experts a step", f"{chosen['cost']['experts_per_step']:.2f}"),
         ("GFLOPs an image", significant(chosen["cost"]["gflops_per_image"])),
     ]
 
 
-def recipe(config: Config, results: Tree) -> list[tuple[str, str]]:
-    """What all figures of the report have in common."""
-    sampling, extractor = config.sampling, results["extractor"]
+def recipe(made: Tree, partition: Partition) -> list[tuple[str, str]]:
+    """What the figures of a row follow from, as far as all rows have it in common.
+
+    Args:
+        made: the row's own recipe, see :class:`evaluation.results.Row`.
+        partition: whose clusters the experts learned.
+    """
+    extractor, reference = made["extractor"], made["reference"]
     return [
-        ("seed", str(config.run.seed)),
-        ("solver", f"{sampling.solver}, {sampling.steps} steps"),
-        ("guidance", "none" if sampling.guidance == 1 else f"{sampling.guidance:g}"),
-        ("painted images a row", f"{config.evaluation.num_samples:,}"),
-        ("real images", f"{results['reference']['num_samples']:,}"),
-        ("weights", f"averaged, decay {config.training.ema_decay:g}"),
+        ("seed", str(made["seed"])),
+        ("solver", f"{made['solver']}, {made['steps']} steps"),
+        ("guidance", "none" if made["guidance"] == 1 else f"{made['guidance']:g}"),
+        ("gate", made["gate"]),
+        ("painted images a row", f"{made['num_samples']:,}"),
+        ("real images", f"{reference['num_samples']:,}"),
+        ("weights", _averages(made["checkpoints"])),
         ("extractor", f"{extractor['name']} {extractor['digest'][:16]}"),
-        ("reference", results["reference"]["digest"][:16]),
-        ("partition", results["reference"]["partition"][:16]),
+        ("reference", reference["digest"][:16]),
+        ("partition", partition.digest[:16]),
     ]
+
+
+def _averages(checkpoints: Tree) -> str:
+    """How the weights of experts and router were averaged."""
+    words = f"averaged, decay {checkpoints[layout.expert_job(0)]['ema_decay']:g}"
+    router = checkpoints.get(layout.ROUTER_JOB)
+    return words if router is None else f"{words}; the router’s {router['ema_decay']:g}"
 
 
 def extractor_words(extractor: Tree) -> str:
@@ -126,8 +140,9 @@ def clusters(scores: Sequence[Tree], chosen: Tree, partition: Partition) -> list
     ]
 
 
-def router_words(gate: str, router: Tree, guessing: float) -> str:
+def router_words(router: Tree, guessing: float) -> str:
     """How good the gate is, in a sentence or two."""
+    gate = router["recipe"]["gate"]
     name = "router" if gate == "learned" else f"{gate} gate"
     accuracy = router["accuracy"]
     mean = sum(accuracy) / len(accuracy)
@@ -150,11 +165,3 @@ def loss_words(restarts: int) -> str:
         return words + " No job was interrupted."
     times = "once" if restarts == 1 else f"{restarts} times"
     return words + f" Jobs were taken over by another island {times}, where the rings are."
-
-
-def mean_confidence(counts: Sequence[Sequence[int]]) -> list[float]:
-    """Mean probability of the likeliest cluster for each range of t, from its histogram (T, C)."""
-    return [
-        sum(n * (level + 0.5) / len(row) for level, n in enumerate(row)) / max(1, sum(row))
-        for row in counts
-    ]

@@ -6,20 +6,24 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from atoll import __version__, layout, stages
+from atoll import __version__, layout
 from atoll.blobs import BlobStore, open_store
 from atoll.checkpoints import MANIFEST
 from atoll.config import Config
+from atoll.types import CheckpointRef
 from evaluation import page, plots, table
 from evaluation.grids import data_uri
 from evaluation.results import ORACLE, REAL
+from evaluation.stage import pictures_of, require_evaluation
+from evaluation.trained import trained
 from experts.files import HISTORY
 from partition.manifest import Partition
+from partition.stage import load_partition
 
 Tree = dict[str, Any]
 
@@ -29,10 +33,10 @@ class Material:
     """What a report is made of.
 
     Attributes:
-        config: of the run.
+        config: of the run, and what its results were found with.
         partition: of its data.
         results: see :class:`evaluation.results.Results`, as JSON.
-        checkpoints: references as JSON, by job.
+        checkpoints: of the networks that were judged, by job.
         histories: points of each job's loss curve.
         pictures: PNGs by key: the rows' grids, the experts' grids and the montage.
     """
@@ -40,7 +44,7 @@ class Material:
     config: Config
     partition: Partition
     results: Tree
-    checkpoints: dict[str, Tree]
+    checkpoints: dict[str, CheckpointRef]
     histories: dict[str, list[Tree]]
     pictures: dict[str, bytes]
 
@@ -52,7 +56,9 @@ def write_report(config: Config) -> str:
         Its key, :data:`atoll.layout.REPORT`.
 
     Raises:
-        StageMissing: there is nothing to report yet; says which command comes first.
+        StageMissing: there is nothing to report yet, or it was found with other settings; says
+            which command comes first.
+        BadInput: the run was made with other settings; names the key.
     """
     store = open_store(config.run.uri)
     text = render(_gathered(config, store))
@@ -74,28 +80,23 @@ def render(material: Material) -> str:
 
 
 def _gathered(config: Config, store: BlobStore) -> Material:
-    partition = Partition.from_json(stages.require(store, "partition", "report"))
-    checkpoints = stages.require(store, "train", "report")
-    if config.sampling.gate == "learned":
-        checkpoints |= stages.require(store, "route", "report")
-    found = stages.require(store, "evaluate", "report")
-    results = json.loads(store.get_bytes(found["results"], found["digest"]))
-    pictures = [*(row["grid"] for row in results["rows"]), *results["expert_grids"], layout.MONTAGE]
+    results = require_evaluation(config, "report")
+    checkpoints = trained(config, "report")
     return Material(
         config,
-        partition,
+        load_partition(store, "report"),
         results,
         checkpoints,
         {job: _history(store, ref) for job, ref in checkpoints.items()},
-        {key: store.get_bytes(key) for key in pictures},
+        {key: store.get_bytes(key) for key in [*pictures_of(results), layout.MONTAGE]},
     )
 
 
-def _history(store: BlobStore, ref: Tree) -> list[Tree]:
+def _history(store: BlobStore, ref: CheckpointRef) -> list[Tree]:
     """The loss curve in a checkpoint, without fetching its weights."""
-    manifest = json.loads(store.get_bytes(f"{ref['key']}/{MANIFEST}", ref["digest"]))
+    manifest = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
     digest = manifest["files"][HISTORY]["sha256"]
-    history: list[Tree] = json.loads(store.get_bytes(f"{ref['key']}/{HISTORY}", digest))
+    history: list[Tree] = json.loads(store.get_bytes(f"{ref.key}/{HISTORY}", digest))
     return history
 
 
@@ -113,7 +114,7 @@ def _charts(material: Material) -> Tree:
             "Heat map of the router's confidence against time",
             router["confidence"],
             router["accuracy"],
-            page.mean_confidence(router["confidence"]),
+            router["mean_confidence"],
         ),
         "accuracy": plots.against_time(
             "accuracy",
@@ -153,6 +154,7 @@ def _words(material: Material) -> Tree:
     config, partition, results = material.config, material.partition, material.results
     rows, strategy = results["rows"], _shown(config, results["rows"])
     named = {row["name"]: row for row in rows}
+    recipe = named[strategy]["recipe"]
     restarts = sum(
         a["epoch"] != b["epoch"]
         for history in material.histories.values()
@@ -163,13 +165,13 @@ def _words(material: Material) -> Tree:
         "title": name,
         "headline": page.headline(rows, named[strategy], partition.num_experts),
         "lead": page.lead(name, partition, rows, results["training"]),
-        "facts": page.facts(config, partition, named[strategy]),
+        "facts": page.facts(partition, named[strategy]),
         "strategy": strategy,
         "grids": {row["name"]: data_uri(material.pictures[row["grid"]]) for row in rows},
         "expert_grids": [data_uri(material.pictures[key]) for key in results["expert_grids"]],
         "montage": data_uri(material.pictures[layout.MONTAGE]),
-        "num_samples": f"{config.evaluation.num_samples:,}",
-        "num_real": f"{results['reference']['num_samples']:,}",
+        "num_samples": f"{recipe['num_samples']:,}",
+        "num_real": f"{recipe['reference']['num_samples']:,}",
         "extractor_words": page.extractor_words(results["extractor"]),
         "others": page.OTHERS,
         "columns": table.COLUMNS,
@@ -177,14 +179,12 @@ def _words(material: Material) -> Tree:
         "table": table.table(rows, strategy),
         "floor_note": page.floor_note(named[REAL]),
         "clusters": page.clusters(named[ORACLE]["clusters"], named[strategy], partition),
-        "router_words": page.router_words(
-            config.sampling.gate, results["router"], _largest_share(partition)
-        ),
+        "router_words": page.router_words(results["router"], _largest_share(partition)),
         "loss_words": page.loss_words(restarts),
         "training": results["training"],
-        "recipe": page.recipe(config, results),
+        "recipe": page.recipe(recipe, partition),
         "results_key": layout.EVALUATION,
-        "checkpoints": [{"job": job, **ref} for job, ref in material.checkpoints.items()],
+        "checkpoints": [{"job": job, **asdict(ref)} for job, ref in material.checkpoints.items()],
         "config": config.model_dump_json(indent=2),
         "version": __version__,
     }

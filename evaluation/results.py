@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+VERSION = 2  # of all below: what an older one found is found anew
 REAL, MONOLITH, ORACLE = "real", "monolith", "oracle"  # rows that are no selection strategy
 
 
@@ -116,6 +117,7 @@ class TrainingCost:
         batch_size: images in a step, over all networks of the part.
         tflops: forward and backward, 10^12 floating-point operations.
         relative: to all experts together.
+        recipe: all that the figures follow from.
     """
 
     part: str
@@ -124,6 +126,7 @@ class TrainingCost:
     batch_size: int
     tflops: float
     relative: float
+    recipe: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,8 @@ class Results:
         inputs: digest of all that it follows from.
         rows: the comparison, real images first.
         training: what the training took.
-        router: how right and how sure the gate is, see :mod:`router.calibration`.
+        router: how right and how sure the gate is, see :mod:`router.calibration`, and the recipe
+            that follows from.
         extractor: its name, digest, and held-out accuracy or none.
         reference: number and digest of the real images, and digest of the partition.
         expert_grids: keys of PNGs, each expert painting the same noises.

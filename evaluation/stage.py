@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,44 +13,74 @@ from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
 from atoll.config import Config, digest_of
-from atoll.errors import BlobDamaged, BlobMissing
+from atoll.errors import BlobDamaged, BlobMissing, StageMissing
 from atoll.types import CheckpointRef
 from evaluation.compare import Comparison, Contender
 from evaluation.costs import prices_of, training_costs
 from evaluation.extractor import open_extractor
+from evaluation.gate import judged
 from evaluation.grids import grid_png
 from evaluation.painter import draw, wanted
 from evaluation.real import RealImages, read_real
-from evaluation.results import MONOLITH, ORACLE, Results
+from evaluation.results import MONOLITH, ORACLE, VERSION, Results
+from evaluation.trained import trained, weights_of
 from evaluation.yardstick import Yardstick
 from experts.devices import device_of
 from experts.load import Loaded, load_expert
-from partition.pixels import to_unit
-from router.calibration import Calibration, Known, calibrate
 from router.ensemble import alone
 from router.load import LoadedEnsemble, load_ensemble
 from router.sampling import Sampler, Wanted
 
 STAGE = "evaluate"
-_CALIBRATED = 2000  # real images the gate is asked about, at ten times each
 _PAINTED_BY_EACH, _COLUMNS = 16, 4
 
 
-def find_evaluation(config: Config) -> dict[str, Any] | None:
-    """What this configuration found earlier, see :class:`evaluation.results.Results`; or None.
+def find_evaluation(config: Config, needed_by: str = STAGE) -> dict[str, Any] | None:
+    """What this configuration found earlier, see :class:`evaluation.results.Results`.
+
+    Args:
+        config: of the run.
+        needed_by: command to name where a stage is missing.
+
+    Returns:
+        The results as JSON; None if there are none, or a picture of theirs is gone.
 
     Raises:
         StageMissing: there is nothing to evaluate yet; says which command comes first.
+        BadInput: the run was made with other settings; names the key.
     """
     store = open_store(config.run.uri)
-    inputs, found = _inputs(config, store), stages.find(store, STAGE)
+    inputs, found = _inputs(config, trained(config, needed_by)), stages.find(store, STAGE)
     if found is None:
         return None
     try:
         results: dict[str, Any] = json.loads(store.get_bytes(found["results"], found["digest"]))
     except (BlobMissing, BlobDamaged):
         return None  # its rows are kept, so making it again costs little
-    return results if results["inputs"] == inputs else None
+    if results["inputs"] != inputs:
+        return None
+    return results if all(map(store.exists, pictures_of(results))) else None
+
+
+def require_evaluation(config: Config, needed_by: str) -> dict[str, Any]:
+    """What this very configuration found, see :func:`find_evaluation`.
+
+    Raises:
+        StageMissing: it has found nothing yet, or what it found is not whole any more.
+        BadInput: the run was made with other settings; names the key.
+    """
+    found = find_evaluation(config, needed_by)
+    if found is None:
+        raise StageMissing(
+            f"`atoll {needed_by}` builds on what `atoll evaluate` finds with the same settings, "
+            "and this run does not hold that, or not all of it; run `atoll evaluate` first"
+        )
+    return found
+
+
+def pictures_of(results: dict[str, Any]) -> list[str]:
+    """Keys of all pictures that results, as JSON, refer to."""
+    return [*(row["grid"] for row in results["rows"]), *results["expert_grids"]]
 
 
 def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
@@ -68,26 +97,34 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
 
     Raises:
         StageMissing: there is nothing to evaluate yet; says which command comes first.
-        BadInput: there are too few real images, or the extractor cannot be used.
+        BadInput: there are too few real images, the extractor cannot be used, a network paints
+            no images, or the run was made with other settings.
     """
     found = find_evaluation(config)
     if found is not None:
         return found
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
+    refs = trained(config, STAGE)
+    weights = weights_of(store, refs)
     ensemble = load_ensemble(store, config, cache, device, STAGE)
-    monolith = _monolith(config, store, cache, device)
+    monolith: Loaded | None = None
+    if layout.MONOLITH_JOB in refs:
+        monolith = load_expert(store, refs[layout.MONOLITH_JOB], cache, device)
     progress("reading the real images", 0, None)
     real = read_real(config, store, ensemble.partition, ensemble.conditioning, cache)
     extractor = open_extractor(config, store, real)
+    # First, because rows that follow a gate which has diverged may look like any others.
+    progress("judging the gate", 0, None)
+    router = judged(config, ensemble, real, weights)
     comparison = Comparison(config, store, Yardstick(extractor, real), progress)
     rows = [comparison.real()]
-    rows += [comparison.row(each) for each in _contenders(config, ensemble, monolith)]
+    rows += [comparison.row(each) for each in _contenders(config, ensemble, monolith, weights)]
     results = Results(
-        inputs=_inputs(config, store),
+        inputs=_inputs(config, refs),
         rows=tuple(rows),
-        training=training_costs(config, ensemble, monolith),
-        router=_as_json(_calibration(config, ensemble, real, progress)),
+        training=training_costs(config, ensemble, monolith, weights),
+        router=router,
         extractor={
             "name": extractor.name,
             "digest": extractor.digest,
@@ -109,63 +146,34 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     return tree
 
 
-def _inputs(config: Config, store: BlobStore) -> str:
-    trained = stages.require(store, "train", STAGE)
-    routed = stages.require(store, "route", STAGE) if config.sampling.gate == "learned" else {}
-    weights = {job: ref["digest"] for job, ref in (trained | routed).items()}
-    return digest_of([weights, config.digest("sampling", "evaluation"), config.run.seed])
-
-
-def _monolith(config: Config, store: BlobStore, cache: Path, device: torch.device) -> Loaded | None:
-    trained = stages.require(store, "train", STAGE)
-    if not config.evaluation.monolith or layout.MONOLITH_JOB not in trained:
-        return None
-    return load_expert(store, CheckpointRef(**trained[layout.MONOLITH_JOB]), cache, device)
+def _inputs(config: Config, refs: dict[str, CheckpointRef]) -> str:
+    weights = {job: ref.digest for job, ref in refs.items()}
+    settings = config.digest("sampling", "evaluation")
+    return digest_of([VERSION, weights, settings, config.run.seed])
 
 
 def _contenders(
-    config: Config, ensemble: LoadedEnsemble, monolith: Loaded | None
+    config: Config,
+    ensemble: LoadedEnsemble,
+    monolith: Loaded | None,
+    weights: dict[str, Any],
 ) -> Iterator[Contender]:
     prices = prices_of(ensemble)
     if monolith is not None:
-        weights = {layout.MONOLITH_JOB: _named(monolith.checkpoint.ref)}
+        single = {layout.MONOLITH_JOB: weights[layout.MONOLITH_JOB]}
         # No gate stands before a single network.
         ungated = replace(prices, gate=0)
-        yield Contender(MONOLITH, _sampler(ensemble, monolith.model), weights, ungated)
-    every = {job: _named(ref) for job, ref in ensemble.checkpoints.items()}
-    experts = {job: name for job, name in every.items() if job != layout.ROUTER_JOB}
+        yield Contender(MONOLITH, _sampler(ensemble, monolith.model), single, ungated)
+    every = {job: weights[job] for job in ensemble.checkpoints}
+    experts = {job: about for job, about in every.items() if job != layout.ROUTER_JOB}
     yield Contender(ORACLE, ensemble.sampler("top-1"), experts, prices, knows_cluster=True)
     for strategy in config.evaluation.strategies:
         yield Contender(strategy, ensemble.sampler(strategy), every, prices)
 
 
-def _named(ref: CheckpointRef) -> dict[str, Any]:
-    return {"digest": ref.digest, "step": ref.step}
-
-
 def _sampler(ensemble: LoadedEnsemble, network: torch.nn.Module) -> Sampler:
     single = alone(network, ensemble.device)
     return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device)
-
-
-def _calibration(
-    config: Config, ensemble: LoadedEnsemble, real: RealImages, progress: Progress
-) -> Calibration:
-    num, size = min(len(real), _CALIBRATED), config.sampling.batch_size
-    progress("judging the gate", 0, None)
-    batches = (
-        Known(
-            x0=torch.from_numpy(to_unit(real.images[part])).to(ensemble.device),
-            cond=None if real.cond is None else real.cond[part].to(ensemble.device),
-            cluster=torch.from_numpy(real.clusters[part]),
-        )
-        for part in (slice(start, min(start + size, num)) for start in range(0, num, size))
-    )
-    return calibrate(ensemble.gate, batches, seed=config.run.seed)
-
-
-def _as_json(calibration: Calibration) -> dict[str, Any]:
-    return {name: array.tolist() for name, array in asdict(calibration).items()}
 
 
 def _expert_grids(

@@ -11,7 +11,7 @@ import torch
 from atoll import stages
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.jobs import job_specs
+from atoll.jobs import job_specs, shaping_settings
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from evaluation import classifier
@@ -77,7 +77,8 @@ def trained(tmp_path_factory):
 
     def stage(name, *roles):
         specs = job_specs(config, partition.digest, roles)
-        stages.finish(store, name, {}, {spec.name: done(spec) for spec in specs})
+        inputs = shaping_settings(config, partition.digest, roles[0])
+        stages.finish(store, name, inputs, {spec.name: done(spec) for spec in specs})
 
     stage("train", Role.EXPERT, Role.MONOLITH)
     stage("route", Role.ROUTER)
@@ -97,8 +98,8 @@ def evaluated(trained):
 @pytest.fixture
 def run(evaluated, tmp_path, monkeypatch):
     """A copy of the evaluated run, to be changed at will."""
-    folder = tmp_path / "run"
     monkeypatch.setattr(classifier, "_STEPS", 40)  # as many as the evaluated run took
+    folder = tmp_path / "run"
     shutil.copytree(evaluated.config.run.uri, folder)
     return Run(evaluated.with_(run={"uri": str(folder)}))
 
@@ -124,6 +125,19 @@ def row():
             "usage": [1.0],
             "seconds": 1.0,
         }
-        return {"name": name, "scores": scores, "cost": cost}
+        weights = {"digest": "w", "step": 1200, "ema_decay": 0.9}
+        recipe = {
+            "row": name,
+            "gate": "learned",
+            "checkpoints": {"expert-0": weights, "router": {**weights, "ema_decay": 0.5}},
+            "solver": "heun",
+            "steps": 7,
+            "guidance": 1.5,
+            "seed": 3,
+            "num_samples": 1000,
+            "extractor": {"name": "classifier", "digest": "e"},
+            "reference": {"num_samples": 1797, "digest": "r"},
+        }
+        return {"name": name, "scores": scores, "cost": cost, "recipe": recipe}
 
     return made

@@ -27,8 +27,22 @@ def test_best_strategy_is_never_the_oracle(row):
     assert page.best_strategy(rows)["name"] == "full"
 
 
-def test_mean_confidence_of_a_histogram_is_taken_at_the_middles():
-    assert page.mean_confidence([[0, 0, 0, 4], [1, 0, 0, 1], [0, 0, 0, 0]]) == [0.875, 0.5, 0.0]
+def test_facts_and_recipe_state_what_the_row_was_painted_with(row):
+    partition = Partition("p", 1797, (8, 8, 1), (), False, (), "", "", ())
+    chosen = row("top-1", 7.0, 0.5)
+    assert dict(page.facts(partition, chosen))["training steps"] == "1,200"
+    assert page.recipe(chosen["recipe"], partition) == [
+        ("seed", "3"),
+        ("solver", "heun, 7 steps"),
+        ("guidance", "1.5"),
+        ("gate", "learned"),
+        ("painted images a row", "1,000"),
+        ("real images", "1,797"),
+        ("weights", "averaged, decay 0.9; the router’s 0.5"),
+        ("extractor", "classifier e"),
+        ("reference", "r"),
+        ("partition", "p"),
+    ]
 
 
 @pytest.mark.parametrize(("restarts", "expected"), [(0, "No job was"), (1, "once"), (3, "3 times")])

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -86,6 +87,36 @@ def test_report_of_names_that_look_like_markup_shows_them(run):
 def test_report_written_twice_is_the_same(run, text):
     write_report(run.config)
     assert run.store.get_bytes(layout.REPORT).decode() == text
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [
+        ("sampling", {"steps": 3}),
+        ("sampling", {"guidance": 2.0}),
+        ("evaluation", {"num_samples": 91}),
+        ("evaluation", {"strategies": ("full",)}),
+    ],
+)
+def test_report_of_other_settings_than_were_evaluated_is_refused(run, section, settings):
+    with pytest.raises(StageMissing, match=r"with the same settings.*run `atoll evaluate` first"):
+        write_report(run.with_(**{section: settings}))
+
+
+def test_report_states_the_recipe_that_stands_beside_the_row(run, text):
+    rows = json.loads(run.store.get_bytes(layout.EVALUATION))["rows"]
+    recipe = next(row["recipe"] for row in rows if row["name"] == "top-1")
+    stated = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", text))
+    assert stated["seed"] == str(recipe["seed"])
+    assert stated["solver"] == f"{recipe['solver']}, {recipe['steps']} steps"
+    assert stated["guidance"] == "none"
+    assert recipe["guidance"] == 1
+    assert stated["gate"] == recipe["gate"] == "learned"
+    assert stated["painted images a row"] == str(recipe["num_samples"]) == "90"
+    assert stated["weights"] == "averaged, decay 0.5; the router’s 0.99"
+    assert stated["extractor"] == f"classifier {recipe['extractor']['digest'][:16]}"
+    assert stated["reference"] == recipe["reference"]["digest"][:16]
+    assert stated["training steps"] == "12"
 
 
 def test_report_says_that_the_yardstick_is_the_training_set(text):

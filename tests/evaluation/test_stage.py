@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from atoll import layout, stages
 from atoll.errors import BadInput, StageMissing
+from atoll.layout import evaluation_picture
 from evaluation import compare, stage
 from evaluation.report import write_report
 from evaluation.stage import find_evaluation, run_evaluate
 from router.ensemble import alone
+from router.load import load_ensemble
 
 
 def by_name(results):
@@ -16,6 +20,21 @@ def by_name(results):
 
 def results_of(run):
     return json.loads(run.store.get_bytes(layout.EVALUATION))
+
+
+def weights(run, *jobs):
+    """What a recipe is to say of the networks behind some jobs."""
+    made = stages.require(run.store, "train", "test") | stages.require(run.store, "route", "test")
+    decays = {"router": run.config.router.ema_decay}
+    assert run.config.training.ema_decay != decays["router"]
+    return {
+        job: {
+            "digest": made[job]["digest"],
+            "step": 12,
+            "ema_decay": decays.get(job, run.config.training.ema_decay),
+        }
+        for job in jobs
+    }
 
 
 def test_evaluation_has_a_row_for_every_way_to_sample(evaluated):
@@ -54,18 +73,55 @@ def test_evaluation_shares_the_oracles_work_as_the_data_are(evaluated):
 
 
 def test_evaluation_keeps_the_recipe_beside_every_figure(evaluated):
-    rows = by_name(results_of(evaluated))
-    trained = stages.require(evaluated.store, "train", "test")
-    recipe = rows["top-1"]["recipe"]
-    assert recipe["checkpoints"]["expert-1"] == {
-        "digest": trained["expert-1"]["digest"],
-        "step": 12,
+    results = results_of(evaluated)
+    rows, experts = by_name(results), ["expert-0", "expert-1", "expert-2"]
+    measured_by = {
+        "extractor": {"name": "classifier", "digest": results["extractor"]["digest"]},
+        "reference": {"num_samples": 1797, "digest": results["reference"]["digest"]},
     }
-    assert "router" in recipe["checkpoints"]
-    assert list(rows["monolith"]["recipe"]["checkpoints"]) == ["monolith"]
-    assert {"solver", "steps", "guidance", "seed", "num_samples", "weights"} <= recipe.keys()
-    assert recipe["extractor"] == rows["real"]["recipe"]["extractor"]
-    assert recipe["reference"]["num_samples"] == 1797
+    painted = {
+        "weights": "ema",
+        "solver": "euler",
+        "steps": 2,
+        "guidance": 1.0,
+        "seed": 0,
+        "num_samples": 90,
+        **measured_by,
+    }
+    assert rows["real"]["recipe"] == {"row": "real", **measured_by}
+    assert rows["top-1"]["recipe"] == {
+        "row": "top-1",
+        "gate": "learned",
+        "checkpoints": weights(evaluated, *experts, "router"),
+        **painted,
+    }
+    for name, jobs in (("monolith", ["monolith"]), ("oracle", experts)):
+        assert rows[name]["recipe"] == {
+            "row": name,
+            "gate": None,
+            "checkpoints": weights(evaluated, *jobs),
+            **painted,
+        }
+
+
+def test_evaluation_keeps_the_recipe_beside_costs_and_calibration(evaluated):
+    results = results_of(evaluated)
+    recipes = {line["part"]: line["recipe"] for line in results["training"]}
+    jobs = {
+        "monolith": ["monolith"],
+        "experts": ["expert-0", "expert-1", "expert-2"],
+        "router": ["router"],
+    }
+    assert recipes == {
+        part: {"seed": 0, "checkpoints": weights(evaluated, *names)} for part, names in jobs.items()
+    }
+    assert results["router"]["recipe"] == {
+        "gate": "learned",
+        "checkpoints": weights(evaluated, "router"),
+        "seed": 0,
+        "num_samples": 1797,
+        "reference": {"num_samples": 1797, "digest": results["reference"]["digest"]},
+    }
 
 
 def test_evaluation_counts_the_routers_training(evaluated):
@@ -138,12 +194,78 @@ def test_evaluation_by_a_gate_without_a_network_needs_no_router(run):
     assert "router" not in by_name(results)["top-1"]["recipe"]["checkpoints"]
 
 
+@pytest.mark.parametrize(
+    ("lost", "painted"), [("top-1", {"painting top-1"}), ("real", set()), ("expert-2", set())]
+)
+def test_evaluation_that_lost_a_picture_paints_it_again(run, lost, painted):
+    before = by_name(results_of(run))
+    grid = before[lost]["grid"] if lost in before else evaluation_picture(lost)
+    (run.folder / grid).unlink()
+    assert find_evaluation(run.config) is None
+    with pytest.raises(StageMissing, match="run `atoll evaluate` first"):
+        write_report(run.config)
+    done = set()
+    after = by_name(run_evaluate(run.config, lambda doing, *_: done.add(doing)))
+    assert {doing for doing in done if doing.startswith("painting")} == painted
+    assert {name: row["scores"] for name, row in after.items()} == {
+        name: row["scores"] for name, row in before.items()
+    }
+    assert write_report(run.config) == layout.REPORT
+
+
+def test_evaluation_found_by_an_older_version_is_made_anew(run, monkeypatch):
+    monkeypatch.setattr(stage, "VERSION", stage.VERSION + 1)
+    assert find_evaluation(run.config) is None
+
+
+def test_evaluation_of_a_monolith_that_was_not_trained_says_so(run):
+    manifest = run.folder / layout.stage_manifest("train")
+    tree = json.loads(manifest.read_text())
+    del tree["result"]["monolith"]
+    manifest.write_text(json.dumps(tree))
+    for ask in (find_evaluation, write_report, lambda config: run_evaluate(config, print)):
+        with pytest.raises(StageMissing, match=r"needs monolith after step 12.*`atoll train`"):
+            ask(run.config)
+
+
+@pytest.mark.parametrize(("section", "stage"), [("training", "train"), ("router", "route")])
+def test_evaluation_of_networks_trained_for_fewer_steps_says_so(run, section, stage):
+    more = run.with_(**{section: {"steps": 13}})
+    with pytest.raises(StageMissing, match=rf"after step 13.*run `atoll {stage}` first"):
+        run_evaluate(more, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("partition", "num_fine", 12), ("training", "learning_rate", 0.125), ("router", "width", 8)],
+)
+def test_evaluation_of_networks_made_with_other_settings_is_refused_by_key(
+    run, section, key, value
+):
+    other = run.with_(**{section: {key: value}})
+    for ask in (find_evaluation, write_report):
+        with pytest.raises(BadInput, match=rf"made with {section}\.{key} = .*says {value}"):
+            ask(other)
+
+
 def test_evaluation_of_a_network_that_diverged_names_its_row(run, monkeypatch):
     def diverged(network, device):
         return alone(lambda x_t, t, cond: x_t * float("nan"), device)
 
     monkeypatch.setattr(stage, "alone", diverged)
     with pytest.raises(BadInput, match="what monolith paints is not finite"):
+        run_evaluate(run.with_(sampling={"steps": 3}), lambda *_: None)
+
+
+def test_evaluation_by_a_gate_that_diverged_says_so(run, monkeypatch):
+    def diverged(x_t, t, cond):
+        return torch.full((len(x_t), 3), float("nan"))
+
+    def loaded(*arguments):
+        return replace(load_ensemble(*arguments), gate=diverged)
+
+    monkeypatch.setattr(stage, "load_ensemble", loaded)
+    with pytest.raises(BadInput, match="of the gate are not finite"):
         run_evaluate(run.with_(sampling={"steps": 3}), lambda *_: None)
 
 

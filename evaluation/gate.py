@@ -1,0 +1,56 @@
+"""What the report tells of the gate: how well it knows the clusters of real images apart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from atoll import layout
+from atoll.config import Config
+from evaluation.real import RealImages
+from partition.pixels import to_unit
+from router.calibration import Known, calibrate
+from router.load import LoadedEnsemble
+
+_MOST = 2000  # real images it is asked about, at ten times each
+
+
+def judged(
+    config: Config, ensemble: LoadedEnsemble, real: RealImages, weights: dict[str, Any]
+) -> dict[str, Any]:
+    """The gate's calibration and the recipe it follows from.
+
+    Args:
+        config: of the run.
+        ensemble: whose gate is asked.
+        real: images it is asked about, or the first of them.
+        weights: of all networks, see :func:`evaluation.trained.weights_of`.
+
+    Returns:
+        Lists by name, see :class:`router.calibration.Calibration`, and ``recipe``.
+
+    Raises:
+        BadInput: the gate has diverged.
+    """
+    num, size = min(len(real), _MOST), config.sampling.batch_size
+    batches = (
+        Known(
+            x0=torch.from_numpy(to_unit(real.images[part])).to(ensemble.device),
+            cond=None if real.cond is None else real.cond[part].to(ensemble.device),
+            cluster=torch.from_numpy(real.clusters[part]),
+        )
+        for part in (slice(start, min(start + size, num)) for start in range(0, num, size))
+    )
+    found = calibrate(ensemble.gate, batches, seed=config.run.seed)
+    return {
+        **{name: array.tolist() for name, array in asdict(found).items()},
+        "recipe": {
+            "gate": config.sampling.gate,
+            "checkpoints": {job: weights[job] for job in weights if job == layout.ROUTER_JOB},
+            "seed": config.run.seed,
+            "num_samples": num,
+            "reference": {"num_samples": len(real), "digest": real.digest},
+        },
+    }
