@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from atoll import layout
+from atoll.config import Config
 from evaluation.results import MONOLITH, ORACLE, REAL
 from evaluation.table import significant
 from partition.manifest import Partition
@@ -46,6 +48,12 @@ def best_strategy(rows: Sequence[Tree]) -> Tree:
     """The row of the selection strategy with the smallest Fréchet distance."""
     strategies = [row for row in rows if row["name"] not in {REAL, MONOLITH, ORACLE}]
     return min(strategies, key=lambda row: float(row["scores"]["frechet"]))
+
+
+def data_name(config: Config) -> str:
+    """What the data are called: their file or folder, or the source that needs none."""
+    path = config.data.path
+    return Path(path).stem if path else config.data.source
 
 
 def lead(name: str, partition: Partition, rows: Sequence[Tree], training: Sequence[Tree]) -> str:

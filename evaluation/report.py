@@ -164,7 +164,7 @@ def _words(material: Material) -> Tree:
     return {
         "title": name,
         "headline": page.headline(rows, named[strategy], partition.num_experts),
-        "lead": page.lead(name, partition, rows, results["training"]),
+        "lead": page.lead(page.data_name(config), partition, rows, results["training"]),
         "facts": page.facts(partition, named[strategy]),
         "strategy": strategy,
         "grids": {row["name"]: data_uri(material.pictures[row["grid"]]) for row in rows},
