@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from atoll.__main__ import COMMANDS
+from atoll.errors import BadInput
+from atoll.init import init
 
 
 def atoll(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,7 +60,7 @@ def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     done = atoll("run", "--set", "training.stps=3", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "atoll: the defaults: training.stps is not a known key; did you mean training.steps?\n"
+        "atoll: --set: training.stps is not a known key; did you mean training.steps?\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -90,6 +93,20 @@ def test_init_writes_a_file_once(tmp_path: Path) -> None:
     again = atoll("init", str(file))
     assert again.returncode == 2
     assert "--force" in again.stderr
+
+
+def test_init_on_a_full_disk_keeps_the_file_that_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("# mine\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # bytes a file may grow to
+    try:
+        with pytest.raises(BadInput, match=r"run\.toml cannot be written: File too large"):
+            init(file, force=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == "# mine\n"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_doctor_reports_as_json(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What the doctor says of a machine that does not answer as it should."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from atoll import doctor
+from atoll.config_file import read_config
 
 
 def test_doctor_whose_probe_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +25,30 @@ def test_doctor_asks_the_installed_torch_and_no_file_beside_it(
     monkeypatch.setattr(doctor, "_PROBE", "import torch; raise SystemExit(torch.__file__)")
     (finding,) = doctor._torch()
     assert finding["found"].endswith("torch/__init__.py")
+
+
+def test_doctor_tries_the_place_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert doctor._place(tmp_path / "run", tmp_path)["verdict"] != "missing"
+    for place in (tmp_path / "file", Path("/proc")):
+        finding = doctor._place(place / "run", place)
+        assert (finding["what"], finding["verdict"]) == ("run.uri", "missing")
+        assert "cannot be written" in finding["found"]
+
+
+def test_doctor_tries_the_address_of_the_orchestrator() -> None:
+    assert list(doctor._address("127.0.0.1:0")) == []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        (finding,) = doctor._address(listen)
+        assert (finding["what"], finding["verdict"]) == ("orchestrator.listen", "missing")
+    (finding,) = doctor._address(listen)
+    assert finding["verdict"] == "ok"
+
+
+def test_doctor_misses_the_path_of_data_that_need_one() -> None:
+    config = read_config(None, ["data.source=npz"])
+    findings = {finding["what"]: finding for finding in doctor._configuration(config)}
+    assert findings["data.path"]["verdict"] == "missing"
