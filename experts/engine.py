@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -16,9 +15,9 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atoll.config import TrainingSection
+from experts.average import Average
 from experts.task import Examples
 
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
@@ -102,9 +101,7 @@ class TorchEngine:
             weight_decay=training.weight_decay,
             fused=True,
         )
-        self._average = AveragedModel(
-            network, multi_avg_fn=functools.partial(_average, training.ema_decay)
-        ).eval()
+        self._average = Average(network, training.ema_decay)
         if training.compile:
             network.compile()  # in place, so that the state dict keeps its keys
         self._parallel = None
@@ -114,7 +111,7 @@ class TorchEngine:
     @property
     def averaged(self) -> nn.Module:
         """See :class:`Engine`."""
-        return self._average.module
+        return self._average.network
 
     def step(self, micro_batches: Sequence[Examples]) -> Stats:
         """See :class:`Engine`. Equals one step on the whole batch at once."""
@@ -128,7 +125,7 @@ class TorchEngine:
         self._warm_up()
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self._average.update_parameters(self._network)
+        self._average.update(self._network)
         return Stats(loss, grad_norm)
 
     def snapshot(self) -> Snapshot:
@@ -139,7 +136,7 @@ class TorchEngine:
             # The rest of it is configuration.
             optimizer={key: part for key, part in optimizer.items() if isinstance(part, Tensor)},
             average=self.averaged.state_dict(),
-            num_averaged=self._average.n_averaged,
+            num_averaged=torch.tensor(self._average.num_averaged),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -148,7 +145,7 @@ class TorchEngine:
         optimizer = self._optimizer_state() | snapshot.optimizer
         set_optimizer_state_dict(self._network, self._optimizer, optimizer, options=_FLAT)
         self.averaged.load_state_dict(snapshot.average)
-        self._average.n_averaged.copy_(snapshot.num_averaged)
+        self._average.num_averaged = int(snapshot.num_averaged)
 
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network
@@ -171,21 +168,9 @@ class TorchEngine:
         return cast("contextlib.AbstractContextManager[None]", self._parallel.no_sync())
 
     def _warm_up(self) -> None:
-        steps_done = int(self._average.n_averaged)
-        reached = min(1.0, (steps_done + 1) / max(1, self._training.warmup_steps))
+        reached = min(1.0, (self._average.num_averaged + 1) / max(1, self._training.warmup_steps))
         for group in self._optimizer.param_groups:
             group["lr"] = self._training.learning_rate * reached
 
     def _optimizer_state(self) -> dict[str, Any]:
         return get_optimizer_state_dict(self._network, self._optimizer, options=_FLAT)
-
-
-def _average(
-    decay: float, averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor
-) -> None:
-    """Move an exponential average on; its memory grows with ``count``, up to ``decay``.
-
-    So a short run is not held back by its first weights.
-    """
-    growing = min(decay, (1 + float(count)) / (10 + float(count)))
-    get_ema_multi_avg_fn(growing)(averages, currents, count)  # type: ignore[no-untyped-call]

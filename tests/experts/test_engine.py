@@ -82,11 +82,13 @@ def test_average_after_some_steps_is_its_closed_form():
     assert engine.snapshot().num_averaged == 4
 
 
-def test_restore_in_a_fresh_engine_goes_on_to_the_bit():
-    network, engine = engine_of(warmup_steps=5, weight_decay=0.1)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision):
+    settings = {"warmup_steps": 5, "weight_decay": 0.1, "precision": precision}
+    network, engine = engine_of(**settings)
     for seed in range(3):
         engine.step([some_examples(seed)])
-    other, resumed = engine_of(warmup_steps=5, weight_decay=0.1)
+    other, resumed = engine_of(**settings)
     resumed.restore(copy.deepcopy(engine.snapshot()))
     for seed in range(3, 6):
         engine.step([some_examples(seed)])
@@ -118,8 +120,12 @@ def test_step_in_bf16_stays_near_fp32_and_keeps_fp32_weights():
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # in torch's own modules
-def test_compiled_network_keeps_the_names_of_its_weights():
-    plain, _ = engine_of()
-    network, engine = engine_of(compile=True)
-    assert network.state_dict().keys() == plain.state_dict().keys()
-    assert engine.averaged.state_dict().keys() == plain.state_dict().keys()
+def test_compiled_network_steps_as_a_plain_one_and_keeps_the_names_of_its_weights():
+    examples = some_examples(1)
+    (one, plain), (other, compiled) = engine_of(), engine_of(compile=True)
+    stats, others = plain.step([examples]), compiled.step([examples])
+    torch.testing.assert_close(others.loss, stats.loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(others.grad_norm, stats.grad_norm, rtol=1e-5, atol=1e-5)
+    assert (weights(one) - weights(other)).abs().median() < 1e-6  # as of micro-batches above
+    assert other.state_dict().keys() == one.state_dict().keys()
+    assert compiled.averaged.state_dict().keys() == one.state_dict().keys()

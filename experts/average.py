@@ -1,0 +1,41 @@
+"""The exponential average of a network's weights, the ones to sample from."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """A copy of a network that follows its weights at a distance; buffers are constants.
+
+    Its memory grows with the steps, up to ``decay``, so that a short run is not held back by its
+    first weights. Steps are counted on the CPU: torch's own ``AveragedModel`` takes the count to
+    the device, which waits for the device at every step.
+
+    Args:
+        network: to follow; the copy stays on its device.
+        decay: share of the old average that a step keeps, in [0, 1).
+
+    Attributes:
+        network: with averaged weights, in evaluation mode.
+        num_averaged: steps that went into it.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.num_averaged = copy.deepcopy(network).eval(), 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move towards the weights after a step; those after the first are taken as they are."""
+        averages: list[Tensor] = list(self.network.parameters())
+        currents: list[Tensor] = list(network.parameters())
+        if self.num_averaged == 0:
+            torch._foreach_copy_(averages, currents)
+        else:
+            growing = (1 + self.num_averaged) / (10 + self.num_averaged)
+            torch._foreach_lerp_(averages, currents, 1 - min(self._decay, growing))
+        self.num_averaged += 1
