@@ -14,6 +14,7 @@ from atoll.errors import BadInput
 from experts import checkpointing
 from experts.board import open_board
 from experts.checkpointing import Position
+from experts.divergence import Divergence
 from experts.engine import Engine, TorchEngine
 from experts.history import History
 from experts.recorder import Recorder
@@ -47,6 +48,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
 
     Raises:
         BadInput: there are more processes than samples in a step.
+        ConfigError: the training diverged; nothing of that reaches a checkpoint.
         BlobDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
@@ -56,6 +58,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     history = History(task.training.log_every_steps, saved.history if saved else None)
     position = start = saved.position if saved else Position()
     num_steps = at.assignment.spec.steps
+    divergence = Divergence(at.assignment.spec, task.training)
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
@@ -64,6 +67,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
             micro_batches = examples.to(at.device).split(task.training.accumulation)
             stats = engine.step(micro_batches)
             leaving = at.drain() or position.step == num_steps
+            divergence.follow(position.step, stats, engine.averaged, leaving=leaving)
             if recorder is not None:
                 recorder.follow(position, engine, stats, leaving=leaving)
             if leaving:

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from atoll.checkpoints import download
-from atoll.errors import BadInput, BlobDamaged, CheckpointMismatch
+from atoll.errors import BadInput, BlobDamaged, CheckpointMismatch, ConfigError
 from atoll.relay import Progress
 from atoll.types import Role
 
@@ -141,3 +141,14 @@ def test_train_leaves_nothing_in_its_work_folder_but_what_it_said(run):
 def test_train_with_more_processes_than_samples_in_a_step_refuses(run):
     with pytest.raises(BadInput, match="6 samples in a step, too few for 7 processes"):
         run.train(run.assignment(), world=7)
+
+
+def test_train_that_diverges_says_so_and_keeps_no_weight_of_it(make_run):
+    run = make_run(training={"learning_rate": 1e30, "log_every_steps": 8})
+    with pytest.raises(
+        ConfigError,
+        match=r"expert-0 diverged: at step [23] the .* is (nan|inf); "
+        r"lower training\.learning_rate = 1e\+30 .* run\.uri of its own",
+    ):
+        run.train(run.assignment())
+    assert run.said() == []  # neither a checkpoint nor a point of the curve

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from safetensors.torch import load_file
 
 from atoll.checkpoints import download
 from atoll.relay import DRAIN, Broke, Ended, Listener, Progress, Published, write_assignment
@@ -71,6 +72,12 @@ def curve(run, ref):
     return [(point["step"], point["loss"], point["grad_norm"]) for point in points]
 
 
+def tensors(run, ref):
+    files = download(run.store, ref, run.folder / "cache").files
+    weights = [path for name, path in files.items() if name.endswith(".safetensors")]
+    return {f"{path.name}/{key}": part for path in weights for key, part in load_file(path).items()}
+
+
 def test_two_processes_learn_what_one_does(make_run):
     run = make_run(training={"steps": 6, "batch_size": 14, "log_every_steps": 1, "accumulation": 2})
     run.train(run.assignment(epoch=1))
@@ -81,6 +88,11 @@ def test_two_processes_learn_what_one_does(make_run):
     (ref,) = [message.checkpoint for message in heard if isinstance(message, Published)]
     for one, both in zip(curve(run, run.published(1)[-1]), curve(run, ref), strict=True):
         assert both == pytest.approx(one, rel=1e-5, abs=1e-6)
+    alone, shared = tensors(run, run.published(1)[-1]), tensors(run, ref)
+    assert alone.keys() == shared.keys()
+    for key, expected in alone.items():  # weights, moments, averages
+        away = (shared[key].double() - expected.double()).abs().max()
+        assert away <= 1e-4 * expected.abs().max(), key
 
 
 def test_two_processes_asked_to_drain_leave_after_the_same_step(make_run):
@@ -190,3 +202,14 @@ def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(run, full):
     assert not [key for key in run.store.list("checkpoints") if key.endswith("manifest.json")]
     left = run.work_dir(f"work-{assignment.lease.epoch}").iterdir()
     assert not [path for path in left if path.name.startswith("staging")]
+
+
+def test_two_processes_that_diverge_end_with_one_sentence_that_trying_again_is_in_vain(make_run):
+    run = make_run(training={**ENDLESS, "learning_rate": 1e30})
+    with started(run, run.assignment(), torchrun(2)) as trainer:
+        code, heard = trainer.wait()
+    assert code != 0
+    ((reason, final),) = {(m.reason, m.final) for m in heard if isinstance(m, Broke)}
+    assert final
+    assert "lower training.learning_rate = 1e+30" in reason
+    assert not [message for message in heard if isinstance(message, Published)]

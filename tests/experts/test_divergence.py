@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from atoll.config import TrainingSection
+from atoll.errors import ConfigError
+from atoll.types import JobSpec, Role
+from experts.divergence import Divergence
+from experts.engine import Stats
+
+FINE = 1.0
+
+
+def following(role=Role.EXPERT, **training):
+    spec = JobSpec("job-7", role, 0, 20, "run", "digest")
+    every = {"log_every_steps": 4, "grid_every_steps": 5, "checkpoint_every_steps": 6}
+    return Divergence(spec, TrainingSection(learning_rate=0.5, **{**every, **training}))
+
+
+def follow(divergence, step, *, loss=FINE, grad_norm=FINE, weight=FINE, leaving=False):
+    network = nn.Linear(2, 3)
+    nn.init.constant_(network.bias[1:2], weight)
+    stats = Stats(torch.tensor(loss), torch.tensor(grad_norm))
+    divergence.follow(step, stats, network, leaving=leaving)
+
+
+@pytest.mark.parametrize("bad", [{"loss": torch.nan}, {"grad_norm": torch.inf}])
+@pytest.mark.parametrize("last", [4, 5, 6])
+def test_step_that_is_not_finite_is_named_when_something_is_next_due(bad, last):
+    divergence = following()
+    for step in range(1, 3):
+        follow(divergence, step)
+    follow(divergence, 3, **bad)
+    with pytest.raises(
+        ConfigError, match=r"job-7 diverged: at step 3 the (loss is nan|gradient is inf)"
+    ):
+        follow(divergence, last)
+
+
+def test_weight_that_is_not_finite_never_reaches_a_checkpoint():
+    divergence = following()
+    follow(divergence, 5, weight=torch.inf)
+    with pytest.raises(ConfigError, match="at step 6 a weight is no finite number"):
+        follow(divergence, 6, weight=torch.inf)
+    with pytest.raises(ConfigError, match="at step 7 a weight"):
+        follow(following(), 7, weight=torch.nan, leaving=True)
+
+
+def test_router_is_told_its_own_key():
+    with pytest.raises(ConfigError, match=r"lower router\.learning_rate = 0\.5"):
+        follow(following(Role.ROUTER), 4, loss=torch.nan)
