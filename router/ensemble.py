@@ -26,6 +26,9 @@ from router.selection import Selection, select
 class Routing:
     """Who paints a batch, at one evaluation of the field.
 
+    Binding rows before their first step paints nothing: it is a routing of no rows, B = 0, at the
+    price of the rows the gate looked at.
+
     Attributes:
         t: (B,), when.
         weights: (B, K), rows summing to 1; experts with weight 0 are not asked.
@@ -91,9 +94,13 @@ class Ensemble:
         """
         if self.selection.name != "ancestral":
             return rows
-        p = self.gate(x_1, x_1.new_ones(len(x_1)), cond)
-        choice = select(self.selection, p, rows.image_uniform()).argmax(1)
-        return rows.bound(torch.where(rows.expert == UNBOUND, choice, rows.expert))
+        free = (rows.expert == UNBOUND).nonzero().squeeze(1)
+        if len(free) == 0:
+            return rows
+        p = self.gate(x_1[free], x_1.new_ones(len(free)), _at(cond, free))
+        self.watch(Routing(x_1.new_empty(0), p[:0], len(free)))
+        choice = select(self.selection, p, rows[free].image_uniform()).argmax(1)
+        return rows.bound(rows.expert.index_copy(0, free, choice))
 
     def route(
         self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: Rows | None = None

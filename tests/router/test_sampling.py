@@ -146,7 +146,8 @@ def test_images_wanted_of_a_cluster_come_from_it(mixture):
         ("top-1", 1.0, "euler", 5, 5),
         ("top-2", 1.0, "heun", 2 * 10, 10),
         ("top-1", 3.0, "euler", 2 * 5, 2 * 5),
-        ("ancestral", 1.0, "euler", 5, 0),
+        ("ancestral", 1.0, "euler", 5, 1),
+        ("ancestral", 3.0, "euler", 2 * 5, 1),
     ],
 )
 def test_meter_counts_what_an_image_costs(strategy, guidance, solver, experts, gates):
@@ -162,3 +163,15 @@ def test_meter_counts_what_an_image_costs(strategy, guidance, solver, experts, g
     assert work.expert_evaluations == experts
     assert work.gate_evaluations == gates
     assert work.flops(100.0, 10.0) == experts * 100 + gates * 10
+
+
+def test_meter_of_an_oracle_counts_no_gate():
+    sampler, meter = network_sampler("ancestral"), Meter()
+    ensemble = Ensemble(
+        sampler.ensemble.experts, sampler.ensemble.gate, sampler.ensemble.selection, meter
+    )
+    classes = torch.zeros(4, dtype=torch.int64)
+
+    drawn(Sampler(ensemble, CLASSES, SHAPE, CPU), Wanted(range(4), classes, classes), steps=5)
+
+    assert meter.per_image(4).gate_evaluations == 0
