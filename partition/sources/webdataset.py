@@ -71,6 +71,8 @@ def _samples(path: Path) -> Iterator[Sample | Unreadable]:
 class _Members:
     """The files of one tar as (key, suffix, bytes), up to its end or the first broken place.
 
+    A link to nothing in the tar has None for its bytes.
+
     Attributes:
         broken: why the tar could not be read to its end, None if it could.
     """
@@ -79,15 +81,14 @@ class _Members:
         self._path = path
         self.broken: str | None = None
 
-    def __iter__(self) -> Iterator[tuple[str, str, bytes]]:
+    def __iter__(self) -> Iterator[tuple[str, str, bytes | None]]:
         try:
             with tarfile.open(self._path) as tar:
                 for info in tar:
-                    file = tar.extractfile(info)
                     folder, slash, name = info.name.rpartition("/")
                     stem, _, suffix = name.partition(".")
-                    if file is not None and stem:
-                        yield f"{folder}{slash}{stem}", suffix.lower(), file.read()
+                    if stem and (info.isreg() or info.islnk() or info.issym()):
+                        yield f"{folder}{slash}{stem}", suffix.lower(), _content(tar, info)
                 # To tarfile a cut between two members is no error.
                 if not _ends_with_mark(tar):
                     self.broken = "it is cut off: the mark at the end of a tar is missing"
@@ -96,7 +97,19 @@ class _Members:
             self.broken = f"it is cut off, damaged, or compressed in an unknown way ({reason})"
 
 
-def _sample(name: str, parts: dict[str, bytes]) -> Sample | Unreadable:
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+    """The bytes of a file or of what a link leads to; None for a link that leads to no file."""
+    try:
+        file = tar.extractfile(info)
+    except (KeyError, RecursionError):  # nowhere, or back to itself
+        return None
+    return None if file is None else file.read()
+
+
+def _sample(name: str, members: dict[str, bytes | None]) -> Sample | Unreadable:
+    parts = {suffix: data for suffix, data in members.items() if data is not None}
+    if astray := sorted(members.keys() - parts.keys()):
+        return Unreadable(name, f"its .{astray[0]} is a link to no file of the tar")
     suffix = next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
     if suffix is None:
         held = ", ".join(f".{suffix}" for suffix in sorted(parts))

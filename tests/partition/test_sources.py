@@ -201,6 +201,31 @@ def test_webdataset_sample_without_a_readable_image_is_named_not_passed_over(
     assert list(kept.skipped) == ["s.tar/1"]
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+@pytest.mark.parametrize("target", ["gone.png", "1.png", "folder"])
+def test_webdataset_link_to_no_file_is_named_and_one_to_a_file_followed(
+    tmp_path: Path, kind: bytes, target: str
+) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        whole = tarfile.TarInfo("0.png")
+        whole.size = len(data := png(image()))
+        tar.addfile(whole, io.BytesIO(data))
+        folder = tarfile.TarInfo("folder")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, leads_to in (("1.png", target), ("2.png", "0.png")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, leads_to
+            tar.addfile(link)
+    with pytest.raises(DataError, match=r"s\.tar/1 cannot be used: its \.png is a link to no file"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    first, second = kept
+    assert (first.key, second.key) == ("s.tar/0", "s.tar/2")
+    assert np.array_equal(first.image, second.image)
+    assert list(kept.skipped) == ["s.tar/1"]
+
+
 def test_webdataset_json_gives_label_and_caption(tmp_path: Path) -> None:
     about = json.dumps({"label": 7, "caption": "seven"}).encode()
     write_tar(tmp_path / "s.tar", {"a/x.jpg": png(image()), "a/x.json": about, "a/readme": b"hi"})
