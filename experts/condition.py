@@ -56,7 +56,7 @@ class Conditioning:
         return torch.where(dropped.reshape(-1, *[1] * (cond.dim() - 1)), null, cond)
 
     def check(self, cond: Tensor | None) -> None:
-        """Refuse a condition of another kind.
+        """Refuse a condition of another kind or size.
 
         Raises:
             BadInput: says what was expected.
@@ -69,3 +69,8 @@ class Conditioning:
             if low < 0 or high > self.size:
                 worst = low if low < 0 else high
                 raise BadInput(f"class {worst} does not exist; classes are 0 to {self.size - 1}")
+        if cond is not None and self.kind == "text" and cond.shape[1:] != (self.size,):
+            raise BadInput(
+                f"the model takes embeddings of {self.size} numbers, but was given a tensor of "
+                f"shape {tuple(cond.shape)}"
+            )

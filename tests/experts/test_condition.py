@@ -29,6 +29,8 @@ def test_drop_replaces_the_marked_rows_alone():
         (Conditioning("none"), torch.tensor([0]), "takes condition 'none' but was given"),
         (Conditioning("class", 3), torch.tensor([0, 4]), "class 4 does not exist"),
         (Conditioning("class", 3), torch.tensor([-1, 0]), "class -1 does not exist"),
+        (Conditioning("text", 8), torch.ones(2, 9), r"of 8 numbers, .* shape \(2, 9\)"),
+        (Conditioning("text", 8), torch.tensor([1, 2]), r"of 8 numbers, .* shape \(2,\)"),
     ],
 )
 def test_check_of_another_kind_of_condition_refuses(conditioning, cond, message):
