@@ -28,6 +28,7 @@ class Assignment:
         cluster_of_fine: (num_fine,), int64.
         coarse: (K, F), float32.
         offsets: (K,), float32.
+        scatter: mean squared distance of a sample to its cluster's coarse centroid.
         clusters: (N,), int32; the cluster of each sample.
         sizes: (K,), int64; none is 0.
     """
@@ -36,6 +37,7 @@ class Assignment:
     cluster_of_fine: NDArray[np.int64]
     coarse: NDArray[np.float32]
     offsets: NDArray[np.float32]
+    scatter: float
     clusters: NDArray[np.int32]
     sizes: NDArray[np.int64]
 
@@ -59,16 +61,26 @@ def assign_samples(rows: RowFile, section: PartitionSection, seed: int) -> Assig
     fine, counts = fine_centroids(rows, section.num_fine, seed)
     coarse, cluster_of_fine = coarse_centroids(fine, counts, num, seed)
     offsets = _balanced_offsets(rows, coarse, section.balance, seed)
-    clusters = np.concatenate(
-        [assign(chunk, coarse, offsets).astype(np.int32) for chunk in rows.chunks()]
-    )
+    clusters, scatter = _assigned(rows, coarse, offsets)
     sizes = np.bincount(clusters, minlength=num)
     if not sizes.all():
         raise BadInput(
             f"partition.num_experts = {num}, but the samples differ too little to fill more than "
             f"{np.count_nonzero(sizes)} clusters; lower it, or raise partition.balance"
         )
-    return Assignment(fine, cluster_of_fine, coarse, offsets, clusters, sizes)
+    return Assignment(fine, cluster_of_fine, coarse, offsets, scatter, clusters, sizes)
+
+
+def _assigned(
+    rows: RowFile, coarse: NDArray[np.float32], offsets: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], float]:
+    """The cluster of each sample, and how far on average they lie from its centre, squared."""
+    clusters, squares = [], 0.0
+    for chunk in rows.chunks():
+        found = assign(chunk, coarse, offsets)
+        squares += float(np.square(chunk - coarse[found]).sum(dtype=np.float64))
+        clusters.append(found.astype(np.int32))
+    return np.concatenate(clusters), squares / len(rows)
 
 
 def _balanced_offsets(

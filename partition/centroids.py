@@ -14,7 +14,7 @@ from atoll.blobs import Blob, BlobStore
 from partition.features import Features, restore_features
 from partition.manifest import Partition
 
-_ARRAYS = ("fine", "cluster_of_fine", "coarse", "offsets")
+_ARRAYS = ("fine", "cluster_of_fine", "coarse", "offsets", "scatter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class CentroidModel:
         cluster_of_fine: (num_fine,), int64.
         coarse: (K, F), float32.
         offsets: (K,), float32; see :mod:`partition.balance`.
+        scatter: mean squared distance of a sample to its cluster's coarse centroid.
     """
 
     features: Features
@@ -34,21 +35,7 @@ class CentroidModel:
     cluster_of_fine: NDArray[np.int64]
     coarse: NDArray[np.float32]
     offsets: NDArray[np.float32]
-
-    def squared_distances(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Squared distance of each image to each coarse centroid.
-
-        Args:
-            images: (B, H, W, C), uint8.
-
-        Returns:
-            (B, K), float32.
-        """
-        return squared_distances(self.features.transform(images), self.coarse)
-
-    def assign(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The cluster of each image, (B,) int64, by the rule the data were partitioned with."""
-        return assign(self.features.transform(images), self.coarse, self.offsets)
+    scatter: float
 
 
 def save_centroids(store: BlobStore, model: CentroidModel) -> Blob:
@@ -80,6 +67,7 @@ def load_centroids(store: BlobStore, partition: Partition) -> CentroidModel:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = dict(file)
     own = {name: arrays.pop(name) for name in _ARRAYS}
+    own["scatter"] = float(own["scatter"])
     return CentroidModel(features=restore_features(arrays), **own)
 
 

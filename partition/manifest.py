@@ -46,8 +46,8 @@ class Partition:
         has_captions: whether samples carry captions.
         skipped: names of samples left out because they could not be read.
         centroids: key of an .npz with ``coarse`` (K, F), ``fine`` (num_fine, F),
-            ``cluster_of_fine`` (num_fine,), ``offsets`` (K,), and the feature extractor's
-            parameters; :class:`partition.centroids.CentroidModel` reads it.
+            ``cluster_of_fine`` (num_fine,), ``offsets`` (K,), ``scatter`` (), and the feature
+            extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
     """

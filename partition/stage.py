@@ -106,6 +106,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         cluster_of_fine=assignment.cluster_of_fine,
         coarse=assignment.coarse,
         offsets=assignment.offsets,
+        scatter=assignment.scatter,
     )
     centroids = save_centroids(store, model)
     partition = Partition(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +58,8 @@ class CentroidGate:
 def centroid_gate(model: CentroidModel, prior: Gate, device: torch.device) -> CentroidGate:
     """The gate that follows from a partition alone.
 
-    The variance within a cluster is taken from how its fine centroids lie about the coarse one.
+    Every feature counts as equally spread: its variance within a cluster is the mean squared
+    distance of the samples to their cluster's centroid, divided among the features.
 
     Raises:
         ConfigError: the features are not linear in the pixels.
@@ -68,11 +68,9 @@ def centroid_gate(model: CentroidModel, prior: Gate, device: torch.device) -> Ce
         raise ConfigError(
             'sampling.gate = "centroid" needs partition.features = "pca"; use the learned gate'
         )
-    scatter = np.square(model.fine - model.coarse[model.cluster_of_fine]).mean()
+    variance = model.scatter / model.coarse.shape[1]
     mean, components, centroids, offsets = (
         torch.from_numpy(array).to(device)
         for array in (model.features.mean, model.features.components, model.coarse, model.offsets)
     )
-    return CentroidGate(
-        mean, components, centroids, offsets, max(float(scatter), _LEAST_VARIANCE), prior
-    )
+    return CentroidGate(mean, components, centroids, offsets, max(variance, _LEAST_VARIANCE), prior)

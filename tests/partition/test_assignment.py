@@ -58,6 +58,16 @@ def test_assignment_follows_from_centroids_and_offsets_alone(tmp_path: Path) -> 
     assert found.cluster_of_fine.shape == (len(found.fine),)
 
 
+@pytest.mark.parametrize("num_fine", [5, 40])
+def test_scatter_is_the_mean_squared_distance_of_samples_to_their_centre(
+    tmp_path: Path, num_fine: int
+) -> None:
+    points = np.random.default_rng(1).standard_normal((3000, 4)).astype(np.float32)
+    found = split(tmp_path, points, num_experts=5, num_fine=num_fine)
+    away = np.square(points - found.coarse[found.clusters]).sum(1)
+    assert found.scatter == pytest.approx(away.mean(), rel=1e-5)
+
+
 def test_assignment_of_one_seed_is_the_same_twice_and_differs_from_anothers(tmp_path: Path) -> None:
     points = np.random.default_rng(1).standard_normal((3000, 4))
     first, again, other = (

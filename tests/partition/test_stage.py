@@ -14,7 +14,7 @@ from atoll import layout
 from atoll.blobs import FileStore, digest_file, open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
-from partition.centroids import load_centroids
+from partition.centroids import assign, load_centroids
 from partition.manifest import Partition
 from partition.reader import ShardReader
 from partition.rowfile import RowFile
@@ -226,9 +226,11 @@ def test_centroids_assign_the_data_as_they_were_partitioned(done: Done, tmp_path
     made, store = done.made, open_store(done.config.run.uri)
     model = load_centroids(store, made)
     batch = ShardReader(store, made, None, tmp_path / "cache", 0).batch(0, 90)
-    assert np.array_equal(model.assign(batch.images), batch.clusters)
-    distances = model.squared_distances(batch.images)
-    assert np.array_equal((distances - model.offsets).argmin(1), batch.clusters)
+    features = model.features.transform(batch.images)
+    found = assign(features, model.coarse, model.offsets)
+    assert np.array_equal(found, batch.clusters)
+    away = np.square(features.astype(np.float64) - model.coarse[found]).sum(1)
+    assert model.scatter == pytest.approx(away.mean(), rel=1e-5)
 
 
 def test_montage_has_a_row_of_samples_for_each_cluster(done: Done) -> None:

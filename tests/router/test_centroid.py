@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from atoll.errors import ConfigError
-from partition.centroids import CentroidModel
+from partition.centroids import CentroidModel, assign
 from partition.pca import PcaFeatures
 from router.centroid import CentroidGate, centroid_gate
 from router.gate import PriorGate
@@ -64,6 +64,7 @@ def model_with(features):
         cluster_of_fine=np.array([0, 0, 1, 1]),
         coarse=np.array([[2.0, 0], [0, 2]], np.float32),
         offsets=np.array([0.0, 3.0], np.float32),
+        scatter=0.5,
     )
 
 
@@ -79,7 +80,9 @@ def test_gate_from_a_partition_agrees_with_its_assignment_of_clean_images():
     choice = gate(x0, torch.zeros(400), None).argmax(1)
 
     assert gate.variance == pytest.approx(0.25)
-    assert np.array_equal(choice.numpy(), model.assign(images))
+    assert np.array_equal(
+        choice.numpy(), assign(features.transform(images), model.coarse, model.offsets)
+    )
 
 
 def test_gate_of_features_that_are_not_linear_is_refused():
