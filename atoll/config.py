@@ -284,6 +284,30 @@ class Config(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _gate_knows_the_features(self) -> Self:
+        if self.sampling.gate == "centroid" and self.partition.features != "pca":
+            raise ValueError(
+                'sampling.gate = "centroid" compares noised pixels with centroids, and needs '
+                'partition.features = "pca"; use the learned gate'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guidance_has_both_branches(self) -> Self:
+        guidance, expert = self.sampling.guidance, self.expert
+        if guidance != 1 and expert.condition == "none":
+            raise ValueError(
+                f'sampling.guidance = {guidance:g} needs a condition, and expert.condition = "none"'
+                "; set the guidance to 1"
+            )
+        if guidance != 1 and expert.condition_dropout == 0:
+            raise ValueError(
+                f"sampling.guidance = {guidance:g} needs experts that also know images without "
+                "their condition; raise expert.condition_dropout above 0, or set the guidance to 1"
+            )
+        return self
+
     def digest(self, *sections: str, without: tuple[str, ...] = ()) -> str:
         """Hash of some sections, or of all.
 

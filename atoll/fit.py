@@ -42,3 +42,19 @@ def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) ->
         raise ConfigError(
             f'expert.condition = "{kind}", but the data have no {what}; set it to "none"'
         )
+
+
+def refuse_extractor(config: Config, num_classes: int) -> None:
+    """Refuse to judge images by a classifier that has nothing to tell apart.
+
+    Raises:
+        ConfigError: names the keys and the mend.
+    """
+    if config.evaluation.extractor != "classifier":
+        return
+    if (num_classes or config.partition.num_experts) < 2:
+        what = "data of a single class" if num_classes else "data without labels in one cluster"
+        raise ConfigError(
+            f'evaluation.extractor = "classifier" cannot be trained on {what}; set it to '
+            '{ transformers = "…" }' + ("" if num_classes else ", or raise partition.num_experts")
+        )

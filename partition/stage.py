@@ -18,7 +18,7 @@ from atoll.blobs import BlobStore, is_full, make_place, open_store
 from atoll.command import Progress, say
 from atoll.config import Config, digest_of
 from atoll.errors import DataError, StorageFull
-from atoll.fit import refuse_condition, refuse_patches
+from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
 from partition.features import fit_features, write_features
 from partition.intake import Intake
@@ -48,13 +48,15 @@ def find_partition(config: Config) -> Partition | None:
     """The partition this configuration made earlier; None if it has not, or part of it is gone.
 
     Raises:
-        BadInput: the run holds one of other settings; names the key.
+        BadInput: the run holds one of other settings, or the data do not fit the rest of them;
+            names the key.
     """
     store = open_store(config.run.uri)
     result = stages.finished(store, STAGE, _inputs(config))
     if result is None:
         return None
     made = Partition.from_json(result)
+    refuse_extractor(config, len(made.class_names))
     return made if all(map(store.exists, _keys(made))) else None
 
 
@@ -85,8 +87,9 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         refuse_patches(config, height, width)
         features = fit_features(config.partition, intake, progress)
         rows = write_features(features, intake, scratch / "features", progress)
-        has_labels = bool(intake.num_labels or source.class_names)
-        refuse_condition(config, has_labels=has_labels, has_captions=intake.has_captions)
+        class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
+        refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
+        refuse_extractor(config, len(class_names))
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
         montage = Montage(assignment.sizes)
@@ -97,7 +100,6 @@ def run_partition(config: Config, progress: Progress) -> Partition:
             writer.write(cluster, index, sample)
             montage.add(cluster, sample.image)
             progress("writing shards", index + 1, len(assignment.clusters))
-        class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         shard_sets = writer.close(len(class_names))
     store.publish(layout.MONTAGE, montage.as_png())
     model = CentroidModel(

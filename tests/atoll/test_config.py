@@ -116,3 +116,29 @@ def test_example_configuration_is_valid(file: Path) -> None:
 def test_read_with_a_drawing_strategy_under_an_adaptive_solver_is_refused() -> None:
     with pytest.raises(ConfigError, match=r'evaluation\.strategies.*"sample".*dopri5.*euler'):
         read_config(None, ["sampling.solver=dopri5", "evaluation.strategies=['sample']"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["sampling.gate=centroid", "partition.features={transformers='a/b'}"],
+            r'sampling\.gate = "centroid" .* partition\.features = "pca"',
+        ),
+        (
+            ["sampling.guidance=2", "expert.condition=none"],
+            r'sampling\.guidance = 2 .* expert\.condition = "none"',
+        ),
+        (
+            ["sampling.guidance=0", "expert.condition_dropout=0"],
+            r"sampling\.guidance = 0 .* raise expert\.condition_dropout above 0",
+        ),
+    ],
+)
+def test_read_with_sampling_that_the_training_makes_impossible_is_refused(
+    overrides: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_config(None, overrides)
+    for override in overrides:
+        read_config(None, [override])

@@ -155,6 +155,34 @@ def test_partition_of_data_that_the_networks_cannot_take_is_refused_by_key(
     assert open_store(tree["run"]["uri"]).list("") == []
 
 
+def one_cluster(tmp_path: Path, run: str, labels: str | None, **evaluation: Any) -> Config:
+    tree = settings(tmp_path, run, num_experts=1).model_dump()
+    tree["data"]["labels"] = labels
+    return Config.model_validate({**tree, "evaluation": evaluation})
+
+
+def test_partition_that_leaves_the_classifier_nothing_to_tell_apart_is_refused_by_key(
+    tmp_path: Path,
+) -> None:
+    write_data(tmp_path / "data.npz")
+    words = r'evaluation\.extractor = "classifier" .* without labels.* raise partition\.num_experts'
+    with pytest.raises(ConfigError, match=words):
+        run(one_cluster(tmp_path, "one", None))
+    assert open_store(str(tmp_path / "one")).list("") == []
+    assert run(one_cluster(tmp_path, "one", None, extractor={"transformers": "a"})).num_experts == 1
+    with pytest.raises(ConfigError, match=words):  # also where the partition is made already
+        find_partition(one_cluster(tmp_path, "one", None))
+    assert run(one_cluster(tmp_path, "other", "labels")).num_experts == 1
+
+
+def test_partition_of_one_class_for_the_classifier_is_refused_by_key(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=np.ones((9, 4, 4), np.uint8), labels=np.zeros(9, int))
+    config = settings(tmp_path)
+    data = config.data.model_copy(update={"captions": None})
+    with pytest.raises(ConfigError, match="data of a single class"):
+        run(config.model_copy(update={"data": data}))
+
+
 def test_partition_where_no_folder_can_be_made_is_refused_by_key(tmp_path: Path) -> None:
     write_data(tmp_path / "data.npz")
     with pytest.raises(BadInput, match=r"run\.uri = .*data\.npz/run' cannot be used"):
