@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from atoll.command import ConfigOption, JsonOption, SetOption, progress_bars, say, show
+from atoll.command import (
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    progress_bars,
+    say,
+    show,
+)
 from atoll.config import Config
 from atoll.config_file import read_config
 from partition.manifest import Partition
@@ -22,10 +31,13 @@ def partition(
     if found is not None:
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
-    for name in made.skipped:
-        say(f"skipped: {name}")
-    title = f"{made.num_samples:,} samples in {made.num_experts} clusters"
-    show(title, _rows(made), as_json=json_)
+    if made.skipped:
+        say(_left_out(made))
+    if json_:
+        print_json({"clusters": _rows(made), "skipped": list(map(asdict, made.skipped))})
+    else:
+        title = f"{made.num_samples:,} samples in {made.num_experts} clusters"
+        show(title, _rows(made), as_json=False)
     say(f"samples of each cluster: {settings.run.uri.rstrip('/')}/{layout.MONTAGE}")
 
 
@@ -34,6 +46,14 @@ def _run(settings: Config) -> Any:
 
     with progress_bars() as progress:
         return run_partition(settings, progress)
+
+
+def _left_out(made: Partition, most: int = 3) -> str:
+    """How many samples are missing, and of a few which and why."""
+    num = len(made.skipped)
+    named = [f"{item.name} ({item.reason})" for item in made.skipped[:most]]
+    more = f", and {num - most:,} more that --json names" if num > most else ""
+    return f"{num:,} of {made.num_samples + num:,} left out: {', '.join(named)}{more}"
 
 
 def _rows(made: Partition) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,8 +13,6 @@ from atoll.config import DataSection
 from atoll.errors import DataError
 from partition.images import centre_square
 from partition.sources import Sample, Source, Unreadable
-
-_log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -79,9 +76,7 @@ class Intake:
                 f"{item.name} cannot be used: {item.reason}; mend or remove it, or set "
                 'data.on_error = "skip" to leave such samples out'
             )
-        if item.name not in self.skipped:
-            self.skipped[item.name] = item.reason
-            _log.warning("sample-skipped", extra={"fields": dataclasses.asdict(item)})
+        self.skipped[item.name] = item.reason
 
     def _sized(self, sample: Sample) -> Sample:
         if self._data.size is None:

@@ -17,6 +17,14 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A sample that was left out because it cannot be read: its name, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardSet:
     """The tars of one cluster.
 
@@ -44,7 +52,7 @@ class Partition:
         shape: height, width, channels of every image, uint8.
         class_names: empty for data without labels.
         has_captions: whether samples carry captions.
-        skipped: names of samples left out because they could not be read.
+        skipped: what was left out because it could not be read.
         centroids: key of an .npz with ``coarse`` (K, F), ``fine`` (num_fine, F),
             ``cluster_of_fine`` (num_fine,), ``offsets`` (K,), ``scatter`` (), and the feature
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
@@ -57,7 +65,7 @@ class Partition:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     has_captions: bool
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
@@ -90,7 +98,7 @@ class Partition:
             shape=(height, width, channels),
             class_names=tuple(tree["class_names"]),
             has_captions=tree["has_captions"],
-            skipped=tuple(tree["skipped"]),
+            skipped=tuple(Skipped(**item) for item in tree["skipped"]),
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,

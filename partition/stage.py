@@ -22,7 +22,7 @@ from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
 from partition.features import fit_features, write_features
 from partition.intake import Intake
-from partition.manifest import Partition, ShardSet
+from partition.manifest import Partition, ShardSet, Skipped
 from partition.montage import Montage
 from partition.shards import ShardWriter
 from partition.sources import Sample, open_source
@@ -117,7 +117,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         shape=intake.shape,
         class_names=class_names,
         has_captions=intake.has_captions,
-        skipped=tuple(intake.skipped),
+        skipped=tuple(Skipped(name, reason) for name, reason in intake.skipped.items()),
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,

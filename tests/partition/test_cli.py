@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
+from atoll.__main__ import main
 from partition.cli import partition
 
 app = typer.Typer()
@@ -19,7 +22,9 @@ def invoke(tmp_path: Path, *flags: str) -> tuple[str, str]:
 
 
 def test_partition_shows_its_clusters_then_says_it_is_done(tmp_path: Path) -> None:
-    rows = json.loads(invoke(tmp_path, "--json")[0])
+    said = json.loads(invoke(tmp_path, "--json")[0])
+    rows = said["clusters"]
+    assert said["skipped"] == []
     assert [row["cluster"] for row in rows] == [0, 1, 2]
     assert [row["samples"] for row in rows] == [599, 599, 599]
     assert all(row["share"] == "33.3%" and row["bytes"] > 599 * 1024 for row in rows)
@@ -29,6 +34,32 @@ def test_partition_shows_its_clusters_then_says_it_is_done(tmp_path: Path) -> No
     assert f"{tmp_path}/run/partition/montage.png" in said
 
 
-def test_partition_of_unknown_key_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="1"):
-        invoke(tmp_path, "--set=partition.experts=3")
+@pytest.mark.parametrize("num_bad", [2, 50])
+def test_partition_counts_what_it_left_out_and_names_a_few(tmp_path: Path, num_bad: int) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(40):
+        pixels = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    bad = [folder / f"{100 + index}.png" for index in range(num_bad)]
+    for path in bad:
+        path.touch()
+    keys = ("data.source=folder", f"data.path={folder}", "data.on_error=skip")
+    flags = [f"--set={key}" for key in (*keys, "expert.condition=none")]
+    out, err = invoke(tmp_path, *flags, "--json")
+    (left_out,) = [line for line in err.splitlines() if "left out" in line]
+    assert left_out.startswith(f"{num_bad} of {40 + num_bad} left out: {bad[0]} (it is empty), ")
+    assert ("and 47 more that --json names" in left_out) == (num_bad == 50)
+    assert err.count(".png (") == min(num_bad, 3)
+    expected = [{"name": str(path), "reason": "it is empty"} for path in bad]
+    assert json.loads(out)["skipped"] == expected
+
+
+def test_partition_of_unknown_key_names_it_and_exits_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["partition", f"--set=run.uri={tmp_path}/run", "--set=partition.experts=3"])
+    assert leaving.value.code == 2
+    assert "partition.experts" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from atoll.blobs import FileStore, digest_file, open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
 from partition.centroids import assign, load_centroids
-from partition.manifest import Partition
+from partition.manifest import Partition, Skipped
 from partition.reader import ShardReader
 from partition.rowfile import RowFile
 from partition.sources import open_source
@@ -285,7 +285,8 @@ def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
     data = {"source": "folder", "path": str(tmp_path / "data"), "on_error": "skip"}
     config = Config.model_validate({**settings(tmp_path).model_dump(), "data": data})
     made = run(config)
-    assert made.skipped == (str(tmp_path / "data" / "050.png"),)
+    assert made.skipped == (Skipped(str(tmp_path / "data" / "050.png"), "it is empty"),)
+    assert load_partition(open_store(config.run.uri)) == made
     assert made.num_samples == 89
 
 
