@@ -16,14 +16,20 @@ from experts.history import Point
 from experts.task import Task
 from partition.images import encode_png
 from partition.pixels import to_uint8
+from partition.reader import Batch
 from partition.sheet import enlarged, tiled
 
 
 class Board:
-    """The TensorBoard of one job."""
+    """The TensorBoard of one job.
 
-    def __init__(self, writer: SummaryWriter) -> None:
-        self._writer = writer
+    Args:
+        writer: of its files.
+        batch: samples whose captions its grids are asked for.
+    """
+
+    def __init__(self, writer: SummaryWriter, batch: Batch) -> None:
+        self._writer, self._batch = writer, batch
 
     def plot(self, point: Point) -> None:
         """Add a point to each curve."""
@@ -31,13 +37,13 @@ class Board:
             self._writer.add_scalar(name, getattr(point, name), point.step)
 
     def draw(self, task: Task, network: nn.Module, step: int) -> bytes | None:
-        """Let the network draw its samples and show them.
+        """Let the network draw its samples, see :meth:`experts.task.Task.grid`, and show them.
 
         Returns:
             The grid as a PNG; None if the task has nothing to draw.
         """
         with torch.no_grad():
-            images = task.grid(network)
+            images = task.grid(network, self._batch)
         if images is None:
             return None
         grid = tiled(enlarged(to_uint8(images.cpu().numpy())))
@@ -46,11 +52,11 @@ class Board:
 
 
 @contextlib.contextmanager
-def open_board(spec: JobSpec, step: int) -> Iterator[Board]:
+def open_board(spec: JobSpec, step: int, batch: Batch) -> Iterator[Board]:
     """The board of a job; what it showed after ``step``, before an interruption, is hidden."""
     folder = board_folder(spec.run_uri, spec.name)
     with SummaryWriter(folder, purge_step=step + 1) as writer:
-        yield Board(writer)
+        yield Board(writer, batch)
 
 
 def board_folder(run_uri: str, job: str) -> Path:

@@ -13,7 +13,6 @@ from atoll.checkpoints import Compat
 from atoll.config import Config, TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import JobSpec, Role
-from experts.condition import Conditioning
 from experts.dit import Shape, build_dit
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
 from experts.noising import Noising, conditioning_of, job_number, noising_of
@@ -66,13 +65,23 @@ class ExpertTask:
         """See :class:`experts.task.Task`."""
         return flow_loss(output, target)
 
-    def grid(self, network: nn.Module) -> Tensor | None:
-        """See :class:`experts.task.Task`; one noise for every job and step, classes in turn."""
+    def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
+        """See :class:`experts.task.Task`; one noise for every job and step.
+
+        Classes are asked for in turn; captions are those of the batch, in turn.
+        """
         device = next(network.parameters()).device
         generator = seeded(torch.device("cpu"), self.noising.seed, job_number("grid"))
         noise = torch.randn(_GRID_SIDE**2, *self.shape, generator=generator).to(device)
-        cond = _grid_conditions(self.noising.conditioning, len(noise), device)
+        cond = self._grid_conditions(batch, torch.arange(len(noise)))
+        cond = None if cond is None else cond.to(device)
         return integrate(network, noise, cond, steps=_GRID_STEPS)
+
+    def _grid_conditions(self, batch: Batch, turn: Tensor) -> Tensor | None:
+        if self.noising.conditioning.kind == "class":
+            return turn % self.noising.conditioning.size
+        cond = self.noising.condition(batch)
+        return None if cond is None else cond[turn % len(cond)]
 
 
 def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTask:
@@ -131,9 +140,3 @@ def divided(total: int, weights: Sequence[int]) -> list[int]:
         furthest = max(able, key=lambda i: change * (shares[i] - parts[i]))
         parts[furthest] += change
     return parts
-
-
-def _grid_conditions(conditioning: Conditioning, num: int, device: torch.device) -> Tensor | None:
-    if conditioning.kind == "class":
-        return torch.arange(num, device=device) % conditioning.size
-    return conditioning.null(num, device)

@@ -23,6 +23,7 @@ from experts.workplace import Workplace
 from partition.reader import Batch
 
 _AHEAD = 2  # steps whose examples are made before they are needed
+_LENDING = 64  # samples whose captions the grids are asked for
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
-    with _recorder(task, at, start, history) as recorder:
+    with _recorder(task, samples, at, start, history) as recorder:
         for position, examples in _upcoming(task, samples, at.place, start, num_steps):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
             stats = engine.step(micro_batches)
@@ -98,14 +99,15 @@ def _upcoming(
 
 @contextlib.contextmanager
 def _recorder(
-    task: Task, at: Workplace, start: Position, history: History
+    task: Task, samples: Samples, at: Workplace, start: Position, history: History
 ) -> Iterator[Recorder | None]:
     if at.place.rank != 0:
         yield None
         return
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-    with open_board(at.assignment.spec, start.step) as board:
+    lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
+    with open_board(at.assignment.spec, start.step, lending) as board:
         yield Recorder(task, at, start, history, board)
 
 

@@ -112,6 +112,11 @@ class Task(Protocol):
         """The loss of each row, (B,) float32."""
         ...
 
-    def grid(self, network: nn.Module) -> Tensor | None:
-        """Images to look at during training, (N, C, H, W) in [-1, 1]; None if it draws none."""
+    def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
+        """Images to look at during training, (N, C, H, W) in [-1, 1]; None if it draws none.
+
+        Args:
+            network: draws them.
+            batch: samples of the job's clusters, the same at every step; they lend captions.
+        """
         ...

@@ -77,7 +77,7 @@ class RouterTask:
         """See :class:`experts.task.Task`; nats."""
         return F.cross_entropy(output.float(), target, reduction="none")
 
-    def grid(self, network: nn.Module) -> Tensor | None:  # noqa: ARG002
+    def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:  # noqa: ARG002
         """See :class:`experts.task.Task`; a router paints nothing."""
         return None
 

@@ -1,6 +1,7 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from atoll.sizes import Sizes
 from atoll.types import Role
+from experts.condition import Conditioning
 from experts.expert import divided, expert_task
+from partition.reader import Batch
+from partition.text import HashedNgrams
 
 
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=20), st.integers(0, 500))
@@ -73,16 +77,39 @@ def test_experts_begin_with_weights_of_their_own(run):
     assert not torch.equal(first[0], first[2])
 
 
-def test_grid_draws_one_noise_for_every_job(run):
+def batch_of(captions=None):
+    num = 3 if captions is None else len(captions)
+    numbers = np.zeros(num, np.int64)
+    return Batch(np.zeros((num, 8, 8, 1), np.uint8), numbers, numbers, captions, numbers)
+
+
+def grids_of(tasks, batch):
+    """The grids of some tasks, and what the network was asked for them."""
     drawn = []
 
     def field(x_t, t, cond):
-        drawn.append((x_t, cond))
+        drawn.append(cond)
         return torch.zeros_like(x_t)
 
-    network = task_of(run).build()
+    network = tasks[0].build()
     network.forward = field
-    grids = [task_of(run, number=index).grid(network) for index in (0, 1)]
+    return [task.grid(network, batch) for task in tasks], drawn[0]
+
+
+def test_grid_draws_one_noise_for_every_job_and_classes_in_turn(run):
+    grids, asked = grids_of([task_of(run, number=index) for index in (0, 1)], batch_of())
     assert torch.equal(grids[0], grids[1])
     assert grids[0].shape == (64, 1, 8, 8)
-    assert drawn[0][1].tolist() == [row % 10 for row in range(64)]
+    assert asked.tolist() == [row % 10 for row in range(64)]
+
+
+def test_grid_of_an_expert_told_captions_asks_for_those_of_its_samples(run):
+    task, captions = task_of(run), ("a lion", "a crab", "")
+    encoder = HashedNgrams(16)
+    noising = replace(
+        task.noising, conditioning=Conditioning("text", 16, encoder.name), encoder=encoder
+    )
+    (grid,), asked = grids_of([replace(task, noising=noising)], batch_of(captions))
+    assert grid.shape == (64, 1, 8, 8)
+    expected = encoder.encode([captions[row % 3] for row in range(64)])
+    assert np.array_equal(asked.numpy(), expected)
