@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,23 +15,9 @@ from torch import Tensor
 from atoll.errors import BadInput
 from experts.flow import VelocityField, per_row
 
+# Takes (field, x, t, dt, cond) with x (B, C, H, W) and t, dt (B,), and returns x at t + dt.
+# Sampling goes from noise to data, so its dt is negative.
 Step = Callable[[VelocityField, Tensor, Tensor, Tensor, Tensor | None], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Solver:
-    """A one-step method of fixed cost.
-
-    Attributes:
-        step: takes (field, x, t, dt, cond) with x (B, C, H, W) and t, dt (B,), and returns x at
-            t + dt. Sampling goes from noise to data, so its dt is negative.
-        order: the global error shrinks as the step length to this power.
-        num_evaluations: calls of the field in one step.
-    """
-
-    step: Step
-    order: int
-    num_evaluations: int
 
 
 def euler(field: VelocityField, x: Tensor, t: Tensor, dt: Tensor, cond: Tensor | None) -> Tensor:
@@ -55,11 +40,7 @@ def midpoint(field: VelocityField, x: Tensor, t: Tensor, dt: Tensor, cond: Tenso
     return x + length * field(middle, t + dt / 2, cond)
 
 
-SOLVERS = {
-    "euler": Solver(euler, order=1, num_evaluations=1),
-    "heun": Solver(heun, order=2, num_evaluations=2),
-    "midpoint": Solver(midpoint, order=2, num_evaluations=2),
-}
+SOLVERS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint}
 
 
 def time_grid(steps: int) -> list[float]:
@@ -89,7 +70,7 @@ def integrate(
         return dopri5(field, noise, cond)
     if solver not in SOLVERS:
         raise BadInput(f"no solver is called {solver!r}; there are {', '.join(SOLVERS)}, dopri5")
-    step, x = SOLVERS[solver].step, noise
+    step, x = SOLVERS[solver], noise
     for start, end in itertools.pairwise(time_grid(steps)):
         t = x.new_full((len(x),), start)
         x = step(field, x, t, x.new_full((len(x),), end - start), cond)

@@ -17,6 +17,7 @@ def growing(x, t, cond):
 
 
 X0 = X1 / math.e
+ORDERS = {"euler": 1, "heun": 2, "midpoint": 2}  # and evaluations of the field in a step
 
 
 def straight(x, t, cond):
@@ -30,7 +31,7 @@ def test_solver_on_a_known_solution_converges_with_its_order(name):
         for steps in (32, 64, 128)
     ]
     orders = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
-    assert orders == pytest.approx([SOLVERS[name].order] * 2, abs=0.1)
+    assert orders == pytest.approx([ORDERS[name]] * 2, abs=0.1)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -39,7 +40,7 @@ def test_solver_on_straight_paths_is_exact_in_one_step(name):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_step_asks_the_field_as_often_as_it_says(name):
+def test_step_asks_the_field_as_often_as_its_order(name):
     calls = []
 
     def counting(x, t, cond):
@@ -47,12 +48,12 @@ def test_step_asks_the_field_as_often_as_it_says(name):
         return growing(x, t, cond)
 
     integrate(counting, X1, None, steps=5, solver=name)
-    assert len(calls) == 5 * SOLVERS[name].num_evaluations
+    assert len(calls) == 5 * ORDERS[name]
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_step_with_rows_at_different_times_equals_each_row_alone(name):
-    step = SOLVERS[name].step
+    step = SOLVERS[name]
     t = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
     dt = torch.tensor([-0.1, -0.3, -0.2], dtype=torch.float64)
     together = step(growing, X1, t, dt, None)
