@@ -33,8 +33,20 @@ AskedOption = Annotated[
         show_default="every class in turn",
     ),
 ]
-NumOption = Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the first image; the next is one more.")]
+NumOption = Annotated[
+    int | None, typer.Option("--num", "-n", min=1, help="How many images.", show_default="16")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of the first image; the next is one more.", show_default="0"),
+]
+LikeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A PNG to draw again, alone, by the recipe inside it: the same image, but for "
+        "rounding where it was drawn together with others.",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder for the images.", show_default="below the run"),
@@ -44,9 +56,10 @@ OutOption = Annotated[
 def sample(  # noqa: PLR0917 - each is an option of the command
     config: ConfigOption = None,
     set_: SetOption = None,
-    num: NumOption = 16,
+    num: NumOption = None,
     asked: AskedOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
+    like: LikeOption = None,
     out: OutOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -57,17 +70,28 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from partition.sheet import enlarged, labelled, tiled
     from router.asking import asked_for
     from router.load import load_ensemble
-    from router.recipe import Recipe, save_png
+    from router.recipe import Recipe, read_recipe, save_png
     from router.sampling import Wanted
 
-    settings = read_config(config, set_ or ())
+    if like is not None and (num, asked, seed) != (None, None, None):
+        raise BadInput(
+            "--like draws one image again; leave out --class, --prompt, --seed and --num"
+        )
+    again = None if like is None else read_recipe(like)
+    if again is not None:
+        num, seed, asked = 1, again.seed, [again.condition] if again.condition else None
+    num, seed = num or 16, seed or 0
+    settings = read_config(config, [*(set_ or ()), *(again.overrides if again else ())])
     sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
     store, device = open_store(settings.run.uri), device_of(settings.island)
     loaded = load_ensemble(store, settings, local / "cache", device)
+    checkpoints = {job: ref.digest for job, ref in loaded.checkpoints.items()}
+    if again is not None:
+        again.refuse_others(checkpoints)
     cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
     seeds = range(seed, seed + num)
     batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
-    folder = out or local / "samples" / sampling.strategy
+    folder = out or local / "samples" / (sampling.strategy if again is None else "again")
     _try(folder)
     images, rows = _painted(batches, num), []
     grid = folder / "grid.png"
@@ -81,14 +105,15 @@ def sample(  # noqa: PLR0917 - each is an option of the command
                 guidance=sampling.guidance,
                 strategy=sampling.strategy,
                 gate=sampling.gate,
-                checkpoints={job: ref.digest for job, ref in loaded.checkpoints.items()},
+                checkpoints=checkpoints,
             )
             path = folder / f"{number:06d}{_slug(name)}.png"
             save_png(path, image, recipe)
             rows.append({"seed": number, "condition": name, "image": str(path)})
         shown = enlarged(images, _SHOWN_SIDE)
         save_png(grid, tiled(labelled(shown, names) if any(names) else shown))
-    say(f"{num} images by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
+    drawn = "1 image" if num == 1 else f"{num} images"
+    say(f"{drawn} by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
     if json_:
         print_json(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
+from pydantic import TypeAdapter, ValidationError
 
-from atoll.errors import DataError
+from atoll.errors import BadInput, DataError
 
 _KEY = "atoll"
 
@@ -41,6 +43,29 @@ class Recipe:
     gate: str
     checkpoints: dict[str, str]
 
+    @property
+    def overrides(self) -> list[str]:
+        """The settings of a run that draws the image again, as ``--set`` takes them."""
+        keys = ("solver", "steps", "guidance", "strategy", "gate")
+        return [f"sampling.{key}={json.dumps(getattr(self, key))}" for key in keys]
+
+    def refuse_others(self, checkpoints: Mapping[str, str]) -> None:
+        """Refuse checkpoints that would draw another image.
+
+        Args:
+            checkpoints: digests by name of the job.
+
+        Raises:
+            BadInput: names the jobs.
+        """
+        jobs = sorted(self.checkpoints.keys() | checkpoints.keys())
+        differ = [job for job in jobs if self.checkpoints.get(job) != checkpoints.get(job)]
+        if differ:
+            raise BadInput(
+                f"the image was drawn by other checkpoints than this run's: {', '.join(differ)}; "
+                "give the configuration of the run that drew it"
+            )
+
 
 def save_png(path: Path, image: NDArray[np.uint8], recipe: Recipe | None = None) -> None:
     """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it.
@@ -63,7 +88,7 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in a PNG.
 
     Raises:
-        DataError: the file is no image, or has none.
+        DataError: the file is no image, or has none, or one that cannot be read.
     """
     try:
         with Image.open(path) as image:
@@ -72,4 +97,7 @@ def read_recipe(path: Path) -> Recipe:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     if text is None:
         raise DataError(f"{path} carries no recipe; only images drawn by `atoll sample` do")
-    return Recipe(**json.loads(text))
+    try:
+        return TypeAdapter(Recipe).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise DataError(f"{path} carries a recipe that this version cannot read") from error

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from atoll.errors import DataError
+from atoll.errors import BadInput, DataError
 from router.recipe import Recipe, read_recipe, save_png
 
 RECIPE = Recipe(
@@ -42,3 +43,19 @@ def test_file_that_is_no_image_says_so(tmp_path):
 
     with pytest.raises(DataError, match="cannot be read as an image"):
         read_recipe(tmp_path / "image.png")
+
+
+def test_recipe_of_another_version_says_so(tmp_path):
+    about = PngInfo()
+    about.add_text("atoll", '{"seed": 3}')
+    Image.new("L", (2, 2)).save(tmp_path / "image.png", pnginfo=about)
+
+    with pytest.raises(DataError, match="carries a recipe that this version cannot read"):
+        read_recipe(tmp_path / "image.png")
+
+
+def test_recipe_refuses_other_checkpoints_by_name():
+    RECIPE.refuse_others({"router": "cd", "expert-0": "ab"})
+
+    with pytest.raises(BadInput, match="other checkpoints than this run's: expert-1, router;"):
+        RECIPE.refuse_others({"router": "ce", "expert-0": "ab", "expert-1": "x"})

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from atoll.__main__ import main
 from atoll.config_file import save_config
-from router.recipe import read_recipe
+from router.recipe import read_recipe, save_png
 
 
 @pytest.fixture
@@ -61,6 +62,54 @@ def test_sample_of_one_recipe_gives_the_image_it_gave_among_others(sample, tmp_p
     ):
         difference = np.asarray(among).astype(int) - np.asarray(alone)
     assert abs(difference).max() <= 1  # a value on the edge between two levels
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
+
+
+def test_sample_like_an_image_draws_it_again_to_the_bit(sample, tmp_path):
+    recipe = ["sampling.solver=heun", "sampling.strategy=ancestral", "sampling.guidance=2.5"]
+    chosen = [flag for key in recipe for flag in ("--set", key)]
+    once = ["--num", "1", "--class", "3", "--seed", "9", *chosen]
+    sample(*once, "--out", str(tmp_path / "once"))
+
+    code, out, err = sample(
+        "--like",
+        str(tmp_path / "once" / "000009-3.png"),
+        "--out",
+        str(tmp_path / "again"),
+        "--json",
+    )
+
+    assert code == 0, err
+    (row,) = json.loads(out)
+    assert (row["seed"], row["condition"]) == (9, "3")
+    assert np.array_equal(pixels(row["image"]), pixels(tmp_path / "once" / "000009-3.png"))
+    assert read_recipe(row["image"]) == read_recipe(tmp_path / "once" / "000009-3.png")
+
+
+def test_sample_like_an_image_of_another_run_names_what_differs(sample, tmp_path):
+    sample("--num", "1", "--class", "3", "--out", str(tmp_path))
+    path = tmp_path / "000000-3.png"
+    recipe = read_recipe(path)
+    others = {**recipe.checkpoints, "expert-1": "0" * 64}
+    save_png(path, np.zeros((8, 8, 1), np.uint8), replace(recipe, checkpoints=others))
+
+    code, out, err = sample("--like", str(path))
+
+    assert (code, out) == (2, "")
+    assert "other checkpoints than this run's: expert-1;" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("other", [["--num", "1"], ["--seed", "0"], ["--class", "3"]])
+def test_sample_like_an_image_takes_nothing_else_to_draw(sample, other):
+    code, _, err = sample("--like", "image.png", *other)
+
+    assert code == 2
+    assert "leave out --class, --prompt, --seed and --num" in err
 
 
 @pytest.mark.parametrize(
