@@ -20,7 +20,8 @@ class VisionFeatures:
 
     Args:
         model: hub id, or a folder with ``config.json``, ``preprocessor_config.json`` and
-            ``model.safetensors``.
+            ``model.safetensors``; timm's models, such as an Inception v3, have their preprocessing
+            in ``config.json`` and need timm installed.
 
     Raises:
         BadInput: the model cannot be loaded; says why.
@@ -42,7 +43,12 @@ class VisionFeatures:
                 "run `pip install 'atoll[transformers]'`"
             ) from error
         except (OSError, ValueError, ImportError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            if any(words in str(error) for words in ("timm_wrapper", "timm library")):
+                raise BadInput(
+                    f"the image model {model!r} is one of timm's; run `pip install timm`, with the "
+                    "torchvision that fits the torch installed here"
+                ) from error
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
                 f"the image model {model!r} cannot be loaded from a folder of that name, nor from "
                 f"the hub ({reason}); give a folder with config.json, preprocessor_config.json and "

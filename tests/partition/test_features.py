@@ -1,4 +1,6 @@
+import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,14 @@ def test_vision_features_of_grey_are_those_of_it_repeated(tiny_dinov2: Path) -> 
 def test_vision_features_of_a_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"image model '.*none' cannot be loaded"):
         VisionFeatures(str(tmp_path / "none"))
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_vision_features_of_timm_without_it_say_what_to_install(tmp_path: Path) -> None:
+    about = {"architecture": "a", "model_type": "timm_wrapper", "pretrained_cfg": {}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(BadInput, match=r"is one of timm's; run `pip install timm`"):
+        VisionFeatures(str(tmp_path))
 
 
 def test_vision_features_refused_without_a_word_are_refused_in_a_sentence(
