@@ -269,6 +269,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _condition_can_be_had(self) -> Self:
+        kind, data = self.expert.condition, self.data
+        if kind == "text" and data.source == "digits":
+            raise ValueError(
+                'expert.condition = "text", but digits have no captions; set it to "class"'
+            )
+        array = {"class": "labels", "text": "captions"}.get(kind)
+        if array and data.source == "npz" and getattr(data, array) is None:
+            raise ValueError(
+                f'expert.condition = "{kind}" needs data.{array}, the name of their array in the '
+                'file; set it, or expert.condition to "none"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _strategies_can_work(self) -> Self:
         rows = [("evaluation.strategies", strategy) for strategy in self.evaluation.strategies]
         for key, strategy in [("sampling.strategy", self.sampling.strategy), *rows]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from atoll import layout
 from atoll.blobs import absolute
@@ -21,6 +24,7 @@ from orchestrator.endpoint import Endpoint, settings_of
 
 LOG = "orchestrator.log"
 _START_S = 60.0
+_LEAVE_S = 20.0
 _OPEN = {JobState.WAITING, JobState.LEASED}
 
 
@@ -50,8 +54,8 @@ def attach(config: Config) -> ControlClient | None:
 def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     """A client of the run's orchestrator, which is started if none lives.
 
-    One that was started with other settings and has nothing left to do is waited for: its
-    successor goes by the new ones.
+    One that was started with other settings and has nothing left to do is dismissed: its successor
+    goes by the new ones.
 
     Args:
         config: the run; its configuration is in its store already.
@@ -76,6 +80,7 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
                 return client
             if client is not None:
                 client.close()
+                _dismiss(folder, clock)
             elif child is None:
                 child = _start(config.run.uri, trainer, folder / LOG)
             else:
@@ -98,6 +103,19 @@ def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:
         "started with; interrupt this command and give it again to have the new ones"
     )
     return True
+
+
+def _dismiss(folder: Path, clock: Clock) -> None:
+    """End an orchestrator without work; those who still look at it would keep it for long."""
+    endpoint = Endpoint.read(folder)
+    process = None if endpoint is None else endpoint.process.find()
+    if endpoint is None or process is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+    give_up_at = clock.monotonic() + _LEAVE_S
+    while endpoint.is_alive and clock.monotonic() < give_up_at:
+        clock.sleep(0.1)
 
 
 def _start(run_uri: str, trainer: Sequence[str], log: Path) -> Detached:

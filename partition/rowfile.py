@@ -34,7 +34,8 @@ class RowFile:
     def append(self, rows: NDArray[np.float32]) -> None:
         """Write rows, (n, width), after those that are there."""
         with self._path.open("ab") as file:
-            np.ascontiguousarray(rows, np.float32).tofile(file)
+            # Not tofile(), whose error on a full disk does not say that the disk is full.
+            file.write(np.ascontiguousarray(rows, np.float32).data)
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
         """All rows in order, (n, width) at a time."""

@@ -111,7 +111,8 @@ class NpzSource:
     def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         if name not in self._arrays:
             raise DataError(
-                f"{self._path} has no array {name!r}; it has {', '.join(sorted(self._arrays))}"
+                f"{self._path} has no array {name!r}; it has {', '.join(sorted(self._arrays))}: "
+                "name those to use in data.images, data.labels and data.captions"
             )
         with self._opened() as archive, self._member(archive, name) as file:
             return self._read_header(file, name)

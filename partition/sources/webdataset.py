@@ -46,7 +46,7 @@ class WebDatasetSource:
             if not self._tars:
                 raise DataError(f"data.path: {path} holds no .tar files")
         else:
-            self._tars = [Path(name) for name in braceexpand(pattern)]
+            self._tars = [Path(name) for name in _expanded(pattern)]
         for tar in self._tars:
             if not tar.is_file():
                 raise DataError(f"data.path: {tar} does not exist")
@@ -55,6 +55,15 @@ class WebDatasetSource:
         """See :class:`~partition.sources.sample.Source`."""
         for path in self._tars:
             yield from _samples(path)
+
+
+def _expanded(pattern: str) -> list[str]:
+    try:
+        return list(braceexpand(pattern))
+    except ValueError as error:
+        raise DataError(
+            f"data.path: {pattern} has a brace without its other half; write shard-{{000..007}}.tar"
+        ) from error
 
 
 def _samples(path: Path) -> Iterator[Sample | Unreadable]:
@@ -93,8 +102,9 @@ class _Members:
                 if not _ends_with_mark(tar):
                     self.broken = "it is cut off: the mark at the end of a tar is missing"
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            reason = " ".join(str(error).split())
-            self.broken = f"it is cut off, damaged, or compressed in an unknown way ({reason})"
+            self.broken = "it is cut off, damaged, or compressed in an unknown way"
+            if not isinstance(error, tarfile.ReadError):  # which lists every way it was tried
+                self.broken += f" ({' '.join(str(error).split())})"
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:

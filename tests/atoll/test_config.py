@@ -36,6 +36,7 @@ def test_commented_explains_every_key() -> None:
             "evaluation.strategies=['top-5']",
             ["evaluation.strategies", '"top-5"', "num_experts = 4"],
         ),
+        ("expert.condition=text", ['"text"', "digits have no captions"]),
         ("orchestrator.listen=127.0.0.1:http", ["orchestrator.listen", "host:port"]),
         ("orchestrator.listen=0.0.0.0:0", ["orchestrator.listen", "127.0.0.1"]),
         ("expert.preset=DiT-H/2", ['"DiT-H/2" is not known', "DiT-S/2"]),
@@ -142,3 +143,8 @@ def test_read_with_sampling_that_the_training_makes_impossible_is_refused(
         read_config(None, overrides)
     for override in overrides:
         read_config(None, [override])
+
+
+def test_read_of_an_npz_whose_condition_has_no_array_names_the_key() -> None:
+    with pytest.raises(ConfigError, match=r'condition = "text" needs data\.captions'):
+        read_config(None, ["data.source=npz", "expert.condition=text"])

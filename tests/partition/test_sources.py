@@ -274,3 +274,8 @@ def test_webdataset_some_labels_missing_is_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", {"a.png": png(image()), "b.png": png(image()), "b.cls": b"1"})
     with pytest.raises(DataError, match="has a label and the other none"):
         list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+
+
+def test_webdataset_pattern_with_half_a_brace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.path: .*brace without its other half"):
+        open_source(DataSection(source="webdataset", path=str(tmp_path / "shard-{000..")))

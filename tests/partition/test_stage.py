@@ -141,7 +141,6 @@ def test_partition_that_lost_a_file_is_made_again(
         ({"patch": 2}, {"patch": 1}, r"expert\.patch = 2 does not divide images of 6 x 5"),
         ({"patch": 1}, {"patch": 3}, r"router\.patch = 3 does not divide images of 6 x 5"),
         ({"preset": "DiT-S/2"}, {"patch": 1}, r"expert\.patch = 2"),
-        ({"patch": 1, "condition": "text"}, {"patch": 1}, r'"text", but the data have no captions'),
     ],
 )
 def test_partition_of_data_that_the_networks_cannot_take_is_refused_by_key(
@@ -149,7 +148,6 @@ def test_partition_of_data_that_the_networks_cannot_take_is_refused_by_key(
 ) -> None:
     write_data(tmp_path / "data.npz")
     tree = {**settings(tmp_path).model_dump(), "expert": expert, "router": router}
-    tree["data"]["captions"] = None
     with pytest.raises(ConfigError, match=words):
         run(Config.model_validate(tree))
     assert open_store(tree["run"]["uri"]).list("") == []
@@ -181,6 +179,17 @@ def test_partition_of_one_class_for_the_classifier_is_refused_by_key(tmp_path: P
     data = config.data.model_copy(update={"captions": None})
     with pytest.raises(ConfigError, match="data of a single class"):
         run(config.model_copy(update={"data": data}))
+
+
+def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for index, image in enumerate(write_data(tmp_path / "data.npz")):
+        Image.fromarray(image).save(tmp_path / "data" / f"{index:03d}.png")
+    tree = settings(tmp_path).model_dump()
+    tree["data"] = {"source": "folder", "path": str(tmp_path / "data")}
+    tree["expert"]["condition"] = "text"
+    with pytest.raises(ConfigError, match='"text", but the data have no captions'):
+        run(Config.model_validate(tree))
 
 
 def test_partition_where_no_folder_can_be_made_is_refused_by_key(tmp_path: Path) -> None:
