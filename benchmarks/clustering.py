@@ -28,7 +28,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from atoll.config import PartitionSection
+from atoll.sections import PartitionSection
 from partition.assignment import assign_samples
 from partition.rowfile import RowFile
 

@@ -15,7 +15,7 @@ import time
 import torch
 from torch import nn
 
-from atoll.config import SamplingSection
+from atoll.sections import SamplingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dit import Shape, build_dit

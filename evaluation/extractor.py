@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.blobs import BlobStore
-from atoll.config import Config, TransformersFeatures
+from atoll.config import Config
+from atoll.sections import TransformersFeatures
 from evaluation.classifier import classifier_features
 from evaluation.real import RealImages
 from partition.vision import VisionFeatures

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atoll.config import SamplingSection
 from atoll.errors import BadInput
+from atoll.sections import SamplingSection
 from evaluation.real import RealImages
 from evaluation.results import Cost
 from evaluation.threads import spread

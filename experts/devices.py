@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from atoll.config import IslandSection
 from atoll.errors import BadInput
+from atoll.sections import IslandSection
 
 
 def device_of(island: IslandSection, number: int | None = None) -> torch.device:

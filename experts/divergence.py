@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from atoll.config import TrainingSection
 from atoll.errors import ConfigError
+from atoll.sections import TrainingSection
 from atoll.types import JobSpec, Role
 from experts.engine import Stats
 

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
-from atoll.config import TrainingSection
+from atoll.sections import TrainingSection
 from experts.average import Average
 from experts.task import Examples
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
-from atoll.config import Config, TrainingSection
+from atoll.config import Config
+from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import JobSpec, Role
 from experts.dit import Shape, build_dit

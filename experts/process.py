@@ -14,7 +14,8 @@ import torch
 from torch import distributed
 
 from atoll import logs
-from atoll.blobs import is_full, open_store
+from atoll.blob_checks import is_full
+from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, StorageFull

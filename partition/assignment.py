@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.config import PartitionSection
 from atoll.errors import BadInput
+from atoll.sections import PartitionSection
 from partition.balance import fit_offsets, sizes_under, target_sizes
 from partition.centroids import assign, squared_distances
 from partition.kmeans import coarse_centroids, fine_centroids

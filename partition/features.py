@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.command import Progress
-from atoll.config import PartitionSection
+from atoll.sections import PartitionSection
 from partition.intake import Intake
 from partition.pca import PcaFeatures, fit_pca
 from partition.rowfile import RowFile

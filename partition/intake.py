@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.config import DataSection
 from atoll.errors import DataError
+from atoll.sections import DataSection
 from partition.images import centre_square
 from partition.sources import Sample, Source, Unreadable
 

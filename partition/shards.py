@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll import layout
-from atoll.blobs import BlobStore, digest_file
+from atoll.blob_checks import digest_file
+from atoll.blobs import BlobStore
 from partition.images import encode_png
 from partition.manifest import Shard, ShardSet
 from partition.sources import Sample

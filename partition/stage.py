@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll import layout, stages
-from atoll.blobs import BlobStore, is_full, make_place, open_store
+from atoll.blob_checks import is_full
+from atoll.blobs import BlobStore, make_place, open_store
 from atoll.command import Progress, say
 from atoll.config import Config, digest_of
 from atoll.errors import DataError, StorageFull

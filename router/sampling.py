@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atoll.config import SamplingSection
 from atoll.errors import ConfigError
+from atoll.sections import SamplingSection
 from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.flow import seeded

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atoll.checkpoints import Compat
-from atoll.config import Config, TrainingSection
+from atoll.config import Config
+from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import JobSpec
 from experts.condition import Conditioning

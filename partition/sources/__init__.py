@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atoll.config import DataSection
 from atoll.errors import DataError
+from atoll.sections import DataSection
 from partition.sources.digits import DigitsSource
 from partition.sources.folder import FolderSource
 from partition.sources.npz import NpzSource

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from atoll.config import DataSection
 from atoll.errors import DataError
+from atoll.sections import DataSection
 from partition.sources.sample import Sample
 
 _CHUNK_ROWS = 256

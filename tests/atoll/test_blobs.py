@@ -10,7 +10,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from atoll.blobs import BlobStore, digest_file, open_store
+from atoll.blob_checks import digest_file
+from atoll.blobs import BlobStore, open_store
 from atoll.errors import BlobDamaged, BlobError, BlobExists, BlobMissing
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from atoll.config import ExpertSection
 from atoll.config_file import read_config
 from atoll.errors import ConfigError
+from atoll.sections import ExpertSection
 from atoll.sizes import PRESETS, Sizes
 from experts.condition import Conditioning
 from experts.dit import DiT

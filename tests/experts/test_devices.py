@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from atoll.config import IslandSection
 from atoll.errors import BadInput
+from atoll.sections import IslandSection
 from experts.devices import device_of
 
 

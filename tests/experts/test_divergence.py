@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from atoll.config import TrainingSection
 from atoll.errors import ConfigError
+from atoll.sections import TrainingSection
 from atoll.types import JobSpec, Role
 from experts.divergence import Divergence
 from experts.engine import Stats

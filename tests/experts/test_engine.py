@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from atoll.config import TrainingSection
+from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dit import build_dit

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from atoll.config import PartitionSection
 from atoll.errors import BadInput
+from atoll.sections import PartitionSection
 from partition.assignment import Assignment, assign_samples
 from partition.centroids import assign
 from partition.rowfile import RowFile

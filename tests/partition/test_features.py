@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from atoll.config import DataSection
 from atoll.errors import BadInput, DataError
+from atoll.sections import DataSection
 from partition.features import restore_features
 from partition.intake import Intake
 from partition.pca import PcaFeatures, fit_pca

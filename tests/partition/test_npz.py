@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atoll.config import DataSection
 from atoll.errors import DataError
+from atoll.sections import DataSection
 from partition.intake import Intake
 from partition.sources import open_source
 

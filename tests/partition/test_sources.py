@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atoll.config import DataSection
 from atoll.errors import DataError
+from atoll.sections import DataSection
 from partition.intake import Intake
 from partition.sources import Sample, open_source
 

@@ -11,9 +11,11 @@ from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from atoll import layout
-from atoll.blobs import FileStore, digest_file, open_store
+from atoll.blob_checks import digest_file
+from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
+from atoll.file_store import FileStore
 from partition.centroids import assign, load_centroids
 from partition.manifest import Partition, Skipped
 from partition.reader import ShardReader

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from atoll import layout, stages
-from atoll.config import SamplingSection
 from atoll.errors import BlobDamaged, CheckpointMismatch, StageMissing
+from atoll.sections import SamplingSection
 from atoll.types import Role
 from router.centroid import CentroidGate
 from router.gate import LearnedGate, PriorGate

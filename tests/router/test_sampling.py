@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from atoll.config import SamplingSection
 from atoll.errors import BadInput
+from atoll.sections import SamplingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dit import build_dit

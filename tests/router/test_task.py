@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from atoll.config import Config, TrainingSection
+from atoll.config import Config
 from atoll.jobs import job_specs
+from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import Role
 from experts.condition import Conditioning

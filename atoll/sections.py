@@ -1,0 +1,243 @@
+"""The sections of the configuration file, as frozen models that refuse unknown keys.
+
+Every field says what it is for; ``atoll init`` prints these sentences as the comments of a fresh
+file, so the models below are the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from atoll.address import LoopbackAddress
+from atoll.sizes import PRESETS, Sizes, refuse_heads
+from atoll.strategies import Strategy
+
+
+class Section(BaseModel):
+    """A section of the file: no unknown keys, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """Where the run lives and what makes it repeatable."""
+
+    uri: str = Field("runs/digits", min_length=1, description="everything the run makes is below")
+    seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it")
+
+
+class DataSection(Section):
+    """The samples."""
+
+    source: Literal["digits", "npz", "folder", "webdataset"] = Field(
+        "digits", description="digits | npz | folder | webdataset"
+    )
+    path: str | None = Field(
+        None, description="file, folder, or tar pattern like shard-{000..007}.tar"
+    )
+    images: str = Field(
+        "images", description="npz: array of images (N, H, W) or (N, H, W, C), uint8"
+    )
+    labels: str | None = Field("labels", description="npz: array of class numbers, if there is one")
+    captions: str | None = Field(None, description="npz: array of captions, if there is one")
+    exclude: tuple[str, ...] = Field(
+        (), description="npz: boolean arrays; samples they mark are left out"
+    )
+    size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
+    on_error: Literal["refuse", "skip"] = Field(
+        "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
+    )
+
+
+class TransformersFeatures(Section):
+    """Pooled features of an image model from transformers."""
+
+    transformers: str = Field(
+        min_length=1, description="hub id or folder, e.g. facebook/dinov2-large"
+    )
+
+
+class PartitionSection(Section):
+    """How the data are split into clusters, one for each expert."""
+
+    num_experts: int = Field(4, ge=1, description="clusters, and experts")
+    num_fine: int = Field(64, ge=1, description="fine centroids before the coarse ones")
+    balance: float = Field(1.0, ge=0, le=1, description="0 = free sizes, 1 = as even as possible")
+    features: Literal["pca"] | TransformersFeatures = Field(
+        "pca", description='"pca" or { transformers = "facebook/dinov2-large" }'
+    )
+    pca_dims: int = Field(50, ge=1, description="principal components of the pixels")
+    samples_per_shard: int = Field(10_000, ge=1, description="samples in one tar")
+
+    @model_validator(mode="after")
+    def _fine_before_coarse(self) -> Self:
+        if self.num_fine < self.num_experts:
+            raise ValueError(
+                f"num_fine = {self.num_fine} is smaller than num_experts = {self.num_experts}; "
+                "fine centroids are grouped into experts, so give at least as many"
+            )
+        return self
+
+
+class ExpertSection(Section):
+    """The network each expert trains, a DiT (Peebles & Xie, arXiv 2212.09748)."""
+
+    preset: str | None = Field(
+        None, description='a named size, e.g. "DiT-XL/2"; or the sizes below'
+    )
+    width: int = Field(64, ge=4, description="features of a token")
+    depth: int = Field(3, ge=1, description="blocks")
+    heads: int = Field(4, ge=1, description="attention heads; divides width")
+    patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
+    condition_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of samples trained without their condition, for guidance",
+    )
+    text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
+
+    @property
+    def sizes(self) -> Sizes:
+        """Those of the preset, or the section's own."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        return Sizes(self.width, self.depth, self.heads, self.patch)
+
+    @model_validator(mode="after")
+    def _sizes_exist(self) -> Self:
+        if self.preset is None:
+            refuse_heads(self.width, self.heads)
+        elif self.preset not in PRESETS:
+            raise ValueError(
+                f'preset = "{self.preset}" is not known; there are {", ".join(PRESETS)}'
+            )
+        return self
+
+
+class TrainingSection(Section):
+    """How experts and monolith are trained."""
+
+    steps: int = Field(
+        1000, ge=1, description="optimizer steps of every expert and of the monolith"
+    )
+    batch_size: int = Field(128, ge=1, description="over all experts: the monolith uses all of it")
+    share: Literal["equal", "proportional"] = Field(
+        "equal", description="an expert's part of the batch: equal, or as its cluster's size"
+    )
+    accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
+    learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
+    )
+    times: Literal["uniform", "logit-normal", "shifted"] = Field(
+        "uniform", description="density of training times: uniform | logit-normal | shifted"
+    )
+    times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
+    compile: bool = Field(False, description="torch.compile the network")
+    checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
+    log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
+    grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
+
+
+class IslandSection(Section):
+    """Where the jobs run."""
+
+    provider: Literal["local"] = Field("local", description="local: processes of this machine")
+    count: int = Field(2, ge=1, description="islands alive at once")
+    processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
+    threads: int = Field(1, ge=1, description="CPU threads of a training process")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
+    lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
+    max_failures: int = Field(
+        5, ge=0, description="failed tries in a row that a job is forgiven; the next ends it"
+    )
+    backoff_s: float = Field(
+        1.0, gt=0, description="pause before the second try; doubles each time"
+    )
+    orphan_s: float = Field(
+        600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
+    )
+    drain_s: float = Field(60.0, gt=0, description="time a trainer has for its last checkpoint")
+
+
+class OrchestratorSection(Section):
+    """The control plane."""
+
+    listen: LoopbackAddress = Field("127.0.0.1:0", description="address; port 0 takes any free one")
+    database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
+
+
+class RouterSection(Section):
+    """The network that learns which expert a noised input belongs to."""
+
+    width: int = Field(64, ge=4, description="features of a token")
+    depth: int = Field(2, ge=1, description="blocks")
+    heads: int = Field(4, ge=1, description="attention heads; divides width")
+    patch: int = Field(2, ge=1, description="pixels along the side of a token")
+    steps: int = Field(500, ge=1, description="optimizer steps")
+    batch_size: int = Field(128, ge=1, description="over the whole data set")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
+    condition: bool = Field(True, description="the gate sees the condition; false = prompt-blind")
+
+    @property
+    def sizes(self) -> Sizes:
+        """Its sizes as one value."""
+        return Sizes(self.width, self.depth, self.heads, self.patch)
+
+    @model_validator(mode="after")
+    def _sizes_exist(self) -> Self:
+        refuse_heads(self.width, self.heads)
+        return self
+
+
+class SamplingSection(Section):
+    """How images are drawn from the ensemble."""
+
+    solver: Literal["euler", "heun", "midpoint", "dopri5"] = Field(
+        "euler", description="euler | heun | midpoint | dopri5 (adaptive, needs torchdiffeq)"
+    )
+    steps: int = Field(25, ge=1, description="solver steps from noise to image")
+    guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    gate: Literal["learned", "centroid", "prior", "uniform"] = Field(
+        "learned",
+        description="who knows the clusters apart: learned (the router) | centroid | prior | "
+        "uniform",
+    )
+    strategy: Strategy = Field(
+        "top-1",
+        description="full | top-N | threshold-P | nucleus-P | sample | ancestral | coupled",
+    )
+    batch_size: int = Field(256, ge=1, description="images denoised together")
+
+
+class EvaluationSection(Section):
+    """How the ensemble is judged."""
+
+    num_samples: int = Field(1797, ge=10, description="generated images for each row of the table")
+    strategies: tuple[Strategy, ...] = Field(
+        ("full", "top-1", "ancestral"),
+        min_length=1,
+        description="rows of the table besides monolith and oracle",
+    )
+    monolith: bool = Field(True, description="train the FLOP-matched baseline too")
+    extractor: Literal["classifier"] | TransformersFeatures = Field(
+        "classifier",
+        description='"classifier" (small, trained on the real data) or { transformers = "…" }',
+    )
+
+    @field_validator("strategies")
+    @classmethod
+    def _each_once(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
+        for place, strategy in enumerate(strategies):
+            if strategy in strategies[:place]:
+                raise ValueError(f'"{strategy}" stands here twice; name each strategy once')
+        return strategies
