@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import signal
 from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ class _Signals:
 
 
 def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> None:
-    signals = _Signals()
+    signals, idle_since = _Signals(), math.inf
     signals.install()
     while not signals.leave and signals.num_interrupts < 2:
         try:
@@ -126,7 +127,10 @@ def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> 
             anyone = True
         fleet = service.fleet
         idle = fleet.is_settled and not anyone
-        if idle and (signals.num_interrupts or service.retire(_LINGER_S)):
+        idle_since = min(idle_since, clock.monotonic()) if idle else math.inf
+        # Who follows the run has to see that it was stopped, or would start it again.
+        told = clock.monotonic() - idle_since >= _LINGER_S
+        if idle and (service.retire(_LINGER_S) or (signals.num_interrupts and told)):
             return
         if not fleet.jobs and service.retire(_LONELY_S):
             return
