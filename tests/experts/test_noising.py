@@ -76,7 +76,8 @@ def test_draw_of_unlabelled_samples_gives_them_no_class():
 
 
 def test_draw_with_captions_gives_their_embeddings():
-    config = Config.model_validate({"expert": {"condition": "text", "text_dims": 16}})
+    tree = {"data": {"source": "folder"}, "expert": {"condition": "text", "text_dims": 16}}
+    config = Config.model_validate(tree)
     conditioning = conditioning_of(config, partition_with())
     noising = noising_of(config, "expert-0", TimeDensity(), conditioning)
     batch = some_batch(3, captions=("a cat", "", "a cat"))
@@ -95,6 +96,6 @@ def test_conditioning_of_class_counts_the_classes_of_the_data():
 
 @pytest.mark.parametrize(("kind", "missing"), [("class", "labels"), ("text", "captions")])
 def test_conditioning_of_data_without_what_is_asked_for_refuses(kind, missing):
-    config = Config.model_validate({"expert": {"condition": kind}})
+    config = Config.model_validate({"data": {"source": "folder"}, "expert": {"condition": kind}})
     with pytest.raises(ConfigError, match=f"the data have no {missing}"):
         conditioning_of(config, partition_with(class_names=(), has_captions=False))

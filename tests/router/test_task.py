@@ -99,8 +99,9 @@ def test_router_examples_of_two_processes_are_those_of_one():
 
 @pytest.mark.parametrize("kind", ["class", "text"])
 def test_prompt_blind_router_sees_no_condition_yet_fits_experts_that_do(kind):
-    seeing = task_of(expert={"condition": kind})
-    blind = task_of(expert={"condition": kind}, router={"batch_size": 8, "condition": False})
+    told = {"data": {"source": "folder"}, "expert": {"condition": kind}}
+    seeing = task_of(**told)
+    blind = task_of(**told, router={"batch_size": 8, "condition": False})
 
     assert seeing.compat == blind.compat
     assert seeing.examples(some_batch(), 1, Place()).cond is not None
