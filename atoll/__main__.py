@@ -39,6 +39,7 @@ COMMANDS = {
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
+    "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
     "orchestrator": Entry("orchestrator.cli:serve", "Serve the control plane.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import shlex
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.errors import BadInput, StageMissing, Unreachable
-from atoll.types import FleetView
+from atoll.types import Event, FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, this_process
@@ -84,14 +85,19 @@ def stored_view(config: Config) -> FleetView:
     Raises:
         StageMissing: the run never had one.
     """
-    if not config.orchestrator.database and not _default_database(config).exists():
-        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
-    store = SqlStore(database_url(config))
-    try:
+    with _stored(config) as store:
         jobs = {job.spec.name: job for job in store.load().jobs}
-    finally:
-        store.close()
     return Fleet(_fleet_policy(config), jobs).view(now=0.0)
+
+
+def stored_events(config: Config, after: int, limit: int) -> tuple[Event, ...]:
+    """Some events with a number above ``after``, as the orchestrators of a run wrote them down.
+
+    Raises:
+        StageMissing: the run never had one.
+    """
+    with _stored(config) as store:
+        return store.events(after, limit)
 
 
 def islands_folder(config: Config) -> Path:
@@ -135,6 +141,17 @@ def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> 
         if not fleet.jobs and service.retire(_LONELY_S):
             return
         clock.sleep(_LOOK_S)
+
+
+@contextlib.contextmanager
+def _stored(config: Config) -> Iterator[SqlStore]:
+    if not config.orchestrator.database and not _default_database(config).exists():
+        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
+    store = SqlStore(database_url(config))
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def _default_database(config: Config) -> Path:

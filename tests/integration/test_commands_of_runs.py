@@ -288,3 +288,29 @@ def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until)
     assert stored["expert-0"]["committed"] >= 10
     assert '"event": "works on a lease", "job": "expert-0"' in run.atoll("logs", island)
     assert run.atoll("logs", "expert-0", "-n", "1").startswith("left at step")
+
+
+def test_events_are_told_from_the_database_and_as_they_happen(run, until):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    following = subprocess.Popen(
+        run.command("events", "--follow", "--json"), stdout=subprocess.PIPE, text=True
+    )
+    heard = []
+    while not heard or not (heard[-1]["kind"] == "job-done" and heard[-1]["job"] == "expert-1"):
+        heard.append(json.loads(following.stdout.readline()))
+    following.kill()
+    following.communicate()
+    run.finish(launcher)
+    assert [event["number"] for event in heard] == list(range(1, len(heard) + 1))
+    told = run.atoll("events", "--after", "3").splitlines()
+    assert len(told) == len(run.events()) - 3
+    assert any("job-done expert-1" in line and "all 60 steps are done" in line for line in told)
+
+
+def test_events_of_a_run_that_never_began_name_the_command(run):
+    called = subprocess.run(
+        run.command("events"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert called.returncode == 2
+    assert "run `atoll train`" in called.stderr
