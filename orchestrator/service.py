@@ -73,7 +73,7 @@ class FleetService:
         """See :func:`orchestrator.leases.commit`; what was published before is so again."""
         with self._changed:
             # A reference names its bytes, so a call that is repeated is known by its content.
-            if checkpoint in self._store.checkpoints(lease.job):
+            if self._store.is_committed(lease.job, checkpoint):
                 return
             self._apply(leases.commit(self._fleet, lease, checkpoint, self._clock.monotonic()))
 

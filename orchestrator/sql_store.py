@@ -88,6 +88,18 @@ class SqlStore:
         with self._transaction() as connection:
             return tuple(Event(**row._mapping) for row in connection.execute(query.limit(limit)))
 
+    def is_committed(self, job: str, checkpoint: CheckpointRef) -> bool:
+        """See :class:`orchestrator.store.Store`."""
+        there = checkpoints.select().where(
+            checkpoints.c.job == job,
+            checkpoints.c.step == checkpoint.step,
+            checkpoints.c.epoch == checkpoint.epoch,
+            checkpoints.c.key == checkpoint.key,
+            checkpoints.c.digest == checkpoint.digest,
+        )
+        with self._transaction() as connection:
+            return connection.execute(there).first() is not None
+
     def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
         """See :class:`orchestrator.store.Store`."""
         columns = [checkpoints.c[name] for name in ("key", "digest", "step", "epoch")]

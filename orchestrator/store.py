@@ -51,6 +51,10 @@ class Store(Protocol):
         """The first ``limit`` events with a number above ``after``. Raises: Unreachable."""
         ...
 
+    def is_committed(self, job: str, checkpoint: CheckpointRef) -> bool:
+        """Whether exactly this was ever committed for a job. Raises: Unreachable."""
+        ...
+
     def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
         """All checkpoints ever committed for a job, by step. Raises: Unreachable."""
         ...

@@ -81,6 +81,15 @@ def test_store_when_new_is_empty(store):
     assert store.events(after=0, limit=10) == ()
 
 
+def test_store_knows_exactly_what_was_committed(store):
+    store.save(SUBMITTED, 1, at=0.0)
+    store.save(committed(1, 40), 2, at=0.0)
+    assert store.is_committed("expert-0", checkpoint(1, 40))
+    for other in (checkpoint(1, 50), checkpoint(2, 40), replace(checkpoint(1, 40), digest="x")):
+        assert not store.is_committed("expert-0", other)
+    assert not store.is_committed("expert-1", checkpoint(1, 40))
+
+
 def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
     store.save(SUBMITTED, 1, at=5.0)
     store.save(granted(1), 2, at=6.5)
