@@ -9,7 +9,6 @@ reads a clock or does I/O, so a service and a simulator can drive the same funct
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from atoll.types import (
@@ -23,6 +22,8 @@ from atoll.types import (
     Lease,
     Progress,
 )
+from orchestrator.jobs import Jobs
+from orchestrator.ordered import Ordered
 
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
 NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
@@ -162,21 +163,20 @@ class Fleet:
     """
 
     policy: Policy
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    islands: Mapping[str, Island] = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=Jobs)
+    islands: Ordered[Island] = field(default_factory=Ordered)
     draining: bool = False
     ticked_at: float | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether there were jobs and none needs an island any more."""
-        return bool(self.jobs) and all(job.is_over for job in self.jobs.values())
+        return bool(self.jobs) and not self.jobs.num_open
 
     @property
     def is_settled(self) -> bool:
         """Whether nobody works and nobody will."""
-        nobody_works = all(job.state is not JobState.LEASED for job in self.jobs.values())
-        return nobody_works and (self.draining or self.is_over)
+        return not self.jobs.num_leased and (self.draining or self.is_over)
 
     def held_by(self, island: str) -> Job | None:
         """The job an island holds the lease of."""
@@ -197,13 +197,16 @@ class Fleet:
 
     def after(self, change: Change) -> Fleet:
         """The fleet with a change applied."""
-        return replace(
-            self,
-            jobs={**self.jobs, **{job.spec.name: job for job in change.jobs}},
-            islands={**self.islands, **{island.name: island for island in change.islands}},
-            draining=self.draining if change.draining is None else change.draining,
-            ticked_at=self.ticked_at if change.ticked_at is None else change.ticked_at,
-        )
+        jobs, islands, ticked_at = self.jobs, self.islands, self.ticked_at
+        if change.jobs:
+            jobs = jobs.updated(change.jobs)
+        if change.ticked_at is not None:
+            ticked_at = change.ticked_at
+            jobs = jobs.looked_through(ticked_at)
+        if change.islands:
+            islands = islands.updated((island.name, island) for island in change.islands)
+        draining = self.draining if change.draining is None else change.draining
+        return Fleet(self.policy, jobs, islands, draining, ticked_at)
 
     def view(self, now: float) -> FleetView:
         """What an operator sees."""

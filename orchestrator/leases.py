@@ -45,11 +45,11 @@ def acquire(
         event = Event("island-dismissed", f"{island} may go: {why}", island=island)
         gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
-    waiting = [job for job in fleet.jobs.values() if job.state is JobState.WAITING]
-    ready = next((job for job in waiting if job.ready_at <= now), None)
+    ready = next((job for job in fleet.jobs.waiting() if job.ready_at <= now), None)
     if ready is None:
         idle = Change(islands=(Island(island, now),))
-        pause_s = min((job.ready_at - now for job in waiting), default=_MAX_WAIT_S)
+        pauses_s = (job.ready_at - now for job in fleet.jobs.waiting())
+        pause_s = min(pauses_s, default=_MAX_WAIT_S)
         return Wait(min(pause_s, _MAX_WAIT_S), dismissed=False), change.then(idle)
     granted = _granted(ready, fleet, island, request_id, now)
     event = _event("lease-granted", granted.reason, granted)

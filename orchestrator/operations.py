@@ -23,9 +23,11 @@ def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
         Refused: a job was begun with other settings, or is further than it is asked to go.
     """
     change = Change(draining=False)
+    fleet = fleet.after(change)
     for submission in jobs:
         for step in (_added, _caught_up, _resubmitted):
-            change = change.then(step(fleet.after(change), submission, now))
+            made = step(fleet, submission, now)
+            fleet, change = fleet.after(made), change.then(made)
     return change
 
 
@@ -36,8 +38,7 @@ def drain(fleet: Fleet, reason: str) -> Change:
     why = brief(reason) or "asked by an operator"
     paused = tuple(
         replace(job, state=JobState.PAUSED, reason=f"paused while it waited: {why}")
-        for job in fleet.jobs.values()
-        if job.state is JobState.WAITING
+        for job in fleet.jobs.waiting()
     )
     return Change(jobs=paused, draining=True, events=(Event("draining", why),))
 
@@ -55,21 +56,20 @@ def tick(fleet: Fleet, now: float) -> Change:
     if away_s > term_s / 2:
         spared = [
             job
-            for job in _leased(fleet)
+            for job in fleet.jobs.leased()
             if fleet.islands[job.island].heard_at + term_s >= now - away_s
         ]
         passed = passed.then(_grace(fleet, spared, now, f"was away for {away_s:.1f} s"))
         fleet = fleet.after(passed)
-    for job in _leased(fleet):
-        if job.expires_at <= now:
-            words = f"{job.island} was silent for {term_s:g} s"
-            passed = passed.then(_taken(job, fleet, words, "lost", now))
+    for job in fleet.jobs.expired(now):
+        words = f"{job.island} was silent for {term_s:g} s"
+        passed = passed.then(_taken(job, fleet, words, "lost", now))
     return passed
 
 
 def restarted(fleet: Fleet, now: float) -> Change:
     """Begin to serve: islands that hold a lease get a full term to be heard."""
-    grace = _grace(fleet, _leased(fleet), now, "serves")
+    grace = _grace(fleet, fleet.jobs.leased(), now, "serves")
     return Change(ticked_at=now, draining=False).then(grace)
 
 
@@ -165,10 +165,6 @@ def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change
         islands=(replace(island, state=state, job=""),),
         events=(Event(f"island-{state}", words, job.spec.name, job.island, job.epoch),),
     )
-
-
-def _leased(fleet: Fleet) -> list[Job]:
-    return [job for job in fleet.jobs.values() if job.state is JobState.LEASED]
 
 
 def _grace(fleet: Fleet, jobs: Sequence[Job], now: float, what: str) -> Change:

@@ -24,6 +24,7 @@ from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, this_process
 from orchestrator.fleet import Fleet, Policy
+from orchestrator.jobs import Jobs
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
@@ -86,7 +87,7 @@ def stored_view(config: Config) -> FleetView:
         StageMissing: the run never had one.
     """
     with _stored(config) as store:
-        jobs = {job.spec.name: job for job in store.load().jobs}
+        jobs = Jobs().updated(store.load().jobs)
     return Fleet(_fleet_policy(config), jobs).view(now=0.0)
 
 

@@ -6,8 +6,10 @@ Pure: reads the fleet, what the provider sees and the time; remembers in a value
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+
+from immutables import Map
 
 from cluster.provider import Node
 from orchestrator.fleet import Fleet, Island
@@ -43,13 +45,15 @@ class Recovery:
         committed: steps committed in the whole fleet.
         not_before: no island is started earlier.
         settled_at: since when nobody works and nobody will.
+        last_number: the highest in an island's name, so that no name is used twice.
     """
 
-    since: Mapping[str, float] = field(default_factory=dict)
+    since: Map[str, float] = field(default_factory=Map)
     num_young: int = 0
     committed: int = 0
     not_before: float = 0.0
     settled_at: float = math.inf
+    last_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +83,54 @@ def look(
     if fleet.is_settled:
         settled_at = min(recovery.settled_at, now)
         stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
-        return replace(recovery, since={}, settled_at=settled_at), Plan(stop=stop)
-    recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
+        return replace(recovery, since=Map(), settled_at=settled_at), Plan(stop=stop)
     first_seen = {name: recovery.since.get(name, now) for name in alive}
     useful = {
         name: since
         for name, since in first_seen.items()
         if _is_useful(fleet.islands.get(name), now - since, policy)
     }
+    missing = [name for name in recovery.since if name not in useful]
+    recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
+    last_number = max(recovery.last_number, _last_number(nodes))
+    recovery = replace(recovery, since=recovery.since.update(useful), last_number=last_number)
+    return replaced(recovery, fleet, missing, policy, now)
+
+
+def replaced(
+    recovery: Recovery,
+    fleet: Fleet,
+    missing: Sequence[str],
+    policy: RecoveryPolicy,
+    now: float,
+) -> tuple[Recovery, Plan]:
+    """What :func:`look` does about islands that are missing, whoever noticed it.
+
+    Args:
+        recovery: what is remembered; ``since`` still holds the missing ones.
+        fleet: which is not settled.
+        missing: islands that were counted on and are of no use any more.
+        policy: what recovery goes by.
+        now: on the monotonic clock.
+    """
     num_young = sum(
-        now - since <= policy.young_s or name not in fleet.islands
-        for name, since in recovery.since.items()
-        if name not in useful
+        now - recovery.since[name] <= policy.young_s or name not in fleet.islands
+        for name in missing
     )
-    recovery = _after_deaths(replace(recovery, since=useful), num_young, policy, now)
+    recovery = replace(recovery, since=_without(recovery.since, missing))
+    recovery = _after_deaths(recovery, num_young, policy, now)
+    useful = len(recovery.since)
     if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
         return replace(recovery, num_young=0), Plan(give_up=True)
     if fleet.draining or now < recovery.not_before:
         return recovery, Plan()
-    wanted = min(policy.num_islands, sum(not job.is_over for job in fleet.jobs.values()))
-    started = _next_names(nodes, wanted - len(useful))
-    recovery = replace(recovery, since={**useful, **dict.fromkeys(started, now)})
-    return recovery, Plan(start=started)
+    wanted = min(policy.num_islands, fleet.jobs.num_open)
+    num_missing = max(wanted - useful, 0)
+    first = recovery.last_number + 1
+    started = tuple(f"island-{number}" for number in range(first, first + num_missing))
+    since = recovery.since.update(dict.fromkeys(started, now))
+    last_number = recovery.last_number + num_missing
+    return replace(recovery, since=since, last_number=last_number), Plan(start=started)
 
 
 def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
@@ -110,10 +140,9 @@ def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> b
 
 
 def _after_commits(recovery: Recovery, fleet: Fleet) -> Recovery:
-    committed = sum(job.step for job in fleet.jobs.values())
-    if committed == recovery.committed:
+    if fleet.jobs.committed == recovery.committed:
         return recovery
-    return replace(recovery, committed=committed, num_young=0)
+    return replace(recovery, committed=fleet.jobs.committed, num_young=0)
 
 
 def _after_deaths(recovery: Recovery, num: int, policy: RecoveryPolicy, now: float) -> Recovery:
@@ -128,8 +157,12 @@ def _waves(num_young: int, policy: RecoveryPolicy) -> int:
     return math.ceil(num_young / policy.num_islands)
 
 
-def _next_names(nodes: Sequence[Node], num: int) -> tuple[str, ...]:
-    """Numbers go on where they ended, so that no name is used twice."""
+def _without(since: Map[str, float], names: Sequence[str]) -> Map[str, float]:
+    for name in names:
+        since = since.delete(name)
+    return since
+
+
+def _last_number(nodes: Sequence[Node]) -> int:
     numbers = (node.island.rpartition("-")[2] for node in nodes)
-    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
-    return tuple(f"island-{last + 1 + offset}" for offset in range(num))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)

@@ -22,6 +22,7 @@ from atoll.types import (
 )
 from orchestrator import leases, operations
 from orchestrator.fleet import Change, Fleet, Policy
+from orchestrator.jobs import Jobs
 from orchestrator.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class FleetService:
         self._clock = clock
         self._changed = threading.Condition()  # guards all that follows
         stored = store.load()
-        self._fleet = Fleet(policy, {job.spec.name: job for job in stored.jobs})
+        self._fleet = Fleet(policy, Jobs().updated(stored.jobs))
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
         self._retired = False

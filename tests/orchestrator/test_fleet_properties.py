@@ -25,6 +25,7 @@ from atoll.types import (
 )
 from orchestrator import leases, operations
 from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Job, Policy
+from orchestrator.jobs import Jobs
 from orchestrator.sql_store import SqlStore
 
 POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
@@ -142,7 +143,7 @@ class FleetMachine(RuleBasedStateMachine):
     def the_orchestrator_crashes(self, seconds: float) -> None:
         self.now += seconds
         jobs = self.store.load().jobs
-        self.fleet = Fleet(POLICY, {job.spec.name: job for job in jobs})
+        self.fleet = Fleet(POLICY, Jobs().updated(jobs))
         self.apply(operations.restarted(self.fleet, self.now))
 
     @invariant()
@@ -161,6 +162,17 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_committed_is_lost(self) -> None:
         assert {name: job.step for name, job in self.fleet.jobs.items()} == self.ever_committed
+
+    @invariant()
+    def what_is_kept_about_the_jobs_is_what_they_say(self) -> None:
+        jobs = self.fleet.jobs
+        for state, kept in ((JobState.WAITING, jobs.waiting()), (JobState.LEASED, jobs.leased())):
+            assert list(kept) == [job for job in jobs.values() if job.state is state]
+        assert jobs.num_leased == len(jobs.leased())
+        assert jobs.num_open == sum(not job.is_over for job in jobs.values())
+        assert jobs.committed == sum(job.step for job in jobs.values())
+        for now in (self.now, self.now + 5.0, self.now + 20.0):
+            assert jobs.expired(now) == [job for job in jobs.leased() if job.expires_at <= now]
 
     @invariant()
     def the_store_knows_what_the_fleet_knows(self) -> None:
