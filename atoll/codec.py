@@ -201,6 +201,9 @@ def _encode_job(job: types.JobView) -> wire.JobView:
         reason=job.reason,
         progress=encode_progress(job.progress),
         checkpoint=encode_checkpoint(job.checkpoint) if job.checkpoint else None,
+        losses=job.losses,
+        preemptions=job.preemptions,
+        log=job.log,
     )
 
 
@@ -214,6 +217,9 @@ def _decode_job(message: wire.JobView) -> types.JobView:
         reason=message.reason,
         progress=decode_progress(message.progress),
         checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
+        losses=message.losses,
+        preemptions=message.preemptions,
+        log=message.log,
     )
 
 

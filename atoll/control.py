@@ -155,6 +155,7 @@ class ControlClient:
             ending=codec.encode_enum(outcome.ending),
             reason=outcome.reason,
             request_id=request_id,
+            log=outcome.log,
         )
         self._call(self._islands.Release, request)
 

@@ -159,6 +159,15 @@ class IslandSection(Section):
     max_failures: int = Field(
         5, ge=0, description="failed tries in a row that a job is forgiven; the next ends it"
     )
+    max_losses: int = Field(
+        20, ge=0, description="lost islands in a row that a job is forgiven; the next ends it"
+    )
+    max_preemptions: int = Field(
+        100, ge=0, description="reclaimed islands in a row that a job is forgiven"
+    )
+    stuck_s: float = Field(
+        600.0, gt=0, description="time without a step after which a trainer is started anew"
+    )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
     )

@@ -33,6 +33,7 @@ class Directive(enum.StrEnum):
 
     CONTINUE = "continue"
     DRAIN = "drain"  # checkpoint, commit, release, leave
+    RESTART = "restart"  # its trainer stands still: kill it, and release the lease as failed
 
 
 class Ending(enum.StrEnum):
@@ -42,6 +43,7 @@ class Ending(enum.StrEnum):
     DRAINED = "drained"
     FAILED = "failed"
     REFUSED = "refused"  # the input is at fault: another try would end the same
+    PREEMPTED = "preempted"  # the island was told to leave; what was done is committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +157,17 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the work under a lease ended, with a reason in words."""
+    """How the work under a lease ended.
+
+    Attributes:
+        ending: how.
+        reason: why, in words.
+        log: the last lines its trainer wrote, where it failed.
+    """
 
     ending: Ending
     reason: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as an operator sees it."""
+    """A job as an operator sees it.
+
+    Attributes:
+        spec: as submitted last.
+        state: where it stands.
+        epoch: fencing number of its newest lease; how many leases it took.
+        island: who works on it, or "".
+        failures: failed tries since the newest checkpoint.
+        reason: why it stands where it does, in words.
+        progress: as its trainer said last.
+        checkpoint: the newest committed.
+        losses: islands lost since the newest checkpoint.
+        preemptions: islands reclaimed since the newest checkpoint.
+        log: the last lines of the trainer that failed last.
+    """
 
     spec: JobSpec
     state: JobState
@@ -196,6 +219,9 @@ class JobView:
     reason: str
     progress: Progress
     checkpoint: CheckpointRef | None
+    losses: int = 0
+    preemptions: int = 0
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class Tenure:
         self._uncommitted: deque[CheckpointRef] = deque()
         self._ending: Outcome | None = None
         self._told_by = -math.inf
+        self._preempted = False
         self._drain_until: float | None = None
         self._beat_s = min(max(self._lease.term_s / 10, 0.2), 3.0)
         self._next_beat = self._next_commit = clock.monotonic()
@@ -102,6 +103,7 @@ class Tenure:
                 code = self._trainer.poll()  # first: once it ended, its last word is written
                 self._listen()
                 if orders.drain:
+                    self._preempted = True
                     self._drain()
                 self._keep_time()
                 self._commit()
@@ -127,19 +129,25 @@ class Tenure:
                 case relay.Published(checkpoint):
                     self._uncommitted.append(checkpoint)
                 case relay.Ended(finished):
-                    self._ending = Outcome(Ending.FINISHED if finished else Ending.DRAINED)
+                    self._ending = Outcome(Ending.FINISHED if finished else self._left())
                 case relay.Broke(reason, final) if self._ending is None:
                     # The first of several processes to break tells the cause, the others follow.
-                    self._ending = Outcome(Ending.REFUSED if final else Ending.FAILED, reason)
+                    ending = Ending.REFUSED if final else Ending.FAILED
+                    self._ending = Outcome(ending, reason, self._trainer.last_lines())
                     if not final and self._settings.trainer.processes > 1:
                         # Unless the first was killed: then this one only misses it.
                         self._told_by = self._clock.monotonic() + _EXPLAIN_S
+
+    def _left(self) -> Ending:
+        """How a trainer ends that was asked to leave, by the fleet or by a signal to its island."""
+        return Ending.PREEMPTED if self._preempted else Ending.DRAINED
 
     def _outcome(self) -> Outcome:
         """How the trainer ended, now that it has: a process that was killed explains all others."""
         killed = self._trainer.killed()
         if killed or self._ending is None:
-            return Outcome(Ending.FAILED, killed or self._trainer.last_words())
+            words = killed or self._trainer.last_words()
+            return Outcome(Ending.FAILED, words, self._trainer.last_lines())
         return self._ending
 
     def _drain(self) -> None:
@@ -152,7 +160,7 @@ class Tenure:
         late = self._drain_until is not None and self._clock.monotonic() > self._drain_until
         if late and self._trainer.poll() is None:
             words = f"no checkpoint within {self._settings.drain_s:g} s of being asked to drain"
-            self._stop(Outcome(Ending.DRAINED, words))
+            self._stop(Outcome(self._left(), words))
 
     def _commit(self) -> None:
         """Publish the oldest; one at a time, so that heartbeats come between."""
@@ -183,6 +191,9 @@ class Tenure:
             self._contact.answered()
             if directive is Directive.DRAIN:
                 self._drain()
+            if directive is Directive.RESTART:
+                words = f"stood still at step {self._progress.step}, and was killed"
+                self._stop(Outcome(Ending.FAILED, words, self._trainer.last_lines()))
         self._next_beat = self._clock.monotonic() + self._contact.pause_s(self._beat_s)
 
     def _stop(self, outcome: Outcome) -> None:

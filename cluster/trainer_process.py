@@ -23,6 +23,7 @@ _MODULES = {
     Role.MONOLITH: "experts.trainer",
     Role.ROUTER: "router.trainer",
 }
+_TOLD_LINES = 20
 _MEETING = "torchrun"  # file in which torchrun's agents find each other
 # What torchrun writes about the worker that was killed first (the others it ends itself), and where
 # its own noise begins.
@@ -120,6 +121,10 @@ class TrainerProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+    def last_lines(self) -> str:
+        """The end of what it wrote, for who has to find out why it failed."""
+        return last_lines(self._log, _TOLD_LINES)
 
     def killed(self) -> str:
         """The signal that killed the first of its training processes, in words; "" for none."""

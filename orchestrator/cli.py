@@ -37,8 +37,13 @@ def train_and_route(
     _train(config, set_, "train", "route", json_=json_)
 
 
+_DETAILS = {"failures", "losses", "preemptions", "why"}
+
+
 def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Show how far each job of a run is, and on which island."""
+    from orchestrator.stragglers import lagging
+
     settings = read_config(config, set_ or ())
     view, who = _view(settings)
     jobs = [_job_row(job) for job in view.jobs]
@@ -48,10 +53,13 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         return
     say(who)
     # Reasons are sentences: a column would break them into words.
-    plain = [{name: cell for name, cell in row.items() if name != "why"} for row in jobs]
+    plain = [{name: cell for name, cell in row.items() if name not in _DETAILS} for row in jobs]
     show(f"jobs of {settings.run.uri}", plain, as_json=False)
+    slow = lagging(view.jobs)
     for row in jobs:
-        typer.echo(f"{row['job']}: {row['why']}")
+        pace = slow.get(row["job"])
+        behind = f"; it makes only {pace:.0%} of its peers' pace" if pace else ""
+        typer.echo(f"{row['job']}: {row['why']}{behind}")
     if islands:
         show("islands", islands, as_json=False)
 
@@ -135,6 +143,9 @@ def _job_row(job: JobView) -> dict[str, Any]:
         "of": job.spec.steps,
         "committed": job.checkpoint.step if job.checkpoint else 0,
         "leases": job.epoch,
+        "failures": job.failures,
+        "losses": job.losses,
+        "preemptions": job.preemptions,
         "why": job.reason,
     }
 

@@ -9,6 +9,7 @@ reads a clock or does I/O, so a service and a simulator can drive the same funct
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field, replace
 
 from atoll.types import (
@@ -25,8 +26,14 @@ from atoll.types import (
 from orchestrator.jobs import Jobs
 from orchestrator.ordered import Ordered
 
+_MOST_LOG = 4000  # characters of the end of a log
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
 NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
+
+
+def last_of(log: str) -> str:
+    """The end of what a trainer wrote, short enough to be kept with its job."""
+    return log if len(log) <= _MOST_LOG else f"…{log[-_MOST_LOG:]}"
 
 
 def brief(reason: str) -> str:
@@ -40,13 +47,19 @@ class Policy:
 
     Attributes:
         term_s: seconds a lease lives without a heartbeat.
-        max_failures: failed tries in a row, without a new checkpoint, that a job is granted.
+        max_failures: failed tries in a row, without a new checkpoint, that a job is forgiven.
         backoff_s: pause after the first failure; doubles with each one more.
+        max_losses: islands lost in a row that a job is forgiven.
+        max_preemptions: islands reclaimed in a row that a job is forgiven.
+        stuck_s: time a trainer may stand still before it is started anew.
     """
 
     term_s: float
     max_failures: int
     backoff_s: float
+    max_losses: int = sys.maxsize
+    max_preemptions: int = sys.maxsize
+    stuck_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,10 @@ class Job:
         checkpoint: the newest committed.
         progress: as its trainer said last.
         failures: failed tries since the newest checkpoint.
+        losses: islands lost since then.
+        preemptions: islands reclaimed since then.
+        moved_at: when its trainer was last seen to make a step, or to begin, on the same clock.
+        log: the last lines of the trainer that failed last.
         reason: why it stands where it does, in words.
     """
 
@@ -79,6 +96,10 @@ class Job:
     checkpoint: CheckpointRef | None = None
     progress: Progress = NO_PROGRESS
     failures: int = 0
+    losses: int = 0
+    preemptions: int = 0
+    moved_at: float = 0.0
+    log: str = ""
     reason: str = ""
 
     @property
@@ -221,6 +242,9 @@ class Fleet:
                     reason=job.reason,
                     progress=job.progress,
                     checkpoint=job.checkpoint,
+                    losses=job.losses,
+                    preemptions=job.preemptions,
+                    log=job.log,
                 )
                 for job in self.jobs.values()
             ),

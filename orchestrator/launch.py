@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
+from atoll.command import say
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
@@ -123,6 +124,8 @@ def _results(jobs: Sequence[JobView]) -> dict[str, CheckpointRef]:
     if failed:
         named: dict[str, list[str]] = {}
         for job in failed:
+            if job.log:
+                say(f"the last lines of {job.spec.name}:\n{job.log.rstrip()}")
             named.setdefault(job.reason, []).append(job.spec.name)
         causes = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
         raise JobFailed(f"{causes}. `atoll logs` has more; mend the cause and run the same again")

@@ -21,10 +21,10 @@ from atoll.types import (
     Progress,
     Wait,
 )
-from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job, brief
+from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job, brief, last_of
+from orchestrator.setbacks import Cause, set_back
 
 _MAX_WAIT_S = 1.0
-_MAX_BACKOFF_S = 600.0
 
 
 def acquire(
@@ -66,9 +66,19 @@ def heartbeat(
     Raises:
         LeaseLost: the lease is not current.
     """
-    job = replace(_held(fleet, lease), progress=progress)
-    directive = Directive.DRAIN if fleet.draining else Directive.CONTINUE
-    return directive, _heard(fleet, job, now)
+    before = _held(fleet, lease)
+    moved_at = now if progress.step > before.progress.step else before.moved_at
+    job = replace(before, progress=progress, moved_at=moved_at)
+    heard = _heard(fleet, job, now)
+    if fleet.draining:
+        return Directive.DRAIN, heard
+    if now - moved_at <= fleet.policy.stuck_s:
+        return Directive.CONTINUE, heard
+    words = f"no step for {now - moved_at:.0f} s at step {progress.step}; its trainer is killed"
+    # A full time again: the island may need a moment to obey, or may have missed the answer.
+    warned = replace(job, moved_at=now, expires_at=heard.jobs[-1].expires_at, reason=words)
+    stuck = Change(jobs=(warned,), events=(_event("trainer-stuck", words, warned),))
+    return Directive.RESTART, heard.then(stuck)
 
 
 def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) -> Change:
@@ -91,7 +101,7 @@ def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) ->
             f"{lease.job} has {job.step} committed steps already; "
             f"a checkpoint at step {checkpoint.step} would take it back"
         )
-    job = replace(job, checkpoint=checkpoint, failures=0)
+    job = replace(job, checkpoint=checkpoint, failures=0, losses=0, preemptions=0)
     event = _event("checkpoint-committed", f"step {checkpoint.step} is safe", job)
     published = Change(commits=((lease.job, checkpoint),), events=(event,))
     return _heard(fleet, job, now).then(published)
@@ -116,8 +126,13 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
             words = reason or f"drained at step {job.step}"
             after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
         case Ending.FAILED:
-            after, kind = _failed(job, reason, fleet, now), "attempt-failed"
+            job = replace(job, log=last_of(outcome.log))
+            after, kind = set_back(job, Cause.FAILURE, reason, fleet, now), "attempt-failed"
+        case Ending.PREEMPTED:
+            words = reason or f"told to leave at step {job.step}"
+            after, kind = set_back(job, Cause.PREEMPTION, words, fleet, now), "island-preempted"
         case Ending.REFUSED:
+            job = replace(job, log=last_of(outcome.log))
             after = replace(fleet.freed(job, reason), failures=job.failures + 1)
             after, kind = replace(after, state=JobState.FAILED), "job-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
@@ -136,16 +151,6 @@ def _finished(job: Job, fleet: Fleet, lease: Lease) -> Job:
     )
 
 
-def _failed(job: Job, reason: str, fleet: Fleet, now: float) -> Job:
-    failures = job.failures + 1
-    if failures > fleet.policy.max_failures and not job.is_complete:
-        words = f"given up after {failures} failed tries; the last: {reason}"
-        return replace(fleet.freed(job, words), state=JobState.FAILED, failures=failures)
-    pause_s = min(fleet.policy.backoff_s * 2 ** min(failures - 1, 32), _MAX_BACKOFF_S)
-    words = f"try {failures} of {fleet.policy.max_failures + 1} failed: {reason}"
-    return replace(fleet.freed(job, words), failures=failures, ready_at=now + pause_s)
-
-
 def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -> Job:
     start = f"from step {job.step}" if job.checkpoint else "from the beginning"
     return replace(
@@ -155,6 +160,7 @@ def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -
         island=island,
         request_id=request_id,
         expires_at=now + fleet.policy.term_s,
+        moved_at=now,
         progress=replace(NO_PROGRESS, step=job.step),
         reason=f"granted to {island} {start}",
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from atoll.errors import Refused
 from atoll.types import Event, JobState, Submission
 from orchestrator.fleet import Change, Fleet, Island, Job, brief
+from orchestrator.setbacks import Cause, set_back
 
 
 def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
@@ -143,7 +144,8 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
     after = replace(job, spec=spec)
     if job.state in {JobState.FAILED, JobState.PAUSED} or job.spec.digest != spec.digest:
         words = f"submitted again; it was {job.state}: {job.reason}"
-        after = replace(fleet.freed(after, words), failures=0, ready_at=now)
+        after = replace(fleet.freed(after, words), ready_at=now)
+        after = replace(after, failures=0, losses=0, preemptions=0)
         return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
     if job.spec == spec:
         return Change()
@@ -159,11 +161,16 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
 def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:
     """The job without its island, which is ``lost`` or ``gone``."""
     island = fleet.islands.get(job.island, Island(job.island, now))
-    after = replace(fleet.freed(job, words), ready_at=now)
+    # One that was to leave anyway has only left early.
+    taken = (
+        fleet.freed(job, words) if fleet.draining else set_back(job, Cause.LOSS, words, fleet, now)
+    )
+    lost = Event(f"island-{state}", words, job.spec.name, job.island, job.epoch)
+    given_up = Event("job-failed", taken.reason, job.spec.name, job.island, job.epoch)
     return Change(
-        jobs=(after,),
+        jobs=(taken,),
         islands=(replace(island, state=state, job=""),),
-        events=(Event(f"island-{state}", words, job.spec.name, job.island, job.epoch),),
+        events=(lost, given_up) if taken.state is JobState.FAILED else (lost,),
     )
 
 
@@ -174,7 +181,7 @@ def _grace(fleet: Fleet, jobs: Sequence[Job], now: float, what: str) -> Change:
         return Change()  # away, and nobody was there to miss it
     words = f"the orchestrator {what}; {len(jobs)} leases get a full term of {term_s:g} s"
     return Change(
-        jobs=tuple(replace(job, expires_at=now + term_s) for job in jobs),
+        jobs=tuple(replace(job, expires_at=now + term_s, moved_at=now) for job in jobs),
         islands=tuple(
             Island(job.island, now, "working", job.spec.name)
             for job in jobs

@@ -174,7 +174,14 @@ def _start(
 
 def _fleet_policy(config: Config) -> Policy:
     island = config.island
-    return Policy(island.lease_s, island.max_failures, island.backoff_s)
+    return Policy(
+        term_s=island.lease_s,
+        max_failures=island.max_failures,
+        backoff_s=island.backoff_s,
+        max_losses=island.max_losses,
+        max_preemptions=island.max_preemptions,
+        stuck_s=island.stuck_s,
+    )
 
 
 def _recovery_policy(config: Config) -> RecoveryPolicy:

@@ -46,7 +46,8 @@ class IslandsServicer(rpc.IslandsServicer):
 
     def Release(self, request: wire.ReleaseRequest, _: Any) -> wire.ReleaseResponse:  # noqa: N802
         """Give a lease back."""
-        outcome = Outcome(codec.decode_enum(Ending, request.ending), request.reason)
+        ending = codec.decode_enum(Ending, request.ending)
+        outcome = Outcome(ending, request.reason, request.log)
         lease = codec.decode_lease(request.lease)
         self._service.release(lease, outcome, request.request_id)
         return wire.ReleaseResponse()

@@ -185,6 +185,9 @@ def _job_row(job: Job) -> dict[str, Any]:
         "request_id": job.request_id,
         "released": job.released,
         "failures": job.failures,
+        "losses": job.losses,
+        "preemptions": job.preemptions,
+        "log": job.log,
         "reason": job.reason,
         "step": job.step,
     }
@@ -205,6 +208,9 @@ def _job(row: Any) -> Job:
         checkpoint=ref,
         progress=replace(NO_PROGRESS, step=row.step),
         failures=row.failures,
+        losses=row.losses,
+        preemptions=row.preemptions,
+        log=row.log,
         reason=row.reason,
     )
 

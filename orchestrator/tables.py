@@ -33,6 +33,9 @@ jobs = Table(
     Column("request_id", String(64), nullable=False),
     Column("released", String(64), nullable=False),
     Column("failures", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("preemptions", Integer, nullable=False),
+    Column("log", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("step", BigInteger, nullable=False),  # of the newest checkpoint; 0 = none
 )

@@ -131,9 +131,9 @@ def test_run_whose_agent_is_told_to_leave_checkpoints_first(run, until, undistur
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    released = next(event for event in run.events() if event.kind == "lease-released")
-    assert released.job == "expert-0"
-    assert released.reason.startswith("drained at step ")
+    (left,) = (event for event in run.events() if event.kind == "island-preempted")
+    assert left.job == "expert-0"
+    assert left.reason.startswith("told to leave at step ")
     assert not any(event.kind == "attempt-failed" for event in run.events())
 
 
@@ -170,3 +170,20 @@ def test_island_that_finds_another_runs_orchestrator_has_no_part_in_it(make_run,
     assert {ref.step for ref in other.results().values()} == {60}
     assert not [event for event in other.events() if event.kind == "attempt-failed"]
     assert other.weights().keys() == {"expert-0", "expert-1"}
+
+
+def test_run_whose_trainer_hangs_starts_it_anew(run, until, undisturbed):
+    run.steps, run.overrides = 120, ["island.stuck_s=2"]
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 20)
+    hung = run.trainer_of("expert-0")
+    hung.suspend()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert run.results()["expert-0"].epoch == 2
+    stuck = next(event for event in run.events() if event.kind == "trainer-stuck")
+    assert stuck.job == "expert-0"
+    failed = next(event for event in run.events() if event.kind == "attempt-failed")
+    assert "stood still at step" in failed.reason
+    assert not hung.is_running()

@@ -28,7 +28,9 @@ from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Job, Policy
 from orchestrator.jobs import Jobs
 from orchestrator.sql_store import SqlStore
 
-POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
+POLICY = Policy(
+    term_s=10.0, max_failures=2, backoff_s=1.0, max_losses=3, max_preemptions=2, stuck_s=5.0
+)
 STEPS = 40
 NAMES = ("expert-0", "expert-1", "router")
 ISLANDS = st.sampled_from(["island-1", "island-2", "island-3"])
@@ -41,7 +43,7 @@ def specs(steps: int = STEPS) -> list[Submission]:
 def at_rest(job: Job) -> Job:
     """What must survive a crash."""
     progress = replace(NO_PROGRESS, step=job.step)
-    return replace(job, expires_at=0.0, ready_at=0.0, progress=progress)
+    return replace(job, expires_at=0.0, ready_at=0.0, moved_at=0.0, progress=progress)
 
 
 class FleetMachine(RuleBasedStateMachine):

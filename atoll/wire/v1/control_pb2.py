@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61toll/wire/v1/control.proto\x12\ratoll.wire.v1\"y\n\x07JobSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.atoll.wire.v1.Role\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07run_uri\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"I\n\rCheckpointRef\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"C\n\x05Lease\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06island\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0e\n\x06term_s\x18\x04 \x01(\x01\"=\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x15\n\rsamples_per_s\x18\x03 \x01(\x01\"\x89\x01\n\nAssignment\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12\x30\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"0\n\x04Wait\x12\x15\n\rretry_after_s\x18\x01 \x01(\x01\x12\x11\n\tdismissed\x18\x02 \x01(\x08\"4\n\x0e\x41\x63quireRequest\x12\x0e\n\x06island\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"q\n\x0f\x41\x63quireResponse\x12/\n\nassignment\x18\x01 \x01(\x0b\x32\x19.atoll.wire.v1.AssignmentH\x00\x12#\n\x04wait\x18\x02 \x01(\x0b\x32\x13.atoll.wire.v1.WaitH\x00\x42\x08\n\x06\x61nswer\"b\n\x10HeartbeatRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12)\n\x08progress\x18\x02 \x01(\x0b\x32\x17.atoll.wire.v1.Progress\"@\n\x11HeartbeatResponse\x12+\n\tdirective\x18\x01 \x01(\x0e\x32\x18.atoll.wire.v1.Directive\"f\n\rCommitRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"\x10\n\x0e\x43ommitResponse\"\x80\x01\n\x0eReleaseRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12%\n\x06\x65nding\x18\x02 \x01(\x0e\x32\x15.atoll.wire.v1.Ending\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x11\n\x0fReleaseResponse\"s\n\nSubmission\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x30\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"8\n\rSubmitRequest\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.atoll.wire.v1.Submission\"\x10\n\x0eSubmitResponse\"\x11\n\x0fGetFleetRequest\"\xf5\x01\n\x07JobView\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.atoll.wire.v1.JobState\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0e\n\x06island\x18\x04 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12)\n\x08progress\x18\x07 \x01(\x0b\x32\x17.atoll.wire.v1.Progress\x12\x30\n\ncheckpoint\x18\x08 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"H\n\nIslandView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x10\n\x08silent_s\x18\x04 \x01(\x01\"v\n\x10GetFleetResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.atoll.wire.v1.JobView\x12*\n\x07islands\x18\x02 \x03(\x0b\x32\x19.atoll.wire.v1.IslandView\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"#\n\x12WatchEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"m\n\x05\x45vent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\n\n\x02\x61t\x18\x02 \x01(\x01\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0b\n\x03job\x18\x05 \x01(\t\x12\x0e\n\x06island\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\":\n\x13WatchEventsResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Event\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x0f\n\rDrainResponse*Q\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_EXPERT\x10\x01\x12\x0f\n\x0bROLE_ROUTER\x10\x02\x12\x11\n\rROLE_MONOLITH\x10\x03*\x92\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_WAITING\x10\x01\x12\x14\n\x10JOB_STATE_LEASED\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x14\n\x10JOB_STATE_PAUSED\x10\x05*S\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTIVE_CONTINUE\x10\x01\x12\x13\n\x0f\x44IRECTIVE_DRAIN\x10\x02*p\n\x06\x45nding\x12\x16\n\x12\x45NDING_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45NDING_FINISHED\x10\x01\x12\x12\n\x0e\x45NDING_DRAINED\x10\x02\x12\x11\n\rENDING_FAILED\x10\x03\x12\x12\n\x0e\x45NDING_REFUSED\x10\x04\x32\xb4\x02\n\x07Islands\x12H\n\x07\x41\x63quire\x12\x1d.atoll.wire.v1.AcquireRequest\x1a\x1e.atoll.wire.v1.AcquireResponse\x12N\n\tHeartbeat\x12\x1f.atoll.wire.v1.HeartbeatRequest\x1a .atoll.wire.v1.HeartbeatResponse\x12\x45\n\x06\x43ommit\x12\x1c.atoll.wire.v1.CommitRequest\x1a\x1d.atoll.wire.v1.CommitResponse\x12H\n\x07Release\x12\x1d.atoll.wire.v1.ReleaseRequest\x1a\x1e.atoll.wire.v1.ReleaseResponse2\xbb\x02\n\tOperators\x12\x45\n\x06Submit\x12\x1c.atoll.wire.v1.SubmitRequest\x1a\x1d.atoll.wire.v1.SubmitResponse\x12K\n\x08GetFleet\x12\x1e.atoll.wire.v1.GetFleetRequest\x1a\x1f.atoll.wire.v1.GetFleetResponse\x12V\n\x0bWatchEvents\x12!.atoll.wire.v1.WatchEventsRequest\x1a\".atoll.wire.v1.WatchEventsResponse0\x01\x12\x42\n\x05\x44rain\x12\x1b.atoll.wire.v1.DrainRequest\x1a\x1c.atoll.wire.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61toll/wire/v1/control.proto\x12\ratoll.wire.v1\"y\n\x07JobSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.atoll.wire.v1.Role\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07run_uri\x18\x04 \x01(\t\x12\r\n\x05steps\x18\x05 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"I\n\rCheckpointRef\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"C\n\x05Lease\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0e\n\x06island\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0e\n\x06term_s\x18\x04 \x01(\x01\"=\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x15\n\rsamples_per_s\x18\x03 \x01(\x01\"\x89\x01\n\nAssignment\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12\x30\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"0\n\x04Wait\x12\x15\n\rretry_after_s\x18\x01 \x01(\x01\x12\x11\n\tdismissed\x18\x02 \x01(\x08\"4\n\x0e\x41\x63quireRequest\x12\x0e\n\x06island\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"q\n\x0f\x41\x63quireResponse\x12/\n\nassignment\x18\x01 \x01(\x0b\x32\x19.atoll.wire.v1.AssignmentH\x00\x12#\n\x04wait\x18\x02 \x01(\x0b\x32\x13.atoll.wire.v1.WaitH\x00\x42\x08\n\x06\x61nswer\"b\n\x10HeartbeatRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12)\n\x08progress\x18\x02 \x01(\x0b\x32\x17.atoll.wire.v1.Progress\"@\n\x11HeartbeatResponse\x12+\n\tdirective\x18\x01 \x01(\x0e\x32\x18.atoll.wire.v1.Directive\"f\n\rCommitRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12\x30\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"\x10\n\x0e\x43ommitResponse\"\x8d\x01\n\x0eReleaseRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Lease\x12%\n\x06\x65nding\x18\x02 \x01(\x0e\x32\x15.atoll.wire.v1.Ending\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0b\n\x03log\x18\x05 \x01(\t\"\x11\n\x0fReleaseResponse\"s\n\nSubmission\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x30\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\"8\n\rSubmitRequest\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.atoll.wire.v1.Submission\"\x10\n\x0eSubmitResponse\"\x11\n\x0fGetFleetRequest\"\xa7\x02\n\x07JobView\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.atoll.wire.v1.JobSpec\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.atoll.wire.v1.JobState\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0e\n\x06island\x18\x04 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12)\n\x08progress\x18\x07 \x01(\x0b\x32\x17.atoll.wire.v1.Progress\x12\x30\n\ncheckpoint\x18\x08 \x01(\x0b\x32\x1c.atoll.wire.v1.CheckpointRef\x12\x0e\n\x06losses\x18\t \x01(\r\x12\x13\n\x0bpreemptions\x18\n \x01(\r\x12\x0b\n\x03log\x18\x0b \x01(\t\"H\n\nIslandView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x10\n\x08silent_s\x18\x04 \x01(\x01\"v\n\x10GetFleetResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.atoll.wire.v1.JobView\x12*\n\x07islands\x18\x02 \x03(\x0b\x32\x19.atoll.wire.v1.IslandView\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"#\n\x12WatchEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"m\n\x05\x45vent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\n\n\x02\x61t\x18\x02 \x01(\x01\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0b\n\x03job\x18\x05 \x01(\t\x12\x0e\n\x06island\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\":\n\x13WatchEventsResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.atoll.wire.v1.Event\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x0f\n\rDrainResponse*Q\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_EXPERT\x10\x01\x12\x0f\n\x0bROLE_ROUTER\x10\x02\x12\x11\n\rROLE_MONOLITH\x10\x03*\x92\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_WAITING\x10\x01\x12\x14\n\x10JOB_STATE_LEASED\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x14\n\x10JOB_STATE_PAUSED\x10\x05*j\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IRECTIVE_CONTINUE\x10\x01\x12\x13\n\x0f\x44IRECTIVE_DRAIN\x10\x02\x12\x15\n\x11\x44IRECTIVE_RESTART\x10\x03*\x86\x01\n\x06\x45nding\x12\x16\n\x12\x45NDING_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45NDING_FINISHED\x10\x01\x12\x12\n\x0e\x45NDING_DRAINED\x10\x02\x12\x11\n\rENDING_FAILED\x10\x03\x12\x12\n\x0e\x45NDING_REFUSED\x10\x04\x12\x14\n\x10\x45NDING_PREEMPTED\x10\x05\x32\xb4\x02\n\x07Islands\x12H\n\x07\x41\x63quire\x12\x1d.atoll.wire.v1.AcquireRequest\x1a\x1e.atoll.wire.v1.AcquireResponse\x12N\n\tHeartbeat\x12\x1f.atoll.wire.v1.HeartbeatRequest\x1a .atoll.wire.v1.HeartbeatResponse\x12\x45\n\x06\x43ommit\x12\x1c.atoll.wire.v1.CommitRequest\x1a\x1d.atoll.wire.v1.CommitResponse\x12H\n\x07Release\x12\x1d.atoll.wire.v1.ReleaseRequest\x1a\x1e.atoll.wire.v1.ReleaseResponse2\xbb\x02\n\tOperators\x12\x45\n\x06Submit\x12\x1c.atoll.wire.v1.SubmitRequest\x1a\x1d.atoll.wire.v1.SubmitResponse\x12K\n\x08GetFleet\x12\x1e.atoll.wire.v1.GetFleetRequest\x1a\x1f.atoll.wire.v1.GetFleetResponse\x12V\n\x0bWatchEvents\x12!.atoll.wire.v1.WatchEventsRequest\x1a\".atoll.wire.v1.WatchEventsResponse0\x01\x12\x42\n\x05\x44rain\x12\x1b.atoll.wire.v1.DrainRequest\x1a\x1c.atoll.wire.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atoll.wire.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2084
-  _globals['_ROLE']._serialized_end=2165
-  _globals['_JOBSTATE']._serialized_start=2168
-  _globals['_JOBSTATE']._serialized_end=2314
-  _globals['_DIRECTIVE']._serialized_start=2316
-  _globals['_DIRECTIVE']._serialized_end=2399
-  _globals['_ENDING']._serialized_start=2401
-  _globals['_ENDING']._serialized_end=2513
+  _globals['_ROLE']._serialized_start=2147
+  _globals['_ROLE']._serialized_end=2228
+  _globals['_JOBSTATE']._serialized_start=2231
+  _globals['_JOBSTATE']._serialized_end=2377
+  _globals['_DIRECTIVE']._serialized_start=2379
+  _globals['_DIRECTIVE']._serialized_end=2485
+  _globals['_ENDING']._serialized_start=2488
+  _globals['_ENDING']._serialized_end=2622
   _globals['_JOBSPEC']._serialized_start=46
   _globals['_JOBSPEC']._serialized_end=167
   _globals['_CHECKPOINTREF']._serialized_start=169
@@ -64,35 +64,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMITRESPONSE']._serialized_start=1005
   _globals['_COMMITRESPONSE']._serialized_end=1021
   _globals['_RELEASEREQUEST']._serialized_start=1024
-  _globals['_RELEASEREQUEST']._serialized_end=1152
-  _globals['_RELEASERESPONSE']._serialized_start=1154
-  _globals['_RELEASERESPONSE']._serialized_end=1171
-  _globals['_SUBMISSION']._serialized_start=1173
-  _globals['_SUBMISSION']._serialized_end=1288
-  _globals['_SUBMITREQUEST']._serialized_start=1290
-  _globals['_SUBMITREQUEST']._serialized_end=1346
-  _globals['_SUBMITRESPONSE']._serialized_start=1348
-  _globals['_SUBMITRESPONSE']._serialized_end=1364
-  _globals['_GETFLEETREQUEST']._serialized_start=1366
-  _globals['_GETFLEETREQUEST']._serialized_end=1383
-  _globals['_JOBVIEW']._serialized_start=1386
-  _globals['_JOBVIEW']._serialized_end=1631
-  _globals['_ISLANDVIEW']._serialized_start=1633
-  _globals['_ISLANDVIEW']._serialized_end=1705
-  _globals['_GETFLEETRESPONSE']._serialized_start=1707
-  _globals['_GETFLEETRESPONSE']._serialized_end=1825
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1827
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1862
-  _globals['_EVENT']._serialized_start=1864
-  _globals['_EVENT']._serialized_end=1973
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1975
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2033
-  _globals['_DRAINREQUEST']._serialized_start=2035
-  _globals['_DRAINREQUEST']._serialized_end=2065
-  _globals['_DRAINRESPONSE']._serialized_start=2067
-  _globals['_DRAINRESPONSE']._serialized_end=2082
-  _globals['_ISLANDS']._serialized_start=2516
-  _globals['_ISLANDS']._serialized_end=2824
-  _globals['_OPERATORS']._serialized_start=2827
-  _globals['_OPERATORS']._serialized_end=3142
+  _globals['_RELEASEREQUEST']._serialized_end=1165
+  _globals['_RELEASERESPONSE']._serialized_start=1167
+  _globals['_RELEASERESPONSE']._serialized_end=1184
+  _globals['_SUBMISSION']._serialized_start=1186
+  _globals['_SUBMISSION']._serialized_end=1301
+  _globals['_SUBMITREQUEST']._serialized_start=1303
+  _globals['_SUBMITREQUEST']._serialized_end=1359
+  _globals['_SUBMITRESPONSE']._serialized_start=1361
+  _globals['_SUBMITRESPONSE']._serialized_end=1377
+  _globals['_GETFLEETREQUEST']._serialized_start=1379
+  _globals['_GETFLEETREQUEST']._serialized_end=1396
+  _globals['_JOBVIEW']._serialized_start=1399
+  _globals['_JOBVIEW']._serialized_end=1694
+  _globals['_ISLANDVIEW']._serialized_start=1696
+  _globals['_ISLANDVIEW']._serialized_end=1768
+  _globals['_GETFLEETRESPONSE']._serialized_start=1770
+  _globals['_GETFLEETRESPONSE']._serialized_end=1888
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1890
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1925
+  _globals['_EVENT']._serialized_start=1927
+  _globals['_EVENT']._serialized_end=2036
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2038
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2096
+  _globals['_DRAINREQUEST']._serialized_start=2098
+  _globals['_DRAINREQUEST']._serialized_end=2128
+  _globals['_DRAINRESPONSE']._serialized_start=2130
+  _globals['_DRAINRESPONSE']._serialized_end=2145
+  _globals['_ISLANDS']._serialized_start=2625
+  _globals['_ISLANDS']._serialized_end=2933
+  _globals['_OPERATORS']._serialized_start=2936
+  _globals['_OPERATORS']._serialized_end=3251
 # @@protoc_insertion_point(module_scope)

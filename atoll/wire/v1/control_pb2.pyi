@@ -28,6 +28,7 @@ class Directive(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIRECTIVE_UNSPECIFIED: _ClassVar[Directive]
     DIRECTIVE_CONTINUE: _ClassVar[Directive]
     DIRECTIVE_DRAIN: _ClassVar[Directive]
+    DIRECTIVE_RESTART: _ClassVar[Directive]
 
 class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +37,7 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_DRAINED: _ClassVar[Ending]
     ENDING_FAILED: _ClassVar[Ending]
     ENDING_REFUSED: _ClassVar[Ending]
+    ENDING_PREEMPTED: _ClassVar[Ending]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -49,11 +51,13 @@ JOB_STATE_PAUSED: JobState
 DIRECTIVE_UNSPECIFIED: Directive
 DIRECTIVE_CONTINUE: Directive
 DIRECTIVE_DRAIN: Directive
+DIRECTIVE_RESTART: Directive
 ENDING_UNSPECIFIED: Ending
 ENDING_FINISHED: Ending
 ENDING_DRAINED: Ending
 ENDING_FAILED: Ending
 ENDING_REFUSED: Ending
+ENDING_PREEMPTED: Ending
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
@@ -166,16 +170,18 @@ class CommitResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ReleaseRequest(_message.Message):
-    __slots__ = ("lease", "ending", "reason", "request_id")
+    __slots__ = ("lease", "ending", "reason", "request_id", "log")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     ENDING_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     ending: Ending
     reason: str
     request_id: str
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., ending: _Optional[_Union[Ending, str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    log: str
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., ending: _Optional[_Union[Ending, str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., log: _Optional[str] = ...) -> None: ...
 
 class ReleaseResponse(_message.Message):
     __slots__ = ()
@@ -206,7 +212,7 @@ class GetFleetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class JobView(_message.Message):
-    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint")
+    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint", "losses", "preemptions", "log")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +221,9 @@ class JobView(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     spec: JobSpec
     state: JobState
     epoch: int
@@ -223,7 +232,10 @@ class JobView(_message.Message):
     reason: str
     progress: Progress
     checkpoint: CheckpointRef
-    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+    losses: int
+    preemptions: int
+    log: str
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ...) -> None: ...
 
 class IslandView(_message.Message):
     __slots__ = ("name", "state", "job", "silent_s")

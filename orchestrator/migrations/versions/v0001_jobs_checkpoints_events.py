@@ -26,6 +26,9 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(64), nullable=False),
         sa.Column("released", sa.String(64), nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("losses", sa.Integer, nullable=False),
+        sa.Column("preemptions", sa.Integer, nullable=False),
+        sa.Column("log", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("step", sa.BigInteger, nullable=False),
     )

@@ -1,0 +1,53 @@
+"""What sets a job back, and how much of it is forgiven: each cause has a budget of its own.
+
+A job that crashes has something wrong with it; a node that is lost or reclaimed has not. All counts
+begin anew with each checkpoint, because work that was saved shows that it can go on.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+
+from atoll.types import JobState
+from orchestrator.fleet import Fleet, Job
+
+_MAX_BACKOFF_S = 600.0
+
+
+class Cause(enum.StrEnum):
+    """Why a lease ended before its time."""
+
+    FAILURE = "failures"  # the trainer broke
+    LOSS = "losses"  # the island fell silent, or its processes died
+    PREEMPTION = "preemptions"  # the island was told to leave, and said so
+
+
+_WORDS = {
+    Cause.FAILURE: "failed tries",
+    Cause.LOSS: "lost islands",
+    Cause.PREEMPTION: "preemptions",
+}
+
+
+def set_back(job: Job, cause: Cause, reason: str, fleet: Fleet, now: float) -> Job:
+    """The job without its lease: waiting for another try, or given up.
+
+    A failure waits from the first time on, since the same is likely to happen again; a lost or
+    reclaimed node from the second, since there are others.
+    """
+    num = getattr(job, cause) + 1
+    allowed = {
+        Cause.FAILURE: fleet.policy.max_failures,
+        Cause.LOSS: fleet.policy.max_losses,
+        Cause.PREEMPTION: fleet.policy.max_preemptions,
+    }[cause]
+    freed = replace(fleet.freed(job, ""), **{cause: num})
+    if num > allowed and not job.is_complete:
+        words = f"given up after {num} {_WORDS[cause]}; the last: {reason}"
+        return replace(freed, state=JobState.FAILED, reason=words)
+    pauses = num - (cause is not Cause.FAILURE)
+    pause_s = fleet.policy.backoff_s * 2 ** min(pauses - 1, 32) if pauses else 0.0
+    if cause is Cause.FAILURE:
+        reason = f"try {num} of {allowed + 1} failed: {reason}"
+    return replace(freed, reason=reason, ready_at=now + min(pause_s, _MAX_BACKOFF_S))
