@@ -25,11 +25,10 @@ def lagging(jobs: Iterable[JobView]) -> dict[str, float]:
     for job in jobs:
         if job.state is JobState.LEASED and job.progress.samples_per_s > 0:
             paces[job.spec.role][job.spec.name] = job.progress.samples_per_s
-    found = {}
+    found: dict[str, float] = {}
     for of_role in paces.values():
         middle = median(of_role.values())
         if len(of_role) >= _FEWEST:
-            found |= {
-                name: pace / middle for name, pace in of_role.items() if pace < _SLOW * middle
-            }
+            slow = {name: pace for name, pace in of_role.items() if pace < _SLOW * middle}
+            found |= {name: pace / middle for name, pace in slow.items()}
     return found
