@@ -25,7 +25,8 @@ class Entry:
     panel: str
 
 
-MAIN, STAGES, SIGHT, SERVERS = "The whole way", "Stage by stage", "Look", "Long-running parts"
+MAIN, STAGES, SIGHT = "The whole way", "Stage by stage", "Look"
+STEER, SERVERS = "Steer a run that is at work", "Long-running parts"
 
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
@@ -40,6 +41,11 @@ COMMANDS = {
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
+    "pause": Entry("orchestrator.steering_cli:pause", "Checkpoint jobs, and hold them.", STEER),
+    "resume": Entry("orchestrator.steering_cli:resume", "Let paused jobs go on.", STEER),
+    "retry": Entry("orchestrator.steering_cli:retry", "Try again what was given up.", STEER),
+    "cancel": Entry("orchestrator.steering_cli:cancel", "End jobs without finishing.", STEER),
+    "drain": Entry("orchestrator.steering_cli:drain", "Let an island go, or all.", STEER),
     "orchestrator": Entry("orchestrator.cli:serve", "Serve the control plane.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
 }

@@ -13,6 +13,7 @@ import grpc
 from atoll import codec
 from atoll.errors import AtollError, Busy, ControlError, LeaseLost, Refused, Unreachable
 from atoll.types import (
+    Action,
     Assignment,
     CheckpointRef,
     Directive,
@@ -184,9 +185,18 @@ class ControlClient:
         finally:
             stream.cancel()
 
-    def drain(self, reason: str) -> None:
-        """Let every island checkpoint and leave."""
-        self._call(self._operators.Drain, wire.DrainRequest(reason=reason))
+    def drain(self, reason: str, island: str = "") -> None:
+        """Let every island checkpoint and leave, or one. Raises: Refused if it is not alive."""
+        self._call(self._operators.Drain, wire.DrainRequest(reason=reason, island=island))
+
+    def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
+        """Pause, resume, cancel or retry jobs; none named means all that it can be done to.
+
+        Raises:
+            Refused: there is no such job, or it stands where that cannot be done.
+        """
+        request = wire.SteerRequest(action=codec.encode_enum(action), jobs=jobs, reason=reason)
+        self._call(self._operators.Steer, request)
 
     def _call(self, method: Any, request: Any, deadline_s: float = DEADLINE_S) -> Any:
         try:

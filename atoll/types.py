@@ -25,15 +25,26 @@ class JobState(enum.StrEnum):
     LEASED = "leased"
     DONE = "done"
     FAILED = "failed"
-    PAUSED = "paused"  # by a drain, until it is submitted again
+    PAUSED = "paused"  # by a drain or an operator, until it is resumed or submitted again
+    CANCELLED = "cancelled"  # by an operator
 
 
 class Directive(enum.StrEnum):
     """What the orchestrator wants of an island, told in answer to a heartbeat."""
 
     CONTINUE = "continue"
-    DRAIN = "drain"  # checkpoint, commit, release, leave
+    DRAIN = "drain"  # checkpoint, commit, release
+    CANCEL = "cancel"  # kill the trainer, release
     RESTART = "restart"  # its trainer stands still: kill it, and release the lease as failed
+
+
+class Action(enum.StrEnum):
+    """What an operator can do to a job."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
 
 
 class Ending(enum.StrEnum):

@@ -191,6 +191,8 @@ class Tenure:
             self._contact.answered()
             if directive is Directive.DRAIN:
                 self._drain()
+            if directive is Directive.CANCEL:
+                self._stop(Outcome(Ending.DRAINED, "cancelled, and its trainer killed"))
             if directive is Directive.RESTART:
                 words = f"stood still at step {self._progress.step}, and was killed"
                 self._stop(Outcome(Ending.FAILED, words, self._trainer.last_lines()))

@@ -82,6 +82,7 @@ class Job:
         preemptions: islands reclaimed since then.
         moved_at: when its trainer was last seen to make a step, or to begin, on the same clock.
         log: the last lines of the trainer that failed last.
+        wish: where an operator wants it to stand once its lease has ended; None leaves it.
         reason: why it stands where it does, in words.
     """
 
@@ -100,6 +101,7 @@ class Job:
     preemptions: int = 0
     moved_at: float = 0.0
     log: str = ""
+    wish: JobState | None = None
     reason: str = ""
 
     @property
@@ -115,7 +117,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether no island will work on it any more, unless it is submitted again."""
-        return self.state in {JobState.DONE, JobState.FAILED, JobState.PAUSED}
+        return self.state not in {JobState.WAITING, JobState.LEASED}
 
     def lease(self, policy: Policy) -> Lease:
         """Its current lease."""
@@ -131,12 +133,14 @@ class Island:
         heard_at: when it was last heard of, on the orchestrator's monotonic clock.
         state: ``idle``, ``working``, ``lost`` (silent for a term) or ``gone`` (left, or dead).
         job: what it works on, or "".
+        leaving: whether it was told to leave.
     """
 
     name: str
     heard_at: float
     state: str = "idle"
     job: str = ""
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,11 @@ class Fleet:
         """Whether nobody works and nobody will."""
         return not self.jobs.num_leased and (self.draining or self.is_over)
 
+    def is_leaving(self, island: str) -> bool:
+        """Whether an island was told to leave."""
+        known = self.islands.get(island)
+        return known is not None and known.leaving
+
     def held_by(self, island: str) -> Job | None:
         """The job an island holds the lease of."""
         known = self.islands.get(island)
@@ -207,7 +216,7 @@ class Fleet:
 
     def freed(self, job: Job, reason: str) -> Job:
         """A job without its lease: done if all is committed, else paused or waiting."""
-        open_state = JobState.PAUSED if self.draining else JobState.WAITING
+        open_state = job.wish or (JobState.PAUSED if self.draining else JobState.WAITING)
         return replace(
             job,
             state=JobState.DONE if job.is_complete else open_state,

@@ -19,6 +19,7 @@ from orchestrator.connect import connect
 from orchestrator.watch import Watch
 
 _LOOK_S = 0.25
+_ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 _MAX_CONNECTIONS = 10
 
 
@@ -104,7 +105,7 @@ def _follow(
         view = client.fleet()
         watch.show(view)
         jobs = [job for job in view.jobs if job.spec.name in names]
-        if all(job.state in {JobState.DONE, JobState.FAILED} for job in jobs):
+        if all(job.state in _ENDED for job in jobs):
             return jobs
         if all(job.state not in {JobState.WAITING, JobState.LEASED} for job in jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
@@ -120,7 +121,7 @@ def _follow(
 
 
 def _results(jobs: Sequence[JobView]) -> dict[str, CheckpointRef]:
-    failed = [job for job in jobs if job.state is JobState.FAILED]
+    failed = [job for job in jobs if job.state is not JobState.DONE]
     if failed:
         named: dict[str, list[str]] = {}
         for job in failed:

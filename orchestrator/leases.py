@@ -40,8 +40,11 @@ def acquire(
         return _assignment(held, fleet), _heard(fleet, held, now)
     change = _forget(held, fleet, now) if held else Change()
     fleet = fleet.after(change)
-    if fleet.draining or fleet.is_over:
-        why = "the fleet drains" if fleet.draining else "all jobs are over"
+    leaving = fleet.is_leaving(island)
+    if fleet.draining or fleet.is_over or leaving:
+        why = "all jobs are over"
+        if fleet.draining or leaving:
+            why = "the fleet drains" if fleet.draining else "it was told to leave"
         event = Event("island-dismissed", f"{island} may go: {why}", island=island)
         gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
@@ -70,7 +73,9 @@ def heartbeat(
     moved_at = now if progress.step > before.progress.step else before.moved_at
     job = replace(before, progress=progress, moved_at=moved_at)
     heard = _heard(fleet, job, now)
-    if fleet.draining:
+    if job.wish is JobState.CANCELLED:
+        return Directive.CANCEL, heard
+    if fleet.draining or job.wish is JobState.PAUSED or fleet.is_leaving(lease.island):
         return Directive.DRAIN, heard
     if now - moved_at <= fleet.policy.stuck_s:
         return Directive.CONTINUE, heard
@@ -137,7 +142,8 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
             after, kind = replace(after, state=JobState.FAILED), "job-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
     event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)
-    return Change(jobs=(after,), islands=(Island(lease.island, now),), events=(event,))
+    idle = Island(lease.island, now, leaving=fleet.is_leaving(lease.island))
+    return Change(jobs=(after,), islands=(idle,), events=(event,))
 
 
 def _finished(job: Job, fleet: Fleet, lease: Lease) -> Job:
@@ -184,7 +190,9 @@ def _held(fleet: Fleet, lease: Lease) -> Job:
 def _heard(fleet: Fleet, job: Job, now: float) -> Change:
     """Extends the job's lease, because its island was heard."""
     job = replace(job, expires_at=now + fleet.policy.term_s)
-    return Change(jobs=(job,), islands=(Island(job.island, now, "working", job.spec.name),))
+    leaving = fleet.is_leaving(job.island)
+    working = Island(job.island, now, "working", job.spec.name, leaving)
+    return Change(jobs=(job,), islands=(working,))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

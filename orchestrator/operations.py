@@ -142,7 +142,9 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
             f"first (Ctrl-C), then ask for {spec.steps}"
         )
     after = replace(job, spec=spec)
-    if job.state in {JobState.FAILED, JobState.PAUSED} or job.spec.digest != spec.digest:
+    halted = {JobState.FAILED, JobState.PAUSED, JobState.CANCELLED}
+    if job.state in halted or job.spec.digest != spec.digest:
+        after = replace(after, wish=None)
         words = f"submitted again; it was {job.state}: {job.reason}"
         after = replace(fleet.freed(after, words), ready_at=now)
         after = replace(after, failures=0, losses=0, preemptions=0)

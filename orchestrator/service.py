@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from atoll.clock import Clock
 from atoll.errors import Unreachable
 from atoll.types import (
+    Action,
     Assignment,
     CheckpointRef,
     Directive,
@@ -20,7 +21,7 @@ from atoll.types import (
     Submission,
     Wait,
 )
-from orchestrator import leases, operations
+from orchestrator import leases, operations, steering
 from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.jobs import Jobs
 from orchestrator.store import Store
@@ -95,6 +96,19 @@ class FleetService:
         with self._changed:
             self._asked()
             self._apply(operations.drain(self._fleet, reason))
+
+    def drain_island(self, name: str, reason: str) -> None:
+        """See :func:`orchestrator.steering.drain_island`."""
+        with self._changed:
+            self._asked()
+            self._apply(steering.drain_island(self._fleet, name, reason))
+
+    def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
+        """See :func:`orchestrator.steering.steer`."""
+        with self._changed:
+            self._asked()
+            now = self._clock.monotonic()
+            self._apply(steering.steer(self._fleet, action, jobs, reason, now))
 
     def view(self) -> FleetView:
         """What an operator sees."""

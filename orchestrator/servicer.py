@@ -10,7 +10,7 @@ import grpc
 
 from atoll import codec
 from atoll.errors import Busy, Refused
-from atoll.types import Ending, Outcome
+from atoll.types import Action, Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.service import FleetService
@@ -88,6 +88,15 @@ class OperatorsServicer(rpc.OperatorsServicer):
             self._room.release()
 
     def Drain(self, request: wire.DrainRequest, _: Any) -> wire.DrainResponse:  # noqa: N802
-        """Let every island checkpoint and leave."""
-        self._service.drain(request.reason)
+        """Let every island checkpoint and leave, or one."""
+        if request.island:
+            self._service.drain_island(request.island, request.reason)
+        else:
+            self._service.drain(request.reason)
         return wire.DrainResponse()
+
+    def Steer(self, request: wire.SteerRequest, _: Any) -> wire.SteerResponse:  # noqa: N802
+        """Pause, resume, cancel or retry jobs."""
+        action = codec.decode_enum(Action, request.action)
+        self._service.steer(action, list(request.jobs), request.reason)
+        return wire.SteerResponse()

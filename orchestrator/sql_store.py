@@ -188,6 +188,7 @@ def _job_row(job: Job) -> dict[str, Any]:
         "losses": job.losses,
         "preemptions": job.preemptions,
         "log": job.log,
+        "wish": job.wish.value if job.wish else "",
         "reason": job.reason,
         "step": job.step,
     }
@@ -211,6 +212,7 @@ def _job(row: Any) -> Job:
         losses=row.losses,
         preemptions=row.preemptions,
         log=row.log,
+        wish=JobState(row.wish) if row.wish else None,
         reason=row.reason,
     )
 

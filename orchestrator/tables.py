@@ -36,6 +36,7 @@ jobs = Table(
     Column("losses", Integer, nullable=False),
     Column("preemptions", Integer, nullable=False),
     Column("log", Text, nullable=False),
+    Column("wish", String(20), nullable=False),
     Column("reason", Text, nullable=False),
     Column("step", BigInteger, nullable=False),  # of the newest checkpoint; 0 = none
 )

@@ -11,7 +11,7 @@ from atoll.command import cell, say
 from atoll.types import FleetView, JobState, JobView
 
 _LINE_S = 10.0
-_HALTED = {JobState.WAITING, JobState.FAILED, JobState.PAUSED}
+_HALTED = {JobState.WAITING, JobState.FAILED, JobState.PAUSED, JobState.CANCELLED}
 
 
 class Watch(Protocol):

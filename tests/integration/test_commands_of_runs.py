@@ -314,3 +314,36 @@ def test_events_of_a_run_that_never_began_name_the_command(run):
     )
     assert called.returncode == 2
     assert "run `atoll train`" in called.stderr
+
+
+def test_run_is_steered_while_it_works_and_ends_with_the_same_weights(run, until, undisturbed):
+    run.steps, run.options = 150, "--step-s 0.03 --every 10"
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    paused = json.loads(run.atoll("pause", "expert-0", "--reason", "to look at it", "--json"))
+    assert paused[0]["why"].endswith("to look at it")
+    until(lambda: run.jobs()["expert-0"].state == "paused")
+    held = run.jobs()["expert-0"].checkpoint.step
+    run.atoll("resume", "expert-0")
+    until(lambda: run.committed("expert-0") > held)
+    run.atoll("cancel", "expert-0")
+    until(lambda: run.jobs()["expert-0"].state == "cancelled")
+    run.atoll("retry", "expert-0")
+    until(lambda: run.jobs()["expert-0"].state == "leased")
+    island = run.jobs()["expert-0"].island
+    run.atoll("drain", island)
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    kinds = [event.kind for event in run.events() if event.job == "expert-0"]
+    for kind in ("job-pause", "job-resume", "job-cancel", "job-retry", "island-draining"):
+        assert kind in kinds
+    assert not any(event.kind == "attempt-failed" for event in run.events())
+
+
+def test_steering_without_anything_at_work_names_the_command(run):
+    called = subprocess.run(
+        run.command("pause"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert called.returncode == 2
+    assert "nothing is at work" in called.stderr

@@ -22,6 +22,7 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_DONE: _ClassVar[JobState]
     JOB_STATE_FAILED: _ClassVar[JobState]
     JOB_STATE_PAUSED: _ClassVar[JobState]
+    JOB_STATE_CANCELLED: _ClassVar[JobState]
 
 class Directive(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -29,6 +30,15 @@ class Directive(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIRECTIVE_CONTINUE: _ClassVar[Directive]
     DIRECTIVE_DRAIN: _ClassVar[Directive]
     DIRECTIVE_RESTART: _ClassVar[Directive]
+    DIRECTIVE_CANCEL: _ClassVar[Directive]
+
+class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACTION_UNSPECIFIED: _ClassVar[Action]
+    ACTION_PAUSE: _ClassVar[Action]
+    ACTION_RESUME: _ClassVar[Action]
+    ACTION_CANCEL: _ClassVar[Action]
+    ACTION_RETRY: _ClassVar[Action]
 
 class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,10 +58,17 @@ JOB_STATE_LEASED: JobState
 JOB_STATE_DONE: JobState
 JOB_STATE_FAILED: JobState
 JOB_STATE_PAUSED: JobState
+JOB_STATE_CANCELLED: JobState
 DIRECTIVE_UNSPECIFIED: Directive
 DIRECTIVE_CONTINUE: Directive
 DIRECTIVE_DRAIN: Directive
 DIRECTIVE_RESTART: Directive
+DIRECTIVE_CANCEL: Directive
+ACTION_UNSPECIFIED: Action
+ACTION_PAUSE: Action
+ACTION_RESUME: Action
+ACTION_CANCEL: Action
+ACTION_RETRY: Action
 ENDING_UNSPECIFIED: Ending
 ENDING_FINISHED: Ending
 ENDING_DRAINED: Ending
@@ -290,11 +307,27 @@ class WatchEventsResponse(_message.Message):
     def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
-    __slots__ = ("reason",)
+    __slots__ = ("reason", "island")
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
     reason: str
-    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+    island: str
+    def __init__(self, reason: _Optional[str] = ..., island: _Optional[str] = ...) -> None: ...
 
 class DrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SteerRequest(_message.Message):
+    __slots__ = ("action", "jobs", "reason")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    action: Action
+    jobs: _containers.RepeatedScalarFieldContainer[str]
+    reason: str
+    def __init__(self, action: _Optional[_Union[Action, str]] = ..., jobs: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SteerResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -264,6 +264,11 @@ class OperatorsStub:
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.DrainRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.Steer = channel.unary_unary(
+                '/atoll.wire.v1.Operators/Steer',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorsServicer:
@@ -292,7 +297,15 @@ class OperatorsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Let every island checkpoint and leave. Jobs pause until they are submitted again.
+        """Let every island checkpoint and leave; jobs pause until they are submitted again. With an
+        island named, that one alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Steer(self, request, context):
+        """Pause, resume, cancel or retry some jobs; none named means all that it can be done to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,6 +333,11 @@ def add_OperatorsServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.DrainRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.DrainResponse.SerializeToString,
+            ),
+            'Steer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Steer,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -431,6 +449,33 @@ class Operators:
             '/atoll.wire.v1.Operators/Drain',
             atoll_dot_wire_dot_v1_dot_control__pb2.DrainRequest.SerializeToString,
             atoll_dot_wire_dot_v1_dot_control__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Steer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Operators/Steer',
+            atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.FromString,
             options,
             channel_credentials,
             insecure,

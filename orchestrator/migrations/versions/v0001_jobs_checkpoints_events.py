@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("losses", sa.Integer, nullable=False),
         sa.Column("preemptions", sa.Integer, nullable=False),
         sa.Column("log", sa.Text, nullable=False),
+        sa.Column("wish", sa.String(20), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("step", sa.BigInteger, nullable=False),
     )
