@@ -27,6 +27,7 @@ class Entry:
 
 MAIN, STAGES, SIGHT = "The whole way", "Stage by stage", "Look"
 STEER, SERVERS = "Steer a run that is at work", "Long-running parts"
+SAFETY = "Beyond one machine"
 
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
@@ -38,6 +39,7 @@ COMMANDS = {
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
+    "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),

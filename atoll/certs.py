@@ -1,0 +1,117 @@
+"""``atoll certs``: a folder of certificates, with which a lab's control plane knows its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atoll import authority
+from atoll.authority import DAY_S, Pair
+from atoll.command import JsonOption, show
+from atoll.credentials import CA, OPERATOR, SERVER, read_pair, write_pair
+from atoll.errors import BadInput
+from atoll.identity import operator as operator_named
+from atoll.private_files import write_private
+
+_CA_S = 3650 * DAY_S
+_RENEW_S = 30 * DAY_S
+_HERE = ("localhost", "127.0.0.1", "::1")  # whoever asks on the machine itself
+_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
+
+
+def certs(
+    folder: Annotated[Path, typer.Argument(help="Where they are, or are to be.")],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or name at which islands call the orchestrator. Repeatable."),
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(help="Make a folder to hand to this operator. Repeatable."),
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="How long the orchestrator's and operators' last.")
+    ] = 365,
+    json_: JsonOption = False,
+) -> None:
+    """Make a private certificate authority, and certificates for orchestrator and operators.
+
+    The same command again keeps the authority, and makes anew what ends within 30 days.
+    """
+    hosts, names, lasting = _hosts(host or ()), operator or (), days * DAY_S
+    now = time.time()
+    try:
+        made = [operator_named(name) for name in names]
+    except ValueError as error:
+        raise BadInput(f"--operator: {error}") from error
+    try:
+        ca = _kept(folder, CA) or _keep(folder, CA, authority.new_authority(now, _CA_S))
+        server = _kept(folder, SERVER)
+        if hosts or server is None or authority.seconds_left(server.certificate, now) < _RENEW_S:
+            kept = authority.hosts_in(server.certificate) if server else []
+            every = list(dict.fromkeys([*_HERE, *(hosts or kept)]))
+            server = _keep(folder, SERVER, authority.for_hosts(ca, every, now, lasting))
+        own = _kept(folder, OPERATOR)
+        if own is None or authority.seconds_left(own.certificate, now) < _RENEW_S:
+            local = authority.for_identity(ca, operator_named("local"), now, lasting)
+            own = _keep(folder, OPERATOR, local)
+        rows = [
+            _row("ca.crt", "whom all trust", ca),
+            _row("server.crt", ", ".join(authority.hosts_in(server.certificate)), server),
+            _row("operator.crt", "commands given here", own),
+        ]
+        for who in made:
+            place = folder / "operators" / who.name
+            theirs = _keep(place, OPERATOR, authority.for_identity(ca, who, now, lasting))
+            write_private(place / f"{CA}.crt", ca.certificate_pem)
+            rows.append(_row(str(place.relative_to(folder)), str(who), theirs))
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
+    show(f"certificates; set orchestrator.tls to {folder}", rows, as_json=json_)
+
+
+def _hosts(given: Sequence[str]) -> list[str]:
+    for host in given:
+        if not _NAME.fullmatch(host) and not _is_address(host):
+            raise BadInput(
+                f"--host {host}: write an address or a host name without a port, "
+                "e.g. 192.0.2.7 or lab.example.org"
+            )
+    return list(given)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _kept(folder: Path, name: str) -> Pair | None:
+    """What is there already; never replaced by accident if it cannot be read."""
+    files = [folder / f"{name}.{ending}" for ending in ("crt", "key")]
+    missing = [file.name for file in files if not file.exists()]
+    if len(missing) == 1:
+        raise BadInput(
+            f"{folder} has no {missing[0]}; put it back, or remove the other half and run the same "
+            "again to have both made anew"
+        )
+    return None if missing else read_pair(folder, name)
+
+
+def _keep(folder: Path, name: str, pair: Pair) -> Pair:
+    write_pair(folder, name, pair)
+    return pair
+
+
+def _row(file: str, what: str, pair: Pair) -> dict[str, Any]:
+    until = pair.certificate.not_valid_after_utc.astimezone(UTC)
+    return {"file": file, "for": what, "until": f"{until:%Y-%m-%d}"}

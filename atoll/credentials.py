@@ -1,0 +1,86 @@
+"""Certificates and keys as files of a folder, and as gRPC takes them.
+
+::
+
+    ca.crt        whom everybody trusts
+    ca.key        makes certificates and join tokens; only where the orchestrator runs
+    server.crt    of the orchestrator, with its key in server.key
+    operator.crt  of who gives commands here, with its key in operator.key
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from atoll.authority import Key, Pair
+from atoll.errors import ConfigError
+from atoll.private_files import read_private, write_private
+
+CA, SERVER, OPERATOR = "ca", "server", "operator"
+
+
+def write_pair(folder: Path, name: str, pair: Pair) -> None:
+    """Lay a certificate and its key down; the key first, as nothing asks for it alone."""
+    write_private(folder / f"{name}.key", pair.key_pem)
+    write_private(folder / f"{name}.crt", pair.certificate_pem)
+
+
+def read_pair(folder: Path, name: str) -> Pair:
+    """A certificate and its key.
+
+    Raises:
+        ConfigError: one of them is not there, or is not what it should be.
+    """
+    certificate, place = read_certificate(folder / f"{name}.crt"), folder / f"{name}.key"
+    pair = Pair(certificate, private_key(read_private(place), place))
+    if not pair.fits:
+        raise ConfigError(f"{name}.key and {name}.crt in {folder} do not belong together")
+    return pair
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """A certificate. Raises: ConfigError."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} does not exist; `atoll certs {path.parent}` makes a folder of certificates"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} holds no certificate") from error
+
+
+def private_key(pem: bytes, path: Path) -> Key:
+    """The private key in a file that was read. Raises: ConfigError."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} holds no private key without a password") from error
+    if not isinstance(key, Key):
+        raise ConfigError(f"{path} holds a private key of another kind; `atoll certs` makes them")
+    return key
+
+
+def client_credentials(pair: Pair, authority: x509.Certificate) -> grpc.ChannelCredentials:
+    """To call as somebody, and to trust only servers of this authority."""
+    trusted = authority.public_bytes(serialization.Encoding.PEM)
+    return grpc.ssl_channel_credentials(trusted, pair.key_pem, pair.certificate_pem)
+
+
+def operator_credentials(folder: Path) -> grpc.ChannelCredentials:
+    """To call as the operator whose certificate is in a folder. Raises: ConfigError."""
+    return client_credentials(read_pair(folder, OPERATOR), read_certificate(folder / f"{CA}.crt"))
+
+
+def server_credentials(pair: Pair, authority: x509.Certificate) -> grpc.ServerCredentials:
+    """To serve callers of this authority, and nobody else: none gets past the handshake."""
+    trusted = authority.public_bytes(serialization.Encoding.PEM)
+    return grpc.ssl_server_credentials(
+        [(pair.key_pem, pair.certificate_pem)], trusted, require_client_auth=True
+    )

@@ -1,0 +1,81 @@
+"""Who somebody on the wire is: a name that stands in a certificate, as a URI."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_URI = re.compile(rf"atoll://({_NAME})/(island|operator|join)/({_NAME}|\*)")
+_EVERY_RUN = "lab"  # operators are of the whole lab; an island is of one run
+_ANY = "*"
+
+
+class Kind(enum.StrEnum):
+    """What somebody may do: see :mod:`orchestrator.access`."""
+
+    ISLAND = "island"
+    OPERATOR = "operator"
+    JOIN = "join"  # who may become an island
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody, as the private authority vouches for.
+
+    Attributes:
+        kind: what they may do.
+        run: name of the run an island, or a join token, is for; every operator's is the same.
+        name: of the island, or the operator. A token's is that of the one island it is for, or
+            ``*`` for any that nobody has been yet.
+    """
+
+    kind: Kind
+    run: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if _URI.fullmatch(self.uri) is None or (self.name == _ANY and self.kind is not Kind.JOIN):
+            raise ValueError(
+                f"{self.name!r} is no name; use up to 63 letters, digits, dots, dashes and "
+                "underscores, the first a letter or a digit"
+            )
+
+    def __str__(self) -> str:
+        if self.kind is Kind.JOIN:
+            return "a join token" if self.name == _ANY else f"the join token of {self.name}"
+        return f"operator {self.name}" if self.kind is Kind.OPERATOR else self.name
+
+    @property
+    def uri(self) -> str:
+        """As it stands in a certificate."""
+        return f"atoll://{self.run}/{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, uri: str) -> Self | None:
+        """Who a URI means; None if it is not one of these."""
+        found = _URI.fullmatch(uri)
+        if found is None or (found[3] == _ANY and found[2] != Kind.JOIN):
+            return None
+        return cls(Kind(found[2]), found[1], found[3])
+
+    def may_be(self, island: str) -> bool:
+        """Whether a token, or an island, may be, or stay, the island of this name."""
+        return self.kind is not Kind.OPERATOR and self.name in {island, _ANY}
+
+
+def operator(name: str) -> Identity:
+    """An operator of the lab. Raises: ValueError for what is no name."""
+    return Identity(Kind.OPERATOR, _EVERY_RUN, name)
+
+
+def island(run: str, name: str) -> Identity:
+    """An island of a run. Raises: ValueError for what is no name."""
+    return Identity(Kind.ISLAND, run, name)
+
+
+def joining(run: str, name: str = "") -> Identity:
+    """Who may become the island of this name, or any if "". Raises: ValueError."""
+    return Identity(Kind.JOIN, run, name or _ANY)
