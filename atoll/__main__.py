@@ -40,6 +40,7 @@ COMMANDS = {
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),
+    "token": Entry("orchestrator.invitation:token", "Let a node become an island.", SAFETY),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),

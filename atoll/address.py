@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -24,26 +21,37 @@ def split_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def loopback(text: str) -> str:
-    """The address itself, if nobody beyond this machine can reach it.
+def refuse_open(text: str, *, secured: bool) -> None:
+    """Refuse to listen where others could call in plain text.
+
+    Args:
+        text: ``host:port``.
+        secured: whether callers have to show certificates.
 
     Raises:
-        ValueError: others could, or it is no address.
+        ValueError: others could reach it and calls are not secured, or it is no address.
     """
     host, _ = split_address(text)
-    if host != "localhost" and not _is_loopback(host.strip("[]")):
+    ip = _ip(host)
+    if not secured and host != "localhost" and not (ip and ip.is_loopback):
         raise ValueError(
-            f"{text!r} could be reached from other machines, and calls are not secured yet; "
-            "listen on 127.0.0.1 or [::1]"
+            f"{text!r} could be reached from other machines, and calls are in plain text; "
+            "set orchestrator.tls to a folder that `atoll certs` made, or listen on 127.0.0.1 or "
+            "[::1]"
         )
-    return text
 
 
-def _is_loopback(host: str) -> bool:
+def answers_at(host: str, port: int) -> str:
+    """The address at which this machine calls who listens; all addresses of it have loopback."""
+    ip = _ip(host)
+    if ip and ip.is_unspecified:
+        host = "127.0.0.1" if ip.version == 4 else "[::1]"
+    return f"{host}:{port}"
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address a host is; None for a name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return False
-
-
-LoopbackAddress = Annotated[str, AfterValidator(loopback)]
+        return None

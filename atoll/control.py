@@ -11,7 +11,15 @@ from typing import Any, NoReturn, Protocol, Self
 import grpc
 
 from atoll import codec
-from atoll.errors import AtollError, Busy, ControlError, LeaseLost, Refused, Unreachable
+from atoll.errors import (
+    AtollError,
+    Busy,
+    ControlError,
+    Forbidden,
+    LeaseLost,
+    Refused,
+    Unreachable,
+)
 from atoll.types import (
     Action,
     Assignment,
@@ -27,27 +35,30 @@ from atoll.types import (
 )
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
+from atoll.wire.v1 import identity_pb2, identity_pb2_grpc
 
 DEADLINE_S = 10.0
 RUN_KEY = "atoll-run"  # metadata of every call: the run it is about
 
 # Retried by the channel itself, transparently: every call is idempotent by content or request id.
+# Who calls too often is told when to come again, and the channel waits so long.
 SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
             {
-                "name": [
-                    {"service": "atoll.wire.v1.Islands"},
-                    {"service": "atoll.wire.v1.Operators"},
-                ],
+                "name": [{"service": f"atoll.wire.v1.{name}"} for name in services],
                 "retryPolicy": {
                     "maxAttempts": 4,
                     "initialBackoff": "0.1s",
                     "maxBackoff": "2s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": codes,
                 },
             }
+            for services, codes in (
+                (["Islands", "Identities"], ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]),
+                (["Operators"], ["UNAVAILABLE"]),
+            )
         ]
     }
 )
@@ -91,26 +102,32 @@ def new_request_id() -> str:
 class ControlClient:
     """The control plane over gRPC, for agents and operators alike."""
 
-    def __init__(self, address: str, run: str) -> None:
+    def __init__(
+        self, address: str, run: str, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
         """Connect lazily.
 
         Args:
             address: ``host:port``.
             run: name of the run; another run's orchestrator counts as no answer.
+            credentials: who calls, and whom they trust; None for plain text.
         """
         self._address = address
         self._metadata = ((RUN_KEY, run),)
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.service_config", SERVICE_CONFIG),
-                ("grpc.enable_retries", 1),
-                ("grpc.initial_reconnect_backoff_ms", 200),
-                ("grpc.max_reconnect_backoff_ms", 2000),
-            ],
+        options = [
+            ("grpc.service_config", SERVICE_CONFIG),
+            ("grpc.enable_retries", 1),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+        ]
+        self._channel = (
+            grpc.insecure_channel(address, options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options)
         )
         self._islands = rpc.IslandsStub(self._channel)
         self._operators = rpc.OperatorsStub(self._channel)
+        self._identities = identity_pb2_grpc.IdentitiesStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +176,20 @@ class ControlClient:
             log=outcome.log,
         )
         self._call(self._islands.Release, request)
+
+    def certify(self, island: str, signing_request: bytes, deadline_s: float) -> bytes:
+        """A certificate as an island, for who may be it.
+
+        Returns:
+            X.509, PEM.
+
+        Raises:
+            Forbidden: the caller may not, or the name belongs to another key.
+        """
+        request = identity_pb2.CertifyRequest(island=island, signing_request=signing_request)
+        answer = self._call(self._identities.Certify, request, deadline_s)
+        certificate: bytes = answer.certificate
+        return certificate
 
     def submit(self, jobs: Sequence[Submission]) -> None:
         """Add jobs, or extend those that are there. Raises: Refused if a digest differs."""
@@ -220,6 +251,8 @@ def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
         grpc.StatusCode.CANCELLED,
     }:
         return Unreachable(f"the orchestrator at {address} does not answer ({details})")
+    if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
+        return Forbidden(details)
     if code in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}:
         return Refused(details)
     return ControlError(f"the orchestrator at {address} answered {code.name}: {details}")
@@ -229,6 +262,8 @@ def status_of(error: AtollError) -> grpc.StatusCode:
     """The gRPC status for one of the house's errors."""
     if isinstance(error, LeaseLost):
         return grpc.StatusCode.ABORTED
+    if isinstance(error, Forbidden):
+        return grpc.StatusCode.PERMISSION_DENIED
     if isinstance(error, Refused):
         return grpc.StatusCode.FAILED_PRECONDITION
     if isinstance(error, Busy):

@@ -16,8 +16,9 @@
     ├── ControlError
     │   ├── LeaseLost           the lease belongs to somebody else by now: stop working
     │   ├── Refused             the control plane understood the call and said no
-    │   ├── Busy                the control plane has no room for one more such call
+    │   │   └── Forbidden       this caller may not make it
     │   └── Unreachable         no answer; not the same as dead, try again
+    │       └── Busy            the control plane has no room for one more such call
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
     └── Interrupted             the user asked to stop; all is safe; exit code 130
@@ -89,12 +90,16 @@ class Refused(ControlError):
     """The control plane refused the call; trying again will not help."""
 
 
-class Busy(ControlError):
-    """The control plane serves as many such calls as it can; it may have room later."""
+class Forbidden(Refused):
+    """The caller is not who may make the call, or cannot show it."""
 
 
 class Unreachable(ControlError):
     """The control plane did not answer in time. It may well be alive."""
+
+
+class Busy(Unreachable):
+    """The control plane serves as many such calls as it can; it may have room later."""
 
 
 class IslandError(AtollError):

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from atoll.address import LoopbackAddress
+from atoll.address import refuse_open
 from atoll.sizes import PRESETS, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
@@ -180,8 +187,17 @@ class IslandSection(Section):
 class OrchestratorSection(Section):
     """The control plane."""
 
-    listen: LoopbackAddress = Field("127.0.0.1:0", description="address; port 0 takes any free one")
+    tls: str = Field(
+        "", description='folder of certificates, see atoll certs; "" = plain text, on loopback only'
+    )
+    listen: str = Field("127.0.0.1:0", description="address; port 0 takes any free one")
     database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
+
+    @field_validator("listen")
+    @classmethod
+    def _nobody_listens_in(cls, listen: str, info: ValidationInfo) -> str:
+        refuse_open(listen, secured=bool(info.data.get("tls")))
+        return listen
 
 
 class RouterSection(Section):

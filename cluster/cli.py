@@ -24,6 +24,9 @@ def agent(
     drain_s: Annotated[float, typer.Option(help="Time for a last checkpoint.")] = 60.0,
     orphan_s: Annotated[float, typer.Option(help="Time to go on without orchestrator.")] = 600.0,
     trainer: Annotated[str, typer.Option(help="Run this command instead of Atoll's.")] = "",
+    join: Annotated[
+        Path | None, typer.Option(help="File with a join token; without, calls are plain text.")
+    ] = None,
 ) -> None:
     """Work on leased jobs, as one island.
 
@@ -33,7 +36,9 @@ def agent(
     from atoll.clock import SystemClock
     from atoll.control import ControlClient
     from atoll.errors import LeaseLost, Unreachable
+    from atoll.join_token import JoinToken
     from cluster.agent import Agent
+    from cluster.membership import Membership
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
 
@@ -43,9 +48,14 @@ def agent(
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
     settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
-    with ControlClient(orchestrator, run) as control:
+    clock = SystemClock()
+    with (
+        ControlClient(orchestrator, run)
+        if join is None
+        else Membership(orchestrator, run, island, JoinToken.read(join), clock)
+    ) as control:
         try:
-            Agent(settings, control, SystemClock()).work(orders)
+            Agent(settings, control, clock).work(orders)
         except LeaseLost as error:
             typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
             raise typer.Exit(LEASE_LOST) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from atoll.errors import ConfigError, IslandError
+from atoll.private_files import write_private
 from cluster import processes, state_file
 from cluster.processes import Detached, ProcessId
 from cluster.provider import Capabilities, Node, NodeSpec
@@ -21,6 +22,7 @@ from cluster.provider import Capabilities, Node, NodeSpec
 AGENT_LOG = "agent.log"
 WORK = "work"  # of agent and trainer; gone with the node, unlike the logs beside it
 _RECORD = "node.json"
+_TOKEN = "join-token.pem"  # noqa: S105 - the name of its file
 
 
 class LocalProvider:
@@ -61,6 +63,10 @@ class LocalProvider:
         command += ["--work-dir", str(home / WORK)]
         try:
             (home / WORK).mkdir(parents=True, exist_ok=True)
+            if spec.token:
+                # Never among the arguments: every process of the machine may read those.
+                write_private(home / WORK / _TOKEN, spec.token.encode())
+                command += ["--join", str(home / WORK / _TOKEN)]
             # First, so that an agent nobody knows of cannot be: its name is taken, and whatever
             # works in its folder is found.
             record = _Record(idempotency_key, spec.label)

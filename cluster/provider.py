@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -27,12 +27,16 @@ class NodeSpec:
         agent: arguments of ``atoll agent``; the provider adds ``--work-dir``, because
             only it knows where on the node there is room.
         num_gpus: accelerators it needs.
+        token: what lets the agent join (see :class:`atoll.join_token.JoinToken`), a secret; the
+            provider puts it into a file that only its owner reads, and adds ``--join`` and its
+            path. "" if the orchestrator asks for none.
     """
 
     island: str
     label: str
     agent: tuple[str, ...]
     num_gpus: int
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

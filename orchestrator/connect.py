@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import psutil
 
 from atoll import layout
@@ -16,7 +17,7 @@ from atoll.clock import Clock, SystemClock
 from atoll.command import say
 from atoll.config import Config
 from atoll.control import ControlClient
-from atoll.errors import BadInput, Unreachable
+from atoll.errors import BadInput, ConfigError, Unreachable
 from atoll.types import JobState
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
@@ -33,11 +34,12 @@ def attach(config: Config) -> ControlClient | None:
 
     Raises:
         Unreachable: one lives and does not answer.
+        ConfigError: it asks for a certificate, and none can be had.
     """
     endpoint = Endpoint.read(layout.state_folder(config.run.uri))
     if endpoint is None or not endpoint.is_alive:
         return None
-    client = ControlClient(endpoint.address, endpoint.run)
+    client = ControlClient(endpoint.address, endpoint.run, _credentials(config, endpoint))
     try:
         client.fleet()
     except Unreachable as error:
@@ -89,6 +91,20 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     raise Unreachable(
         f"no orchestrator could be reached in {_START_S:g} s: {trouble}; see {folder / LOG}"
     )
+
+
+def _credentials(config: Config, endpoint: Endpoint) -> grpc.ChannelCredentials | None:
+    """As whom to call an orchestrator, which may have been started with other settings."""
+    if not endpoint.secured:
+        return None
+    if not config.orchestrator.tls:
+        raise ConfigError(
+            "the run's orchestrator asks for certificates; set orchestrator.tls to the folder that "
+            "holds yours"
+        )
+    from atoll.credentials import operator_credentials  # noqa: PLC0415 - plain runs need none
+
+    return operator_credentials(Path(config.orchestrator.tls))
 
 
 def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:

@@ -31,12 +31,14 @@ class Endpoint:
         run: the name of the run it serves, see :func:`identity`.
         settings: see :func:`settings_of`.
         process: who serves.
+        secured: whether callers have to show certificates.
     """
 
     address: str
     run: str
     settings: str
     process: ProcessId
+    secured: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> Endpoint | None:
@@ -61,9 +63,9 @@ class Endpoint:
         return self.process.find() is not None
 
 
-def this_process(address: str, run: str, settings: str) -> Endpoint:
+def this_process(address: str, run: str, settings: str, *, secured: bool = False) -> Endpoint:
     """The endpoint of an orchestrator that runs in this process."""
-    return Endpoint(address, run, settings, ProcessId.of(os.getpid()))
+    return Endpoint(address, run, settings, ProcessId.of(os.getpid()), secured)
 
 
 def settings_of(config: Config) -> str:

@@ -36,7 +36,7 @@ class OfThisRun(grpc.ServerInterceptor):
             return handler
         if dict(details.invocation_metadata).get(RUN_KEY) == self._run:
             return handler
-        return _behaving(handler, _turned_away)
+        return behaving(handler, _turned_away)
 
 
 class ErrorsAsStatus(grpc.ServerInterceptor):
@@ -48,10 +48,10 @@ class ErrorsAsStatus(grpc.ServerInterceptor):
         if handler is None or details.method.startswith(_HEALTH):
             return handler
         wrapped = _streaming if handler.response_streaming else _guarded
-        return _behaving(handler, wrapped(handler.unary_stream or handler.unary_unary))
+        return behaving(handler, wrapped(handler.unary_stream or handler.unary_unary))
 
 
-def _behaving(handler: Any, behaviour: Behaviour) -> Any:
+def behaving(handler: Any, behaviour: Behaviour) -> Any:
     """A handler of the same messages that does something else with them."""
     make = (
         grpc.unary_stream_rpc_method_handler

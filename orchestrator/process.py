@@ -26,6 +26,7 @@ from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, thi
 from orchestrator.fleet import Fleet, Policy
 from orchestrator.jobs import Jobs
 from orchestrator.recovery import RecoveryPolicy
+from orchestrator.security import Security, secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore, sqlite_url
@@ -58,16 +59,19 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
         run = identity(folder)
         store = SqlStore(database_url(config))
         service = FleetService(store, _fleet_policy(config), clock)
-        server, address = _start(service, config.orchestrator.listen, run, Endpoint.read(folder))
+        security = secured(config, run, clock)
+        former = Endpoint.read(folder)
+        server, address = _start(service, config.orchestrator.listen, run, former, security)
         try:
             supervisor = Supervisor(
                 service,
                 LocalProvider(islands_folder(config)),
-                _spec_of(config, run, address, trainer),
+                _spec_of(config, run, address, trainer, security),
                 _recovery_policy(config),
                 clock,
             )
-            this_process(address, run, settings_of(config)).publish(folder)
+            endpoint = this_process(address, run, settings_of(config), secured=security is not None)
+            endpoint.publish(folder)
             log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
             _keep_going(service, supervisor, clock)
         finally:
@@ -160,16 +164,20 @@ def _default_database(config: Config) -> Path:
 
 
 def _start(
-    service: FleetService, listen: str, run: str, former: Endpoint | None
+    service: FleetService,
+    listen: str,
+    run: str,
+    former: Endpoint | None,
+    security: Security | None,
 ) -> tuple[grpc.Server, str]:
     """Listen; with a free choice of port, where the islands still look for the last one."""
     if former is not None and listen.endswith(":0"):
         try:
             port = former.address.rpartition(":")[2]
-            return start_server(service, f"{listen[:-2]}:{port}", run)
+            return start_server(service, f"{listen[:-2]}:{port}", run, security)
         except BadInput:
             log.warning("former address taken", extra={"fields": {"address": former.address}})
-    return start_server(service, listen, run)
+    return start_server(service, listen, run, security)
 
 
 def _fleet_policy(config: Config) -> Policy:
@@ -195,7 +203,7 @@ def _recovery_policy(config: Config) -> RecoveryPolicy:
 
 
 def _spec_of(
-    config: Config, run: str, address: str, trainer: Sequence[str]
+    config: Config, run: str, address: str, trainer: Sequence[str], security: Security | None
 ) -> Callable[[str], NodeSpec]:
     island = config.island
     settings = {
@@ -212,6 +220,7 @@ def _spec_of(
 
     def spec_of(name: str) -> NodeSpec:
         agent = (*arguments, "--island", name)
-        return NodeSpec(name, run, agent, num_gpus)
+        token = "" if security is None else security.token_for(name)
+        return NodeSpec(name, run, agent, num_gpus, token)
 
     return spec_of

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from atoll import authority, identity
 from atoll.errors import ConfigError, IslandError
+from atoll.join_token import JoinToken
 from cluster import processes
 from cluster.local import LocalProvider
 from cluster.processes import ProcessId
@@ -47,6 +51,24 @@ def spec_of(nobodys_address) -> Callable[[str], NodeSpec]:
         return NodeSpec(island, LABEL, agent, num_gpus=0)
 
     return spec_of
+
+
+def test_provider_hands_over_a_token_in_a_file_for_its_owner_alone(provider, spec_of, tmp_path):
+    ca = authority.new_authority(time.time(), 100)
+    pair = authority.for_identity(ca, identity.joining("run", "island-1"), time.time(), 100)
+    token = JoinToken(pair, ca.certificate).text
+    spec = replace(spec_of("island-1"), token=token)
+    provider.submit(spec, "k")
+    (agent,) = processes.working_in(tmp_path)
+    path = Path(agent.cmdline()[agent.cmdline().index("--join") + 1])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == token
+    secret = token.splitlines()[1]
+    assert secret not in f"{agent.cmdline()} {agent.environ()} {spec}"
+    wait_until(lambda: "does not answer" in provider.logs("island-1", 1))
+    assert secret not in provider.logs("island-1", 1000)
+    provider.cancel("island-1")
+    assert not path.exists()
 
 
 def alive(provider: Provider) -> dict[str, bool]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import grpc
 import pytest
 
-from atoll import layout
+from atoll import authority, layout
+from atoll.authority import Pair
+from atoll.clock import SystemClock
+from atoll.control import ControlClient
+from atoll.credentials import client_credentials, server_credentials
+from atoll.identity import Identity
 from atoll.types import (
     Assignment,
     CheckpointRef,
@@ -22,7 +30,11 @@ from atoll.types import (
     Wait,
 )
 from orchestrator import leases, operations
+from orchestrator.admission import Admission
 from orchestrator.fleet import Change, Fleet, Job, Policy
+from orchestrator.registrar import Registrar
+from orchestrator.security import Security
+from orchestrator.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore, sqlite_url
 
@@ -155,3 +167,50 @@ def store(tmp_path):
 @pytest.fixture
 def service(store, clock) -> FleetService:
     return FleetService(store, POLICY, clock)
+
+
+@dataclass
+class AheadClock(SystemClock):
+    """The machine's, with a wall clock that the test may put forward."""
+
+    ahead_s: float = 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.ahead_s
+
+
+class Lab:
+    """An authority, and those it vouches for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = AheadClock()
+        self.ca = authority.new_authority(time.time(), 3600)
+        self.server = authority.for_hosts(self.ca, ["127.0.0.1"], time.time(), 3600)
+        self.registrar = Registrar(self.ca, "run", folder, self.clock)
+        self.address = ""
+
+    def pair(self, who: Identity, seconds: float = 600) -> Pair:
+        return authority.for_identity(self.ca, who, time.time(), seconds)
+
+    def channel_as(self, pair: Pair) -> grpc.Channel:
+        credentials = client_credentials(pair, self.ca.certificate)
+        return grpc.secure_channel(self.address, credentials)
+
+    def client(self, who: Identity | Pair, run: str = "run") -> ControlClient:
+        pair = who if isinstance(who, Pair) else self.pair(who)
+        return ControlClient(self.address, run, client_credentials(pair, self.ca.certificate))
+
+
+@pytest.fixture
+def fleet(store):
+    return FleetService(store, Policy(10.0, 2, 1.0), SystemClock())
+
+
+@pytest.fixture
+def lab(tmp_path, fleet):
+    made = Lab(tmp_path / "joined")
+    credentials = server_credentials(made.server, made.ca.certificate)
+    security = Security(credentials, Admission("run", made.clock), made.registrar)
+    server, made.address = start_server(fleet, "127.0.0.1:0", "run", security)
+    yield made
+    server.stop(grace=None).wait()

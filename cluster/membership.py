@@ -1,0 +1,123 @@
+"""An island that proves who it is: it joins by a token, and renews its certificate by itself."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+
+from atoll import authority
+from atoll.authority import Pair
+from atoll.clock import Clock
+from atoll.control import ControlClient
+from atoll.credentials import client_credentials
+from atoll.errors import ControlError, Forbidden, Unreachable
+from atoll.join_token import JoinToken
+from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+
+log = logging.getLogger(__name__)
+
+_JOIN_DEADLINE_S = 10.0
+_RENEW_DEADLINE_S = 1.0  # a heartbeat waits for it
+_RETRY_S = 30.0
+
+
+class Membership:
+    """The control plane for an island with a certificate, see :class:`atoll.control.ControlPlane`.
+
+    The key is made here and kept in memory. The first call joins; once half of a certificate's time
+    is over, the next call renews it first.
+    """
+
+    def __init__(self, address: str, run: str, island: str, token: JoinToken, clock: Clock) -> None:
+        """Connect lazily.
+
+        Args:
+            address: ``host:port`` of the orchestrator.
+            run: name of the run.
+            island: name to join as.
+            token: what lets it.
+            clock: for renewing; its wall tells only why a token does not serve.
+        """
+        self._address = address
+        self._run = run
+        self._island = island
+        self._token = token
+        self._clock = clock
+        self._key = authority.new_key()
+        self._client = self._client_as(token.pair)
+        self._joined = False
+        self._renew_at = clock.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+        """See :class:`atoll.control.ControlPlane`. Raises also: Forbidden, it may not join."""
+        return self._certified().acquire(island, request_id)
+
+    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._certified().heartbeat(lease, progress)
+
+    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+        """See :class:`atoll.control.ControlPlane`."""
+        self._certified().commit(lease, checkpoint)
+
+    def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
+        """See :class:`atoll.control.ControlPlane`."""
+        self._certified().release(lease, outcome, request_id)
+
+    def _certified(self) -> ControlClient:
+        if not self._joined:
+            self._join()
+        elif self._clock.monotonic() >= self._renew_at:
+            self._renew()
+        return self._client
+
+    def _join(self) -> None:
+        try:
+            self._certify(_JOIN_DEADLINE_S)
+        except Unreachable as error:
+            # With a token that has ended nobody gets as far as an answer.
+            ended = self._token.pair.certificate.not_valid_after_utc
+            if ended.timestamp() < self._clock.wall():
+                raise Forbidden(
+                    f"the join token has ended at {ended:%Y-%m-%d %H:%M} UTC; ask an operator for "
+                    "another"
+                ) from error
+            raise
+        self._joined = True
+        log.info("joined", extra={"fields": {"island": self._island}})
+
+    def _renew(self) -> None:
+        """Try; half of the certificate's time is left for trying again."""
+        try:
+            self._certify(_RENEW_DEADLINE_S)
+        except ControlError as error:
+            self._renew_at = self._clock.monotonic() + _RETRY_S
+            log.warning("certificate not renewed", extra={"fields": {"error": str(error)}})
+        else:
+            log.info("certificate renewed", extra={"fields": {"island": self._island}})
+
+    def _certify(self, deadline_s: float) -> None:
+        request = authority.request_for(self._key)
+        given = self._client.certify(self._island, request, deadline_s)
+        certificate = x509.load_pem_x509_certificate(given)
+        self._client.close()
+        self._client = self._client_as(Pair(certificate, self._key))
+        self._renew_at = self._clock.monotonic() + authority.lasts_s(certificate) / 2
+
+    def _client_as(self, pair: Pair) -> ControlClient:
+        credentials = client_credentials(pair, self._token.authority)
+        return ControlClient(self._address, self._run, credentials)

@@ -1,0 +1,59 @@
+"""``atoll token``: what an operator gives a node, so that it becomes an island."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atoll import layout
+from atoll.clock import SystemClock
+from atoll.command import ConfigOption, SetOption, say
+from atoll.config_file import read_config
+from atoll.errors import BadInput
+from atoll.private_files import write_private
+from orchestrator.endpoint import Endpoint, identity
+from orchestrator.security import secured
+
+_STDOUT = Path("-")
+
+
+def token(
+    file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    island: Annotated[
+        str, typer.Option(help="For this island alone, once; without, for any free name.")
+    ] = "",
+    minutes: Annotated[int, typer.Option(min=1, max=10080, help="How long it lasts.")] = 60,
+) -> None:
+    """Make a join token, with which `atoll agent --join FILE` becomes an island of a run.
+
+    It is a secret: hand it over as a file, or through a pipe (`--join /dev/stdin`).
+    """
+    settings = read_config(config, set_ or ())
+    folder = layout.state_folder(settings.run.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = identity(folder)
+    security = secured(settings, run, SystemClock())
+    if security is None:
+        raise BadInput("the run's calls are in plain text; set orchestrator.tls, see `atoll certs`")
+    try:
+        made = security.registrar.token(island, minutes * 60.0)
+    except ValueError as error:
+        raise BadInput(f"--island: {error}") from error
+    if file == _STDOUT:
+        sys.stdout.write(made.text)
+        return
+    try:
+        write_private(file, made.text.encode())
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+    serving = Endpoint.read(folder)
+    where = serving.address if serving else "HOST:PORT"
+    words = ["atoll", "agent", "--orchestrator", where, "--run", run]
+    words += ["--island", island or "NAME", "--work-dir", "work", "--join", file.name]
+    say(f"wrote {file}; on the node: {shlex.join(words)}")
