@@ -177,6 +177,15 @@ class Run:
         serving = endpoint.process.find() if endpoint else None
         return [*found, serving] if serving else list(found)
 
+    def listening(self) -> set[str]:
+        """The addresses at which anything of the run can be called."""
+        return {
+            connection.laddr.ip.removeprefix("::ffff:")  # IPv4 through a socket of IPv6
+            for process in self.processes()
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+
     def stop(self) -> None:
         for launcher in self.launched:
             launcher.kill()
@@ -219,15 +228,6 @@ class DigitsRun(Run):
             return [trainer]
         trainers = [p for p in trainer.children() if "--work-dir" in p.cmdline()]
         return sorted(trainers, key=lambda process: int(process.environ()["RANK"]))
-
-    def listening(self) -> set[str]:
-        """The addresses at which anything of the run can be called."""
-        return {
-            connection.laddr.ip.removeprefix("::ffff:")  # IPv4 through a socket of IPv6
-            for process in self.processes()
-            for connection in process.net_connections()
-            if connection.status == psutil.CONN_LISTEN
-        }
 
     def checkpoint(self, job: str) -> Path:
         """Folder of the last checkpoint of a job."""

@@ -1,0 +1,110 @@
+"""Runs whose islands and operators show certificates, as real processes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from atoll.control import ControlClient
+from atoll.errors import ConfigError, Unreachable
+from orchestrator.connect import attach
+from orchestrator.endpoint import Endpoint
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that others could call."""
+    found = [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
+    if not found:
+        pytest.skip("this machine has no address but loopback")
+    return found[0]
+
+
+@pytest.fixture
+def make_secured(make_run, tmp_path, own_address):
+    """Makes runs that listen at an address or on loopback, with certificates."""
+    atoll = [sys.executable, "-m", "atoll"]
+    folder = tmp_path / "tls"
+    subprocess.run([*atoll, "certs", folder, "--host", own_address], check=True)
+
+    def make(host: str = own_address, **settings):
+        keys = [f"orchestrator.listen={host}:0", f"orchestrator.tls={folder}"]
+        return make_run("run", overrides=keys, **settings)
+
+    return make
+
+
+def secrets_of(tmp_path: Path) -> set[str]:
+    """A line of every private key that lies about, tokens' included."""
+    keys = re.compile(r"-----BEGIN PRIVATE KEY-----\n(.+)\n")
+    files = [path for path in tmp_path.rglob("*") if path.suffix in {".key", ".pem"}]
+    return {secret for path in files for secret in keys.findall(path.read_text())}
+
+
+def test_run_beyond_loopback_completes_and_shows_no_secret(
+    make_secured, own_address, until, undisturbed, tmp_path
+):
+    run = make_secured(steps=200)
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    endpoint = Endpoint.read(run.folder())
+    assert endpoint.address.startswith(f"{own_address}:")
+    assert run.listening() == {own_address}
+    secrets = secrets_of(tmp_path)
+    assert len(secrets) == 5  # the authority's, the server's, the operator's, two tokens'
+    shown = "".join(f"{process.cmdline()} {process.environ()}" for process in run.processes())
+    with ControlClient(endpoint.address, endpoint.run) as plain, pytest.raises(Unreachable):
+        plain.fleet()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    for path in run.uri.rglob("*"):
+        if path.is_file() and path.suffix != ".pem":
+            shown += path.read_bytes().decode(errors="replace")
+    assert "joined" in run.agent_log("island-1")
+    assert not [secret for secret in secrets if secret in shown + told]
+
+
+def test_run_on_loopback_with_certificates_outlives_its_orchestrator(
+    make_secured, until, undisturbed
+):
+    run = make_secured("127.0.0.1", steps=200)
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    run.orchestrator().kill()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
+
+
+def test_run_with_certificates_tells_who_has_none_what_to_set(make_secured, until):
+    run = make_secured("127.0.0.1", steps=5000)
+    run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    secured, run.overrides = run.overrides, []
+    with pytest.raises(ConfigError, match=r"set orchestrator\.tls to the folder"):
+        attach(run.config)
+    run.overrides = secured
+    assert "expert-0" in run.atoll("status")
+
+
+def test_run_beyond_loopback_without_certificates_is_refused(make_run):
+    run = make_run("run", overrides=["orchestrator.listen=0.0.0.0:0"])
+    called = subprocess.run(run.command("status"), capture_output=True, text=True, check=False)
+    assert called.returncode == 2
+    assert "orchestrator.tls" in called.stderr
+    assert "atoll certs" in called.stderr
