@@ -43,6 +43,7 @@ COMMANDS = {
     "token": Entry("orchestrator.invitation:token", "Let a node become an island.", SAFETY),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
+    "watch": Entry("orchestrator.cli:watch", "A live table of jobs and islands.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
     "pause": Entry("orchestrator.steering_cli:pause", "Checkpoint jobs, and hold them.", STEER),
     "resume": Entry("orchestrator.steering_cli:resume", "Let paused jobs go on.", STEER),

@@ -191,7 +191,17 @@ class OrchestratorSection(Section):
         "", description='folder of certificates, see atoll certs; "" = plain text, on loopback only'
     )
     listen: str = Field("127.0.0.1:0", description="address; port 0 takes any free one")
+    web: str = Field(
+        "", description='dashboard and /metrics: loopback address, e.g. 127.0.0.1:8080; "" = none'
+    )
     database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
+
+    @field_validator("web")
+    @classmethod
+    def _nobody_else_looks(cls, web: str) -> str:
+        if web:
+            refuse_open(web, secured=False)
+        return web
 
     @field_validator("listen")
     @classmethod

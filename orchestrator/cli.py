@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ def train_and_route(
     _train(config, set_, "train", "route", json_=json_)
 
 
+_LOOK_S = 0.5
 _DETAILS = {"failures", "losses", "preemptions", "why"}
 
 
@@ -62,6 +64,30 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         typer.echo(f"{row['job']}: {row['why']}{behind}")
     if islands:
         show("islands", islands, as_json=False)
+
+
+def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Show jobs and islands live until the run is over; Ctrl-C leaves the run alone.
+
+    On a terminal a table that is drawn anew in place, elsewhere a line for each change.
+    """
+    from atoll.errors import BadInput
+    from orchestrator.connect import attach
+    from orchestrator.watch import watch_on_stderr
+
+    settings = read_config(config, set_ or ())
+    client = attach(settings)
+    if client is None:
+        raise BadInput(
+            f"nothing is at work in {settings.run.uri}; `atoll status` tells how it ended"
+        )
+    with client, watch_on_stderr(settings.run.uri) as shown:
+        while True:
+            view = client.fleet()
+            shown.show(view)
+            if all(job.state not in {"waiting", "leased"} for job in view.jobs):
+                return
+            time.sleep(_LOOK_S)
 
 
 def logs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,33 @@ log = logging.getLogger(__name__)
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 _HEALTH = "/grpc.health."
+
+
+class Timed(grpc.ServerInterceptor):
+    """Notes how long each call takes that has one answer.
+
+    Args:
+        note: told the name of the method, and seconds.
+    """
+
+    def __init__(self, note: Callable[[str, float], None]) -> None:
+        self._note = note
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """Look at one call."""
+        handler = continuation(details)
+        if handler is None or handler.response_streaming or details.method.startswith(_HEALTH):
+            return handler
+        name, answer = details.method.rpartition("/")[2], handler.unary_unary
+
+        def timed(request: Any, context: grpc.ServicerContext) -> Any:
+            begin = time.perf_counter()
+            try:
+                return answer(request, context)
+            finally:
+                self._note(name, time.perf_counter() - begin)
+
+        return behaving(handler, timed)
 
 
 class OfThisRun(grpc.ServerInterceptor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import shlex
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from atoll import layout
 from atoll.blobs import open_store
@@ -24,6 +26,7 @@ from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, this_process
 from orchestrator.fleet import Fleet, Policy
+from orchestrator.interceptors import Timed
 from orchestrator.jobs import Jobs
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.security import Security, secured
@@ -31,6 +34,8 @@ from orchestrator.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore, sqlite_url
 from orchestrator.supervisor import Supervisor
+from orchestrator.web.metrics import latency_of, registry_of
+from orchestrator.web.site import Site, start_web
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +66,13 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
         service = FleetService(store, _fleet_policy(config), clock)
         security = secured(config, run, clock)
         former = Endpoint.read(folder)
-        server, address = _start(service, config.orchestrator.listen, run, former, security)
+        registry = registry_of(service)
+        latency = latency_of(registry)
+        timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))
+        start = functools.partial(
+            start_server, service, run=run, security=security, interceptors=[timed]
+        )
+        server, address = _start(start, config.orchestrator.listen, former)
         try:
             supervisor = Supervisor(
                 service,
@@ -73,7 +84,8 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
             endpoint = this_process(address, run, settings_of(config), secured=security is not None)
             endpoint.publish(folder)
             log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
-            _keep_going(service, supervisor, clock)
+            with _web(config, service, registry):
+                _keep_going(service, supervisor, clock)
         finally:
             server.stop(grace=1).wait()
             store.close()
@@ -164,20 +176,32 @@ def _default_database(config: Config) -> Path:
 
 
 def _start(
-    service: FleetService,
-    listen: str,
-    run: str,
-    former: Endpoint | None,
-    security: Security | None,
+    start: Callable[..., tuple[grpc.Server, str]], listen: str, former: Endpoint | None
 ) -> tuple[grpc.Server, str]:
     """Listen; with a free choice of port, where the islands still look for the last one."""
     if former is not None and listen.endswith(":0"):
         try:
             port = former.address.rpartition(":")[2]
-            return start_server(service, f"{listen[:-2]}:{port}", run, security)
+            return start(listen=f"{listen[:-2]}:{port}")
         except BadInput:
             log.warning("former address taken", extra={"fields": {"address": former.address}})
-    return start_server(service, listen, run, security)
+    return start(listen=listen)
+
+
+@contextlib.contextmanager
+def _web(config: Config, service: FleetService, registry: CollectorRegistry) -> Iterator[None]:
+    """Inside, the dashboard is served, if it is asked for."""
+    if not config.orchestrator.web:
+        yield
+        return
+    store = open_store(config.run.uri)
+    server, url = start_web(Site(service, store, registry, config.run.uri), config.orchestrator.web)
+    log.info("dashboard", extra={"fields": {"url": url}})
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _fleet_policy(config: Config) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -24,7 +25,11 @@ _HANDSHAKE_MS = 10_000  # a caller that does not come to the point is hung up on
 
 
 def start_server(
-    service: FleetService, listen: str, run: str, security: Security | None = None
+    service: FleetService,
+    listen: str,
+    run: str,
+    security: Security | None = None,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> tuple[grpc.Server, str]:
     """Serve a fleet.
 
@@ -33,6 +38,7 @@ def start_server(
         listen: ``host:port``; port 0 takes any free one.
         run: name of the run, which every caller must know.
         security: what callers must show; None for plain text, on loopback only.
+        interceptors: what each call goes through before all else.
 
     Returns:
         The running server, and the address at which this machine calls it.
@@ -49,7 +55,7 @@ def start_server(
     admission = [] if security is None else [security.admission]
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
-        interceptors=[OfThisRun(run), *admission, ErrorsAsStatus()],
+        interceptors=[*interceptors, OfThisRun(run), *admission, ErrorsAsStatus()],
         maximum_concurrent_rpcs=_MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls

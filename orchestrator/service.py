@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter as Tally
 from collections.abc import Sequence
 
 from atoll.clock import Clock
@@ -22,6 +23,7 @@ from atoll.types import (
     Wait,
 )
 from orchestrator import leases, operations, steering
+from orchestrator.curves import Curves
 from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.jobs import Jobs
 from orchestrator.store import Store
@@ -47,6 +49,8 @@ class FleetService:
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
         self._retired = False
+        self._curves = Curves()
+        self._told: Tally[str] = Tally()
         with self._changed:
             self._apply(operations.restarted(self._fleet, clock.monotonic()))
 
@@ -69,6 +73,7 @@ class FleetService:
         with self._changed:
             answer, change = leases.heartbeat(self._fleet, lease, progress, self._clock.monotonic())
             self._apply(change)
+            self._curves.note(lease.job, progress)
             return answer
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
@@ -109,6 +114,30 @@ class FleetService:
             self._asked()
             now = self._clock.monotonic()
             self._apply(steering.steer(self._fleet, action, jobs, reason, now))
+
+    @property
+    def curves(self) -> Curves:
+        """The loss of each job, as told so far."""
+        return self._curves
+
+    @property
+    def told(self) -> Tally[str]:
+        """Events since this orchestrator serves, by kind."""
+        with self._changed:
+            return self._told.copy()
+
+    def wall(self) -> float:
+        """Time of day, seconds since the Unix epoch; as events carry it."""
+        return self._clock.wall()
+
+    def seen(self) -> FleetView:
+        """What an operator sees, for one who only looks on: it keeps nobody from leaving."""
+        with self._changed:
+            return self._fleet.view(self._clock.monotonic())
+
+    def stored_events(self, after: int, limit: int) -> tuple[Event, ...]:
+        """Some events with a number above ``after``, for one who only looks on."""
+        return self._store.events(after, limit)
 
     def view(self) -> FleetView:
         """What an operator sees."""
@@ -157,6 +186,7 @@ class FleetService:
         self._fleet = self._fleet.after(change)
         if change.events:
             self._last_event += len(change.events)
+            self._told.update(event.kind for event in change.events)
             self._changed.notify_all()
         for event in change.events:
             fields = {"reason": event.reason, "job": event.job, "island": event.island}

@@ -347,3 +347,19 @@ def test_steering_without_anything_at_work_names_the_command(run):
     )
     assert called.returncode == 2
     assert "nothing is at work" in called.stderr
+
+
+def test_watch_follows_a_run_to_its_end_and_leaves_it_alone(run, until):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    watching = subprocess.run(
+        run.command("watch"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert watching.returncode == 0, watching.stderr
+    assert "expert-0: done, all 60 steps are done" in watching.stderr
+    run.finish(launcher)
+    assert launcher.returncode == 0
+    again = subprocess.run(
+        run.command("logs", "nobody"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert again.returncode == 2
