@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from atoll.errors import AtollError, BlobDamaged, BlobError, BlobExists, BlobMissing, StorageFull
@@ -33,6 +34,34 @@ def check(found: str, expected: str, name: str) -> None:
         )
 
 
+def copied(cache: Path, digest: str, name: str, copy: Callable[[Path], None]) -> Path:
+    """A verified copy in a cache; named by digest, so that one is never taken for another.
+
+    Args:
+        cache: folder of copies; made if it is not there.
+        digest: sha256 (hex) the copy must have.
+        name: what is copied, for errors.
+        copy: writes the bytes to a path.
+
+    Raises:
+        BlobMissing: there is nothing to copy.
+        BlobDamaged: the bytes have another digest.
+        StorageFull: the cache has no space left.
+    """
+    target = cache / digest
+    with writing(target):
+        if target.exists() and digest_file(target) == digest:
+            return target
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            part = Path(folder) / "part"
+            with reading(name):
+                copy(part)
+            check(digest_file(part), digest, name)
+            part.replace(target)
+    return target
+
+
 def is_full(error: OSError) -> bool:
     """Whether a write failed for want of space, of quota, or of leave for a file so large."""
     return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -52,14 +81,14 @@ def reading(name: Path | str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(name: Path | str) -> Iterator[None]:
-    """Inside, what keeps a key from being written becomes one sentence."""
+def writing(name: Path | str, done: str = "written") -> Iterator[None]:
+    """Inside, what keeps a key from being written, or ``done`` otherwise, becomes one sentence."""
     try:
         yield
     except AtollError:
         raise
     except Exception as error:  # see reading
-        raise _blob_error(error, f"{name} could not be written") from error
+        raise _blob_error(error, f"{name} could not be {done}") from error
 
 
 def _blob_error(error: Exception, what: str) -> BlobError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -64,14 +65,42 @@ class BlobStore(Protocol):
         """All keys that begin with the folder ``prefix``, sorted."""
         ...
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of every key that begins with the folder ``prefix``."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove keys; one that is gone already is no error. Raises: BlobError."""
+        ...
+
+    def sweep(self, older_than_s: float) -> int:
+        """Remove what crashed writers left unfinished, in no key's sight.
+
+        Args:
+            older_than_s: seconds in which nothing was written to it; more than any write pauses.
+
+        Returns:
+            The bytes that this set free.
+        """
+        ...
+
 
 def open_store(uri: str) -> BlobStore:
-    """The store behind a URI: a path or ``file://`` URL, or any URL fsspec knows (``s3://…``)."""
+    """The store behind a URI: a path or ``file://`` URL, ``s3://``, or any URL fsspec knows.
+
+    Raises:
+        BadInput: the URL cannot be used, or needs an extra that is not installed.
+        BlobError: nothing can be opened there.
+    """
     path = local_path(uri)
     if path is not None:
         from atoll.file_store import FileStore  # noqa: PLC0415 - it names what is defined here
 
         return FileStore(path)
+    if urlsplit(uri).scheme == "s3":
+        from atoll.s3_store import S3Store  # noqa: PLC0415
+
+        return S3Store(uri)
     from atoll.object_store import ObjectStore  # noqa: PLC0415
 
     return ObjectStore(uri)

@@ -78,7 +78,7 @@ def _packages() -> Iterator[Finding]:
     missing: dict[str, list[str]] = {}
     for text in metadata.requires("atoll") or ():
         requirement = Requirement(text)
-        for extra in ("train", "evaluate", "transformers", "ode"):
+        for extra in ("train", "evaluate", "transformers", "ode", "s3"):
             marker = requirement.marker
             if marker is None or marker.evaluate({"extra": ""}):
                 continue

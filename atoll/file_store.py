@@ -7,12 +7,15 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from atoll.blob_checks import check, digest_file, reading, taken, verified, writing
 from atoll.blobs import Blob
 from atoll.errors import BlobError
+
+_UNFINISHED = ".tmp-"  # begins the name of a file that is no key yet
 
 
 class FileStore:
@@ -74,8 +77,37 @@ class FileStore:
         return sorted(
             path.relative_to(self._root).as_posix()
             for path in files
-            if not path.name.startswith(".tmp-")
+            if not path.name.startswith(_UNFINISHED)
         )
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """See :class:`BlobStore`."""
+        found: dict[str, int] = {}
+        for key in self.list(prefix):
+            # What is deleted meanwhile is not there any more.
+            with reading(self._path(key)), contextlib.suppress(FileNotFoundError):
+                found[key] = self._path(key).stat().st_size
+        return found
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See :class:`BlobStore`; folders stay, because another writer may just need them."""
+        for key in keys:
+            path = self._path(key)
+            with writing(path, "deleted"):
+                path.unlink(missing_ok=True)
+
+    def sweep(self, older_than_s: float) -> int:
+        """See :class:`BlobStore`."""
+        freed, before = 0, time.time() - older_than_s
+        with writing(self._root, "swept"):
+            for path in self._root.rglob(f"{_UNFINISHED}*"):
+                # It may be finished, and gone, at any moment.
+                with contextlib.suppress(FileNotFoundError):
+                    state = path.stat()
+                    if state.st_mtime < before:
+                        path.unlink()
+                        freed += state.st_size
+        return freed
 
     def _path(self, key: str) -> Path:
         path = self._root / key
@@ -89,7 +121,7 @@ class FileStore:
         path = self._path(key)
         with writing(path):
             _make_folder(path.parent)
-            handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
             os.close(handle)
             temporary = Path(name)
             try:

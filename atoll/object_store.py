@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from atoll.blob_checks import check, digest_file, reading, taken, verified, writing
+from atoll.blob_checks import copied, digest_file, reading, taken, verified, writing
 from atoll.blobs import Blob
 from atoll.errors import BlobError, BlobMissing
 
@@ -54,19 +55,13 @@ class ObjectStore:
         return verified(data, digest, self._named(key))
 
     def fetch(self, key: str, digest: str, cache: Path) -> Path:
-        """See :class:`BlobStore`; copies are named by digest, so one is never taken for another."""
-        target = cache / digest
-        with writing(target):
-            if target.exists() and digest_file(target) == digest:
-                return target
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                part = Path(folder) / "part"
-                with reading(self._named(key)):
-                    self._fs.get_file(self._path(key), str(part))
-                check(digest_file(part), digest, self._named(key))
-                part.replace(target)
-        return target
+        """See :class:`BlobStore`."""
+        return copied(
+            cache,
+            digest,
+            self._named(key),
+            lambda path: self._fs.get_file(self._path(key), str(path)),
+        )
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`."""
@@ -83,6 +78,25 @@ class ObjectStore:
         with reading(self._named(prefix)):
             found = self._fs.find(self._path(prefix))
         return sorted(str(name).removeprefix(self._root).lstrip("/") for name in found)
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """See :class:`BlobStore`."""
+        with reading(self._named(prefix)):
+            found = self._fs.find(self._path(prefix), detail=True)
+        return {
+            str(name).removeprefix(self._root).lstrip("/"): int(about["size"])
+            for name, about in found.items()
+        }
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See :class:`BlobStore`."""
+        for key in keys:
+            with writing(self._named(key), "deleted"), contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(self._path(key))
+
+    def sweep(self, older_than_s: float) -> int:  # noqa: ARG002
+        """See :class:`BlobStore`; what a driver leaves unfinished, only its own place knows."""
+        return 0
 
     def _path(self, key: str) -> str:
         return f"{self._root.rstrip('/')}/{key}"
