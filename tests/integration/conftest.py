@@ -63,9 +63,9 @@ def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
 
 @dataclass
 class Run:
-    """One run, its folder, and the processes that work on it."""
+    """One run, its folder or URL, and the processes that work on it."""
 
-    uri: Path
+    uri: Path | str
     steps: int = 60
     options: str = "--step-s 0.02 --every 10"
     overrides: list[str] = field(default_factory=list)
@@ -167,8 +167,8 @@ class Run:
         }
 
     def weights(self) -> dict[str, str]:
-        refs = self.results().items()
-        return {name: (self.uri / ref.key / "weights").read_text() for name, ref in refs}
+        store, refs = open_store(str(self.uri)), self.results().items()
+        return {name: store.get_bytes(f"{ref.key}/weights").decode() for name, ref in refs}
 
     def processes(self) -> list[psutil.Process]:
         """All that work on the run, except launchers."""
@@ -248,11 +248,11 @@ class DigitsRun(Run):
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Makes runs below the test's folder; all that works on them is stopped afterwards."""
+    """Makes runs below the test's folder, or at a URL; what works on them is stopped afterwards."""
     made: list[Run] = []
 
-    def make(name: str, **settings: Any) -> Run:
-        made.append(Run(tmp_path / name, **settings))
+    def make(place: str, **settings: Any) -> Run:
+        made.append(Run(place if "://" in place else tmp_path / place, **settings))
         return made[-1]
 
     yield make
