@@ -15,6 +15,7 @@ from atoll import layout
 from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.errors import ConfigError
+from atoll.passwords import hidden
 
 
 def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -107,7 +108,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and section and name):
-        raise ConfigError(f"--set {override}: write it as section.key=value")
+        raise ConfigError(f"--set {hidden(override)}: write it as section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -118,7 +119,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise ConfigError(
-                f"--set {override}: {parent} is {place!r}, which has no keys of its own"
+                hidden(f"--set {override}: {parent} is {place!r}, which has no keys of its own")
             )
     place[leaf] = value
 
@@ -130,7 +131,7 @@ def _sentence(problem: Any) -> str:
         return f"{key} is not a known key{_hint(place)}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     given = problem.get("input")
-    shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+    shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(repr(given))})"
     return f"{key}: {message}{shown}" if key else message
 
 

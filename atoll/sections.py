@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from atoll.address import refuse_open
+from atoll.passwords import UrlWithoutPassword
 from atoll.sizes import PRESETS, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
@@ -25,7 +26,9 @@ from atoll.strategies import Strategy
 class Section(BaseModel):
     """A section of the file: no unknown keys, nothing changes after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class RunSection(Section):
@@ -194,7 +197,9 @@ class OrchestratorSection(Section):
     web: str = Field(
         "", description='dashboard and /metrics: loopback address, e.g. 127.0.0.1:8080; "" = none'
     )
-    database: str = Field("", description='"" = SQLite in the run; or an SQLAlchemy URL')
+    database: UrlWithoutPassword = Field(
+        "", description='"" = SQLite in the run; or postgresql+psycopg://USER@HOST/NAME'
+    )
 
     @field_validator("web")
     @classmethod
