@@ -112,22 +112,9 @@ class ControlClient:
             run: name of the run; another run's orchestrator counts as no answer.
             credentials: who calls, and whom they trust; None for plain text.
         """
-        self._address = address
         self._metadata = ((RUN_KEY, run),)
-        options = [
-            ("grpc.service_config", SERVICE_CONFIG),
-            ("grpc.enable_retries", 1),
-            ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.max_reconnect_backoff_ms", 2000),
-        ]
-        self._channel = (
-            grpc.insecure_channel(address, options)
-            if credentials is None
-            else grpc.secure_channel(address, credentials, options)
-        )
-        self._islands = rpc.IslandsStub(self._channel)
-        self._operators = rpc.OperatorsStub(self._channel)
-        self._identities = identity_pb2_grpc.IdentitiesStub(self._channel)
+        self._credentials = credentials
+        self._connect(address)
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +126,11 @@ class ControlClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def move(self, address: str) -> None:
+        """Go on with an orchestrator elsewhere, in the middle of no call."""
+        self._channel.close()
+        self._connect(address)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -228,6 +220,23 @@ class ControlClient:
         """
         request = wire.SteerRequest(action=codec.encode_enum(action), jobs=jobs, reason=reason)
         self._call(self._operators.Steer, request)
+
+    def _connect(self, address: str) -> None:
+        self._address = address
+        options = [
+            ("grpc.service_config", SERVICE_CONFIG),
+            ("grpc.enable_retries", 1),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+        ]
+        self._channel = (
+            grpc.insecure_channel(address, options)
+            if self._credentials is None
+            else grpc.secure_channel(address, self._credentials, options)
+        )
+        self._islands = rpc.IslandsStub(self._channel)
+        self._operators = rpc.OperatorsStub(self._channel)
+        self._identities = identity_pb2_grpc.IdentitiesStub(self._channel)
 
     def _call(self, method: Any, request: Any, deadline_s: float = DEADLINE_S) -> Any:
         try:

@@ -22,6 +22,9 @@ def agent(
     processes: Annotated[int, typer.Option(help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(help="CPU threads of each.")] = 1,
     drain_s: Annotated[float, typer.Option(help="Time for a last checkpoint.")] = 60.0,
+    endpoint: Annotated[
+        Path | None, typer.Option(help="File where a later orchestrator leaves its address.")
+    ] = None,
     orphan_s: Annotated[float, typer.Option(help="Time to go on without orchestrator.")] = 600.0,
     trainer: Annotated[str, typer.Option(help="Run this command instead of Atoll's.")] = "",
     join: Annotated[
@@ -38,6 +41,7 @@ def agent(
     from atoll.errors import LeaseLost, Unreachable
     from atoll.join_token import JoinToken
     from cluster.agent import Agent
+    from cluster.following import Following
     from cluster.membership import Membership
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
@@ -53,7 +57,8 @@ def agent(
         ControlClient(orchestrator, run)
         if join is None
         else Membership(orchestrator, run, island, JoinToken.read(join), clock)
-    ) as control:
+    ) as client:
+        control = Following(client, orchestrator, run, endpoint)
         try:
             Agent(settings, control, clock).work(orders)
         except LeaseLost as error:

@@ -62,6 +62,11 @@ class Membership:
     ) -> None:
         self._client.close()
 
+    def move(self, address: str) -> None:
+        """Go on with an orchestrator elsewhere, as the member one is."""
+        self._address = address
+        self._client.move(address)
+
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`. Raises also: Forbidden, it may not join."""
         return self._certified().acquire(island, request_id)
