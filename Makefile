@@ -9,6 +9,7 @@ demo: $(INSTALLED)  ## digits, from data set to report, in a few minutes
 	$(BIN)/atoll run --config configs/digits.toml
 
 test: $(INSTALLED)
+	scripts/postgres install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(INSTALLED)

@@ -18,7 +18,8 @@
     │   ├── Refused             the control plane understood the call and said no
     │   │   └── Forbidden       this caller may not make it
     │   └── Unreachable         no answer; not the same as dead, try again
-    │       └── Busy            the control plane has no room for one more such call
+    │       ├── Busy            the control plane has no room for one more such call
+    │       └── Deposed         another orchestrator leads the run by now
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
     └── Interrupted             the user asked to stop; all is safe; exit code 130
@@ -100,6 +101,10 @@ class Unreachable(ControlError):
 
 class Busy(Unreachable):
     """The control plane serves as many such calls as it can; it may have room later."""
+
+
+class Deposed(Unreachable):
+    """This orchestrator leads no more, and can write nothing; another one answers."""
 
 
 class IslandError(AtollError):

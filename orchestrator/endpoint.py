@@ -16,7 +16,7 @@ from atoll.errors import BadInput
 from cluster import state_file
 from cluster.processes import ProcessId
 
-_FILE = "orchestrator.json"
+ENDPOINT_FILE = "orchestrator.json"
 _LOCK = "orchestrator.lock"
 _IDENTITY = "run-id"
 _PATIENCE_S = 15.0  # a former orchestrator may be on its way out
@@ -46,7 +46,7 @@ class Endpoint:
 
         None where the folder is a copy of another run's: that one's orchestrator is not ours.
         """
-        tree = state_file.read(folder / _FILE)
+        tree = state_file.read(folder / ENDPOINT_FILE)
         try:
             found = tree and cls(**{**tree, "process": ProcessId(**tree["process"])})
         except (KeyError, TypeError):
@@ -55,7 +55,12 @@ class Endpoint:
 
     def publish(self, folder: Path) -> None:
         """Tell the processes of this machine; readers see the whole file or none."""
-        state_file.write(folder / _FILE, asdict(self))
+        state_file.write(folder / ENDPOINT_FILE, asdict(self))
+
+    def keep(self, folder: Path) -> None:
+        """Publish again, if a former leader that froze while it did so has put itself back."""
+        if Endpoint.read(folder) != self:
+            self.publish(folder)
 
     @property
     def is_alive(self) -> bool:

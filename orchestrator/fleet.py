@@ -37,7 +37,8 @@ def last_of(log: str) -> str:
 
 
 def brief(reason: str) -> str:
-    """A reason that somebody gave, short enough to be kept and told."""
+    """A reason that somebody gave, short enough to be kept and told, and fit for any database."""
+    reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return reason if len(reason) <= _MOST_WORDS else f"{reason[:_MOST_WORDS]}…"
 
 

@@ -9,6 +9,7 @@ import math
 import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,19 @@ from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.config_file import save_config
-from atoll.errors import BadInput, StageMissing, Unreachable
+from atoll.errors import BadInput, Deposed, StageMissing, Unreachable
 from atoll.types import Event, FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
-from orchestrator.endpoint import Endpoint, identity, only_one, settings_of, this_process
+from orchestrator.database import is_shared, sqlite_url
+from orchestrator.endpoint import (
+    ENDPOINT_FILE,
+    Endpoint,
+    identity,
+    only_one,
+    settings_of,
+    this_process,
+)
 from orchestrator.fleet import Fleet, Policy
 from orchestrator.interceptors import Timed
 from orchestrator.jobs import Jobs
@@ -32,7 +41,8 @@ from orchestrator.recovery import RecoveryPolicy
 from orchestrator.security import Security, secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.sql_store import SqlStore
+from orchestrator.standby import serve_while_leading
 from orchestrator.supervisor import Supervisor
 from orchestrator.web.metrics import latency_of, registry_of
 from orchestrator.web.site import Site, start_web
@@ -48,7 +58,8 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     """Serve a run until its jobs are over and nobody asks any more.
 
     SIGINT drains the fleet first. SIGTERM leaves the islands as they are: they train on, and the
-    next orchestrator of the run finds them again.
+    next orchestrator of the run finds them again. Where the database is shared, serves only while
+    no other orchestrator leads the run, and stands by until then.
 
     Args:
         config: the run.
@@ -58,37 +69,20 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
         ConfigError: the address, the database or the islands asked for cannot be had.
         BadInput: the port is in use, or another orchestrator serves the run.
     """
-    clock, folder = SystemClock(), layout.state_folder(config.run.uri)
+    clock, folder, signals = SystemClock(), layout.state_folder(config.run.uri), _Signals()
+    signals.install()
     with only_one(folder, clock):
         save_config(open_store(config.run.uri), config)
-        run = identity(folder)
-        store = SqlStore(database_url(config))
-        service = FleetService(store, _fleet_policy(config), clock)
-        security = secured(config, run, clock)
-        former = Endpoint.read(folder)
-        registry = registry_of(service)
-        latency = latency_of(registry)
-        timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))
-        start = functools.partial(
-            start_server, service, run=run, security=security, interceptors=[timed]
+        work = _Work(config, identity(folder), trainer, signals, clock)
+        if not is_shared(database_url(config)):
+            with closing(SqlStore(database_url(config))) as store:
+                _serve(work, store)
+            return
+    with closing(SqlStore(database_url(config))) as store:
+        assert store.leadership is not None
+        serve_while_leading(
+            store.leadership, work.run, lambda: _serve(work, store), lambda: signals.any
         )
-        server, address = _start(start, config.orchestrator.listen, former)
-        try:
-            supervisor = Supervisor(
-                service,
-                LocalProvider(islands_folder(config)),
-                _spec_of(config, run, address, trainer, security),
-                _recovery_policy(config),
-                clock,
-            )
-            endpoint = this_process(address, run, settings_of(config), secured=security is not None)
-            endpoint.publish(folder)
-            log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
-            with _web(config, service, registry):
-                _keep_going(service, supervisor, clock)
-        finally:
-            server.stop(grace=1).wait()
-            store.close()
 
 
 def database_url(config: Config) -> str:
@@ -133,18 +127,73 @@ class _Signals:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "leave", True))
         signal.signal(signal.SIGINT, self._interrupted)
 
+    @property
+    def any(self) -> bool:
+        """Whether it was told anything."""
+        return self.leave or self.num_interrupts > 0
+
     def _interrupted(self, *_: object) -> None:
         self.num_interrupts += 1
 
 
-def _keep_going(service: FleetService, supervisor: Supervisor, clock: Clock) -> None:
-    signals, idle_since = _Signals(), math.inf
-    signals.install()
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What this process is for: a configuration, its run's name, the islands' trainer."""
+
+    config: Config
+    run: str
+    trainer: Sequence[str]
+    signals: _Signals
+    clock: Clock
+
+
+def _serve(work: _Work, store: SqlStore) -> None:
+    config, clock = work.config, work.clock
+    folder = layout.state_folder(config.run.uri)
+    service = FleetService(store, _fleet_policy(config), clock)
+    security = secured(config, work.run, clock)
+    former = Endpoint.read(folder)
+    registry = registry_of(service)
+    latency = latency_of(registry)
+    timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))
+    start = functools.partial(
+        start_server, service, run=work.run, security=security, interceptors=[timed]
+    )
+    server, address = _start(start, config.orchestrator.listen, former)
+    try:
+        supervisor = Supervisor(
+            service,
+            LocalProvider(islands_folder(config)),
+            _spec_of(config, work.run, address, work.trainer, security),
+            _recovery_policy(config),
+            clock,
+        )
+        secure, settings = security is not None, settings_of(config)
+        endpoint = this_process(address, work.run, settings, secured=secure)
+        endpoint.publish(folder)
+        log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
+        with _web(config, service, registry):
+            _keep_going(service, supervisor, clock, work.signals, lambda: endpoint.keep(folder))
+    finally:
+        server.stop(grace=1).wait()
+
+
+def _keep_going(
+    service: FleetService,
+    supervisor: Supervisor,
+    clock: Clock,
+    signals: _Signals,
+    stay_known: Callable[[], None],
+) -> None:
+    idle_since = math.inf
     while not signals.leave and signals.num_interrupts < 2:
         try:
             if signals.num_interrupts:
                 service.drain("the orchestrator was interrupted")
             anyone = supervisor.look()
+            stay_known()
+        except Deposed:
+            raise
         except Unreachable as error:  # the database: nothing was changed, try again
             log.warning("the database fails", extra={"fields": {"error": str(error)}})
             anyone = True
@@ -233,6 +282,7 @@ def _spec_of(
     settings = {
         "--orchestrator": address,
         "--run": run,
+        "--endpoint": str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute()),
         "--processes": str(island.processes),
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from atoll.clock import Clock
 from atoll.errors import Unreachable
@@ -36,8 +37,9 @@ _EVENTS_AT_ONCE = 500
 class FleetService:
     """Applies transitions one after the other: decided purely, stored first, then believed.
 
-    If the store fails, nothing happened. What makes no event is not stored: a restart grants every
-    lease a full term anyway.
+    What makes no event is not stored: a restart grants every lease a full term anyway. If the store
+    fails, nobody is told that anything happened; whether it did all the same, because only the
+    store's answer was lost, is looked up before anything else is decided.
     """
 
     def __init__(self, store: Store, policy: Policy, clock: Clock) -> None:
@@ -51,7 +53,8 @@ class FleetService:
         self._retired = False
         self._curves = Curves()
         self._told: Tally[str] = Tally()
-        with self._changed:
+        self._doubtful = Change()  # what the store failed to save, or did not say that it had
+        with self._turn():
             self._apply(operations.restarted(self._fleet, clock.monotonic()))
 
     @property
@@ -61,7 +64,7 @@ class FleetService:
 
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
         """See :func:`orchestrator.leases.acquire`."""
-        with self._changed:
+        with self._turn():
             answer, change = leases.acquire(
                 self._fleet, island, request_id, self._clock.monotonic()
             )
@@ -70,7 +73,7 @@ class FleetService:
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :func:`orchestrator.leases.heartbeat`."""
-        with self._changed:
+        with self._turn():
             answer, change = leases.heartbeat(self._fleet, lease, progress, self._clock.monotonic())
             self._apply(change)
             self._curves.note(lease.job, progress)
@@ -78,7 +81,7 @@ class FleetService:
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
         """See :func:`orchestrator.leases.commit`; what was published before is so again."""
-        with self._changed:
+        with self._turn():
             # A reference names its bytes, so a call that is repeated is known by its content.
             if self._store.is_committed(lease.job, checkpoint):
                 return
@@ -86,31 +89,31 @@ class FleetService:
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :func:`orchestrator.leases.release`."""
-        with self._changed:
+        with self._turn():
             now = self._clock.monotonic()
             self._apply(leases.release(self._fleet, lease, outcome, request_id, now))
 
     def submit(self, jobs: Sequence[Submission]) -> None:
         """See :func:`orchestrator.operations.submit`."""
-        with self._changed:
+        with self._turn():
             self._asked()
             self._apply(operations.submit(self._fleet, jobs, self._clock.monotonic()))
 
     def drain(self, reason: str) -> None:
         """See :func:`orchestrator.operations.drain`."""
-        with self._changed:
+        with self._turn():
             self._asked()
             self._apply(operations.drain(self._fleet, reason))
 
     def drain_island(self, name: str, reason: str) -> None:
         """See :func:`orchestrator.steering.drain_island`."""
-        with self._changed:
+        with self._turn():
             self._asked()
             self._apply(steering.drain_island(self._fleet, name, reason))
 
     def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
         """See :func:`orchestrator.steering.steer`."""
-        with self._changed:
+        with self._turn():
             self._asked()
             now = self._clock.monotonic()
             self._apply(steering.steer(self._fleet, action, jobs, reason, now))
@@ -141,7 +144,7 @@ class FleetService:
 
     def view(self) -> FleetView:
         """What an operator sees."""
-        with self._changed:
+        with self._turn():
             self._asked()
             return self._fleet.view(self._clock.monotonic())
 
@@ -155,19 +158,23 @@ class FleetService:
 
     def tick(self) -> None:
         """See :func:`orchestrator.operations.tick`."""
-        with self._changed:
+        with self._turn():
             self._apply(operations.tick(self._fleet, self._clock.monotonic()))
 
     def island_gone(self, name: str, reason: str) -> None:
         """See :func:`orchestrator.operations.island_gone`."""
-        with self._changed:
+        with self._turn():
             now = self._clock.monotonic()
             self._apply(operations.island_gone(self._fleet, name, reason, now))
 
     def give_up(self, reason: str) -> None:
         """See :func:`orchestrator.operations.give_up`."""
-        with self._changed:
+        with self._turn():
             self._apply(operations.give_up(self._fleet, reason))
+
+    def confirm(self) -> None:
+        """See :meth:`orchestrator.store.Store.confirm`."""
+        self._store.confirm()
 
     def retire(self, unasked_s: float) -> bool:
         """Stop for good if no operator asked anything for so long; later calls are turned away."""
@@ -178,11 +185,29 @@ class FleetService:
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Inside, nobody else decides, and the fleet is as the store has it."""
+        with self._changed:
+            self._store.confirm()
+            if self._doubtful.events:
+                if self._store.last_event() > self._last_event:
+                    self._believe(self._doubtful)
+                self._doubtful = Change()
+            yield
+
     def _apply(self, change: Change) -> None:
         if self._retired:
             raise Unreachable("this orchestrator is leaving; start another with the same command")
         if change.events:
-            self._store.save(change, self._last_event + 1, self._clock.wall())
+            try:
+                self._store.save(change, self._last_event + 1, self._clock.wall())
+            except Unreachable:
+                self._doubtful = change
+                raise
+        self._believe(change)
+
+    def _believe(self, change: Change) -> None:
         self._fleet = self._fleet.after(change)
         if change.events:
             self._last_event += len(change.events)

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.util import CommandError
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-)
 
-from atoll.errors import ConfigError, LeaseLost, Unreachable
+from atoll.clock import SystemClock
+from atoll.errors import LeaseLost
 from atoll.types import CheckpointRef, Event, JobSpec, JobState, Role
+from orchestrator.database import is_shared, open_database, transaction
 from orchestrator.fleet import NO_PROGRESS, Change, Job
+from orchestrator.leadership import Leadership
 from orchestrator.store import Stored
 from orchestrator.tables import checkpoints, events, jobs
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
 
 class SqlStore:
-    """See :class:`orchestrator.store.Store`."""
+    """See :class:`orchestrator.store.Store`.
+
+    Attributes:
+        leadership: what must be taken before anything is saved; None where the database is not
+            shared, and a lock of the run's folder lets only one orchestrator in.
+    """
 
     def __init__(self, url: str) -> None:
-        """Open the database, and bring its tables to this version.
-
-        Args:
-            url: an SQLAlchemy URL, e.g. ``sqlite:////path/to/file``.
+        """Open the database, see :func:`orchestrator.database.open_database`.
 
         Raises:
-            ConfigError: there is no such database, no driver for it, or nothing in it that this
-                version knows.
+            ConfigError: it cannot be opened.
         """
-        try:
-            self._engine = sa.create_engine(url)
-            if self._engine.dialect.name == "sqlite":
-                _make_durable(self._engine)
-            _migrate(self._engine)
-        except (ArgumentError, NoSuchModuleError, ImportError, DBAPIError, CommandError) as error:
-            raise ConfigError(
-                f"orchestrator.database: {url} cannot be opened ({_first_line(error)}); restore it "
-                'from a copy, give another SQLAlchemy URL, or "" for SQLite in the run\'s folder'
-            ) from error
+        self._engine = open_database(url)
+        self.leadership = Leadership(self._engine, SystemClock()) if is_shared(url) else None
 
     def load(self) -> Stored:
         """See :class:`orchestrator.store.Store`."""
@@ -65,14 +47,15 @@ class SqlStore:
             .select_from(jobs.outerjoin(checkpoints, newest))
             .order_by(jobs.c.id)
         )
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             last = connection.scalar(sa.select(sa.func.max(events.c.number)))
             return Stored(tuple(_job(row) for row in connection.execute(query)), last or 0)
 
     def save(self, change: Change, first_number: int, at: float) -> None:
         """See :class:`orchestrator.store.Store`."""
         newest = {job.spec.name: job for job in change.jobs}
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
+            self._require_lead(connection)
             for job in newest.values():
                 _write_job(connection, job)
             for name, ref in change.commits:
@@ -82,10 +65,21 @@ class SqlStore:
             for number, event in enumerate(change.events, start=first_number):
                 connection.execute(events.insert(), _event_row(event, number, at))
 
+    def last_event(self) -> int:
+        """See :class:`orchestrator.store.Store`."""
+        with transaction(self._engine) as connection:
+            self._require_lead(connection)
+            return connection.scalar(sa.select(sa.func.max(events.c.number))) or 0
+
+    def confirm(self) -> None:
+        """See :class:`orchestrator.store.Store`."""
+        if self.leadership:
+            self.leadership.confirm()
+
     def events(self, after: int, limit: int) -> tuple[Event, ...]:
         """See :class:`orchestrator.store.Store`."""
         query = events.select().where(events.c.number > after).order_by(events.c.number)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return tuple(Event(**row._mapping) for row in connection.execute(query.limit(limit)))
 
     def is_committed(self, job: str, checkpoint: CheckpointRef) -> bool:
@@ -97,61 +91,23 @@ class SqlStore:
             checkpoints.c.key == checkpoint.key,
             checkpoints.c.digest == checkpoint.digest,
         )
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return connection.execute(there).first() is not None
 
     def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
         """See :class:`orchestrator.store.Store`."""
         columns = [checkpoints.c[name] for name in ("key", "digest", "step", "epoch")]
         query = sa.select(*columns).where(checkpoints.c.job == job).order_by(checkpoints.c.step)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return tuple(CheckpointRef(**row._mapping) for row in connection.execute(query))
 
     def close(self) -> None:
         """See :class:`orchestrator.store.Store`."""
         self._engine.dispose()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError as error:
-            raise LeaseLost(
-                f"another orchestrator has written to this run ({_first_line(error)})"
-            ) from error
-        except DBAPIError as error:
-            raise Unreachable(
-                f"the orchestrator's database cannot be used ({_first_line(error)})"
-            ) from error
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite:///{path.absolute()}"
-
-
-def _migrate(engine: sa.Engine) -> None:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _make_durable(engine: sa.Engine) -> None:
-    """Every transaction is on the disk when it returns; readers never wait for the writer."""
-
-    @sa.event.listens_for(engine, "connect")
-    def connect(connection: Any, _: Any) -> None:
-        # The driver would begin transactions late, and not at all before it changes a table.
-        connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+    def _require_lead(self, connection: sa.Connection) -> None:
+        if self.leadership:
+            self.leadership.require(connection)
 
 
 def _write_job(connection: sa.Connection, job: Job) -> None:
@@ -227,8 +183,3 @@ def _event_row(event: Event, number: int, at: float) -> dict[str, Any]:
         "island": event.island,
         "epoch": event.epoch,
     }
-
-
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).partition("\n")[0]

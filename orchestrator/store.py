@@ -26,7 +26,8 @@ class Store(Protocol):
     """Durable state: jobs as they stand, every checkpoint ever committed, every event.
 
     Each ``save`` is one transaction that is on the disk when it returns. The fencing rules hold
-    here once more, whoever writes: epochs and committed steps never go back.
+    here once more, whoever writes: epochs and committed steps never go back. Where several
+    orchestrators share the database, nobody but their leader writes.
     """
 
     def load(self) -> Stored:
@@ -43,7 +44,26 @@ class Store(Protocol):
 
         Raises:
             LeaseLost: a job stands under a newer epoch, or has more committed steps.
-            Unreachable: the database cannot be written just now; nothing was.
+            Refused: something in it is of no kind that can be kept.
+            Deposed: another orchestrator leads by now.
+            Unreachable: the database cannot be used just now; ``last_event`` tells later whether
+                the change was written all the same.
+        """
+        ...
+
+    def last_event(self) -> int:
+        """Number of the newest event; waits for the end of every save that is under way.
+
+        Raises: Deposed, Unreachable.
+        """
+        ...
+
+    def confirm(self) -> None:
+        """Ask, without a look at the database, whether this orchestrator may still decide.
+
+        Raises:
+            Deposed: another one leads by now.
+            Unreachable: another one may lead.
         """
         ...
 

@@ -66,6 +66,7 @@ class Supervisor:
         if plan.give_up:
             self._service.give_up(self._why_given_up())
         for island in plan.stop:
+            self._service.confirm()
             log.info("stopping what is left", extra={"fields": {"island": island}})
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
@@ -74,6 +75,7 @@ class Supervisor:
         return any(node.alive for node in nodes)
 
     def _start(self, island: str) -> None:
+        self._service.confirm()  # one that froze since it was decided is another's to start
         log.info("starting", extra={"fields": {"island": island}})
         try:
             self._provider.submit(self._spec_of(island), idempotency_key=island)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Integer,
@@ -62,4 +63,15 @@ events = Table(
     Column("job", String(200), nullable=False),
     Column("island", String(200), nullable=False),
     Column("epoch", BigInteger, nullable=False),
+)
+
+# One row at most; none where the database is not shared. See orchestrator/leadership.py.
+leader = Table(
+    "leader",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("run", String(64), nullable=False),
+    Column("holder", String(300), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
 )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
+from sqlalchemy.exc import OperationalError
 
 # A property holds or not; how long a busy machine takes over an example says nothing of it.
 settings.register_profile("untimed", deadline=None)
@@ -53,3 +65,84 @@ def bucket(s3: Any) -> str:
     name = f"bucket-{uuid.uuid4().hex}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "postgres"
+PASSWORD = secrets.token_hex(8)
+
+
+@dataclass
+class Postgres:
+    """A real server on loopback, which can be killed and started again."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://atoll@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            command = [SCRIPT, "run", str(self.folder), str(self.port)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        give_up_at = time.monotonic() + 60
+        while True:
+            try:
+                self.execute("SELECT 1")
+            except OperationalError:
+                assert time.monotonic() < give_up_at, (self.folder / "server.log").read_text()
+                assert self.process.poll() is None, (self.folder / "server.log").read_text()
+                time.sleep(0.05)
+            else:
+                return
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes."""
+        assert self.process is not None
+        postmaster = psutil.Process(self.process.pid)
+        for process in [postmaster, *postmaster.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+    def execute(self, statement: str, name: str = "postgres") -> None:
+        engine = sa.create_engine(self.url(name), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(statement)
+        finally:
+            engine.dispose()
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"test_{next(self.numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def password() -> str:
+    """What nobody may ever read."""
+    return PASSWORD
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server for all tests; its password is in the environment, as a user would give it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if subprocess.run([SCRIPT, "find"], stdout=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no PostgreSQL here: as root, run scripts/postgres install")
+    # Not below pytest's own folder: the server runs as another user, who may not go in there.
+    server = Postgres(Path(tempfile.mkdtemp(prefix="atoll-postgres-")), port)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSWORD", PASSWORD)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+            shutil.rmtree(server.folder)

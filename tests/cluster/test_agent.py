@@ -18,10 +18,11 @@ from cluster import processes
 from cluster.agent import Agent
 from cluster.tenure import IslandSettings, Orders
 from cluster.trainer_process import TrainerSettings
+from orchestrator.database import sqlite_url
 from orchestrator.fleet import Policy
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.sql_store import SqlStore
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py"))
 SAY = (

@@ -14,12 +14,13 @@ from atoll.errors import Forbidden, Unreachable
 from atoll.types import Wait
 from cluster.membership import Membership
 from orchestrator.admission import Admission
+from orchestrator.database import sqlite_url
 from orchestrator.fleet import Policy
 from orchestrator.registrar import Registrar
 from orchestrator.security import Security
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.sql_store import SqlStore
 
 LASTS_S = 3600.0
 

@@ -17,12 +17,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from atoll import layout
-from atoll.errors import ConfigError, LeaseLost, Unreachable
+from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
 from atoll.types import CheckpointRef, Event, JobSpec, JobState, Role
-from orchestrator.fleet import NO_PROGRESS, Change, Job
-from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.database import sqlite_url
+from orchestrator.fleet import NO_PROGRESS, Change, Job, brief
+from orchestrator.sql_store import SqlStore
 from orchestrator.store import Store
-from orchestrator.tables import metadata
+from orchestrator.tables import leader, metadata
 
 SPEC = JobSpec("expert-0", Role.EXPERT, 0, "runs/test", 100, "d" * 64)
 SUBMITTED = Change(jobs=(Job(SPEC),), events=(Event("job-submitted", "100 steps", "expert-0"),))
@@ -30,19 +31,26 @@ SUBMITTED = Change(jobs=(Job(SPEC),), events=(Event("job-submitted", "100 steps"
 Open = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path: Path) -> str:
-    return {"sqlite": sqlite_url(tmp_path / "orchestrator.db")}[request.param]
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres").new_database()
+    return sqlite_url(tmp_path / "orchestrator.db")
 
 
 @pytest.fixture
 def reopen(url):
-    """Opens the same database again, as the next orchestrator would."""
-    opened: list[Store] = []
+    """Opens the same database again, as the next orchestrator would once the last one is gone."""
+    opened: list[SqlStore] = []
 
     def open_again() -> Store:
-        opened.append(SqlStore(url))
-        return opened[-1]
+        store = SqlStore(url)
+        if store.leadership:
+            with store._engine.begin() as connection:
+                connection.execute(leader.update().values(expires_at=sa.func.now()))
+            assert store.leadership.take("run") == ""
+        opened.append(store)
+        return store
 
     yield open_again
     for store in opened:
@@ -103,6 +111,21 @@ def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
     )
 
 
+def test_store_tells_its_last_event_and_that_its_orchestrator_may_decide(store):
+    assert store.last_event() == 0
+    store.save(SUBMITTED.then(granted(1)), 1, at=0.0)
+    assert store.last_event() == 2
+    store.confirm()
+
+
+def test_store_keeps_reasons_with_any_character_that_the_fleet_lets_through(store):
+    words = brief("\0 null, \x1b[0m escape, \u2028 line, 😀 and 'quotes\" %s :x ${y}")
+    event = Event("attempt-failed", words, "expert-0")
+    store.save(Change(jobs=(Job(SPEC, reason=words),), events=(event,)), 1, at=0.0)
+    assert store.load().jobs[0].reason == words
+    assert store.events(0, 1)[0].reason == words
+
+
 def test_store_keeps_jobs_in_order_of_submission(store):
     names = ["router", "expert-1", "expert-0"]
     jobs = tuple(Job(replace(SPEC, name=name)) for name in names)
@@ -139,7 +162,7 @@ def test_store_refuses_what_goes_back_in_epochs_or_steps_and_writes_none_of_it(s
 def test_store_refuses_a_second_writer_of_the_same_event(store, reopen):
     store.save(SUBMITTED, 1, at=0.0)
     reopen().save(granted(1), 2, at=0.0)
-    with pytest.raises(LeaseLost, match="another orchestrator"):
+    with pytest.raises((LeaseLost, Deposed), match="another orchestrator"):
         store.save(granted(1), 2, at=0.0)
 
 
@@ -149,6 +172,7 @@ import os, signal
 from orchestrator import sql_store
 from tests_store import SUBMITTED, committed
 store = sql_store.SqlStore({url!r})
+assert not store.leadership or not store.leadership.take("run")
 store.save(SUBMITTED, 1, at=0.0)
 write = sql_store._event_row
 def die(*_):
@@ -221,7 +245,17 @@ def test_sqlite_store_on_a_full_disk_changes_nothing_and_recovers(tmp_path):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "oracle9://x/y", "sqlite:////no/such/folder/x.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "oracle9://x/y",
+        "sqlite:////no/such/folder/x.db",
+        "postgresql+psycopg2://x/y",
+        "postgresql+psycopg://user@127.0.0.1:1/y",
+        "postgresql+psycopg://user@127.0.0.1:port/y",
+    ],
+)
 def test_store_that_cannot_be_opened_names_the_key(url):
     with pytest.raises(ConfigError, match=r"orchestrator\.database"):
         SqlStore(url)

@@ -31,12 +31,13 @@ from atoll.types import (
 )
 from orchestrator import leases, operations
 from orchestrator.admission import Admission
+from orchestrator.database import sqlite_url
 from orchestrator.fleet import Change, Fleet, Job, Policy
 from orchestrator.registrar import Registrar
 from orchestrator.security import Security
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore, sqlite_url
+from orchestrator.sql_store import SqlStore
 
 POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
 

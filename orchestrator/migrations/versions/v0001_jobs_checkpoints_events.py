@@ -1,4 +1,4 @@
-"""Jobs, every checkpoint committed, every event."""
+"""Jobs, every checkpoint committed, every event, and who leads."""
 
 from __future__ import annotations
 
@@ -52,9 +52,17 @@ def upgrade() -> None:
         sa.Column("island", sa.String(200), nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "leader",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("run", sa.String(64), nullable=False),
+        sa.Column("holder", sa.String(300), nullable=False),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    )
 
 
 def downgrade() -> None:
     """Drop the tables."""
-    for name in ("events", "checkpoints", "jobs"):
+    for name in ("leader", "events", "checkpoints", "jobs"):
         op.drop_table(name)
