@@ -50,6 +50,9 @@ COMMANDS = {
     "retry": Entry("orchestrator.steering_cli:retry", "Try again what was given up.", STEER),
     "cancel": Entry("orchestrator.steering_cli:cancel", "End jobs without finishing.", STEER),
     "drain": Entry("orchestrator.steering_cli:drain", "Let an island go, or all.", STEER),
+    "simulate": Entry(
+        "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
+    ),
     "orchestrator": Entry("orchestrator.cli:serve", "Serve the control plane.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
 }

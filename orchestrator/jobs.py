@@ -7,7 +7,7 @@ finding those that have run out cost the same for ten jobs and for ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from immutables import Map
@@ -77,7 +77,8 @@ class Jobs(Mapping[str, "Job"]):
             return self
         for entry in sorted(kept):
             expiries = heap.pushed(expiries, entry)
-        return replace(self, _expiries=expiries)
+        counts = (self.num_leased, self.num_open, self.committed)
+        return Jobs(*counts, self._jobs, self._names, self._waiting, expiries)
 
     def _with(self, job: Job) -> Jobs:
         name = job.spec.name

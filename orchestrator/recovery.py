@@ -117,7 +117,8 @@ def replaced(
         now - recovery.since[name] <= policy.young_s or name not in fleet.islands
         for name in missing
     )
-    recovery = replace(recovery, since=_without(recovery.since, missing))
+    if missing:
+        recovery = replace(recovery, since=_without(recovery.since, missing))
     recovery = _after_deaths(recovery, num_young, policy, now)
     useful = len(recovery.since)
     if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
@@ -125,7 +126,9 @@ def replaced(
     if fleet.draining or now < recovery.not_before:
         return recovery, Plan()
     wanted = min(policy.num_islands, fleet.jobs.num_open)
-    num_missing = max(wanted - useful, 0)
+    num_missing = wanted - useful
+    if num_missing <= 0:
+        return recovery, Plan()
     first = recovery.last_number + 1
     started = tuple(f"island-{number}" for number in range(first, first + num_missing))
     since = recovery.since.update(dict.fromkeys(started, now))
