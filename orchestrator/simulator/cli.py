@@ -56,6 +56,13 @@ def simulate(
 
     settings = read_config(config, set_ or ())
     training, island = settings.training, settings.island
+    policy = Policy(
+        island.lease_s,
+        island.max_failures,
+        island.backoff_s,
+        island.max_losses,
+        island.max_preemptions,
+    )
     answers = []
     for num_islands in islands or (8, 64, 1000, 10_000):
         world = World(
@@ -79,7 +86,7 @@ def simulate(
             price_per_h=price,
             orphan_s=island.orphan_s,
             max_s=max_days * 86400,
-            policy=Policy(island.lease_s, island.max_failures, island.backoff_s),
+            policy=policy,
             max_tries=island.max_failures,
         )
         for kind, model in (("islands", Islands), ("in step", Synchronous)):
@@ -102,7 +109,7 @@ def _row(answer: dict[str, Any]) -> dict[str, Any]:
         "days": answer["days"] if answer["done"] else math.nan,
         "cost": answer["cost"],
         "done": f"{answer['progress']:.0%}",
-        "lost": f"{answer['work_lost']:.1%}",
+        "lost": None if answer["work_lost"] is None else f"{answer['work_lost']:.1%}",
         "goodput": f"{answer['goodput']:.0%}",
         "recoveries": sum(answer["recoveries"].values()),
     }

@@ -46,7 +46,7 @@ class Tally:
             "done": self.done,
             "days": self.ended_at / 86400,
             "cost": self.paid_s / 3600 * world.price_per_h,
-            "work_lost": self.lost_s / self.trained_s if self.trained_s else 0.0,
+            "work_lost": self.lost_s / self.trained_s if self.trained_s else None,
             "goodput": useful_s / self.paid_s if self.paid_s else 0.0,
             "progress": self.kept_steps / (world.num_islands * world.steps),
             "recoveries": {cause.value: self.recoveries[cause] for cause in Cause},

@@ -109,6 +109,12 @@ def test_islands_stop_at_the_end_of_the_world(world):
     assert (found.done, found.ended_at, found.kept_steps) == (False, 730.0, 4 * 600)
 
 
+def test_nodes_that_never_stand_together_lose_no_share_of_nothing(world):
+    hopeless = world(num_islands=1000, lifetime_s=2000.0, max_s=3600.0)
+    summary = Synchronous(hopeless, seed=0).run().summary(hopeless)
+    assert (summary["done"], summary["progress"], summary["work_lost"]) == (False, 0.0, None)
+
+
 @pytest.mark.parametrize("upload_s", [0.0, 7.0, 450.0])
 def test_pace_counts_what_is_committed_as_if_it_watched(upload_s):
     pace = Pace(100.0, 300, 2000, 300, 1.0, upload_s)

@@ -11,14 +11,16 @@ from atoll.types import Wait
 from cluster.provider import Node
 from orchestrator import recovery
 from orchestrator.fleet import Fleet
-from orchestrator.simulator.islands import _LAST, Islands, Isle
+from orchestrator.simulator.agenda import LAST
+from orchestrator.simulator.islands import Islands
+from orchestrator.simulator.isle import Isle
 from orchestrator.simulator.pace import Pace
 
 
 class NaiveIslands(Islands):
     def plan_look(self, when: float) -> None:
         if when == 0.0:
-            self.at(0.0, self.look, None, _LAST)
+            self.agenda.add(0.0, self.look, None, LAST)
 
     def look(self, _: Any, now: float) -> None:
         self.tick(self.fleet, now)
@@ -29,24 +31,24 @@ class NaiveIslands(Islands):
             self.recovery, self.fleet, nodes, self.world.recovery, now
         )
         self.carry_out(plan, now)
-        self.at(now + self.world.look_s, self.look, None, _LAST)
+        self.agenda.add(now + self.world.look_s, self.look, None, LAST)
 
     def wait(self, isle: Isle, answer: Wait, now: float) -> None:
-        self.at(now + answer.retry_after_s, self.ask, isle, isle.number)
+        self.agenda.add(now + answer.retry_after_s, self.ask, isle, isle.number)
 
-    def _wake(self, now: float) -> None:
+    def wake(self, now: float) -> None:
         pass
 
     def attend(self, isle: Isle, now: float) -> None:
         pace = isle.pace
-        self.at(pace.done_at, self._done, isle, isle.number)
+        self.agenda.add(pace.done_at, self._done, isle, isle.number)
         beats = math.floor(round((now - isle.leased_at) / self.world.beat_s, 6))
         self._queue_beat(isle, pace, beats + 1)
         self._queue_commit(isle, pace, pace.num_committed(now) + 1)
 
     def _queue_beat(self, isle: Isle, pace: Pace, count: int) -> None:
         when = isle.leased_at + count * self.world.beat_s
-        self.at(when, self._one_beat, (isle, pace, count), isle.number)
+        self.agenda.add(when, self._one_beat, (isle, pace, count), isle.number)
 
     def _one_beat(self, argument: tuple[Isle, Pace, int], now: float) -> None:
         isle, pace, count = argument
@@ -56,7 +58,9 @@ class NaiveIslands(Islands):
 
     def _queue_commit(self, isle: Isle, pace: Pace, num: int) -> None:
         if pace.step(num) < pace.steps:
-            self.at(pace.committed_at(num), self._one_commit, (isle, pace, num), isle.number)
+            self.agenda.add(
+                pace.committed_at(num), self._one_commit, (isle, pace, num), isle.number
+            )
 
     def _one_commit(self, argument: tuple[Isle, Pace, int], now: float) -> None:
         isle, pace, num = argument
@@ -67,7 +71,7 @@ class NaiveIslands(Islands):
 
     def tick(self, fleet: Fleet, now: float) -> None:
         super().tick(fleet, now)
-        self._missing.clear()  # recovery looks for itself
+        self.missing.clear()  # recovery looks for itself
 
 
 FAULTS: dict[str, dict[str, Any]] = {
