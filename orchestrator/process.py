@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from prometheus_client import CollectorRegistry
 
 from atoll import layout
 from atoll.blobs import open_store
@@ -44,8 +43,8 @@ from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore
 from orchestrator.standby import serve_while_leading
 from orchestrator.supervisor import Supervisor
+from orchestrator.web.dashboard import dashboard
 from orchestrator.web.metrics import latency_of, registry_of
-from orchestrator.web.site import Site, start_web
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +171,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)
         log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
-        with _web(config, service, registry):
+        alone = not is_shared(database_url(config))
+        with dashboard(config, service, registry, needed=alone):
             _keep_going(service, supervisor, clock, work.signals, lambda: endpoint.keep(folder))
     finally:
         server.stop(grace=1).wait()
@@ -235,22 +235,6 @@ def _start(
         except BadInput:
             log.warning("former address taken", extra={"fields": {"address": former.address}})
     return start(listen=listen)
-
-
-@contextlib.contextmanager
-def _web(config: Config, service: FleetService, registry: CollectorRegistry) -> Iterator[None]:
-    """Inside, the dashboard is served, if it is asked for."""
-    if not config.orchestrator.web:
-        yield
-        return
-    store = open_store(config.run.uri)
-    server, url = start_web(Site(service, store, registry, config.run.uri), config.orchestrator.web)
-    log.info("dashboard", extra={"fields": {"url": url}})
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _fleet_policy(config: Config) -> Policy:
