@@ -18,6 +18,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	scripts/protos --check
+	$(BIN)/python -P scripts/wire
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
