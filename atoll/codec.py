@@ -47,12 +47,12 @@ def encode_spec(spec: types.JobSpec) -> wire.JobSpec:
 def decode_spec(message: wire.JobSpec) -> types.JobSpec:
     """See :class:`atoll.types.JobSpec`."""
     return types.JobSpec(
-        name=_required(message.name, "job name"),
+        name=required(message.name, "job name"),
         role=decode_enum(types.Role, message.role),
-        index=message.index,
-        run_uri=_required(message.run_uri, "run uri"),
-        steps=message.steps,
-        digest=message.digest,
+        index=count(message.index, "index", 2**31 - 1),
+        run_uri=required(message.run_uri, "run uri", 2000),
+        steps=count(message.steps, "steps"),
+        digest=required(message.digest, "settings digest", 64),
     )
 
 
@@ -64,10 +64,10 @@ def encode_checkpoint(ref: types.CheckpointRef) -> wire.CheckpointRef:
 def decode_checkpoint(message: wire.CheckpointRef) -> types.CheckpointRef:
     """See :class:`atoll.types.CheckpointRef`."""
     return types.CheckpointRef(
-        key=_required(message.key, "checkpoint key"),
-        digest=_required(message.digest, "checkpoint digest"),
-        step=message.step,
-        epoch=message.epoch,
+        key=required(message.key, "checkpoint key", 1000),
+        digest=required(message.digest, "checkpoint digest", 64),
+        step=count(message.step, "step"),
+        epoch=count(message.epoch, "epoch"),
     )
 
 
@@ -85,7 +85,7 @@ def decode_submission(message: wire.Submission) -> types.Submission:
     """See :class:`atoll.types.Submission`."""
     return types.Submission(
         spec=decode_spec(message.spec),
-        epoch=message.epoch,
+        epoch=count(message.epoch, "epoch"),
         checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
     )
 
@@ -98,9 +98,9 @@ def encode_lease(lease: types.Lease) -> wire.Lease:
 def decode_lease(message: wire.Lease) -> types.Lease:
     """See :class:`atoll.types.Lease`."""
     return types.Lease(
-        job=_required(message.job, "job"),
-        island=_required(message.island, "island"),
-        epoch=message.epoch,
+        job=required(message.job, "job"),
+        island=required(message.island, "island"),
+        epoch=count(message.epoch, "epoch"),
         term_s=message.term_s,
     )
 
@@ -114,7 +114,8 @@ def encode_progress(progress: types.Progress) -> wire.Progress:
 
 def decode_progress(message: wire.Progress) -> types.Progress:
     """See :class:`atoll.types.Progress`."""
-    return types.Progress(message.step, message.loss, message.samples_per_s)
+    step = count(message.step, "step")
+    return types.Progress(step, message.loss, message.samples_per_s)
 
 
 def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:
@@ -227,10 +228,28 @@ def _optional_checkpoint(present: bool, message: wire.CheckpointRef) -> types.Ch
     return decode_checkpoint(message) if present else None
 
 
-def _required(text: str, name: str) -> str:
+def required(text: str, name: str, most: int = 200) -> str:
+    """A text that has to be there, and is one line of at most so many characters.
+
+    Raises:
+        Refused: it is not; names it.
+    """
     if not text:
         raise Refused(f"the message has no {name}")
+    if len(text) > most or any(character < " " for character in text):
+        raise Refused(f"the message's {name} is no line of at most {most} characters")
     return text
+
+
+def count(number: int, name: str, most: int = 2**53) -> int:
+    """A number that every database, and every reader of JSON, can hold.
+
+    Raises:
+        Refused: it is larger; names it.
+    """
+    if number > most:
+        raise Refused(f"the message's {name} is {number}, and {most} is the most")
+    return number
 
 
 def _prefix(kind: type[enum.StrEnum]) -> str:

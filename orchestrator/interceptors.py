@@ -8,15 +8,46 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from atoll.control import RUN_KEY, status_of
 from atoll.errors import AtollError
+from orchestrator.fleet import brief
 
 log = logging.getLogger(__name__)
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 _HEALTH = "/grpc.health."
+
+
+class Readable(grpc.ServerInterceptor):
+    """Reads messages itself, the outermost of all.
+
+    Where gRPC's own reading fails, the call is answered yet never let go (grpcio 1.85): a hundred
+    broken messages would use up all streams of a connection, and each keeps memory.
+    """
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        """Wrap the handler of one call, of any service."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+        read = handler.request_deserializer
+        streams = handler.response_streaming
+        answer = handler.unary_stream if streams else handler.unary_unary
+
+        def call(data: bytes, context: grpc.ServicerContext) -> Any:
+            try:
+                request = read(data)
+            except DecodeError:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
+            return answer(request, context)
+
+        make = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        )
+        return make(call, None, handler.response_serializer)
 
 
 class Timed(grpc.ServerInterceptor):
@@ -115,7 +146,7 @@ def _streaming(behaviour: Behaviour) -> Behaviour:
 
 def _abort(error: Exception, context: grpc.ServicerContext) -> None:
     if isinstance(error, AtollError):
-        context.abort(status_of(error), str(error))
+        context.abort(status_of(error), brief(str(error)))
     log.error("unexpected error in a call", exc_info=error)
     context.abort(
         grpc.StatusCode.INTERNAL, "the orchestrator met an unexpected error; its log has more"

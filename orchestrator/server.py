@@ -11,7 +11,7 @@ from atoll.address import answers_at, refuse_open, split_address
 from atoll.errors import BadInput, ConfigError
 from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2_grpc
 from orchestrator.health import add_health
-from orchestrator.interceptors import ErrorsAsStatus, OfThisRun
+from orchestrator.interceptors import ErrorsAsStatus, OfThisRun, Readable
 from orchestrator.security import Security
 from orchestrator.service import FleetService
 from orchestrator.servicer import IslandsServicer, OperatorsServicer
@@ -55,7 +55,7 @@ def start_server(
     admission = [] if security is None else [security.admission]
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
-        interceptors=[*interceptors, OfThisRun(run), *admission, ErrorsAsStatus()],
+        interceptors=[Readable(), *interceptors, OfThisRun(run), *admission, ErrorsAsStatus()],
         maximum_concurrent_rpcs=_MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls

@@ -9,12 +9,13 @@ from typing import Any
 import grpc
 
 from atoll import codec
-from atoll.errors import Busy, Refused
+from atoll.errors import Busy
 from atoll.types import Action, Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.service import FleetService
 
+_MOST_ID = 64  # characters of a request id
 _EVENT_POLL_S = 1.0  # how soon a stream notices that its reader has left
 
 
@@ -26,9 +27,9 @@ class IslandsServicer(rpc.IslandsServicer):
 
     def Acquire(self, request: wire.AcquireRequest, _: Any) -> wire.AcquireResponse:  # noqa: N802
         """Ask for work."""
-        if not (request.island and request.request_id):
-            raise Refused("the message has no island or no request id")
-        return codec.encode_acquired(self._service.acquire(request.island, request.request_id))
+        island = codec.required(request.island, "island")
+        request_id = codec.required(request.request_id, "request id", _MOST_ID)
+        return codec.encode_acquired(self._service.acquire(island, request_id))
 
     def Heartbeat(  # noqa: N802
         self, request: wire.HeartbeatRequest, _: Any
@@ -49,7 +50,8 @@ class IslandsServicer(rpc.IslandsServicer):
         ending = codec.decode_enum(Ending, request.ending)
         outcome = Outcome(ending, request.reason, request.log)
         lease = codec.decode_lease(request.lease)
-        self._service.release(lease, outcome, request.request_id)
+        request_id = codec.required(request.request_id, "request id", _MOST_ID)
+        self._service.release(lease, outcome, request_id)
         return wire.ReleaseResponse()
 
 
@@ -79,7 +81,7 @@ class OperatorsServicer(rpc.OperatorsServicer):
                 f"{self._max_watchers} watch the events already; end one, or ask again later"
             )
         try:
-            after = request.after
+            after = codec.count(request.after, "after")
             while context.is_active():
                 for event in self._service.events(after, _EVENT_POLL_S):
                     after = event.number

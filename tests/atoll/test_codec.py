@@ -10,8 +10,9 @@ from atoll import codec, types
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
-count = st.integers(0, 2**32 - 1)
+# Names are lines; whatever else they hold survives.
+text = st.text(st.characters(exclude_categories=["Cs"], min_codepoint=32), min_size=1, max_size=20)
+count = st.integers(0, 2**31 - 1)
 real = st.floats(allow_nan=False)
 specs = st.builds(types.JobSpec, text, st.sampled_from(types.Role), count, text, count, text)
 refs = st.builds(types.CheckpointRef, text, text, count, count)
@@ -57,6 +58,17 @@ def test_every_value_survives_the_wire(values: tuple[Any, ...]) -> None:
         sent = encode(value)
         received = type(sent).FromString(sent.SerializeToString())
         assert decode(received) == value
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "two\nlines", "nul\0"])
+def test_decode_of_a_name_that_no_database_could_hold_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="the message's job is no line of at most 200 characters"):
+        codec.decode_lease(wire.Lease(job=name, island="i"))
+
+
+def test_decode_of_a_number_that_no_database_could_hold_is_refused() -> None:
+    with pytest.raises(Refused, match="the message's epoch is 18446744073709551615"):
+        codec.decode_lease(wire.Lease(job="j", island="i", epoch=2**64 - 1))
 
 
 def test_decode_of_incomplete_message_is_refused() -> None:
