@@ -74,12 +74,11 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     while clock.monotonic() < give_up_at:
         try:
             client = attach(config)
-        except Unreachable as error:
-            trouble = str(error)
-            client = None
-        else:
             if client is not None and _goes_by(config, client, folder):
                 return client
+        except Unreachable as error:  # it hangs, or leaves at this moment
+            trouble = str(error)
+        else:
             if client is not None:
                 client.close()
                 _dismiss(folder, clock)

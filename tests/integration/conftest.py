@@ -23,6 +23,7 @@ from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import read_config
+from atoll.errors import Unreachable
 from atoll.types import CheckpointRef, Event, JobView
 from cluster import processes
 from cluster.processes import ProcessId
@@ -118,11 +119,15 @@ class Run:
 
     def jobs(self) -> dict[str, JobView]:
         """As its orchestrator tells; empty while there is none."""
-        client = attach(self.config)
-        if client is None:
-            return {}
-        with client:
-            return {job.spec.name: job for job in client.fleet().jobs}
+        for _ in range(100):
+            with contextlib.suppress(Unreachable):  # it may be on its way out
+                client = attach(self.config)
+                if client is None:
+                    return {}
+                with client:
+                    return {job.spec.name: job for job in client.fleet().jobs}
+            time.sleep(0.1)
+        raise Unreachable("no orchestrator answers")
 
     def committed(self, job: str) -> int:
         found = self.jobs().get(job)
