@@ -4,9 +4,8 @@
 
 The orchestrator serves from a process of its own, on SQLite; the clients share another. Each client
 beats for its islands in turn and commits a checkpoint with every hundredth beat, which is on the
-disk when it is answered. Prints one JSON line. Figures to hold it against: torchft's lighthouse, an
-in-memory server in Rust, takes about 3,000 heartbeats a second from 32 clients on such a machine;
-Flower's SQLite link state takes 109 to 255.
+disk when it is answered. Baseline, from the same clients: a bare gRPC server that keeps nothing and
+gives one fixed answer. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -19,13 +18,18 @@ import resource
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import grpc
 
 from atoll import layout
 from atoll.clock import SystemClock
 from atoll.control import ControlClient
-from atoll.types import CheckpointRef, JobSpec, Lease, Progress, Role, Submission
+from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Submission
+from atoll.wire.v1 import control_pb2 as wire
+from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.database import sqlite_url
 from orchestrator.fleet import Policy
 from orchestrator.server import start_server
@@ -33,7 +37,6 @@ from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore
 
 RUN = "benchmark"
-LIGHTHOUSE_PER_S = 3000
 
 
 def serve(folder: str, ends: Any) -> None:
@@ -48,6 +51,26 @@ def serve(folder: str, ends: Any) -> None:
     ends.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     server.stop(grace=None).wait()
     store.close()
+
+
+def serve_bare(folder: str, ends: Any) -> None:  # noqa: ARG001 - it keeps nothing
+    """The least that answers such calls."""
+
+    class Bare(rpc.IslandsServicer):
+        def Heartbeat(self, *_: Any) -> wire.HeartbeatResponse:  # noqa: N802
+            return wire.HeartbeatResponse(directive=wire.DIRECTIVE_CONTINUE)
+
+        def Commit(self, *_: Any) -> wire.CommitResponse:  # noqa: N802
+            return wire.CommitResponse()
+
+    server = grpc.server(ThreadPoolExecutor(32))
+    rpc.add_IslandsServicer_to_server(Bare(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    ends.send(f"127.0.0.1:{port}")
+    ends.recv()
+    ends.send(0)
+    server.stop(grace=None).wait()
 
 
 class Client(threading.Thread):
@@ -82,25 +105,29 @@ def quantile_ms(values: list[float], share: float) -> float:
     return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--islands", type=int, default=1000)
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    args = parser.parse_args()
+def leased(address: str, num: int) -> list[Lease]:
+    """A job and an island each."""
+    specs = [JobSpec(f"expert-{n}", Role.EXPERT, n, "run", 10**9, "d") for n in range(num)]
+    with ControlClient(address, RUN) as client:
+        client.submit([Submission(spec) for spec in specs])
+        answers = [client.acquire(f"island-{n}", f"r{n}") for n in range(num)]
+    return [answer.lease for answer in answers if isinstance(answer, Assignment)]
+
+
+def made_up(_: str, num: int) -> list[Lease]:
+    """Leases nobody granted, for a server that does not look."""
+    return [Lease(f"expert-{n}", f"island-{n}", 1, 600.0) for n in range(num)]
+
+
+def measured(program: Any, leases_of: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """Serve by a program in a process of its own, and beat as fast as it answers."""
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
     ours, theirs = spawn.Pipe()
     with tempfile.TemporaryDirectory() as folder:
-        server = spawn.Process(target=serve, args=(folder, theirs))
+        server = spawn.Process(target=program, args=(folder, theirs))
         server.start()
         address = ours.recv()
-        jobs = [
-            Submission(JobSpec(f"expert-{n}", Role.EXPERT, n, "run", 10**9, "d"))
-            for n in range(args.islands)
-        ]
-        with ControlClient(address, RUN) as client:
-            client.submit(jobs)
-            leases = [client.acquire(f"island-{n}", f"r{n}").lease for n in range(args.islands)]
+        leases = leases_of(address, args.islands)
         clients = [
             Client(address, leases[n :: args.clients], args.seconds) for n in range(args.clients)
         ]
@@ -113,20 +140,33 @@ def main() -> None:
         server.join()
     beats = [value for each in clients for value in each.beats]
     commits = [value for each in clients for value in each.commits]
-    per_s = len(beats) / args.seconds
-    result = {
-        "benchmark": "heartbeats",
-        "islands": args.islands,
-        "clients": args.clients,
-        "cores": os.cpu_count(),
-        "heartbeats_per_s": round(per_s),
+    return {
+        "heartbeats_per_s": round(len(beats) / args.seconds),
         "heartbeat_p50_ms": quantile_ms(beats, 0.5),
         "heartbeat_p99_ms": quantile_ms(beats, 0.99),
         "commits_per_s": round(len(commits) / args.seconds, 1),
         "commit_p50_ms": quantile_ms(commits, 0.5),
         "commit_p99_ms": quantile_ms(commits, 0.99),
         "server_mib": round(memory_bytes / 2**20),
-        "ratio_to_lighthouse": round(per_s / LIGHTHOUSE_PER_S, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--islands", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    args = parser.parse_args()
+    bare = measured(serve_bare, made_up, args)
+    ours = measured(serve, leased, args)
+    result = {
+        "benchmark": "heartbeats",
+        "islands": args.islands,
+        "clients": args.clients,
+        "cores": os.cpu_count(),
+        **ours,
+        "bare_per_s": bare["heartbeats_per_s"],
+        "ratio": round(ours["heartbeats_per_s"] / bare["heartbeats_per_s"], 3),
     }
     print(json.dumps(result))
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from atoll import __version__, layout
 from atoll.blobs import BlobStore, open_store
 from atoll.checkpoints import MANIFEST
+from atoll.command import say
 from atoll.config import Config
 from atoll.types import CheckpointRef
 from evaluation import page, plots, table
@@ -62,6 +63,9 @@ def write_report(config: Config) -> str:
     """
     store = open_store(config.run.uri)
     text = render(_gathered(config, store))
+    if store.exists(layout.REPORT) and store.get_bytes(layout.REPORT) == text.encode():
+        say("already written: nothing has changed since")
+        return layout.REPORT
     return store.publish(layout.REPORT, text.encode()).key
 
 

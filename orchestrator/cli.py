@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ def train_and_route(
 
 
 _LOOK_S = 0.5
+_GONE_S = 5.0  # an orchestrator that is started again, or takes over, serves by then
 _DETAILS = {"failures", "losses", "preemptions", "why"}
 
 
@@ -71,7 +73,7 @@ def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
 
     On a terminal a table that is drawn anew in place, elsewhere a line for each change.
     """
-    from atoll.errors import BadInput
+    from atoll.errors import BadInput, Unreachable
     from orchestrator.connect import attach
     from orchestrator.watch import watch_on_stderr
 
@@ -81,13 +83,18 @@ def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
         raise BadInput(
             f"nothing is at work in {settings.run.uri}; `atoll status` tells how it ended"
         )
-    with client, watch_on_stderr(settings.run.uri) as shown:
-        while True:
-            view = client.fleet()
-            shown.show(view)
-            if all(job.state not in {"waiting", "leased"} for job in view.jobs):
-                return
-            time.sleep(_LOOK_S)
+    with watch_on_stderr(settings.run.uri) as shown:
+        while client is not None:
+            with client, contextlib.suppress(Unreachable):  # another orchestrator may follow
+                while True:
+                    view = client.fleet()
+                    shown.show(view)
+                    if all(job.state not in {"waiting", "leased"} for job in view.jobs):
+                        return
+                    time.sleep(_LOOK_S)
+            time.sleep(_GONE_S)
+            client = attach(settings)
+        shown.tell("no orchestrator runs any more; `atoll status` tells what it wrote down last")
 
 
 def logs(

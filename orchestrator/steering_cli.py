@@ -17,49 +17,42 @@ from atoll.types import Action
 T = TypeVar("T")
 
 JobsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[JOB]...", help="Like expert-0.", show_default="all")
+    list[str] | None, typer.Argument(metavar="JOB", help="Like expert-0.", show_default="all")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", "-m", help="Kept in the run's events.")]
 
 
-def pause(
-    jobs: JobsArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    reason: ReasonOption = "",
-    json_: JsonOption = False,
-) -> None:
+def _on_jobs(action: Action, words: str) -> Callable[..., None]:
+    """A command that does something to the jobs named, or to all that it can be done to."""
+
+    def command(
+        jobs: JobsArgument = None,
+        config: ConfigOption = None,
+        set_: SetOption = None,
+        reason: ReasonOption = "",
+        json_: JsonOption = False,
+    ) -> None:
+        _steer(action, jobs, config, set_, reason, json_=json_)
+
+    command.__doc__ = words
+    return command
+
+
+pause = _on_jobs(
+    Action.PAUSE,
     """Let jobs checkpoint and hold them; their islands take others.
 
     `atoll resume` lets them go on, and so does the command that trains them.
-    """
-    _steer(Action.PAUSE, jobs, config, set_, reason, json_=json_)
-
-
-def resume(
-    jobs: JobsArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    reason: ReasonOption = "",
-    json_: JsonOption = False,
-) -> None:
-    """Let paused jobs go on from their last checkpoint."""
-    _steer(Action.RESUME, jobs, config, set_, reason, json_=json_)
-
-
-def retry(
-    jobs: JobsArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    reason: ReasonOption = "",
-    json_: JsonOption = False,
-) -> None:
-    """Try jobs again that were given up or cancelled, from their last checkpoint."""
-    _steer(Action.RETRY, jobs, config, set_, reason, json_=json_)
+    """,
+)
+resume = _on_jobs(Action.RESUME, "Let paused jobs go on from their last checkpoint.")
+retry = _on_jobs(
+    Action.RETRY, "Try jobs again that were given up or cancelled, from their last checkpoint."
+)
 
 
 def cancel(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Like expert-0.")],
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Like expert-0.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     reason: ReasonOption = "",
@@ -71,7 +64,7 @@ def cancel(
 
 def drain(
     island: Annotated[
-        str, typer.Argument(metavar="[ISLAND]", help="Like island-1.", show_default="all")
+        str, typer.Argument(metavar="ISLAND", help="Like island-1.", show_default="all")
     ] = "",
     config: ConfigOption = None,
     set_: SetOption = None,

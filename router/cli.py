@@ -70,7 +70,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from partition.sheet import enlarged, labelled, tiled
     from router.asking import asked_for
     from router.load import load_ensemble
-    from router.recipe import Recipe, read_recipe, save_png
+    from router.recipe import Recipe, drawn_before, read_recipe, save_png
     from router.sampling import Wanted
 
     if like is not None and (num, asked, seed) != (None, None, None):
@@ -90,32 +90,43 @@ def sample(  # noqa: PLR0917 - each is an option of the command
         again.refuse_others(checkpoints)
     cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
     seeds = range(seed, seed + num)
-    batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
     folder = out or local / "samples" / (sampling.strategy if again is None else "again")
+    wanted = {
+        folder / f"{number:06d}{_slug(name)}.png": Recipe(
+            seed=number,
+            condition=name,
+            solver=sampling.solver,
+            steps=sampling.steps,
+            guidance=sampling.guidance,
+            strategy=sampling.strategy,
+            gate=sampling.gate,
+            checkpoints=checkpoints,
+        )
+        for number, name in enumerate(names, start=seed)
+    }
     _try(folder)
-    images, rows = _painted(batches, num), []
+    images, before = drawn_before(wanted), True
+    if images is None:
+        seeds, before = range(seed, seed + num), False
+        batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
+        images = _painted(batches, num)
     grid = folder / "grid.png"
     with _written(folder):
-        for image, name, number in zip(images, names, seeds, strict=True):
-            recipe = Recipe(
-                seed=number,
-                condition=name,
-                solver=sampling.solver,
-                steps=sampling.steps,
-                guidance=sampling.guidance,
-                strategy=sampling.strategy,
-                gate=sampling.gate,
-                checkpoints=checkpoints,
-            )
-            path = folder / f"{number:06d}{_slug(name)}.png"
-            save_png(path, image, recipe)
-            rows.append({"seed": number, "condition": name, "image": str(path)})
+        for image, (path, recipe) in zip(images, wanted.items(), strict=True):
+            if not before:
+                save_png(path, image, recipe)
         shown = enlarged(images, _SHOWN_SIDE)
         save_png(grid, tiled(labelled(shown, names) if any(names) else shown))
     drawn = "1 image" if num == 1 else f"{num} images"
-    say(f"{drawn} by {sampling.strategy}, each with its recipe, and all on one sheet: {grid}")
+    by = f"{'already drawn: ' if before else ''}{drawn} by {sampling.strategy}"
+    say(f"{by}, each with its recipe, and all on one sheet: {grid}")
     if json_:
-        print_json(rows)
+        print_json(
+            [
+                {"seed": recipe.seed, "condition": recipe.condition, "image": str(path)}
+                for path, recipe in wanted.items()
+            ]
+        )
 
 
 def _painted(batches: Any, num: int) -> Any:

@@ -101,3 +101,25 @@ def read_recipe(path: Path) -> Recipe:
         return TypeAdapter(Recipe).validate_json(text, strict=True)
     except ValidationError as error:
         raise DataError(f"{path} carries a recipe that this version cannot read") from error
+
+
+def drawn_before(wanted: Mapping[Path, Recipe]) -> NDArray[np.uint8] | None:
+    """Images that are all there already, each with the recipe that is asked for.
+
+    Args:
+        wanted: recipes by the file that should hold the image.
+
+    Returns:
+        (N, H, W, C) uint8 in the order of the files; None if one is missing or differs.
+    """
+    images = []
+    for path, recipe in wanted.items():
+        try:
+            if read_recipe(path) != recipe:
+                return None
+            with Image.open(path) as image:
+                pixels = np.asarray(image)
+        except (DataError, OSError):
+            return None
+        images.append(pixels if pixels.ndim == 3 else pixels[:, :, None])
+    return np.stack(images)

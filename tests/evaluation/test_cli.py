@@ -68,6 +68,12 @@ def test_evaluate_command_refuses_a_strategy_named_twice(atoll):
     assert 'evaluation.strategies: "full" stands here twice; name each strategy once' in err
 
 
+def test_report_command_says_when_nothing_has_changed(atoll):
+    atoll("report")
+    _, _, err = atoll("report")
+    assert "already written: nothing has changed since" in err
+
+
 def test_report_command_prints_the_path_alone(atoll, evaluated):
     code, out, _ = atoll("report")
     assert code == 0

@@ -52,6 +52,32 @@ def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
         assert grid.size == (96 + gap + 96, 114 + gap + 114)
 
 
+def test_sample_drawn_before_is_found_and_its_sheet_laid_anew(sample, trained):
+    sample("--num", "3", "--class", "7")
+    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    sheet = (folder / "grid.png").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("0*.png")}
+    (folder / "grid.png").unlink()
+
+    code, _, err = sample("--num", "3", "--class", "7")
+
+    assert code == 0
+    assert err.startswith("already drawn: 3 images by top-1")
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("0*.png")} == before
+    assert (folder / "grid.png").read_bytes() == sheet
+
+
+def test_sample_of_which_one_was_lost_or_changed_is_drawn(sample, trained):
+    sample("--num", "2", "--class", "7")
+    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    (folder / "000001-7.png").write_bytes(b"no image")
+
+    _, _, err = sample("--num", "2", "--class", "7")
+
+    assert "already drawn" not in err
+    assert read_recipe(folder / "000001-7.png").seed == 1
+
+
 def test_sample_of_one_recipe_gives_the_image_it_gave_among_others(sample, tmp_path):
     sample("--num", "4", "--class", "3", "--out", str(tmp_path / "four"))
     sample("--num", "1", "--class", "3", "--seed", "2", "--out", str(tmp_path / "one"))
