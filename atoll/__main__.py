@@ -27,7 +27,7 @@ class Entry:
 
 MAIN, STAGES, SIGHT = "The whole way", "Stage by stage", "Look"
 STEER, SERVERS = "Steer a run that is at work", "Long-running parts"
-SAFETY = "Beyond one machine"
+SAFETY, KEPT = "Beyond one machine", "What is kept"
 
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
@@ -50,6 +50,10 @@ COMMANDS = {
     "retry": Entry("orchestrator.steering_cli:retry", "Try again what was given up.", STEER),
     "cancel": Entry("orchestrator.steering_cli:cancel", "End jobs without finishing.", STEER),
     "drain": Entry("orchestrator.steering_cli:drain", "Let an island go, or all.", STEER),
+    "checkpoints": Entry(
+        "orchestrator.checkpoints_cli:checkpoints", "Those of each job, and why.", KEPT
+    ),
+    "collect": Entry("orchestrator.checkpoints_cli:collect", "Delete what need not be kept.", KEPT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
     ),

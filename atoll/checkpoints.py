@@ -6,14 +6,17 @@ reference can tell every damaged or exchanged byte below it.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from atoll.blobs import BlobStore
 from atoll.config import digest_of
-from atoll.errors import BlobDamaged, BlobMissing, CheckpointMismatch
+from atoll.errors import BlobDamaged, BlobMissing, CheckpointDamaged, CheckpointMismatch
 from atoll.types import CheckpointRef
 
 MANIFEST = "manifest.json"
@@ -102,21 +105,27 @@ def upload(
     return CheckpointRef(key, store.put_bytes(f"{key}/{MANIFEST}", text).digest, step, epoch)
 
 
-def download(store: BlobStore, ref: CheckpointRef, cache: Path) -> CheckpointFolder:
+def download(
+    store: BlobStore, ref: CheckpointRef, cache: Path, made_by: str = ""
+) -> CheckpointFolder:
     """Bring a checkpoint to this machine and verify every byte of it.
 
+    Args:
+        store: where the run is.
+        ref: which.
+        cache: folder for copies from a store that is not on this machine.
+        made_by: the command that makes a damaged one again, to be named; "" for none.
+
     Raises:
-        BlobMissing: a file is gone.
-        BlobDamaged: a file, or the manifest, does not match its digest.
+        CheckpointDamaged: a file is gone, or does not match its digest; names it.
     """
-    try:
-        manifest = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
+    mend = f"; `atoll {made_by} --verify` trains it again from the one before" if made_by else ""
+    with _named(ref, mend):
+        manifest = _manifest(store, ref)
         files = {
             name: store.fetch(f"{ref.key}/{name}", entry["sha256"], cache)
             for name, entry in manifest["files"].items()
         }
-    except BlobDamaged as error:
-        raise BlobDamaged(f"checkpoint {ref.key} at step {ref.step}: {error}") from error
     return CheckpointFolder(ref, files, manifest["compat"], manifest["about"])
 
 
@@ -124,16 +133,41 @@ def require_whole(store: BlobStore, ref: CheckpointRef) -> None:
     """Check that every file of a checkpoint is still there, without reading their bytes.
 
     Raises:
-        BlobMissing: one is gone.
-        BlobDamaged: the manifest does not match its digest.
+        CheckpointDamaged: one is gone, or the manifest does not match its digest.
     """
-    manifest = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
-    for name in manifest["files"]:
-        if not store.exists(f"{ref.key}/{name}"):
-            raise BlobMissing(
-                f"checkpoint {ref.key} at step {ref.step} lacks {name}; restore it from a copy, or "
-                "begin anew under another run.uri"
-            )
+    with _named(ref):
+        for name in _manifest(store, ref)["files"]:
+            if not store.exists(f"{ref.key}/{name}"):
+                raise BlobMissing(f"{name} is missing; restore it from a copy")
+
+
+def require_sound(store: BlobStore, ref: CheckpointRef) -> None:
+    """Check every byte of a checkpoint, and leave nothing of it on this machine.
+
+    Raises:
+        CheckpointDamaged: a file is gone, or does not match its digest; names it.
+    """
+    with _named(ref), tempfile.TemporaryDirectory(prefix="atoll-") as cache:
+        for name, entry in _manifest(store, ref)["files"].items():
+            found = store.fetch(f"{ref.key}/{name}", entry["sha256"], Path(cache))
+            if found.is_relative_to(cache):
+                found.unlink()  # one file at a time
+
+
+def _manifest(store: BlobStore, ref: CheckpointRef) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
+    return tree
+
+
+@contextlib.contextmanager
+def _named(ref: CheckpointRef, mend: str = "") -> Iterator[None]:
+    """Inside, what is found missing or damaged is told of the checkpoint."""
+    try:
+        yield
+    except (BlobDamaged, BlobMissing) as error:
+        raise CheckpointDamaged(
+            f"checkpoint {ref.key} at step {ref.step}: {error}{mend}"
+        ) from error
 
 
 def require_equal(first: CheckpointFolder, other: CheckpointFolder) -> None:

@@ -6,6 +6,7 @@ Decoding refuses what a well-behaved peer never sends, so that nothing behind it
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any, TypeVar
 
 from atoll import types
@@ -61,6 +62,11 @@ def encode_checkpoint(ref: types.CheckpointRef) -> wire.CheckpointRef:
     return wire.CheckpointRef(key=ref.key, digest=ref.digest, step=ref.step, epoch=ref.epoch)
 
 
+def decode_loss(message: wire.CommitRequest) -> float:
+    """The loss a checkpoint is committed with; NaN where none is said, or none can be."""
+    return message.loss if message.HasField("loss") and math.isfinite(message.loss) else math.nan
+
+
 def decode_checkpoint(message: wire.CheckpointRef) -> types.CheckpointRef:
     """See :class:`atoll.types.CheckpointRef`."""
     return types.CheckpointRef(
@@ -78,6 +84,7 @@ def encode_submission(submission: types.Submission) -> wire.Submission:
         spec=encode_spec(submission.spec),
         epoch=submission.epoch,
         checkpoint=encode_checkpoint(found) if found else None,
+        damaged=submission.damaged,
     )
 
 
@@ -87,6 +94,7 @@ def decode_submission(message: wire.Submission) -> types.Submission:
         spec=decode_spec(message.spec),
         epoch=count(message.epoch, "epoch"),
         checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
+        damaged=message.damaged,
     )
 
 
@@ -205,6 +213,7 @@ def _encode_job(job: types.JobView) -> wire.JobView:
         losses=job.losses,
         preemptions=job.preemptions,
         log=job.log,
+        crash_loop=job.crash_loop,
     )
 
 
@@ -221,6 +230,7 @@ def _decode_job(message: wire.JobView) -> types.JobView:
         losses=message.losses,
         preemptions=message.preemptions,
         log=message.log,
+        crash_loop=message.crash_loop,
     )
 
 

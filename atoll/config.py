@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from atoll.sections import (
+    CheckpointsSection,
     DataSection,
     EvaluationSection,
     ExpertSection,
@@ -32,6 +33,7 @@ class Config(Section):
     partition: PartitionSection = PartitionSection()
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()
+    checkpoints: CheckpointsSection = CheckpointsSection()
     island: IslandSection = IslandSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
@@ -44,6 +46,16 @@ class Config(Section):
             raise ValueError(
                 f"training.batch_size = {self.training.batch_size} is divided among "
                 f"partition.num_experts = {self.partition.num_experts}; give at least one each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _kept_checkpoints_are_made(self) -> Self:
+        kept, made = self.checkpoints.keep_every_steps, self.training.checkpoint_every_steps
+        if kept % made:
+            raise ValueError(
+                f"checkpoints.keep_every_steps = {kept} is no multiple of "
+                f"training.checkpoint_every_steps = {made}, so that none would be kept by it"
             )
         return self
 

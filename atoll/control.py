@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -75,8 +76,13 @@ class ControlPlane(Protocol):
         """Extend the lease by a term. Raises: LeaseLost."""
         ...
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """Publish a checkpoint, once however often it is said.
+
+        Args:
+            lease: under which it was written.
+            checkpoint: as uploaded.
+            loss: mean training loss of the steps before it; NaN if it is not known.
 
         Raises:
             LeaseLost: the lease is not current.
@@ -150,10 +156,12 @@ class ControlClient:
         answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)
         return codec.decode_enum(Directive, answer.directive)
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`ControlPlane`."""
         request = wire.CommitRequest(
-            lease=codec.encode_lease(lease), checkpoint=codec.encode_checkpoint(checkpoint)
+            lease=codec.encode_lease(lease),
+            checkpoint=codec.encode_checkpoint(checkpoint),
+            loss=None if math.isnan(loss) else loss,
         )
         # Who waits for the answer cannot beat meanwhile, and the lease must not end over it.
         self._call(self._islands.Commit, request, deadline_s=min(DEADLINE_S, lease.term_s / 2))

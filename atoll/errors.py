@@ -11,6 +11,7 @@
     │   ├── BlobMissing         nothing is stored under the key
     │   ├── BlobExists          the key is write-once and taken
     │   ├── BlobDamaged         the bytes do not match their digest
+    │   ├── CheckpointDamaged   a file of a checkpoint is gone, or not what was written
     │   └── StorageFull         no space or quota left; nothing was published
     ├── CheckpointMismatch      parts that do not fit together (``compat`` digests differ)
     ├── ControlError
@@ -67,6 +68,10 @@ class BlobExists(BlobError):
 
 class BlobDamaged(BlobError):
     """The stored bytes do not match their digest."""
+
+
+class CheckpointDamaged(BlobError):
+    """A file of a committed checkpoint is gone, or a byte of it is not what was written."""
 
 
 class StorageFull(BlobError):

@@ -90,11 +90,14 @@ class FileStore:
         return found
 
     def delete(self, keys: Iterable[str]) -> None:
-        """See :class:`BlobStore`; folders stay, because another writer may just need them."""
+        """See :class:`BlobStore`; folders that it leaves empty go as well."""
         for key in keys:
             path = self._path(key)
             with writing(path, "deleted"):
                 path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # another key, or somebody's unfinished file
+                    for folder in path.relative_to(self._root).parents[:-1]:
+                        (self._root / folder).rmdir()
 
     def sweep(self, older_than_s: float) -> int:
         """See :class:`BlobStore`."""
@@ -120,8 +123,7 @@ class FileStore:
         """A temporary file beside the key's place; gone afterwards, whatever happened."""
         path = self._path(key)
         with writing(path):
-            _make_folder(path.parent)
-            handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+            handle, name = _begun(path.parent)
             os.close(handle)
             temporary = Path(name)
             try:
@@ -138,6 +140,16 @@ class FileStore:
         except FileExistsError as error:
             raise taken(path) from error
         _sync(path.parent)
+
+
+def _begun(folder: Path) -> tuple[int, str]:
+    """An unfinished file in a folder, which whoever deletes keys may take for empty once."""
+    _make_folder(folder)
+    try:
+        return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+    except FileNotFoundError:
+        _make_folder(folder)
+        return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
 
 
 def _make_folder(path: Path) -> None:

@@ -75,6 +75,12 @@ def epoch_of(key: str) -> int:
     return int(found[1]) if found else 0
 
 
+def checkpoint_of(key: str) -> str:
+    """The folder of the checkpoint that a file belongs to; "" for any other file."""
+    found = re.match(r"checkpoints/[^/]+/epoch-\d+/step-\d+(?=/)", key)
+    return found[0] if found else ""
+
+
 def stage_manifest(stage: str) -> str:
     """What a finished stage produced, by reference."""
     return f"stages/{stage}.json"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,9 +26,15 @@ DRAIN = "drain\n"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A checkpoint was uploaded and waits to be committed."""
+    """A checkpoint was uploaded and waits to be committed.
+
+    Attributes:
+        checkpoint: as uploaded.
+        loss: mean training loss of the steps before it; NaN if it is not known.
+    """
 
     checkpoint: CheckpointRef
+    loss: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,18 @@ class Broke:
     final: bool = False
 
 
-Message = Progress | Published | Ended | Broke
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """The checkpoint to go on from is not what was written. The trainer's last word.
+
+    Attributes:
+        reason: which file, in a sentence.
+    """
+
+    reason: str
+
+
+Message = Progress | Published | Ended | Broke | Damaged
 
 
 class Speaker:
@@ -113,9 +131,11 @@ def read_assignment(work_dir: Path) -> Assignment:
 def _message(line: dict[str, Any]) -> Message:
     kind = line.pop("kind")
     if kind == "Published":
-        return Published(CheckpointRef(**line["checkpoint"]))
+        return Published(CheckpointRef(**line["checkpoint"]), line["loss"])
     if kind == "Ended":
         return Ended(**line)
     if kind == "Broke":
         return Broke(**line)
+    if kind == "Damaged":
+        return Damaged(**line)
     return Progress(**line)

@@ -157,6 +157,16 @@ class TrainingSection(Section):
     grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
 
 
+class CheckpointsSection(Section):
+    """Which checkpoints of a job are kept, besides its newest and those that stages name."""
+
+    keep_last: int = Field(5, ge=1, description="the newest so many")
+    keep_every_steps: int = Field(
+        0, ge=0, description="those at a multiple of so many steps; 0 = none"
+    )
+    keep_best: int = Field(1, ge=0, description="so many with the lowest loss")
+
+
 class IslandSection(Section):
     """Where the jobs run."""
 

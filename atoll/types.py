@@ -7,6 +7,7 @@ store.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 
@@ -25,7 +26,7 @@ class JobState(enum.StrEnum):
     LEASED = "leased"
     DONE = "done"
     FAILED = "failed"
-    PAUSED = "paused"  # by a drain or an operator, until it is resumed or submitted again
+    PAUSED = "paused"  # by a drain, an operator or a crash loop, until it is resumed
     CANCELLED = "cancelled"  # by an operator
 
 
@@ -54,6 +55,7 @@ class Ending(enum.StrEnum):
     DRAINED = "drained"
     FAILED = "failed"
     REFUSED = "refused"  # the input is at fault: another try would end the same
+    DAMAGED = "damaged"  # the checkpoint to go on from is not what was written
     PREEMPTED = "preempted"  # the island was told to leave; what was done is committed
 
 
@@ -95,6 +97,33 @@ class CheckpointRef:
     epoch: int
 
 
+class Keeping(enum.StrEnum):
+    """What became of a checkpoint that was committed."""
+
+    KEPT = "kept"
+    DAMAGED = "damaged"  # its bytes are gone, or not those that were written
+    COLLECTED = "collected"  # deleted, because newer or better ones are kept
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """A committed checkpoint as the registry knows it.
+
+    Attributes:
+        job: name of its job.
+        ref: the checkpoint.
+        keeping: what became of it.
+        loss: mean training loss of the steps before it; NaN where its writer said none.
+        at: wall-clock time of its commit, seconds since the Unix epoch.
+    """
+
+    job: str
+    ref: CheckpointRef
+    keeping: Keeping = Keeping.KEPT
+    loss: float = math.nan
+    at: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A job as it is asked for, with what the run's store holds of it already.
@@ -105,11 +134,13 @@ class Submission:
         spec: the job.
         epoch: newest fencing epoch that anything was written under; 0 if nothing was.
         checkpoint: the one its stage ended with, if it did.
+        damaged: whether a file of that checkpoint is gone, or not what was written.
     """
 
     spec: JobSpec
     epoch: int = 0
     checkpoint: CheckpointRef | None = None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +251,7 @@ class JobView:
         losses: islands lost since the newest checkpoint.
         preemptions: islands reclaimed since the newest checkpoint.
         log: the last lines of the trainer that failed last.
+        crash_loop: whether it is paused because its trainer failed again and again.
     """
 
     spec: JobSpec
@@ -233,6 +265,7 @@ class JobView:
     losses: int = 0
     preemptions: int = 0
     log: str = ""
+    crash_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

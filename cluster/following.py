@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -51,9 +52,9 @@ class Following:
         """See :class:`atoll.control.ControlPlane`."""
         return self._moved().heartbeat(lease, progress)
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""
-        self._moved().commit(lease, checkpoint)
+        self._moved().commit(lease, checkpoint, loss)
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`atoll.control.ControlPlane`."""

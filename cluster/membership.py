@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from types import TracebackType
 from typing import Self
 
@@ -75,9 +76,9 @@ class Membership:
         """See :class:`atoll.control.ControlPlane`."""
         return self._certified().heartbeat(lease, progress)
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""
-        self._certified().commit(lease, checkpoint)
+        self._certified().commit(lease, checkpoint, loss)
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`atoll.control.ControlPlane`."""

@@ -13,7 +13,7 @@ from atoll import relay
 from atoll.clock import Clock
 from atoll.control import ControlPlane
 from atoll.errors import Refused, Unreachable
-from atoll.types import Assignment, CheckpointRef, Directive, Ending, Outcome, Progress
+from atoll.types import Assignment, Directive, Ending, Outcome, Progress
 from cluster.contact import Contact
 from cluster.trainer_process import TrainerProcess, TrainerSettings
 
@@ -80,7 +80,7 @@ class Tenure:
         self._trainer = TrainerProcess(command, settings.trainer.threads, self._log)
         step = assignment.checkpoint.step if assignment.checkpoint else 0
         self._progress = Progress(step, float("nan"), 0.0)
-        self._uncommitted: deque[CheckpointRef] = deque()
+        self._uncommitted: deque[relay.Published] = deque()
         self._ending: Outcome | None = None
         self._told_by = -math.inf
         self._preempted = False
@@ -126,10 +126,12 @@ class Tenure:
             match message:
                 case Progress():
                     self._progress = message
-                case relay.Published(checkpoint):
-                    self._uncommitted.append(checkpoint)
+                case relay.Published():
+                    self._uncommitted.append(message)
                 case relay.Ended(finished):
                     self._ending = Outcome(Ending.FINISHED if finished else self._left())
+                case relay.Damaged(reason) if self._ending is None:
+                    self._ending = Outcome(Ending.DAMAGED, reason)
                 case relay.Broke(reason, final) if self._ending is None:
                     # The first of several processes to break tells the cause, the others follow.
                     ending = Ending.REFUSED if final else Ending.FAILED
@@ -165,9 +167,9 @@ class Tenure:
     def _commit(self) -> None:
         """Publish the oldest; one at a time, so that heartbeats come between."""
         if self._uncommitted and self._clock.monotonic() >= self._next_commit:
-            checkpoint = self._uncommitted[0]
+            oldest = self._uncommitted[0]
             try:
-                self._control.commit(self._lease, checkpoint)
+                self._control.commit(self._lease, oldest.checkpoint, oldest.loss)
             except Unreachable as error:
                 self._contact.missed(error)
                 self._next_commit = self._clock.monotonic() + self._contact.pause_s(_RETRY_S)
@@ -177,7 +179,7 @@ class Tenure:
             else:
                 self._contact.answered()
                 self._uncommitted.popleft()
-                fields = {"job": self._lease.job, "step": checkpoint.step}
+                fields = {"job": self._lease.job, "step": oldest.checkpoint.step}
                 log.info("checkpoint committed", extra={"fields": fields})
 
     def _beat(self) -> None:

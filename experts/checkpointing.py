@@ -64,8 +64,7 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
         None if the job has not begun yet.
 
     Raises:
-        BlobDamaged: a byte is not what was written; names checkpoint and file.
-        BlobMissing: a file is gone.
+        CheckpointDamaged: a file is gone, or a byte of it is not what was written; names both.
         CheckpointMismatch: another job, or other settings, wrote it.
     """
     ref = assignment.checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,6 +58,11 @@ class History:
         self.points.append(point)
         return point
 
+    @property
+    def recent_loss(self) -> float:
+        """Mean over the recent steps; NaN before the first."""
+        return _mean([loss for loss, _ in self._floats()]) if self._recent else math.nan
+
     def as_json(self) -> dict[str, Any]:
         """For a checkpoint: points and recent steps, exactly."""
         return {"points": [asdict(point) for point in self.points], "recent": self._floats()}
@@ -66,5 +71,5 @@ class History:
         return [(float(loss), float(norm)) for loss, norm in self._recent]
 
 
-def _mean(values: tuple[float, ...]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)

@@ -43,10 +43,9 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
         device: for the network.
 
     Raises:
-        BlobDamaged: a byte is not what was written.
-        BlobMissing: a file is gone.
+        CheckpointDamaged: a file is gone, or a byte of it is not what was written.
     """
-    folder = checkpoints.download(store, ref, cache)
+    folder = checkpoints.download(store, ref, cache, made_by="train")
     about = folder.about
     conditioning = Conditioning(**about["conditioning"])
     channels, height, width = about["shape"]

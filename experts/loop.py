@@ -50,7 +50,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     Raises:
         BadInput: there are more processes than samples in a step.
         ConfigError: the training diverged; nothing of that reaches a checkpoint.
-        BlobDamaged: the checkpoint to go on from is not what was written.
+        CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
     _refuse_idle_processes(task, at)

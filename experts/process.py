@@ -18,9 +18,9 @@ from atoll.blob_checks import is_full
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
-from atoll.errors import AtollError, BadInput, StorageFull
+from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
 from atoll.jobs import job_digest
-from atoll.relay import Broke, Ended, Speaker, read_assignment
+from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment
 from atoll.types import JobSpec
 from experts.devices import device_of
 from experts.leash import Leash
@@ -54,6 +54,9 @@ def run_trainer(make_task: MakeTask) -> int:
     logs.set_up()
     try:
         finished = _train(make_task, work_dir)
+    except CheckpointDamaged as error:
+        Speaker(work_dir).say(Damaged(str(error)))
+        return error.exit_code
     except AtollError as error:
         Speaker(work_dir).say(Broke(str(error), final=error.exit_code == BadInput.exit_code))
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from atoll.relay import Published, Speaker
@@ -39,6 +40,7 @@ class Recorder:
             at.store, at.assignment, task.compat, task.about, at.work_dir
         )
         self._cursor, self._time = start.cursor, time.monotonic()
+        self._loss = math.nan  # of the steps before the checkpoint that is being written
 
     def follow(self, position: Position, engine: Engine, stats: Stats, *, leaving: bool) -> None:
         """Take note of a step, and tell what is due.
@@ -60,6 +62,7 @@ class Recorder:
         if leaving or step % self._training.checkpoint_every_steps == 0:
             self._announce(wait=True)
             saved = Saved(engine.snapshot(), position, self._history.as_json())
+            self._loss = self._history.recent_loss
             self._writer.begin(saved, grid if finished else None)
         if leaving:
             self._announce(wait=True)
@@ -75,5 +78,5 @@ class Recorder:
     def _announce(self, *, wait: bool) -> None:
         ref = self._writer.collect(wait=wait)
         if ref is not None:
-            self._speaker.say(Published(ref))
+            self._speaker.say(Published(ref, self._loss))
             logger.info("checkpoint uploaded", extra={"fields": {"key": ref.key}})

@@ -15,28 +15,45 @@ from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.types import FleetView, JobView
 
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify", help="Read every byte of finished checkpoints; train again what is damaged."
+    ),
+]
 
-def train(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+
+def train(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    verify: VerifyOption = False,
+    json_: JsonOption = False,
+) -> None:
     """Train every expert on its cluster, and the monolith to compare them with.
 
     Ctrl-C lets every trainer checkpoint; the same command goes on from there.
     """
-    _train(config, set_, "train", json_=json_)
+    _train(config, set_, "train", verify=verify, json_=json_)
 
 
-def route(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+def route(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    verify: VerifyOption = False,
+    json_: JsonOption = False,
+) -> None:
     """Train the router: which expert does a noised image belong to?
 
     Ctrl-C lets it checkpoint; the same command goes on from there.
     """
-    _train(config, set_, "route", json_=json_)
+    _train(config, set_, "route", verify=verify, json_=json_)
 
 
 def train_and_route(
     config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False
 ) -> None:
     """Train experts, monolith and router in one fleet, so that no island waits for a stage."""
-    _train(config, set_, "train", "route", json_=json_)
+    _train(config, set_, "train", "route", verify=False, json_=json_)
 
 
 _LOOK_S = 0.5
@@ -140,13 +157,15 @@ def serve(
     process(settings, shlex.split(trainer))
 
 
-def _train(config: Path | None, set_: list[str] | None, *stages: str, json_: bool) -> None:
+def _train(
+    config: Path | None, set_: list[str] | None, *stages: str, verify: bool, json_: bool
+) -> None:
     from orchestrator.training import train as train_stages
 
     settings = read_config(config, set_ or ())
     rows = [
         {"job": name, "step": ref.step, "epoch": ref.epoch, "checkpoint": ref.key}
-        for name, ref in train_stages(settings, *stages).items()
+        for name, ref in train_stages(settings, *stages, verify=verify).items()
     ]
     show(f"checkpoints below {settings.run.uri}", rows, as_json=json_)
 

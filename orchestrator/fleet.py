@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from atoll.types import (
+    CheckpointRecord,
     CheckpointRef,
     Event,
     FleetView,
@@ -85,6 +86,10 @@ class Job:
         log: the last lines of the trainer that failed last.
         wish: where an operator wants it to stand once its lease has ended; None leaves it.
         reason: why it stands where it does, in words.
+        crash_loop: whether it is paused because its trainer failed again and again.
+        doubted: its checkpoint, while that is being verified; nobody works on it meanwhile.
+        foreign_epoch: the newest that was granted by a database which is gone; what was written up
+            to it is left alone.
     """
 
     spec: JobSpec
@@ -104,6 +109,9 @@ class Job:
     log: str = ""
     wish: JobState | None = None
     reason: str = ""
+    crash_loop: bool = False
+    doubted: CheckpointRef | None = None
+    foreign_epoch: int = 0
 
     @property
     def step(self) -> int:
@@ -119,6 +127,10 @@ class Job:
     def is_over(self) -> bool:
         """Whether no island will work on it any more, unless it is submitted again."""
         return self.state not in {JobState.WAITING, JobState.LEASED}
+
+    def is_ready(self, now: float) -> bool:
+        """Whether a waiting job may be granted."""
+        return self.ready_at <= now and self.doubted is None
 
     def lease(self, policy: Policy) -> Lease:
         """Its current lease."""
@@ -151,7 +163,7 @@ class Change:
     Attributes:
         jobs: jobs as they are afterwards; the later wins.
         islands: islands as they are afterwards; the later wins.
-        commits: checkpoints published, by job.
+        checkpoints: entries of the registry as they are afterwards; those kept are published here.
         events: what is worth keeping. A change without one need not outlive the process.
         draining: whether the fleet drains from now on; None leaves it.
         ticked_at: when time last passed; None leaves it.
@@ -159,7 +171,7 @@ class Change:
 
     jobs: tuple[Job, ...] = ()
     islands: tuple[Island, ...] = ()
-    commits: tuple[tuple[str, CheckpointRef], ...] = ()
+    checkpoints: tuple[CheckpointRecord, ...] = ()
     events: tuple[Event, ...] = ()
     draining: bool | None = None
     ticked_at: float | None = None
@@ -169,7 +181,7 @@ class Change:
         return Change(
             self.jobs + later.jobs,
             self.islands + later.islands,
-            self.commits + later.commits,
+            self.checkpoints + later.checkpoints,
             self.events + later.events,
             self.draining if later.draining is None else later.draining,
             self.ticked_at if later.ticked_at is None else later.ticked_at,
@@ -255,6 +267,7 @@ class Fleet:
                     losses=job.losses,
                     preemptions=job.preemptions,
                     log=job.log,
+                    crash_loop=job.crash_loop,
                 )
                 for job in self.jobs.values()
             ),

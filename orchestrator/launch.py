@@ -20,6 +20,7 @@ from orchestrator.watch import Watch
 
 _LOOK_S = 0.25
 _ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+_OPEN = {JobState.WAITING, JobState.LEASED}
 _MAX_CONNECTIONS = 10
 
 
@@ -105,9 +106,9 @@ def _follow(
         view = client.fleet()
         watch.show(view)
         jobs = [job for job in view.jobs if job.spec.name in names]
-        if all(job.state in _ENDED for job in jobs):
+        if all(job.state in _ENDED or job.crash_loop for job in jobs):
             return jobs
-        if all(job.state not in {JobState.WAITING, JobState.LEASED} for job in jobs):
+        if all(job.state not in _OPEN for job in jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
         if interrupts.num and not asked_to_drain:
             watch.tell(

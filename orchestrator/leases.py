@@ -5,12 +5,14 @@ Pure: each function reads a fleet and the time, and returns its answer with the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from atoll import layout
 from atoll.errors import LeaseLost, Refused
 from atoll.types import (
     Assignment,
+    CheckpointRecord,
     CheckpointRef,
     Directive,
     Ending,
@@ -21,8 +23,9 @@ from atoll.types import (
     Progress,
     Wait,
 )
+from orchestrator import registry
 from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job, brief, last_of
-from orchestrator.setbacks import Cause, set_back
+from orchestrator.setbacks import Cause, forgiven, set_back
 
 _MAX_WAIT_S = 1.0
 
@@ -48,10 +51,10 @@ def acquire(
         event = Event("island-dismissed", f"{island} may go: {why}", island=island)
         gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
-    ready = next((job for job in fleet.jobs.waiting() if job.ready_at <= now), None)
+    ready = next((job for job in fleet.jobs.waiting() if job.is_ready(now)), None)
     if ready is None:
         idle = Change(islands=(Island(island, now),))
-        pauses_s = (job.ready_at - now for job in fleet.jobs.waiting())
+        pauses_s = (job.ready_at - now for job in fleet.jobs.waiting() if job.ready_at > now)
         pause_s = min(pauses_s, default=_MAX_WAIT_S)
         return Wait(min(pause_s, _MAX_WAIT_S), dismissed=False), change.then(idle)
     granted = _granted(ready, fleet, island, request_id, now)
@@ -86,8 +89,17 @@ def heartbeat(
     return Directive.RESTART, heard.then(stuck)
 
 
-def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) -> Change:
+def commit(
+    fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float, loss: float = math.nan
+) -> Change:
     """Publish a checkpoint that was not published before.
+
+    Args:
+        fleet: as it is.
+        lease: under which it was written.
+        checkpoint: as uploaded.
+        now: on the orchestrator's monotonic clock.
+        loss: mean training loss of the steps before it; NaN if it is not known.
 
     Raises:
         LeaseLost: the lease is not current.
@@ -106,9 +118,10 @@ def commit(fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float) ->
             f"{lease.job} has {job.step} committed steps already; "
             f"a checkpoint at step {checkpoint.step} would take it back"
         )
-    job = replace(job, checkpoint=checkpoint, failures=0, losses=0, preemptions=0)
+    job = forgiven(replace(job, checkpoint=checkpoint))
     event = _event("checkpoint-committed", f"step {checkpoint.step} is safe", job)
-    published = Change(commits=((lease.job, checkpoint),), events=(event,))
+    record = CheckpointRecord(lease.job, checkpoint, loss=loss)
+    published = Change(checkpoints=(record,), events=(event,))
     return _heard(fleet, job, now).then(published)
 
 
@@ -117,7 +130,8 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
 
     Raises:
         LeaseLost: the lease is not current.
-        Refused: the work is called finished although nothing was committed under this lease.
+        Refused: the work is called finished although nothing was committed under this lease, or
+            the checkpoint damaged although there is none.
     """
     known = fleet.jobs.get(lease.job)
     if known and request_id and known.released == request_id:
@@ -136,11 +150,14 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         case Ending.PREEMPTED:
             words = reason or f"told to leave at step {job.step}"
             after, kind = set_back(job, Cause.PREEMPTION, words, fleet, now), "island-preempted"
+        case Ending.DAMAGED:
+            after, kind = registry.doubt(job, fleet, reason), "checkpoint-doubted"
         case Ending.REFUSED:
             job = replace(job, log=last_of(outcome.log))
             after = replace(fleet.freed(job, reason), failures=job.failures + 1)
             after, kind = replace(after, state=JobState.FAILED), "job-failed"
     kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
+    kind = "job-crash-loop" if after.crash_loop else kind
     event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)
     idle = Island(lease.island, now, leaving=fleet.is_leaving(lease.island))
     return Change(jobs=(after,), islands=(idle,), events=(event,))

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atoll.errors import Refused
-from atoll.types import Event, JobState, Submission
+from atoll.types import CheckpointRecord, Event, JobState, Submission
+from orchestrator import registry
 from orchestrator.fleet import Change, Fleet, Island, Job, brief
-from orchestrator.setbacks import Cause, set_back
+from orchestrator.setbacks import Cause, forgiven, set_back
 
 
 def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
@@ -26,7 +27,7 @@ def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
     change = Change(draining=False)
     fleet = fleet.after(change)
     for submission in jobs:
-        for step in (_added, _caught_up, _resubmitted):
+        for step in (_added, _caught_up, _resubmitted, _doubted):
             made = step(fleet, submission, now)
             fleet, change = fleet.after(made), change.then(made)
     return change
@@ -113,11 +114,12 @@ def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
     if submission.epoch <= job.epoch:
         return Change()
     newer = found if found and found.step > job.step else None
-    job = replace(job, epoch=submission.epoch, checkpoint=newer or job.checkpoint)
+    epoch = submission.epoch
+    job = replace(job, epoch=epoch, foreign_epoch=epoch, checkpoint=newer or job.checkpoint)
     words = f"the run's store holds epoch {job.epoch}, unknown here; goes on from step {job.step}"
     return Change(
         jobs=(replace(fleet.freed(job, words), ready_at=now),),
-        commits=((job.spec.name, newer),) if newer else (),
+        checkpoints=(CheckpointRecord(job.spec.name, newer),) if newer else (),
         events=(Event("job-recovered", words, job.spec.name, epoch=job.epoch),),
     )
 
@@ -146,8 +148,11 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
     if job.state in halted or job.spec.digest != spec.digest:
         after = replace(after, wish=None)
         words = f"submitted again; it was {job.state}: {job.reason}"
-        after = replace(fleet.freed(after, words), ready_at=now)
-        after = replace(after, failures=0, losses=0, preemptions=0)
+        after = forgiven(replace(fleet.freed(after, words), ready_at=now))
+        return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
+    if job.wish and job.state is JobState.LEASED:
+        after = replace(after, wish=None)
+        words = f"submitted again before it was {job.wish}"
         return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
     if job.spec == spec:
         return Change()
@@ -158,6 +163,16 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
     if job.state is not JobState.LEASED:
         after = replace(fleet.freed(after, words), ready_at=now)
     return Change(jobs=(after,), events=(Event("job-extended", words, spec.name),))
+
+
+def _doubted(fleet: Fleet, submission: Submission, _: float) -> Change:
+    """A finished job's checkpoint was found damaged: it is verified, and made again if it is so."""
+    job = fleet.jobs[submission.spec.name]
+    if not submission.damaged or job.checkpoint != submission.checkpoint or not job.is_complete:
+        return Change()
+    doubted = registry.doubt(job, fleet, "found damaged once its job was done")
+    event = Event("checkpoint-doubted", doubted.reason, job.spec.name, epoch=job.epoch)
+    return Change(jobs=(doubted,), events=(event,))
 
 
 def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:

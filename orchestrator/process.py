@@ -24,6 +24,7 @@ from atoll.errors import BadInput, Deposed, StageMissing, Unreachable
 from atoll.types import Event, FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
+from orchestrator.custodian import Custodian
 from orchestrator.database import is_shared, sqlite_url
 from orchestrator.endpoint import (
     ENDPOINT_FILE,
@@ -37,6 +38,7 @@ from orchestrator.fleet import Fleet, Policy
 from orchestrator.interceptors import Timed
 from orchestrator.jobs import Jobs
 from orchestrator.recovery import RecoveryPolicy
+from orchestrator.retention import Retention
 from orchestrator.security import Security, secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
@@ -95,7 +97,7 @@ def stored_view(config: Config) -> FleetView:
     Raises:
         StageMissing: the run never had one.
     """
-    with _stored(config) as store:
+    with stored(config) as store:
         jobs = Jobs().updated(store.load().jobs)
     return Fleet(_fleet_policy(config), jobs).view(now=0.0)
 
@@ -106,7 +108,7 @@ def stored_events(config: Config, after: int, limit: int) -> tuple[Event, ...]:
     Raises:
         StageMissing: the run never had one.
     """
-    with _stored(config) as store:
+    with stored(config) as store:
         return store.events(after, limit)
 
 
@@ -172,7 +174,10 @@ def _serve(work: _Work, store: SqlStore) -> None:
         endpoint.publish(folder)
         log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
         alone = not is_shared(database_url(config))
-        with dashboard(config, service, registry, needed=alone):
+        custodian = Custodian(
+            service, store, open_store(config.run.uri), retention_of(config), clock
+        )
+        with dashboard(config, service, registry, needed=alone), custodian.at_work():
             _keep_going(service, supervisor, clock, work.signals, lambda: endpoint.keep(folder))
     finally:
         server.stop(grace=1).wait()
@@ -210,7 +215,12 @@ def _keep_going(
 
 
 @contextlib.contextmanager
-def _stored(config: Config) -> Iterator[SqlStore]:
+def stored(config: Config) -> Iterator[SqlStore]:
+    """What the orchestrators of a run wrote down; it can be read beside a living one.
+
+    Raises:
+        StageMissing: the run never had one.
+    """
     if not config.orchestrator.database and not _default_database(config).exists():
         raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
     store = SqlStore(database_url(config))
@@ -257,6 +267,12 @@ def _recovery_policy(config: Config) -> RecoveryPolicy:
         backoff_s=island.backoff_s,
         young_s=3 * island.lease_s,
     )
+
+
+def retention_of(config: Config) -> Retention:
+    """Which checkpoints are kept."""
+    keep = config.checkpoints
+    return Retention(keep.keep_last, keep.keep_every_steps, keep.keep_best)
 
 
 def _spec_of(

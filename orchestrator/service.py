@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from atoll.errors import Unreachable
 from atoll.types import (
     Action,
     Assignment,
+    CheckpointRecord,
     CheckpointRef,
     Directive,
     Event,
@@ -23,7 +25,7 @@ from atoll.types import (
     Submission,
     Wait,
 )
-from orchestrator import leases, operations, steering
+from orchestrator import leases, operations, registry, steering
 from orchestrator.curves import Curves
 from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.jobs import Jobs
@@ -32,6 +34,8 @@ from orchestrator.store import Store
 log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE = 500
+# What nobody shall overlook in a log: work is lost, or stands still until somebody mends it.
+_LOUD = {"checkpoint-damaged", "job-crash-loop", "job-failed"}
 
 
 class FleetService:
@@ -79,19 +83,42 @@ class FleetService:
             self._curves.note(lease.job, progress)
             return answer
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :func:`orchestrator.leases.commit`; what was published before is so again."""
         with self._turn():
             # A reference names its bytes, so a call that is repeated is known by its content.
             if self._store.is_committed(lease.job, checkpoint):
                 return
-            self._apply(leases.commit(self._fleet, lease, checkpoint, self._clock.monotonic()))
+            now = self._clock.monotonic()
+            self._apply(leases.commit(self._fleet, lease, checkpoint, now, loss))
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :func:`orchestrator.leases.release`."""
         with self._turn():
             now = self._clock.monotonic()
             self._apply(leases.release(self._fleet, lease, outcome, request_id, now))
+
+    def found_sound(self, job: str, checkpoint: CheckpointRef, words: str) -> None:
+        """See :func:`orchestrator.registry.found_sound`; nothing where nobody waits for it."""
+        with self._turn():
+            if registry.is_doubted(self._fleet, job, checkpoint):
+                now = self._clock.monotonic()
+                self._apply(registry.found_sound(self._fleet, job, words, now))
+
+    def found_damaged(self, job: str, checkpoint: CheckpointRef, reason: str) -> None:
+        """See :func:`orchestrator.registry.found_damaged`; nothing where nobody waits for it."""
+        with self._turn():
+            if registry.is_doubted(self._fleet, job, checkpoint):
+                known, now = self._store.checkpoints(job), self._clock.monotonic()
+                self._apply(registry.found_damaged(self._fleet, job, known, reason, now))
+
+    def collected(self, job: str, records: Sequence[CheckpointRecord], freed_bytes: int) -> bool:
+        """See :func:`orchestrator.registry.collected`; false where one is needed by now."""
+        with self._turn():
+            if self._fleet.jobs[job].checkpoint in {record.ref for record in records}:
+                return False
+            self._apply(registry.collected(job, records, freed_bytes))
+            return True
 
     def submit(self, jobs: Sequence[Submission]) -> None:
         """See :func:`orchestrator.operations.submit`."""
@@ -215,4 +242,5 @@ class FleetService:
             self._changed.notify_all()
         for event in change.events:
             fields = {"reason": event.reason, "job": event.job, "island": event.island}
-            log.info(event.kind, extra={"fields": fields})
+            level = logging.WARNING if event.kind in _LOUD else logging.INFO
+            log.log(level, event.kind, extra={"fields": fields})

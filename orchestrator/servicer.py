@@ -42,7 +42,8 @@ class IslandsServicer(rpc.IslandsServicer):
     def Commit(self, request: wire.CommitRequest, _: Any) -> wire.CommitResponse:  # noqa: N802
         """Publish a checkpoint."""
         lease = codec.decode_lease(request.lease)
-        self._service.commit(lease, codec.decode_checkpoint(request.checkpoint))
+        checkpoint = codec.decode_checkpoint(request.checkpoint)
+        self._service.commit(lease, checkpoint, codec.decode_loss(request))
         return wire.CommitResponse()
 
     def Release(self, request: wire.ReleaseRequest, _: Any) -> wire.ReleaseResponse:  # noqa: N802

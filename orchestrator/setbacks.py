@@ -24,17 +24,22 @@ class Cause(enum.StrEnum):
 
 
 _WORDS = {
-    Cause.FAILURE: "failed tries",
     Cause.LOSS: "lost islands",
     Cause.PREEMPTION: "preemptions",
 }
 
 
+def forgiven(job: Job) -> Job:
+    """The job with all that set it back forgotten."""
+    return replace(job, failures=0, losses=0, preemptions=0, crash_loop=False)
+
+
 def set_back(job: Job, cause: Cause, reason: str, fleet: Fleet, now: float) -> Job:
-    """The job without its lease: waiting for another try, or given up.
+    """The job without its lease: waiting for another try, paused for a crash loop, or given up.
 
     A failure waits from the first time on, since the same is likely to happen again; a lost or
-    reclaimed node from the second, since there are others.
+    reclaimed node from the second, since there are others. A trainer that fails time after time,
+    and gets no further than before, will go on to: its job waits until somebody has mended it.
     """
     num = getattr(job, cause) + 1
     allowed = {
@@ -44,6 +49,10 @@ def set_back(job: Job, cause: Cause, reason: str, fleet: Fleet, now: float) -> J
     }[cause]
     freed = replace(fleet.freed(job, ""), **{cause: num})
     if num > allowed and not job.is_complete:
+        if cause is Cause.FAILURE:
+            words = f"paused in a crash loop, after {num} failed tries from step {job.step}; the "
+            words += f"last: {reason}"
+            return replace(freed, state=JobState.PAUSED, crash_loop=True, reason=words)
         words = f"given up after {num} {_WORDS[cause]}; the last: {reason}"
         return replace(freed, state=JobState.FAILED, reason=words)
     pauses = num - (cause is not Cause.FAILURE)

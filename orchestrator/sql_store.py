@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from atoll.clock import SystemClock
 from atoll.errors import LeaseLost
-from atoll.types import CheckpointRef, Event, JobSpec, JobState, Role
+from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.database import is_shared, open_database, transaction
 from orchestrator.fleet import NO_PROGRESS, Change, Job
 from orchestrator.leadership import Leadership
@@ -36,7 +37,11 @@ class SqlStore:
 
     def load(self) -> Stored:
         """See :class:`orchestrator.store.Store`."""
-        newest = sa.and_(checkpoints.c.job == jobs.c.name, checkpoints.c.step == jobs.c.step)
+        newest = sa.and_(
+            checkpoints.c.job == jobs.c.name,
+            checkpoints.c.step == jobs.c.step,
+            checkpoints.c.keeping == Keeping.KEPT.value,
+        )
         query = (
             sa.select(
                 jobs,
@@ -56,12 +61,15 @@ class SqlStore:
         newest = {job.spec.name: job for job in change.jobs}
         with transaction(self._engine) as connection:
             self._require_lead(connection)
+            # First those that are kept no longer: a job may go back where its newest is lost.
+            for record in change.checkpoints:
+                if record.keeping is not Keeping.KEPT:
+                    _write_keeping(connection, record)
             for job in newest.values():
                 _write_job(connection, job)
-            for name, ref in change.commits:
-                row = {"job": name, "step": ref.step, "epoch": ref.epoch}
-                row |= {"key": ref.key, "digest": ref.digest}
-                connection.execute(checkpoints.insert(), row)
+            for record in change.checkpoints:
+                if record.keeping is Keeping.KEPT:
+                    connection.execute(checkpoints.insert(), _checkpoint_row(record, at))
             for number, event in enumerate(change.events, start=first_number):
                 connection.execute(events.insert(), _event_row(event, number, at))
 
@@ -94,12 +102,12 @@ class SqlStore:
         with transaction(self._engine) as connection:
             return connection.execute(there).first() is not None
 
-    def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
+    def checkpoints(self, job: str) -> tuple[CheckpointRecord, ...]:
         """See :class:`orchestrator.store.Store`."""
-        columns = [checkpoints.c[name] for name in ("key", "digest", "step", "epoch")]
-        query = sa.select(*columns).where(checkpoints.c.job == job).order_by(checkpoints.c.step)
+        query = checkpoints.select().where(checkpoints.c.job == job)
+        query = query.order_by(checkpoints.c.step, checkpoints.c.epoch)
         with transaction(self._engine) as connection:
-            return tuple(CheckpointRef(**row._mapping) for row in connection.execute(query))
+            return tuple(_record(row) for row in connection.execute(query))
 
     def close(self) -> None:
         """See :class:`orchestrator.store.Store`."""
@@ -110,10 +118,23 @@ class SqlStore:
             self.leadership.require(connection)
 
 
+def _write_keeping(connection: sa.Connection, record: CheckpointRecord) -> None:
+    mine = (checkpoints.c.job == record.job) & (checkpoints.c.key == record.ref.key)
+    connection.execute(checkpoints.update().where(mine).values(keeping=record.keeping.value))
+
+
 def _write_job(connection: sa.Connection, job: Job) -> None:
-    """Update a job unless that would take its epoch or its steps back; insert a new one."""
+    """Update a job unless that would take its epoch or its steps back; insert a new one.
+
+    Steps may go back once the checkpoint they stand for is kept no longer.
+    """
     row = _job_row(job)
-    fenced = (jobs.c.epoch <= job.epoch) & (jobs.c.step <= job.step)
+    newest_kept = sa.exists().where(
+        checkpoints.c.job == jobs.c.name,
+        checkpoints.c.step == jobs.c.step,
+        checkpoints.c.keeping == Keeping.KEPT.value,
+    )
+    fenced = (jobs.c.epoch <= job.epoch) & ((jobs.c.step <= job.step) | ~newest_kept)
     mine = jobs.c.name == job.spec.name
     if connection.execute(jobs.update().where(mine, fenced).values(row)).rowcount:
         return
@@ -147,6 +168,8 @@ def _job_row(job: Job) -> dict[str, Any]:
         "wish": job.wish.value if job.wish else "",
         "reason": job.reason,
         "step": job.step,
+        "crash_loop": job.crash_loop,
+        "foreign_epoch": job.foreign_epoch,
     }
 
 
@@ -170,7 +193,25 @@ def _job(row: Any) -> Job:
         log=row.log,
         wish=JobState(row.wish) if row.wish else None,
         reason=row.reason,
+        crash_loop=row.crash_loop,
+        foreign_epoch=row.foreign_epoch,
     )
+
+
+def _checkpoint_row(record: CheckpointRecord, at: float) -> dict[str, Any]:
+    return {
+        "job": record.job,
+        **asdict(record.ref),
+        "keeping": record.keeping.value,
+        "loss": None if math.isnan(record.loss) else record.loss,
+        "at": at,
+    }
+
+
+def _record(row: Any) -> CheckpointRecord:
+    loss = math.nan if row.loss is None else row.loss
+    ref = CheckpointRef(row.key, row.digest, row.step, row.epoch)
+    return CheckpointRecord(row.job, ref, Keeping(row.keeping), loss, row.at)
 
 
 def _event_row(event: Event, number: int, at: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from atoll.errors import Refused
 from atoll.types import Action, Event, JobState
 from orchestrator.fleet import Change, Fleet, Job, brief
+from orchestrator.setbacks import forgiven
 
 _OPEN = {JobState.WAITING, JobState.LEASED}
 # From which states an action leads on; from others it is refused.
@@ -40,10 +41,10 @@ def steer(fleet: Fleet, action: Action, names: Sequence[str], reason: str, now: 
     """
     jobs = [_known(fleet, name) for name in names]
     if not names:
-        jobs = [job for job in fleet.jobs.values() if job.state in _FROM[action]]
+        jobs = [job for job in fleet.jobs.values() if _leads_on(action, job)]
     change = Change()
     for job in jobs:
-        if job.state not in _FROM[action]:
+        if not _leads_on(action, job):
             raise Refused(f"{job.spec.name} is {job.state}: there is nothing to {action}")
         after = _steered(job, action, brief(reason) or "asked by an operator", now)
         event = Event(f"job-{action}", after.reason, job.spec.name, job.island, job.epoch)
@@ -67,6 +68,10 @@ def drain_island(fleet: Fleet, name: str, reason: str) -> Change:
     return Change(islands=(leaving,), events=(Event("island-draining", words, island.job, name),))
 
 
+def _leads_on(action: Action, job: Job) -> bool:
+    return job.state in _FROM[action] or (action is Action.RETRY and job.crash_loop)
+
+
 def _known(fleet: Fleet, name: str) -> Job:
     job = fleet.jobs.get(name)
     if job is None:
@@ -77,9 +82,9 @@ def _known(fleet: Fleet, name: str) -> Job:
 def _steered(job: Job, action: Action, why: str, now: float) -> Job:
     if action in {Action.RESUME, Action.RETRY}:
         words = f"{'resumed' if action is Action.RESUME else 'to be tried again'}: {why}"
-        fresh = replace(job, wish=None, failures=0, losses=0, preemptions=0, ready_at=now)
+        fresh = forgiven(replace(job, wish=None, ready_at=now))
         return replace(fresh, state=JobState.WAITING, reason=words)
     wish = JobState.PAUSED if action is Action.PAUSE else JobState.CANCELLED
     if job.state is JobState.LEASED:
         return replace(job, wish=wish, reason=f"to be {wish} on {job.island}: {why}")
-    return replace(job, wish=wish, state=wish, reason=f"{wish}: {why}")
+    return replace(job, wish=wish, state=wish, reason=f"{wish}: {why}", crash_loop=False)

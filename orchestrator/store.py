@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from atoll.types import CheckpointRef, Event
+from atoll.types import CheckpointRecord, CheckpointRef, Event
 from orchestrator.fleet import Change, Job
 
 
@@ -26,8 +26,9 @@ class Store(Protocol):
     """Durable state: jobs as they stand, every checkpoint ever committed, every event.
 
     Each ``save`` is one transaction that is on the disk when it returns. The fencing rules hold
-    here once more, whoever writes: epochs and committed steps never go back. Where several
-    orchestrators share the database, nobody but their leader writes.
+    here once more, whoever writes: epochs never go back, nor do committed steps, unless their
+    checkpoint is damaged. Where several orchestrators share the database, nobody but their leader
+    writes.
     """
 
     def load(self) -> Stored:
@@ -40,7 +41,7 @@ class Store(Protocol):
         Args:
             change: what is different, and why.
             first_number: number of the change's first event.
-            at: wall-clock time of the events, seconds since the Unix epoch.
+            at: wall-clock time of events and commits, seconds since the Unix epoch.
 
         Raises:
             LeaseLost: a job stands under a newer epoch, or has more committed steps.
@@ -75,8 +76,8 @@ class Store(Protocol):
         """Whether exactly this was ever committed for a job. Raises: Unreachable."""
         ...
 
-    def checkpoints(self, job: str) -> tuple[CheckpointRef, ...]:
-        """All checkpoints ever committed for a job, by step. Raises: Unreachable."""
+    def checkpoints(self, job: str) -> tuple[CheckpointRecord, ...]:
+        """All checkpoints ever committed for a job, by step and epoch. Raises: Unreachable."""
         ...
 
     def close(self) -> None:

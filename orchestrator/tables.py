@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -40,16 +41,21 @@ jobs = Table(
     Column("wish", String(20), nullable=False),
     Column("reason", Text, nullable=False),
     Column("step", BigInteger, nullable=False),  # of the newest checkpoint; 0 = none
+    Column("crash_loop", Boolean, nullable=False),
+    Column("foreign_epoch", BigInteger, nullable=False),
 )
 
 checkpoints = Table(
     "checkpoints",
     metadata,
     Column("job", String(200), ForeignKey("jobs.name"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
     Column("step", BigInteger, primary_key=True),
-    Column("epoch", BigInteger, nullable=False),
     Column("key", Text, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("keeping", String(20), nullable=False),
+    Column("loss", Double, nullable=True),  # none where its writer said none
+    Column("at", Double, nullable=False),
     UniqueConstraint("key"),
 )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from atoll import checkpoints, fit, layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import say
 from atoll.config import Config
+from atoll.errors import CheckpointDamaged
 from atoll.jobs import job_specs, shaping_settings
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
 from orchestrator.launch import Launch, run_jobs
@@ -18,7 +19,9 @@ from orchestrator.watch import watch_on_stderr
 TRAIN, ROUTE = "train", "route"
 
 
-def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str, CheckpointRef]:
+def train(
+    config: Config, *names: str, trainer: Sequence[str] = (), verify: bool = False
+) -> dict[str, CheckpointRef]:
     """Train what some stages ask for, all their jobs in one fleet.
 
     Args:
@@ -26,6 +29,7 @@ def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str,
         names: ``train`` for the experts, and the monolith if the evaluation wants one; ``route``
             for the router.
         trainer: command that islands run in place of Atoll's trainers; () for those.
+        verify: read every byte of what was made earlier, instead of looking whether it is there.
 
     Returns:
         The last checkpoint of each job, by its name.
@@ -33,16 +37,14 @@ def train(config: Config, *names: str, trainer: Sequence[str] = ()) -> dict[str,
     Raises:
         StageMissing: the data are not partitioned yet.
         BadInput: the run was begun with other settings, or cannot start as configured.
-        BlobMissing: a checkpoint made earlier has lost a file.
         JobFailed: a job was given up.
         Interrupted: the user stopped it; the same call goes on.
     """
     store = open_store(config.run.uri)
     wanted = [_stage(store, name, config) for name in names]
-    made_before = [(stage, spec) for stage in wanted for spec in stage.specs if stage.is_made(spec)]
-    for stage, spec in made_before:
-        checkpoints.require_whole(store, CheckpointRef(**stage.before[spec.name]))
-    done = [spec.name for _, spec in made_before]
+    for stage in wanted:
+        stage.doubt(store, checkpoints.require_sound if verify else checkpoints.require_whole)
+    done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
     if done:
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
@@ -78,6 +80,7 @@ class _Stage:
         specs: its jobs.
         before: checkpoints it ended with earlier, by job, as JSON.
         epochs: the newest under which its jobs wrote anything, by job; 0 for nothing.
+        damaged: jobs whose last checkpoint is not whole any more.
     """
 
     name: str
@@ -85,13 +88,26 @@ class _Stage:
     specs: list[JobSpec]
     before: dict[str, Any]
     epochs: dict[str, int]
+    damaged: set[str] = field(default_factory=set)
+
+    def doubt(self, store: BlobStore, require: Callable[[BlobStore, CheckpointRef], None]) -> None:
+        """Look after the checkpoints made earlier; those found damaged count as not made."""
+        for spec in filter(self.is_made, self.specs):
+            try:
+                require(store, CheckpointRef(**self.before[spec.name]))
+            except CheckpointDamaged as error:
+                say(f"{spec.name} is trained again: {error}")
+                self.damaged.add(spec.name)
 
     def is_made(self, spec: JobSpec) -> bool:
-        return bool(self.before.get(spec.name, {}).get("step") == spec.steps)
+        made = self.before.get(spec.name, {})
+        return made.get("step") == spec.steps and spec.name not in self.damaged
 
     def missing(self) -> list[Submission]:
         return [
-            Submission(spec, self.epochs[spec.name], self._checkpoint(spec))
+            Submission(
+                spec, self.epochs[spec.name], self._checkpoint(spec), spec.name in self.damaged
+            )
             for spec in self.specs
             if not self.is_made(spec)
         ]

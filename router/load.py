@@ -79,8 +79,7 @@ def load_ensemble(
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet.
         CheckpointMismatch: the checkpoints do not belong together.
-        BlobDamaged: a byte is not what was written.
-        BlobMissing: a file is gone.
+        CheckpointDamaged: a file is gone, or a byte of it is not what was written.
         ConfigError: the gate cannot work on this partition.
     """
     partition = load_partition(store, needed_by)
@@ -95,7 +94,7 @@ def load_ensemble(
     if config.sampling.gate == "learned":
         routed = stages.require(store, "route", needed_by)
         refs[layout.ROUTER_JOB] = CheckpointRef(**routed[layout.ROUTER_JOB])
-        folder = checkpoints.download(store, refs[layout.ROUTER_JOB], cache)
+        folder = checkpoints.download(store, refs[layout.ROUTER_JOB], cache, made_by="route")
         router = build_loaded_router(folder, device)
         folders.append(folder)
     for folder in folders:

@@ -1,13 +1,21 @@
 """Checkpoints in the blob store: verified whole, or refused by name."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from atoll.blobs import BlobStore, open_store
-from atoll.checkpoints import Compat, download, require_equal, require_whole, upload
-from atoll.errors import BlobDamaged, BlobMissing, CheckpointMismatch
+from atoll.checkpoints import (
+    Compat,
+    download,
+    require_equal,
+    require_sound,
+    require_whole,
+    upload,
+)
+from atoll.errors import CheckpointDamaged, CheckpointMismatch
 from atoll.types import CheckpointRef
 
 COMPAT = Compat("linear", "pixels", (1, 8, 8), "class:10", "abc")
@@ -49,26 +57,43 @@ def test_download_with_one_flipped_byte_is_refused(
     data = bytearray(file.read_bytes())
     data[3] ^= 1
     file.write_bytes(data)
-    with pytest.raises(BlobDamaged, match=r"checkpoints/j at step 5.*damaged"):
+    with pytest.raises(CheckpointDamaged, match=r"checkpoints/j at step 5.*damaged"):
         download(store, ref, tmp_path / "cache")
+    with pytest.raises(CheckpointDamaged, match=r"; `atoll train --verify` trains it again"):
+        download(store, ref, tmp_path / "cache", made_by="train")
+    with pytest.raises(CheckpointDamaged, match=name):
+        require_sound(store, ref)
 
 
 def test_require_whole_names_the_file_that_is_gone(store: BlobStore, tmp_path: Path) -> None:
     ref = put(store, tmp_path)
     require_whole(store, ref)
     (tmp_path / "run" / ref.key / "deep/more").unlink()
-    with pytest.raises(BlobMissing, match=r"checkpoints/j at step 5 lacks deep/more; restore it"):
+    with pytest.raises(CheckpointDamaged, match=r"checkpoints/j at step 5: deep/more is missing"):
         require_whole(store, ref)
     (tmp_path / "run" / ref.key / "manifest.json").write_text("{}")
-    with pytest.raises(BlobDamaged):
+    with pytest.raises(CheckpointDamaged):
         require_whole(store, ref)
+
+
+@pytest.mark.parametrize("uri", ["run", "memory://sound"])
+def test_require_sound_of_what_was_written_leaves_nothing_behind(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    store = open_store(uri if "://" in uri else str(tmp_path / uri))
+    require_sound(store, put(store, tmp_path, "checkpoints/j"))
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_download_without_a_file_is_refused(store: BlobStore, tmp_path: Path) -> None:
     ref = put(store, tmp_path)
     (tmp_path / "run" / ref.key / "weights").unlink()
-    with pytest.raises(BlobMissing, match="weights"):
+    with pytest.raises(CheckpointDamaged, match="weights"):
         download(store, ref, tmp_path / "cache")
+    with pytest.raises(CheckpointDamaged, match="weights"):
+        require_sound(store, ref)
 
 
 def test_require_equal_names_the_property_that_differs(store: BlobStore, tmp_path: Path) -> None:

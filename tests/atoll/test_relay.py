@@ -6,6 +6,7 @@ from pathlib import Path
 from atoll.relay import (
     EVENTS,
     Broke,
+    Damaged,
     Ended,
     Listener,
     Published,
@@ -20,7 +21,8 @@ REF = CheckpointRef("checkpoints/j/epoch-0001/step-00000005", "d", 5, 1)
 
 def test_listener_hears_each_message_once_and_in_order(tmp_path: Path) -> None:
     speaker, listener = Speaker(tmp_path), Listener(tmp_path)
-    said = [Progress(3, 0.5, 10.0), Published(REF), Broke("why"), Ended(finished=True)]
+    said = [Progress(3, 0.5, 10.0), Published(REF, 0.25), Broke("why"), Ended(finished=True)]
+    said.append(Damaged("a byte differs"))
     speaker.say(said[0])
     assert list(listener.heard()) == said[:1]
     for message in said[1:]:

@@ -86,7 +86,7 @@ def test_agent_works_until_dismissed_and_leaves_the_log_only(agent, service, tmp
 
 def test_agent_whose_trainer_cannot_be_started_says_so(agent, service):
     agent("/no/such/program").work(Orders())
-    assert job(service).state is JobState.FAILED
+    assert job(service).crash_loop
     assert "the trainer cannot be started" in job(service).reason
     assert "/no/such/program" in job(service).reason
 
@@ -104,7 +104,7 @@ def test_agent_whose_trainer_claims_an_end_it_never_reached_reports_a_failure(ag
 
 def test_agent_whose_checkpoint_is_refused_stops_its_trainer(agent, service):
     ref = '{"key": "elsewhere", "digest": "d", "step": 5, "epoch": 1}'
-    said = f'{{"kind": "Published", "checkpoint": {ref}}}\n'
+    said = f'{{"kind": "Published", "checkpoint": {ref}, "loss": 1}}\n'
     agent(sys.executable, "-c", f"{SAY}; import time; time.sleep(1000)", said).work(Orders())
     assert "elsewhere (epoch 1) is not where a checkpoint of expert-0" in job(service).reason
 

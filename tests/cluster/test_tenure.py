@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,13 +51,15 @@ class SlowControl:
         self.calls.append("heartbeat")
         return Directive.CONTINUE
 
-    def commit(self, lease: Lease, checkpoint: CheckpointRef) -> None:
+    def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         self.calls.append("commit")
         self.now += TERM_S / 2
 
 
 def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
-    lines = [{"kind": "Published", "checkpoint": asdict(ref(step))} for step in (10, 20, 30)]
+    lines = [
+        {"kind": "Published", "checkpoint": asdict(ref(step)), "loss": 0.5} for step in (10, 20, 30)
+    ]
     said = "".join(
         f"{json.dumps(line)}\n" for line in [*lines, {"kind": "Ended", "finished": True}]
     )

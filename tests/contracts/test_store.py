@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from alembic.migration import MigrationContext
 
 from atoll import layout
 from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
-from atoll.types import CheckpointRef, Event, JobSpec, JobState, Role
+from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.database import sqlite_url
 from orchestrator.fleet import NO_PROGRESS, Change, Job, brief
 from orchestrator.sql_store import SqlStore
@@ -72,6 +74,10 @@ def checkpoint(epoch: int, step: int) -> CheckpointRef:
     return CheckpointRef(layout.checkpoint_folder("expert-0", epoch, step), "e" * 64, step, epoch)
 
 
+def recorded(ref: CheckpointRef, **about: Any) -> CheckpointRecord:
+    return CheckpointRecord("expert-0", ref, **about)
+
+
 def granted(epoch: int) -> Change:
     event = Event("lease-granted", "granted", "expert-0", "island-1", epoch)
     return Change(jobs=(leased(epoch),), events=(event,))
@@ -80,7 +86,7 @@ def granted(epoch: int) -> Change:
 def committed(epoch: int, step: int) -> Change:
     event = Event("checkpoint-committed", "safe", "expert-0", "island-1", epoch)
     ref = checkpoint(epoch, step)
-    return Change(jobs=(leased(epoch, step),), commits=(("expert-0", ref),), events=(event,))
+    return Change(jobs=(leased(epoch, step),), checkpoints=(recorded(ref),), events=(event,))
 
 
 def test_store_when_new_is_empty(store):
@@ -105,7 +111,7 @@ def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
     again = reopen()
     assert again.load().jobs == (leased(1, 40),)
     assert again.load().last_event == 3
-    assert again.checkpoints("expert-0") == (checkpoint(1, 40),)
+    assert [record.ref for record in again.checkpoints("expert-0")] == [checkpoint(1, 40)]
     assert again.events(after=1, limit=1) == (
         Event("lease-granted", "granted", "expert-0", "island-1", 1, number=2, at=6.5),
     )
@@ -138,8 +144,67 @@ def test_store_keeps_every_checkpoint_and_serves_the_newest(store):
     store.save(SUBMITTED, 1, at=0.0)
     for number, step in enumerate((10, 20, 30), start=2):
         store.save(committed(1, step), number, at=0.0)
-    assert [ref.step for ref in store.checkpoints("expert-0")] == [10, 20, 30]
+    assert [record.ref.step for record in store.checkpoints("expert-0")] == [10, 20, 30]
     assert store.load().jobs[0].checkpoint == checkpoint(1, 30)
+
+
+def test_store_keeps_loss_and_time_of_a_checkpoint_exactly(store, reopen):
+    store.save(SUBMITTED, 1, at=0.0)
+    for number, loss in enumerate((0.1 + 0.2, math.nan), start=2):
+        ref = checkpoint(1, number)
+        change = replace(committed(1, number), checkpoints=(recorded(ref, loss=loss),))
+        store.save(change, number, at=1.5)
+    said, unsaid = reopen().checkpoints("expert-0")
+    assert said == recorded(checkpoint(1, 2), loss=0.1 + 0.2, at=1.5)
+    assert math.isnan(unsaid.loss)
+
+
+def lost(ref: CheckpointRef, before: CheckpointRef | None) -> Change:
+    event = Event("checkpoint-damaged", "a byte differs", "expert-0")
+    job = replace(leased(3, before.step if before else 0), checkpoint=before)
+    return Change(
+        jobs=(job,), checkpoints=(recorded(ref, keeping=Keeping.DAMAGED),), events=(event,)
+    )
+
+
+def test_store_goes_back_in_steps_where_the_newest_checkpoint_is_damaged(store, reopen):
+    store.save(SUBMITTED, 1, at=0.0)
+    store.save(committed(1, 20), 2, at=0.0)
+    store.save(committed(2, 40), 3, at=0.0)
+    store.save(lost(checkpoint(2, 40), checkpoint(1, 20)), 4, at=0.0)
+    job = reopen().load().jobs[0]
+    assert (job.checkpoint, job.epoch) == (checkpoint(1, 20), 3)
+    # The same steps are made again under the newer epoch, and cannot be taken back any more.
+    again = reopen()
+    again.save(committed(4, 40), 5, at=0.0)
+    assert again.load().jobs[0].checkpoint == checkpoint(4, 40)
+    with pytest.raises(LeaseLost):
+        again.save(committed(4, 30), 6, at=0.0)
+    assert [record.keeping for record in again.checkpoints("expert-0")] == [
+        Keeping.KEPT,
+        Keeping.DAMAGED,
+        Keeping.KEPT,
+    ]
+
+
+def test_store_begins_anew_where_the_only_checkpoint_is_damaged(store, reopen):
+    store.save(SUBMITTED, 1, at=0.0)
+    store.save(committed(2, 40), 2, at=0.0)
+    store.save(lost(checkpoint(2, 40), None), 3, at=0.0)
+    assert reopen().load().jobs[0].checkpoint is None
+
+
+def test_store_knows_which_checkpoints_were_collected(store, reopen):
+    store.save(SUBMITTED, 1, at=0.0)
+    for number, step in enumerate((10, 20), start=2):
+        store.save(committed(1, step), number, at=0.0)
+    gone = recorded(checkpoint(1, 10), keeping=Keeping.COLLECTED)
+    event = Event("checkpoints-collected", "step 10", "expert-0")
+    store.save(Change(checkpoints=(gone,), events=(event,)), 4, at=0.0)
+    first, newest = reopen().checkpoints("expert-0")
+    assert (first.keeping, newest.keeping) == (Keeping.COLLECTED, Keeping.KEPT)
+    assert reopen().is_committed("expert-0", checkpoint(1, 10))
+    assert reopen().load().jobs[0].checkpoint == checkpoint(1, 20)
 
 
 def test_store_takes_the_later_of_two_versions_in_one_change(store):
@@ -156,7 +221,7 @@ def test_store_refuses_what_goes_back_in_epochs_or_steps_and_writes_none_of_it(s
         store.save(late, 3, at=0.0)
     assert store.load().jobs == (leased(3, 40),)
     assert store.load().last_event == 2
-    assert store.checkpoints("expert-0") == (checkpoint(3, 40),)
+    assert [record.ref for record in store.checkpoints("expert-0")] == [checkpoint(3, 40)]
 
 
 def test_store_refuses_a_second_writer_of_the_same_event(store, reopen):

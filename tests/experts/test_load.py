@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atoll.errors import BlobDamaged
+from atoll.errors import CheckpointDamaged
 from experts.load import load_expert
 
 CPU = torch.device("cpu")
@@ -26,5 +26,5 @@ def test_load_expert_with_damaged_weights_names_the_checkpoint(run):
     ref = run.published()[-1]
     path = run.folder / "run" / ref.key / "ema.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + b"oops")
-    with pytest.raises(BlobDamaged, match="expert-0"):
+    with pytest.raises(CheckpointDamaged, match="expert-0"):
         load_expert(run.store, ref, run.folder / "cache", CPU)

@@ -88,7 +88,8 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1
-    assert "given up after 2 failed tries; the last: step 30 cannot be taken" in told
+    words = "paused in a crash loop, after 2 failed tries from step 20; the last: step 30 cannot be"
+    assert words in told
     cause.unlink()
     again = run.launch()
     told = run.finish(again)

@@ -12,20 +12,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from atoll import layout
 from atoll.errors import LeaseLost, Refused
 from atoll.types import (
+    Action,
     Assignment,
     CheckpointRef,
     Ending,
     JobSpec,
     JobState,
+    Keeping,
     Lease,
     Outcome,
     Progress,
     Role,
     Submission,
 )
-from orchestrator import leases, operations
+from orchestrator import leases, operations, registry, steering
 from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Job, Policy
 from orchestrator.jobs import Jobs
+from orchestrator.retention import Retention, garbage_of
 from orchestrator.sql_store import SqlStore
 
 POLICY = Policy(
@@ -43,7 +46,7 @@ def specs(steps: int = STEPS) -> list[Submission]:
 def at_rest(job: Job) -> Job:
     """What must survive a crash."""
     progress = replace(NO_PROGRESS, step=job.step)
-    return replace(job, expires_at=0.0, ready_at=0.0, moved_at=0.0, progress=progress)
+    return replace(job, expires_at=0.0, ready_at=0.0, moved_at=0.0, progress=progress, doubted=None)
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -54,7 +57,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.num_requests = 0
         self.granted: list[Lease] = []
-        self.ever_committed = dict.fromkeys(NAMES, 0)
+        self.committed: dict[str, list[CheckpointRef]] = {name: [] for name in NAMES}
         self.store = SqlStore("sqlite://")
         self.last_event = 0
         self.fleet = Fleet(POLICY)
@@ -65,10 +68,17 @@ class FleetMachine(RuleBasedStateMachine):
             self.store.save(change, self.last_event + 1, self.now)
             self.last_event += len(change.events)
         self.fleet = self.fleet.after(change)
-        for name, checkpoint in change.commits:
-            assert checkpoint.step > self.ever_committed[name]
-            assert checkpoint.epoch == self.fleet.jobs[name].epoch
-            self.ever_committed[name] = checkpoint.step
+        for record in change.checkpoints:
+            if record.keeping is Keeping.KEPT:
+                assert record.ref.step > self.newest(record.job)
+                assert record.ref.epoch == self.fleet.jobs[record.job].epoch
+                self.committed[record.job].append(record.ref)
+            else:
+                self.committed[record.job].remove(record.ref)
+
+    def newest(self, name: str) -> int:
+        """Step of the newest checkpoint that is neither damaged nor collected."""
+        return self.committed[name][-1].step if self.committed[name] else 0
 
     def request(self) -> str:
         self.num_requests += 1
@@ -136,6 +146,42 @@ class FleetMachine(RuleBasedStateMachine):
     def an_operator_drains(self) -> None:
         self.apply(operations.drain(self.fleet, "enough"))
 
+    @rule(action=st.sampled_from(Action), name=st.sampled_from(NAMES))
+    def an_operator_steers(self, action: Action, name: str) -> None:
+        with contextlib.suppress(Refused):
+            self.apply(steering.steer(self.fleet, action, [name], "", self.now))
+
+    @rule(island=ISLANDS)
+    def an_operator_lets_an_island_go(self, island: str) -> None:
+        with contextlib.suppress(Refused):
+            self.apply(steering.drain_island(self.fleet, island, ""))
+
+    @rule(name=st.sampled_from(NAMES))
+    def an_operator_doubts_a_finished_job(self, name: str) -> None:
+        job = self.fleet.jobs[name]
+        doubt = Submission(job.spec, job.epoch, job.checkpoint, damaged=True)
+        with contextlib.suppress(Refused):
+            self.apply(operations.submit(self.fleet, [doubt], self.now))
+
+    @rule(name=st.sampled_from(NAMES), damaged=st.booleans())
+    def a_doubted_checkpoint_is_verified(self, name: str, damaged: bool) -> None:
+        job = self.fleet.jobs[name]
+        if job.doubted is None:
+            return
+        assert registry.is_doubted(self.fleet, name, job.doubted)
+        if damaged:
+            known = self.store.checkpoints(name)
+            self.apply(registry.found_damaged(self.fleet, name, known, "gone", self.now))
+        else:
+            self.apply(registry.found_sound(self.fleet, name, "is whole", self.now))
+
+    @rule(name=st.sampled_from(NAMES), last=st.integers(1, 2))
+    def checkpoints_are_collected(self, name: str, last: int) -> None:
+        job, known = self.fleet.jobs[name], self.store.checkpoints(name)
+        garbage = garbage_of(job, known, {}, set(), Retention(last, 0, 0))
+        if garbage.records:
+            self.apply(registry.collected(name, garbage.records, 1))
+
     @rule(steps=st.sampled_from([STEPS // 2, STEPS]))
     def an_operator_submits(self, steps: int) -> None:
         with contextlib.suppress(Refused):
@@ -163,7 +209,10 @@ class FleetMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_committed_is_lost(self) -> None:
-        assert {name: job.step for name, job in self.fleet.jobs.items()} == self.ever_committed
+        for name, job in self.fleet.jobs.items():
+            assert job.checkpoint == (self.committed[name][-1] if self.committed[name] else None)
+            kept = [each for each in self.store.checkpoints(name) if each.keeping is Keeping.KEPT]
+            assert [each.ref for each in kept] == self.committed[name]
 
     @invariant()
     def what_is_kept_about_the_jobs_is_what_they_say(self) -> None:
@@ -187,8 +236,11 @@ class FleetMachine(RuleBasedStateMachine):
             self.store.close()
 
     def a_healthy_fleet_reaches_done(self) -> None:
-        self.apply(operations.submit(self.fleet, specs(), self.now))
         for _ in range(4 * len(NAMES)):
+            # Whoever wants the jobs done says so again where one was halted.
+            self.apply(operations.submit(self.fleet, specs(), self.now))
+            for name in NAMES:
+                self.a_doubted_checkpoint_is_verified(name, damaged=False)
             self.now += 4.0
             self.apply(operations.tick(self.fleet, self.now))
             lease = self.acquire("healthy")

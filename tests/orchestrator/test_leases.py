@@ -106,7 +106,8 @@ def test_heartbeat_for_an_unknown_job_is_lost(two_jobs):
 
 def test_commit_publishes_what_was_written_under_the_lease(two_jobs, ref):
     lease = two_jobs.lease()
-    assert two_jobs.commit(lease, 40).commits == (("expert-0", ref(lease, 40)),)
+    (record,) = two_jobs.commit(lease, 40).checkpoints
+    assert (record.job, record.ref) == ("expert-0", ref(lease, 40))
     assert two_jobs.job().checkpoint == ref(lease, 40)
 
 
@@ -176,16 +177,17 @@ def test_release_drained_waits_without_a_failure(two_jobs):
     assert two_jobs.lease().epoch == 2
 
 
-def test_release_failed_backs_off_twice_as_long_each_time_then_fails(game):
+def test_release_failed_backs_off_twice_as_long_each_time_then_pauses_the_job(game):
     game.submit()
     for pause_s in (1, 2):
         game.release(game.lease(), Ending.FAILED, "out of memory")
         assert isinstance(game.ask("island-1"), Wait)
         game.tick(pause_s)
     game.release(game.lease(), Ending.FAILED, "out of memory")
-    assert game.job().state is JobState.FAILED
-    assert game.job().reason == "given up after 3 failed tries; the last: out of memory"
-    assert game.events[-1].kind == "job-failed"
+    assert (game.job().state, game.job().crash_loop) == (JobState.PAUSED, True)
+    words = "paused in a crash loop, after 3 failed tries from step 0; the last: out of memory"
+    assert game.job().reason == words
+    assert game.events[-1].kind == "job-crash-loop"
 
 
 def test_release_refused_fails_at_once_and_a_new_submission_tries_again(game):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.types import Directive, Ending, JobState, Outcome
-from orchestrator import leases, operations
+from atoll.types import Action, Directive, Ending, JobState, Outcome
+from orchestrator import leases, operations, steering
 from orchestrator.fleet import Fleet
 
 LIMITS = {"max_failures": 1, "max_losses": 2, "max_preemptions": 3, "stuck_s": 30.0}
@@ -37,7 +37,6 @@ def preempt(game):
 @pytest.mark.parametrize(
     ("setback", "forgiven", "words"),
     [
-        (fail, 1, "given up after 2 failed tries; the last: broke"),
         (lose, 2, "given up after 3 lost islands; the last: island-1 is gone: killed"),
         (preempt, 3, "given up after 4 preemptions; the last: told to leave at step 0"),
     ],
@@ -50,6 +49,36 @@ def test_job_is_given_up_once_one_cause_has_used_up_its_budget(limited, setback,
     setback(limited)
     assert (limited.job().state, limited.job().reason) == (JobState.FAILED, words)
     assert limited.events[-1].kind == "job-failed"
+
+
+def test_job_that_fails_time_after_time_is_paused_with_reason_and_log(limited):
+    for _ in range(2):
+        outcome = Outcome(Ending.FAILED, "broke", "Traceback: the cause\n")
+        lease = limited.lease()
+        limited.apply(leases.release(limited.fleet, lease, outcome, limited.request(), limited.now))
+        limited.tick(100)
+    (job,) = limited.fleet.view(limited.now).jobs
+    assert (job.state, job.crash_loop) == (JobState.PAUSED, True)
+    assert job.reason == "paused in a crash loop, after 2 failed tries from step 0; the last: broke"
+    assert job.log == "Traceback: the cause\n"
+
+
+@pytest.mark.parametrize("action", [Action.RESUME, Action.RETRY])
+def test_job_paused_in_a_crash_loop_goes_on_when_told_to(limited, action):
+    for _ in range(2):
+        fail(limited)
+        limited.tick(100)
+    limited.apply(steering.steer(limited.fleet, action, [], "", limited.now))
+    job = limited.job()
+    assert (job.state, job.crash_loop, job.failures) == (JobState.WAITING, False, 0)
+
+
+def test_crash_loop_ends_with_a_new_submission(limited):
+    for _ in range(2):
+        fail(limited)
+        limited.tick(100)
+    limited.submit()
+    assert (limited.job().state, limited.job().crash_loop) == (JobState.WAITING, False)
 
 
 def test_job_set_back_by_several_causes_is_not_given_up(limited):

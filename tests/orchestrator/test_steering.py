@@ -51,6 +51,16 @@ def test_pause_of_a_job_whose_island_dies_still_pauses_it(two):
     assert two.job(lease.job).state is JobState.PAUSED
 
 
+@pytest.mark.parametrize("action", [Action.PAUSE, Action.CANCEL])
+def test_job_submitted_again_before_it_has_paused_goes_on(two, spec, action):
+    lease = two.lease()
+    steer(two, action, lease.job)
+    two.submit(spec("expert-0"))
+    assert two.beat(lease) is Directive.CONTINUE
+    two.release(lease, Ending.DRAINED)
+    assert two.job(lease.job).state is JobState.WAITING
+
+
 def test_resume_of_a_job_that_was_to_pause_is_refused_until_it_has(two):
     lease = two.lease()
     steer(two, Action.PAUSE, lease.job)

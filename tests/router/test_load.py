@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atoll import layout, stages
-from atoll.errors import BlobDamaged, CheckpointMismatch, StageMissing
+from atoll.errors import CheckpointDamaged, CheckpointMismatch, StageMissing
 from atoll.sections import SamplingSection
 from atoll.types import Role
 from router.centroid import CentroidGate
@@ -75,7 +75,7 @@ def test_damaged_router_is_refused(trained):
     weights = trained.folder / "run" / key / "ema.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
 
-    with pytest.raises(BlobDamaged, match="checkpoint checkpoints/router"):
+    with pytest.raises(CheckpointDamaged, match="checkpoint checkpoints/router"):
         loaded_from(trained)
 
 

@@ -48,6 +48,7 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_FAILED: _ClassVar[Ending]
     ENDING_REFUSED: _ClassVar[Ending]
     ENDING_PREEMPTED: _ClassVar[Ending]
+    ENDING_DAMAGED: _ClassVar[Ending]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -75,6 +76,7 @@ ENDING_DRAINED: Ending
 ENDING_FAILED: Ending
 ENDING_REFUSED: Ending
 ENDING_PREEMPTED: Ending
+ENDING_DAMAGED: Ending
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
@@ -175,12 +177,14 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, directive: _Optional[_Union[Directive, str]] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
-    __slots__ = ("lease", "checkpoint")
+    __slots__ = ("lease", "checkpoint", "loss")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     checkpoint: CheckpointRef
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+    loss: float
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., loss: _Optional[float] = ...) -> None: ...
 
 class CommitResponse(_message.Message):
     __slots__ = ()
@@ -205,14 +209,16 @@ class ReleaseResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Submission(_message.Message):
-    __slots__ = ("spec", "epoch", "checkpoint")
+    __slots__ = ("spec", "epoch", "checkpoint", "damaged")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     spec: JobSpec
     epoch: int
     checkpoint: CheckpointRef
-    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., epoch: _Optional[int] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ...) -> None: ...
+    damaged: bool
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., epoch: _Optional[int] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class SubmitRequest(_message.Message):
     __slots__ = ("jobs",)
@@ -229,7 +235,7 @@ class GetFleetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class JobView(_message.Message):
-    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint", "losses", "preemptions", "log")
+    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint", "losses", "preemptions", "log", "crash_loop")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +247,7 @@ class JobView(_message.Message):
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
+    CRASH_LOOP_FIELD_NUMBER: _ClassVar[int]
     spec: JobSpec
     state: JobState
     epoch: int
@@ -252,7 +259,8 @@ class JobView(_message.Message):
     losses: int
     preemptions: int
     log: str
-    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ...) -> None: ...
+    crash_loop: bool
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ..., crash_loop: _Optional[bool] = ...) -> None: ...
 
 class IslandView(_message.Message):
     __slots__ = ("name", "state", "job", "silent_s")

@@ -32,14 +32,19 @@ def upgrade() -> None:
         sa.Column("wish", sa.String(20), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("step", sa.BigInteger, nullable=False),
+        sa.Column("crash_loop", sa.Boolean, nullable=False),
+        sa.Column("foreign_epoch", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "checkpoints",
         sa.Column("job", sa.String(200), sa.ForeignKey("jobs.name"), primary_key=True),
+        sa.Column("epoch", sa.BigInteger, primary_key=True),
         sa.Column("step", sa.BigInteger, primary_key=True),
-        sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("keeping", sa.String(20), nullable=False),
+        sa.Column("loss", sa.Double, nullable=True),
+        sa.Column("at", sa.Double, nullable=False),
         sa.UniqueConstraint("key"),
     )
     op.create_table(
