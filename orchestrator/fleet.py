@@ -24,8 +24,8 @@ from atoll.types import (
     Lease,
     Progress,
 )
+from orchestrator.islands import Islands
 from orchestrator.jobs import Jobs
-from orchestrator.ordered import Ordered
 
 _MOST_LOG = 4000  # characters of the end of a log
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
@@ -195,14 +195,14 @@ class Fleet:
     Attributes:
         policy: what it goes by.
         jobs: by name, in order of submission.
-        islands: by name, in order of appearance.
+        islands: by name, in order of appearance; of those that are gone only the last.
         draining: every island is to checkpoint and leave.
         ticked_at: when time last passed, on the orchestrator's monotonic clock.
     """
 
     policy: Policy
     jobs: Jobs = field(default_factory=Jobs)
-    islands: Ordered[Island] = field(default_factory=Ordered)
+    islands: Islands = field(default_factory=Islands)
     draining: bool = False
     ticked_at: float | None = None
 
@@ -247,7 +247,7 @@ class Fleet:
             ticked_at = change.ticked_at
             jobs = jobs.looked_through(ticked_at)
         if change.islands:
-            islands = islands.updated((island.name, island) for island in change.islands)
+            islands = islands.updated(change.islands)
         draining = self.draining if change.draining is None else change.draining
         return Fleet(self.policy, jobs, islands, draining, ticked_at)
 

@@ -17,19 +17,31 @@ V = TypeVar("V")
 class Ordered(Mapping[str, V]):
     """Values by name, in the order in which the names first came. Reading all of it sorts."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_next")
 
-    def __init__(self, entries: Map[str, tuple[int, V]] = Map()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        entries: Map[str, tuple[int, V]] = Map(),  # noqa: B008 - frozen
+        next_: int = 0,
+    ) -> None:
         """Hold entries that are there already; :meth:`updated` makes others."""
         self._entries = entries
+        self._next = next_  # how many names ever came
 
     def updated(self, items: Iterable[tuple[str, V]]) -> Ordered[V]:
         """With some values set: an old name keeps its place, a new one comes last."""
-        entries = self._entries
+        entries, next_ = self._entries, self._next
         for name, value in items:
             before = entries.get(name)
-            entries = entries.set(name, (len(entries) if before is None else before[0], value))
-        return Ordered(entries)
+            if before is None:
+                entries, next_ = entries.set(name, (next_, value)), next_ + 1
+            else:
+                entries = entries.set(name, (before[0], value))
+        return Ordered(entries, next_)
+
+    def without(self, name: str) -> Ordered[V]:
+        """Without a name that is there; the others keep their places."""
+        return Ordered(self._entries.delete(name), self._next)
 
     def place(self, name: str) -> int:
         """How many names came before this one."""

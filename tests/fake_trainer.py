@@ -19,6 +19,7 @@ from pathlib import Path
 from atoll import layout, relay
 from atoll.blobs import open_store
 from atoll.checkpoints import Compat, download, upload
+from atoll.errors import CheckpointDamaged
 from atoll.types import Progress
 
 COMPAT = Compat("fake", "pixels", (1, 8, 8), "none", "none")
@@ -55,14 +56,19 @@ def main() -> int:
     store, step, weights = open_store(spec.run_uri), 0, weights_after(spec.name, 0)
     if resumed:
         step = resumed.step
-        weights = download(store, resumed, given.work_dir / "cache").files["weights"].read_text()
+        try:
+            files = download(store, resumed, given.work_dir / "cache").files
+        except CheckpointDamaged as error:
+            speaker.say(relay.Damaged(str(error)))
+            return 1
+        weights = files["weights"].read_text()
 
     def publish() -> None:
         with tempfile.TemporaryDirectory(dir=given.work_dir) as folder:
             (Path(folder) / "weights").write_text(weights)
             key = layout.checkpoint_folder(spec.name, lease.epoch, step)
             at = {"step": step, "epoch": lease.epoch, "compat": COMPAT, "about": {}}
-            speaker.say(relay.Published(upload(store, key, Path(folder), **at)))
+            speaker.say(relay.Published(upload(store, key, Path(folder), **at), 1 / step))
 
     committed = step
     while step < spec.steps and not (asked.is_set() and not given.deaf):

@@ -84,7 +84,7 @@ def _of_jobs(view: FleetView) -> Iterator[Metric]:
 def _of_islands(view: FleetView) -> Iterator[Metric]:
     islands = GaugeMetricFamily("atoll_islands", "Islands, by how they are.", labels=["state"])
     states = Tally(island.state for island in view.islands)
-    for state in ("idle", "working", "lost", "gone"):
+    for state in ("idle", "working", "lost"):
         islands.add_metric([state], states[state])
     yield islands
     age = GaugeMetricFamily(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 
 import pytest
 import torch
@@ -128,16 +129,23 @@ def damaged(digits, undisturbed_digits):
     return digits
 
 
-def test_digits_training_from_a_damaged_checkpoint_fails_and_names_it(damaged):
-    damaged.overrides = ["router.steps=210", "island.max_failures=0"]
-    command = damaged.launch("route")
-    told = damaged.finish(command)
-    assert command.returncode == 1, told
-    *_, last = told.splitlines()
-    key = damaged.results()["router"].key
-    assert f"atoll: router: given up after 1 failed tries; the last: checkpoint {key}" in last
-    assert STATE in last
-    assert "Traceback" not in told
+def test_digits_found_damaged_are_trained_again_to_the_same_weights(
+    damaged, undisturbed_digits, until
+):
+    for stage, job in (("train", "expert-0"), ("route", "router")):
+        command = damaged.launch(stage, "--verify")
+        told = damaged.finish(command)
+        assert command.returncode == 0, told
+        assert f"{job} is trained again: checkpoint checkpoints/{job}/epoch-0001/step-" in told
+        lost = next(e for e in damaged.events() if (e.kind, e.job) == ("checkpoint-damaged", job))
+        steps = undisturbed_digits.results()[job].step
+        assert lost.reason.startswith(
+            f"step {steps} is lost, the job goes on from step {steps - 10} of epoch 1: "
+        )
+        until(lambda: not damaged.processes())
+    assert damaged.weights() == undisturbed_digits.weights()
+    assert damaged.launch("train", "--verify").wait(timeout=60) == 0
+    assert not damaged.processes()
 
 
 def test_digits_sampled_from_a_damaged_checkpoint_is_one_line_that_names_it(damaged):
@@ -147,6 +155,37 @@ def test_digits_sampled_from_a_damaged_checkpoint_is_one_line_that_names_it(dama
     (line,) = told.splitlines()
     assert line.startswith(f"atoll: checkpoint {damaged.results()['expert-0'].key}")
     assert EMA in line
+    assert line.endswith("; `atoll train --verify` trains it again from the one before")
+
+
+def test_digits_checkpoints_are_listed_with_what_keeps_them_and_what_is_damaged(damaged):
+    command = damaged.command("checkpoints", "--verify", "--json")
+    listed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert listed.returncode == 1
+    assert "`atoll train --verify`" in listed.stderr
+    rows = json.loads(listed.stdout)
+    by_job = {job: [row for row in rows if row["job"] == job] for job in ("expert-0", "router")}
+    assert [row["step"] for row in by_job["expert-0"]][-5:] == [260, 270, 280, 290, 300]
+    assert by_job["expert-0"][-1]["kept as"] == "newest, stage"
+    assert EMA in by_job["expert-0"][-1]["verified"]
+    assert {row["verified"] for row in by_job["expert-0"][:-1]} == {"whole"}
+    assert any("best" in row["kept as"] for row in by_job["expert-0"])
+
+
+def test_digits_collected_keep_the_newest_and_go_on_from_it(damaged):
+    damaged.overrides = ["checkpoints.keep_last=1", "checkpoints.keep_best=0"]
+    would = json.loads(damaged.atoll("collect", "--dry-run", "--json"))
+    before = {path for path in damaged.uri.rglob("*") if path.is_file()}
+    gone = json.loads(damaged.atoll("collect", "--json"))
+    after = {path for path in damaged.uri.rglob("*") if path.is_file()}
+    assert gone == would
+    assert {row["job"] for row in gone} == {"expert-0", "expert-1", "router"}
+    lost = [path for path in before - after if "checkpoints" in path.parts]
+    assert len(lost) == sum(row["files"] for row in gone)
+    assert all(damaged.checkpoint(job).is_dir() for job in damaged.results())
+    assert json.loads(damaged.atoll("collect", "--json")) == []
+    kinds = [event.kind for event in damaged.events()]
+    assert kinds.count("checkpoints-collected") == 3
 
 
 def test_digits_run_can_be_asked_and_sampled_afterwards(undisturbed_digits, tmp_path):

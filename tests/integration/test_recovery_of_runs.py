@@ -187,3 +187,30 @@ def test_run_whose_trainer_hangs_starts_it_anew(run, until, undisturbed):
     failed = next(event for event in run.events() if event.kind == "attempt-failed")
     assert "stood still at step" in failed.reason
     assert not hung.is_running()
+
+
+def test_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(run, undisturbed):
+    first = run.launch()
+    assert first.wait(timeout=60) == 0, run.finish(first)
+    path = run.uri / run.results()["expert-0"].key / "weights"
+    path.write_text(path.read_text().upper())
+    run.steps = 120
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    lost = next(event for event in run.events() if event.kind == "checkpoint-damaged")
+    assert "step 60 is lost, the job goes on from step 50 of epoch 1" in lost.reason
+    assert steps_of(run, "expert-0")[6] == (3, 60)
+
+
+def test_run_keeps_no_more_checkpoints_than_it_is_asked_to(run, until, undisturbed):
+    run.overrides = ["checkpoints.keep_last=2", "checkpoints.keep_best=0"]
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    until(lambda: not run.processes())
+    for job in ("expert-0", "expert-1"):
+        kept = sorted(path.name for path in run.uri.glob(f"checkpoints/{job}/*/*"))
+        assert kept == ["step-00000050", "step-00000060"]

@@ -120,7 +120,6 @@ def test_metrics_count_what_happened(get, service, lease, ref):
     assert found["atoll_leases_granted_total",] == 2
     assert found["atoll_setbacks_total", "failure"] == 1
     assert found["atoll_setbacks_total", "death"] == 1
-    assert found["atoll_islands", "gone"] == 1
 
 
 def test_looking_on_keeps_no_orchestrator_from_leaving(get, service, clock, lease):
