@@ -8,7 +8,7 @@ from atoll.types import Ending
 from cluster.provider import Node
 from orchestrator import operations
 from orchestrator.fleet import Fleet
-from orchestrator.ordered import Ordered
+from orchestrator.islands import Islands
 from orchestrator.recovery import Plan, Recovery, RecoveryPolicy, look
 
 POLICY = RecoveryPolicy(num_islands=2, max_tries=2, backoff_s=1.0, young_s=30.0)
@@ -131,7 +131,7 @@ def test_recovery_never_restarts_adopted_islands(game, spec):
     lease = game.lease("island-1")
     game.apply(operations.restarted(game.fleet, game.now))
     place.recovery = Recovery()
-    survivor = Ordered().updated([("island-1", game.fleet.islands["island-1"])])
+    survivor = Islands().updated([game.fleet.islands["island-1"]])
     game.fleet = replace(game.fleet, islands=survivor)
     assert place.look() == Plan()
     game.beat(lease)
