@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from atoll.types import (
     CheckpointRecord,
@@ -24,6 +25,7 @@ from atoll.types import (
     Lease,
     Progress,
 )
+from orchestrator.frozen import replace
 from orchestrator.islands import Islands
 from orchestrator.jobs import Jobs
 
@@ -126,7 +128,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether no island will work on it any more, unless it is submitted again."""
-        return self.state not in {JobState.WAITING, JobState.LEASED}
+        return self.state is not JobState.WAITING and self.state is not JobState.LEASED
 
     def is_ready(self, now: float) -> bool:
         """Whether a waiting job may be granted."""
@@ -156,8 +158,7 @@ class Island:
     leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What a transition makes different.
 
     Attributes:
@@ -209,7 +210,7 @@ class Fleet:
     @property
     def is_over(self) -> bool:
         """Whether there were jobs and none needs an island any more."""
-        return bool(self.jobs) and not self.jobs.num_open
+        return not self.jobs.num_open and bool(self.jobs)
 
     @property
     def is_settled(self) -> bool:

@@ -6,7 +6,7 @@ Pure: each function reads a fleet and the time, and returns its answer with the 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from typing import Any
 
 from atoll import layout
 from atoll.errors import LeaseLost, Refused
@@ -25,7 +25,8 @@ from atoll.types import (
 )
 from orchestrator import registry
 from orchestrator.fleet import NO_PROGRESS, Change, Fleet, Island, Job, brief, last_of
-from orchestrator.setbacks import Cause, forgiven, set_back
+from orchestrator.frozen import replace
+from orchestrator.setbacks import Cause, set_back
 
 _MAX_WAIT_S = 1.0
 
@@ -74,8 +75,8 @@ def heartbeat(
     """
     before = _held(fleet, lease)
     moved_at = now if progress.step > before.progress.step else before.moved_at
-    job = replace(before, progress=progress, moved_at=moved_at)
-    heard = _heard(fleet, job, now)
+    heard = _heard(fleet, before, now, progress=progress, moved_at=moved_at)
+    job = heard.jobs[-1]
     if job.wish is JobState.CANCELLED:
         return Directive.CANCEL, heard
     if fleet.draining or job.wish is JobState.PAUSED or fleet.is_leaving(lease.island):
@@ -84,7 +85,7 @@ def heartbeat(
         return Directive.CONTINUE, heard
     words = f"no step for {now - moved_at:.0f} s at step {progress.step}; its trainer is killed"
     # A full time again: the island may need a moment to obey, or may have missed the answer.
-    warned = replace(job, moved_at=now, expires_at=heard.jobs[-1].expires_at, reason=words)
+    warned = replace(job, moved_at=now, reason=words)
     stuck = Change(jobs=(warned,), events=(_event("trainer-stuck", words, warned),))
     return Directive.RESTART, heard.then(stuck)
 
@@ -118,11 +119,10 @@ def commit(
             f"{lease.job} has {job.step} committed steps already; "
             f"a checkpoint at step {checkpoint.step} would take it back"
         )
-    job = forgiven(replace(job, checkpoint=checkpoint))
+    heard = _heard(fleet, job, now, checkpoint=checkpoint, failures=0, losses=0, preemptions=0)
     event = _event("checkpoint-committed", f"step {checkpoint.step} is safe", job)
     record = CheckpointRecord(lease.job, checkpoint, loss=loss)
-    published = Change(checkpoints=(record,), events=(event,))
-    return _heard(fleet, job, now).then(published)
+    return heard.then(Change(checkpoints=(record,), events=(event,)))
 
 
 def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: float) -> Change:
@@ -204,9 +204,9 @@ def _held(fleet: Fleet, lease: Lease) -> Job:
     raise LeaseLost(f"{name} has ended: {job.reason}")
 
 
-def _heard(fleet: Fleet, job: Job, now: float) -> Change:
-    """Extends the job's lease, because its island was heard."""
-    job = replace(job, expires_at=now + fleet.policy.term_s)
+def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
+    """Extends the job's lease, because its island was heard, and notes what it told."""
+    job = replace(job, expires_at=now + fleet.policy.term_s, **told)
     leaving = fleet.is_leaving(job.island)
     working = Island(job.island, now, "working", job.spec.name, leaving)
     return Change(jobs=(job,), islands=(working,))

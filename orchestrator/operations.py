@@ -6,12 +6,12 @@ Pure: each function reads a fleet and the time, and returns the change it makes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from atoll.errors import Refused
 from atoll.types import CheckpointRecord, Event, JobState, Submission
 from orchestrator import registry
 from orchestrator.fleet import Change, Fleet, Island, Job, brief
+from orchestrator.frozen import replace
 from orchestrator.setbacks import Cause, forgiven, set_back
 
 

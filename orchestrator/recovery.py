@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from immutables import Map
 
 from cluster.provider import Node
 from orchestrator.fleet import Fleet, Island
+from orchestrator.frozen import replace
 
 _LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from atoll.errors import Refused
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobState, Keeping
 from orchestrator.fleet import Change, Fleet, Job, brief
+from orchestrator.frozen import replace
 from orchestrator.setbacks import Cause, set_back
 
 

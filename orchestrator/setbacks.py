@@ -7,10 +7,10 @@ begin anew with each checkpoint, because work that was saved shows that it can g
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 
 from atoll.types import JobState
 from orchestrator.fleet import Fleet, Job
+from orchestrator.frozen import replace
 
 _MAX_BACKOFF_S = 600.0
 
@@ -47,16 +47,17 @@ def set_back(job: Job, cause: Cause, reason: str, fleet: Fleet, now: float) -> J
         Cause.LOSS: fleet.policy.max_losses,
         Cause.PREEMPTION: fleet.policy.max_preemptions,
     }[cause]
-    freed = replace(fleet.freed(job, ""), **{cause: num})
     if num > allowed and not job.is_complete:
         if cause is Cause.FAILURE:
             words = f"paused in a crash loop, after {num} failed tries from step {job.step}; the "
             words += f"last: {reason}"
-            return replace(freed, state=JobState.PAUSED, crash_loop=True, reason=words)
+            paused = replace(fleet.freed(job, words), state=JobState.PAUSED, crash_loop=True)
+            return replace(paused, failures=num)
         words = f"given up after {num} {_WORDS[cause]}; the last: {reason}"
-        return replace(freed, state=JobState.FAILED, reason=words)
+        return replace(fleet.freed(job, words), state=JobState.FAILED, **{cause: num})
     pauses = num - (cause is not Cause.FAILURE)
     pause_s = fleet.policy.backoff_s * 2 ** min(pauses - 1, 32) if pauses else 0.0
     if cause is Cause.FAILURE:
         reason = f"try {num} of {allowed + 1} failed: {reason}"
-    return replace(freed, reason=reason, ready_at=now + min(pause_s, _MAX_BACKOFF_S))
+    ready_at = now + min(pause_s, _MAX_BACKOFF_S)
+    return replace(fleet.freed(job, reason), ready_at=ready_at, **{cause: num})

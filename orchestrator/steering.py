@@ -6,11 +6,11 @@ Pure: each function reads a fleet and the time, and returns the change it makes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from atoll.errors import Refused
 from atoll.types import Action, Event, JobState
 from orchestrator.fleet import Change, Fleet, Job, brief
+from orchestrator.frozen import replace
 from orchestrator.setbacks import forgiven
 
 _OPEN = {JobState.WAITING, JobState.LEASED}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)  # with room for what is worked out once
+@dataclass(slots=True)
 class Pace:
     """A trainer on its way from a committed step to the last.
 
@@ -21,6 +20,8 @@ class Pace:
         every: steps between two checkpoints.
         step_s: one step of this trainer.
         upload_s: upload of one checkpoint.
+        done_at: when the last checkpoint is uploaded.
+        first_committed_at: when the first checkpoint is uploaded.
     """
 
     begin: float
@@ -29,16 +30,23 @@ class Pace:
     every: int
     step_s: float
     upload_s: float
+    done_at: float = field(init=False)
+    first_committed_at: float = field(init=False)
+    _num: int = field(init=False)
+    _period_s: float = field(init=False)
+    _last_taken_at: float = field(init=False)
 
-    @cached_property
-    def done_at(self) -> float:
-        """When the last checkpoint is uploaded."""
-        return self.committed_at(self._num)
-
-    @cached_property
-    def first_committed_at(self) -> float:
-        """When the first checkpoint is uploaded."""
-        return self.committed_at(1)
+    def __post_init__(self) -> None:
+        """Work out once what is asked for again and again."""
+        self._num = math.ceil((self.steps - self.first) / self.every)
+        self._period_s = max(self.every * self.step_s, self.upload_s)
+        last_s = (self.steps - self.step(self._num - 1)) * self.step_s
+        self._last_taken_at = self.begin + last_s
+        if self._num > 1:
+            before = self._taken_at(self._num - 1)
+            self._last_taken_at = before + max(last_s, self.upload_s)
+        self.done_at = self.committed_at(self._num)
+        self.first_committed_at = self.committed_at(1)
 
     def step(self, num: int) -> int:
         """Steps in the ``num``-th checkpoint, counted from 1; ``first`` for 0."""
@@ -66,25 +74,10 @@ class Pace:
         """Time spent on the steps in the ``num``-th checkpoint."""
         return (self.step(num) - self.first) * self.step_s
 
-    @cached_property
-    def _num(self) -> int:
-        return math.ceil((self.steps - self.first) / self.every)
-
-    @cached_property
-    def _period_s(self) -> float:
-        return max(self.every * self.step_s, self.upload_s)
-
     def _taken_at(self, num: int) -> float:
         if num < self._num:
             return self.begin + self.every * self.step_s + (num - 1) * self._period_s
         return self._last_taken_at
-
-    @cached_property
-    def _last_taken_at(self) -> float:
-        last_s = (self.steps - self.step(self._num - 1)) * self.step_s
-        if self._num == 1:
-            return self.begin + last_s
-        return self._taken_at(self._num - 1) + max(last_s, self.upload_s)
 
     def _num_taken(self, at: float) -> int:
         since_first_s = at - self.begin - self.every * self.step_s

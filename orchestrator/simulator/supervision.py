@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import replace
 
 from atoll import layout
 from atoll.types import JobSpec, Role, Submission
 from orchestrator import operations, recovery
 from orchestrator.fleet import Change, Fleet
+from orchestrator.frozen import replace
 from orchestrator.recovery import Plan, Recovery
 from orchestrator.simulator.agenda import LAST, Agenda
 from orchestrator.simulator.faults import Cause
