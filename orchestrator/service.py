@@ -59,7 +59,10 @@ class FleetService:
         self._told: Tally[str] = Tally()
         self._doubtful = Change()  # what the store failed to save, or did not say that it had
         with self._turn():
-            self._apply(operations.restarted(self._fleet, clock.monotonic()))
+            change = operations.restarted(self._fleet, clock.monotonic())
+            # Terms belong to this process's clock: nothing of the grace is stored but its event.
+            self._apply(change._replace(events=()))
+            self._apply(Change(events=change.events))
 
     @property
     def fleet(self) -> Fleet:

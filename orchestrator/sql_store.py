@@ -62,16 +62,14 @@ class SqlStore:
         with transaction(self._engine) as connection:
             self._require_lead(connection)
             # First those that are kept no longer: a job may go back where its newest is lost.
-            for record in change.checkpoints:
-                if record.keeping is not Keeping.KEPT:
-                    _write_keeping(connection, record)
-            for job in newest.values():
-                _write_job(connection, job)
-            for record in change.checkpoints:
-                if record.keeping is Keeping.KEPT:
-                    connection.execute(checkpoints.insert(), _checkpoint_row(record, at))
-            for number, event in enumerate(change.events, start=first_number):
-                connection.execute(events.insert(), _event_row(event, number, at))
+            gone = [record for record in change.checkpoints if record.keeping is not Keeping.KEPT]
+            for record in gone:
+                _write_keeping(connection, record)
+            _write_jobs(connection, newest)
+            kept = [record for record in change.checkpoints if record.keeping is Keeping.KEPT]
+            _insert(connection, checkpoints, [_checkpoint_row(record, at) for record in kept])
+            numbered = enumerate(change.events, start=first_number)
+            _insert(connection, events, [_event_row(event, n, at) for n, event in numbered])
 
     def last_event(self) -> int:
         """See :class:`orchestrator.store.Store`."""
@@ -123,28 +121,47 @@ def _write_keeping(connection: sa.Connection, record: CheckpointRecord) -> None:
     connection.execute(checkpoints.update().where(mine).values(keeping=record.keeping.value))
 
 
-def _write_job(connection: sa.Connection, job: Job) -> None:
-    """Update a job unless that would take its epoch or its steps back; insert a new one.
-
-    Steps may go back once the checkpoint they stand for is kept no longer.
-    """
-    row = _job_row(job)
-    newest_kept = sa.exists().where(
+# Unless that would take the job's epoch or its steps back; its steps may go back once the
+# checkpoint that they stand for is kept no longer.
+_UPDATE_JOB = jobs.update().where(
+    jobs.c.name == sa.bindparam("of"),
+    jobs.c.epoch <= sa.bindparam("most_epoch"),
+    (jobs.c.step <= sa.bindparam("most_step"))
+    | ~sa.exists().where(
         checkpoints.c.job == jobs.c.name,
         checkpoints.c.step == jobs.c.step,
         checkpoints.c.keeping == Keeping.KEPT.value,
-    )
-    fenced = (jobs.c.epoch <= job.epoch) & ((jobs.c.step <= job.step) | ~newest_kept)
-    mine = jobs.c.name == job.spec.name
-    if connection.execute(jobs.update().where(mine, fenced).values(row)).rowcount:
+    ),
+)
+
+
+def _write_jobs(connection: sa.Connection, changed: dict[str, Job]) -> None:
+    """Update jobs within what fences them; insert new ones, in their order."""
+    if not changed:
         return
-    stands = connection.execute(sa.select(jobs.c.epoch, jobs.c.step).where(mine)).one_or_none()
-    if stands is not None:
-        raise LeaseLost(
-            f"{job.spec.name} stands at step {stands.step} under epoch {stands.epoch}; "
-            f"step {job.step} under epoch {job.epoch} comes too late"
-        )
-    connection.execute(jobs.insert(), row)
+    rows = {name: _job_row(job) for name, job in changed.items()}
+    fences = [
+        {"of": name, "most_epoch": job.epoch, "most_step": job.step}
+        for name, job in changed.items()
+    ]
+    updates = [row | fence for row, fence in zip(rows.values(), fences, strict=True)]
+    if connection.execute(_UPDATE_JOB, updates).rowcount == len(rows):
+        return
+    known = sa.select(jobs.c.name, jobs.c.epoch, jobs.c.step).where(jobs.c.name.in_(rows))
+    for stands in connection.execute(known):
+        job = changed[stands.name]
+        if stands.epoch > job.epoch or stands.step > job.step:
+            raise LeaseLost(
+                f"{stands.name} stands at step {stands.step} under epoch {stands.epoch}; "
+                f"step {job.step} under epoch {job.epoch} comes too late"
+            )
+        del rows[stands.name]
+    _insert(connection, jobs, list(rows.values()))
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
 
 
 def _job_row(job: Job) -> dict[str, Any]:
