@@ -41,6 +41,9 @@ COMMANDS = {
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),
     "token": Entry("orchestrator.invitation:token", "Let a node become an island.", SAFETY),
+    "revoke": Entry(
+        "orchestrator.revocation_cli:revoke", "Shut out who has stolen a certificate.", SAFETY
+    ),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
     "watch": Entry("orchestrator.cli:watch", "A live table of jobs and islands.", SIGHT),

@@ -19,9 +19,11 @@ from atoll.credentials import CA, OPERATOR, SERVER, read_pair, write_pair
 from atoll.errors import BadInput
 from atoll.identity import operator as operator_named
 from atoll.private_files import write_private
+from atoll.revocations import read_revocations
 
 _CA_S = 3650 * DAY_S
 _RENEW_S = 30 * DAY_S
+OWN_OPERATOR = "local"  # who gives commands in the folder itself
 _HERE = ("localhost", "127.0.0.1", "::1")  # whoever asks on the machine itself
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
 
@@ -51,6 +53,10 @@ def certs(
         made = [operator_named(name) for name in names]
     except ValueError as error:
         raise BadInput(f"--operator: {error}") from error
+    revoked = read_revocations(folder)
+    for who in made:
+        if who.uri in revoked:
+            raise BadInput(f"--operator: {revoked[who.uri]}; give them another name")
     try:
         ca = _kept(folder, CA) or _keep(folder, CA, authority.new_authority(now, _CA_S))
         server = _kept(folder, SERVER)
@@ -60,7 +66,7 @@ def certs(
             server = _keep(folder, SERVER, authority.for_hosts(ca, every, now, lasting))
         own = _kept(folder, OPERATOR)
         if own is None or authority.seconds_left(own.certificate, now) < _RENEW_S:
-            local = authority.for_identity(ca, operator_named("local"), now, lasting)
+            local = authority.for_identity(ca, operator_named(OWN_OPERATOR), now, lasting)
             own = _keep(folder, OPERATOR, local)
         rows = [
             _row("ca.crt", "whom all trust", ca),

@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -78,9 +80,23 @@ def operator_credentials(folder: Path) -> grpc.ChannelCredentials:
     return client_credentials(read_pair(folder, OPERATOR), read_certificate(folder / f"{CA}.crt"))
 
 
-def server_credentials(pair: Pair, authority: x509.Certificate) -> grpc.ServerCredentials:
-    """To serve callers of this authority, and nobody else: none gets past the handshake."""
+def server_credentials(
+    pair: Pair, authority: x509.Certificate, renewed: Callable[[], Pair | None] = lambda: None
+) -> grpc.ServerCredentials:
+    """To serve callers of this authority, and nobody else: none gets past the handshake.
+
+    Args:
+        pair: who the server is.
+        authority: whom it trusts.
+        renewed: asked before each handshake who it is from then on; None for the same as before.
+    """
     trusted = authority.public_bytes(serialization.Encoding.PEM)
-    return grpc.ssl_server_credentials(
-        [(pair.key_pem, pair.certificate_pem)], trusted, require_client_auth=True
+
+    def as_grpc(pair: Pair | None) -> Any:
+        return pair and grpc.ssl_server_certificate_configuration(
+            [(pair.key_pem, pair.certificate_pem)], trusted
+        )
+
+    return grpc.dynamic_ssl_server_credentials(
+        as_grpc(pair), lambda: as_grpc(renewed()), require_client_authentication=True
     )

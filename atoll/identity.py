@@ -53,6 +53,15 @@ class Identity:
         """As it stands in a certificate."""
         return f"atoll://{self.run}/{self.kind}/{self.name}"
 
+    def shut_out_as(self, island: str) -> set[str]:
+        """Under which URIs somebody who speaks for an island may have been revoked.
+
+        A join token goes with the island it is for, or is asked to make.
+        """
+        if self.kind is Kind.OPERATOR:
+            return {self.uri}
+        return {f"atoll://{self.run}/{Kind.ISLAND}/{name}" for name in (self.name, island)}
+
     @classmethod
     def parse(cls, uri: str) -> Self | None:
         """Who a URI means; None if it is not one of these."""

@@ -26,6 +26,15 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+def version_of(path: Path) -> tuple[int, int, int]:
+    """What is another whenever a file is another; zeros while there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def read_private(path: Path) -> bytes:
     """What is in a file that holds a secret.
 

@@ -207,6 +207,9 @@ class OrchestratorSection(Section):
     web: str = Field(
         "", description='dashboard and /metrics: loopback address, e.g. 127.0.0.1:8080; "" = none'
     )
+    reflection: bool = Field(
+        False, description="tell tools such as grpcurl what can be called; operators alone with tls"
+    )
     database: UrlWithoutPassword = Field(
         "", description='"" = SQLite in the run; or postgresql+psycopg://USER@HOST/NAME'
     )

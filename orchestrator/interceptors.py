@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -18,7 +18,12 @@ log = logging.getLogger(__name__)
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
-_HEALTH = "/grpc.health."
+_LIBRARY = ("/grpc.health.", "/grpc.reflection.")  # gRPC's own services, of no run
+_MAKERS = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
 
 
 class Readable(grpc.ServerInterceptor):
@@ -33,21 +38,23 @@ class Readable(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None:
             return None
-        read = handler.request_deserializer
-        streams = handler.response_streaming
-        answer = handler.unary_stream if streams else handler.unary_unary
+        answer = behaviour_of(handler)
 
-        def call(data: bytes, context: grpc.ServicerContext) -> Any:
+        def read(data: bytes, context: grpc.ServicerContext) -> Any:
             try:
-                request = read(data)
+                return handler.request_deserializer(data)
             except DecodeError:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
-            return answer(request, context)
 
-        make = (
-            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-        )
-        return make(call, None, handler.response_serializer)
+        def call(data: bytes, context: grpc.ServicerContext) -> Any:
+            return answer(read(data, context), context)
+
+        def call_of_many(data: Iterable[bytes], context: grpc.ServicerContext) -> Any:
+            return answer((read(each, context) for each in data), context)
+
+        many = handler.request_streaming
+        make = _MAKERS[many, handler.response_streaming]
+        return make(call_of_many if many else call, None, handler.response_serializer)
 
 
 class Timed(grpc.ServerInterceptor):
@@ -63,7 +70,7 @@ class Timed(grpc.ServerInterceptor):
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         """Look at one call."""
         handler = continuation(details)
-        if handler is None or handler.response_streaming or details.method.startswith(_HEALTH):
+        if handler is None or handler.response_streaming or details.method.startswith(_LIBRARY):
             return handler
         name, answer = details.method.rpartition("/")[2], handler.unary_unary
 
@@ -89,9 +96,9 @@ class OfThisRun(grpc.ServerInterceptor):
         self._run = run
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
-        """Look at one call; health is told to everybody."""
+        """Look at one call; gRPC's own services tell of no run."""
         handler = continuation(details)
-        if handler is None or details.method.startswith(_HEALTH):
+        if handler is None or details.method.startswith(_LIBRARY):
             return handler
         if dict(details.invocation_metadata).get(RUN_KEY) == self._run:
             return handler
@@ -102,22 +109,24 @@ class ErrorsAsStatus(grpc.ServerInterceptor):
     """Turns the house's errors into gRPC statuses with their sentence, and hides all others."""
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
-        """Wrap the handler of one call, unless it is of the library's health service."""
+        """Wrap the handler of one call, unless it is of gRPC's own services."""
         handler = continuation(details)
-        if handler is None or details.method.startswith(_HEALTH):
+        if handler is None or details.method.startswith(_LIBRARY):
             return handler
         wrapped = _streaming if handler.response_streaming else _guarded
-        return behaving(handler, wrapped(handler.unary_stream or handler.unary_unary))
+        return behaving(handler, wrapped(behaviour_of(handler)))
 
 
 def behaving(handler: Any, behaviour: Behaviour) -> Any:
     """A handler of the same messages that does something else with them."""
-    make = (
-        grpc.unary_stream_rpc_method_handler
-        if handler.response_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
+    make = _MAKERS[handler.request_streaming, handler.response_streaming]
     return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def behaviour_of(handler: Any) -> Behaviour:
+    """What a handler does, whether it streams or not."""
+    behaviour: Behaviour = handler.stream_stream or handler.unary_stream or handler.unary_unary
+    return behaviour
 
 
 def _turned_away(_: Any, context: grpc.ServicerContext) -> Any:

@@ -13,10 +13,13 @@ from atoll import layout
 from atoll.clock import SystemClock
 from atoll.command import ConfigOption, SetOption, say
 from atoll.config_file import read_config
-from atoll.errors import BadInput
+from atoll.credentials import CA, read_pair
+from atoll.errors import BadInput, ConfigError
 from atoll.private_files import write_private
+from atoll.revocations import read_revocations
 from orchestrator.endpoint import Endpoint, identity
-from orchestrator.security import secured
+from orchestrator.registrar import token_of
+from orchestrator.security import certificates_of
 
 _STDOUT = Path("-")
 
@@ -35,14 +38,18 @@ def token(
     It is a secret: hand it over as a file, or through a pipe (`--join /dev/stdin`).
     """
     settings = read_config(config, set_ or ())
+    tls = certificates_of(settings)
     folder = layout.state_folder(settings.run.uri)
     folder.mkdir(parents=True, exist_ok=True)
     run = identity(folder)
-    security = secured(settings, run, SystemClock())
-    if security is None:
-        raise BadInput("the run's calls are in plain text; set orchestrator.tls, see `atoll certs`")
     try:
-        made = security.registrar.token(island, minutes * 60.0)
+        ca, revoked = read_pair(tls, CA), read_revocations(tls)
+    except ConfigError as error:
+        raise ConfigError(f"orchestrator.tls: {error}") from error
+    try:
+        made = token_of(ca, run, island, SystemClock().wall(), minutes * 60.0)
+        if made.identity.shut_out_as(island) & revoked.keys():
+            raise BadInput(f"--island: {island} was revoked; give the node another name")
     except ValueError as error:
         raise BadInput(f"--island: {error}") from error
     if file == _STDOUT:

@@ -152,13 +152,18 @@ def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
     service = FleetService(store, _fleet_policy(config), clock)
-    security = secured(config, work.run, clock)
+    security = secured(config, work.run, clock, store.claim)
     former = Endpoint.read(folder)
     registry = registry_of(service)
     latency = latency_of(registry)
     timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))
     start = functools.partial(
-        start_server, service, run=work.run, security=security, interceptors=[timed]
+        start_server,
+        service,
+        run=work.run,
+        security=security,
+        interceptors=[timed],
+        reflection=config.orchestrator.reflection,
     )
     server, address = _start(start, config.orchestrator.listen, former)
     try:
@@ -173,12 +178,17 @@ def _serve(work: _Work, store: SqlStore) -> None:
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)
         log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
+
+        def look() -> None:
+            endpoint.keep(folder)
+            if security is not None:
+                security.turn_out(work.run, service.island_gone)
+
         alone = not is_shared(database_url(config))
-        custodian = Custodian(
-            service, store, open_store(config.run.uri), retention_of(config), clock
-        )
+        blobs, retention = open_store(config.run.uri), retention_of(config)
+        custodian = Custodian(service, store, blobs, retention, clock)
         with dashboard(config, service, registry, needed=alone), custodian.at_work():
-            _keep_going(service, supervisor, clock, work.signals, lambda: endpoint.keep(folder))
+            _keep_going(service, supervisor, clock, work.signals, look)
     finally:
         server.stop(grace=1).wait()
 
@@ -188,7 +198,7 @@ def _keep_going(
     supervisor: Supervisor,
     clock: Clock,
     signals: _Signals,
-    stay_known: Callable[[], None],
+    look: Callable[[], None],
 ) -> None:
     idle_since = math.inf
     while not signals.leave and signals.num_interrupts < 2:
@@ -196,7 +206,7 @@ def _keep_going(
             if signals.num_interrupts:
                 service.drain("the orchestrator was interrupted")
             anyone = supervisor.look()
-            stay_known()
+            look()
         except Deposed:
             raise
         except Unreachable as error:  # the database: nothing was changed, try again

@@ -9,9 +9,11 @@ import grpc
 
 from atoll.address import answers_at, refuse_open, split_address
 from atoll.errors import BadInput, ConfigError
-from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2_grpc
+from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2, identity_pb2_grpc
+from orchestrator.access import HEALTH
 from orchestrator.health import add_health
 from orchestrator.interceptors import ErrorsAsStatus, OfThisRun, Readable
+from orchestrator.reflection import add_reflection
 from orchestrator.security import Security
 from orchestrator.service import FleetService
 from orchestrator.servicer import IslandsServicer, OperatorsServicer
@@ -30,6 +32,8 @@ def start_server(
     run: str,
     security: Security | None = None,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
+    *,
+    reflection: bool = False,
 ) -> tuple[grpc.Server, str]:
     """Serve a fleet.
 
@@ -39,6 +43,7 @@ def start_server(
         run: name of the run, which every caller must know.
         security: what callers must show; None for plain text, on loopback only.
         interceptors: what each call goes through before all else.
+        reflection: whether to tell what can be called.
 
     Returns:
         The running server, and the address at which this machine calls it.
@@ -68,12 +73,18 @@ def start_server(
     control_pb2_grpc.add_OperatorsServicer_to_server(
         OperatorsServicer(service, _MAX_WATCHERS), server
     )
-    add_health(server, (s.full_name for s in control_pb2.DESCRIPTOR.services_by_name.values()))
+    files = [control_pb2.DESCRIPTOR]
+    if security is not None:
+        identity_pb2_grpc.add_IdentitiesServicer_to_server(security.registrar, server)
+        files.append(identity_pb2.DESCRIPTOR)
+    services = [each.full_name for file in files for each in file.services_by_name.values()]
+    add_health(server, services)
+    if reflection:
+        add_reflection(server, [*services, HEALTH])
     try:
         if security is None:
             bound = server.add_insecure_port(f"{host}:{port}")
         else:
-            identity_pb2_grpc.add_IdentitiesServicer_to_server(security.registrar, server)
             bound = server.add_secure_port(f"{host}:{port}", security.credentials)
     except RuntimeError as error:
         raise BadInput(

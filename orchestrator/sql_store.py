@@ -15,7 +15,13 @@ from orchestrator.database import is_shared, open_database, transaction
 from orchestrator.fleet import NO_PROGRESS, Change, Job
 from orchestrator.leadership import Leadership
 from orchestrator.store import Stored
-from orchestrator.tables import checkpoints, events, jobs
+from orchestrator.tables import checkpoints, claims, events, jobs
+
+# The one way to write it that SQLite and PostgreSQL share. Never a look first: in SQLite another
+# writer between the two would be an error.
+_CLAIM = sa.text(
+    "INSERT INTO claims (island, key) VALUES (:island, :key) ON CONFLICT (island) DO NOTHING"
+)
 
 
 class SqlStore:
@@ -106,6 +112,14 @@ class SqlStore:
         query = query.order_by(checkpoints.c.step, checkpoints.c.epoch)
         with transaction(self._engine) as connection:
             return tuple(_record(row) for row in connection.execute(query))
+
+    def claim(self, island: str, key: str) -> bool:
+        """See :class:`orchestrator.store.Store`."""
+        with transaction(self._engine) as connection:
+            self._require_lead(connection)
+            connection.execute(_CLAIM, {"island": island, "key": key})
+            whose = sa.select(claims.c.key).where(claims.c.island == island)
+            return connection.scalar(whose) == key
 
     def close(self) -> None:
         """See :class:`orchestrator.store.Store`."""

@@ -23,7 +23,7 @@ class Stored:
 
 
 class Store(Protocol):
-    """Durable state: jobs as they stand, every checkpoint ever committed, every event.
+    """Durable state: jobs as they stand, every checkpoint ever committed, every event, and names.
 
     Each ``save`` is one transaction that is on the disk when it returns. The fencing rules hold
     here once more, whoever writes: epochs never go back, nor do committed steps, unless their
@@ -78,6 +78,22 @@ class Store(Protocol):
 
     def checkpoints(self, job: str) -> tuple[CheckpointRecord, ...]:
         """All checkpoints ever committed for a job, by step and epoch. Raises: Unreachable."""
+        ...
+
+    def claim(self, island: str, key: str) -> bool:
+        """Give an island's name to a key for good, unless another key has it.
+
+        Args:
+            island: the name.
+            key: digest of a public key; the same may ask again.
+
+        Returns:
+            Whether the name is this key's.
+
+        Raises:
+            Deposed: another orchestrator leads by now.
+            Unreachable: the database cannot be used just now.
+        """
         ...
 
     def close(self) -> None:

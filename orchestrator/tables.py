@@ -71,6 +71,14 @@ events = Table(
     Column("epoch", BigInteger, nullable=False),
 )
 
+# Whose an island's name is: the first key that asked for it. See orchestrator/registrar.py.
+claims = Table(
+    "claims",
+    metadata,
+    Column("island", String(200), primary_key=True),
+    Column("key", String(64), nullable=False),
+)
+
 # One row at most; none where the database is not shared. See orchestrator/leadership.py.
 leader = Table(
     "leader",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from dataclasses import dataclass
 
@@ -44,7 +46,7 @@ class Lab:
         self.server_pair = authority.for_hosts(self.ca, ["127.0.0.1"], time.time(), 10 * LASTS_S)
         self.store = SqlStore(sqlite_url(folder / "orchestrator.db"))
         self.service = FleetService(self.store, Policy(10.0, 2, 1.0), SystemClock())
-        self.registrar = Registrar(self.ca, "run", folder / "joined", SystemClock(), LASTS_S)
+        self.registrar = Registrar(self.ca, "run", self.store.claim, SystemClock(), LASTS_S)
         self.address = "127.0.0.1:0"
         self.start()
 
@@ -109,11 +111,10 @@ def test_member_goes_on_and_tries_again_if_it_cannot_renew(lab, member, clock, c
     caplog.set_level("INFO")
     ask(member)
     clock.ahead_s = LASTS_S * 0.51
-    kept = (tmp_path / "joined").rename(tmp_path / "away")
-    (tmp_path / "joined").touch()
-    assert ask(member)
-    (tmp_path / "joined").unlink()
-    kept.rename(tmp_path / "joined")
+    with contextlib.closing(sqlite3.connect(tmp_path / "orchestrator.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")  # nothing can be written down meanwhile
+        assert ask(member)
+        other.rollback()
     assert ask(member)
     assert logged(caplog) == ["joined", "certificate not renewed"]
     clock.ahead_s += 31
@@ -158,7 +159,7 @@ def test_member_with_a_token_that_was_used_is_refused(lab, member, clock):
 
 def test_member_speaks_to_its_own_lab_only(lab, clock):
     other = authority.new_authority(time.time(), LASTS_S)
-    token = Registrar(other, "run", lab.registrar._folder, SystemClock()).token("island-1", 60)
+    token = Registrar(other, "run", lab.store.claim, SystemClock()).token("island-1", 60)
     with (
         Membership(lab.address, "run", "island-1", token, clock) as stranger,
         pytest.raises(Unreachable),

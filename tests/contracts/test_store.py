@@ -152,7 +152,7 @@ def test_store_keeps_loss_and_time_of_a_checkpoint_exactly(store, reopen):
     store.save(SUBMITTED, 1, at=0.0)
     for number, loss in enumerate((0.1 + 0.2, math.nan), start=2):
         ref = checkpoint(1, number)
-        change = replace(committed(1, number), checkpoints=(recorded(ref, loss=loss),))
+        change = committed(1, number)._replace(checkpoints=(recorded(ref, loss=loss),))
         store.save(change, number, at=1.5)
     said, unsaid = reopen().checkpoints("expert-0")
     assert said == recorded(checkpoint(1, 2), loss=0.1 + 0.2, at=1.5)
@@ -272,6 +272,31 @@ def test_store_is_read_while_another_thread_writes(store):
     writer.join()
     assert steps == sorted(steps)
     assert store.load().jobs[0].step == 29
+
+
+def test_store_gives_a_name_to_the_first_key_for_good(store, reopen):
+    assert store.claim("far-1", "a" * 64)
+    assert store.claim("far-1", "a" * 64)
+    assert not store.claim("far-1", "b" * 64)
+    assert store.claim("Far-1", "b" * 64)
+    again = reopen()
+    assert again.claim("far-1", "a" * 64)
+    assert not again.claim("far-1", "b" * 64)
+
+
+def test_store_asked_for_a_name_by_many_at_once_gives_it_to_one(store):
+    start, answers = threading.Barrier(8), []
+
+    def ask(key: str) -> None:
+        start.wait()
+        answers.append(store.claim("far-1", key * 64))
+
+    threads = [threading.Thread(target=ask, args=(key,)) for key in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [False] * 7 + [True]
 
 
 def test_migrations_make_the_tables_the_store_uses(store, url):

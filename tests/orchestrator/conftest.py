@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from atoll import authority, layout
 from atoll.authority import Pair
 from atoll.clock import SystemClock
 from atoll.control import ControlClient
-from atoll.credentials import client_credentials, server_credentials
+from atoll.credentials import CA, SERVER, client_credentials, write_pair
 from atoll.identity import Identity
+from atoll.revocations import Revocations
 from atoll.types import (
     Assignment,
     CheckpointRef,
@@ -36,6 +38,7 @@ from orchestrator.fleet import Change, Fleet, Job, Policy
 from orchestrator.registrar import Registrar
 from orchestrator.security import Security
 from orchestrator.server import start_server
+from orchestrator.server_certificate import ServerCertificate
 from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore
 
@@ -183,12 +186,15 @@ class AheadClock(SystemClock):
 class Lab:
     """An authority, and those it vouches for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, claim: Callable[[str, str], bool]) -> None:
+        self.folder = folder
+        self.folder.mkdir()
         self.clock = AheadClock()
         self.ca = authority.new_authority(time.time(), 3600)
         self.server = authority.for_hosts(self.ca, ["127.0.0.1"], time.time(), 3600)
-        self.registrar = Registrar(self.ca, "run", folder, self.clock)
+        self.registrar = Registrar(self.ca, "run", claim, self.clock)
         self.address = ""
+        self.security: Security | None = None
 
     def pair(self, who: Identity, seconds: float = 600) -> Pair:
         return authority.for_identity(self.ca, who, time.time(), seconds)
@@ -208,10 +214,25 @@ def fleet(store):
 
 
 @pytest.fixture
-def lab(tmp_path, fleet):
-    made = Lab(tmp_path / "joined")
-    credentials = server_credentials(made.server, made.ca.certificate)
-    security = Security(credentials, Admission("run", made.clock), made.registrar)
-    server, made.address = start_server(fleet, "127.0.0.1:0", "run", security)
+def reflection() -> bool:
+    """Whether the lab's server tells what can be called; some tests say yes."""
+    return False
+
+
+@pytest.fixture
+def lab(tmp_path, fleet, store, reflection):
+    made = Lab(tmp_path / "lab", store.claim)
+    write_pair(made.folder, CA, made.ca)
+    write_pair(made.folder, SERVER, made.server)
+    revoked = Revocations(made.folder).known
+    made.security = Security(
+        ServerCertificate(made.folder, "127.0.0.1:0", made.clock).credentials,
+        Admission("run", made.clock, revoked),
+        made.registrar,
+        revoked,
+    )
+    server, made.address = start_server(
+        fleet, "127.0.0.1:0", "run", made.security, reflection=reflection
+    )
     yield made
     server.stop(grace=None).wait()

@@ -81,11 +81,13 @@ def test_leader_replaced_writes_nothing_and_knows_it(first, make_store):
     let_a_term_pass(first)
     assert second.leadership.take("run") == ""
     first.confirm()  # it cannot know yet
-    for late in (lambda: first.save(SAID, 1, at=0.0), first.last_event, first.confirm):
+    save, claim = (lambda: first.save(SAID, 1, at=0.0)), (lambda: first.claim("far-1", "a" * 64))
+    for late in (save, claim, first.last_event, first.confirm):
         with pytest.raises(Deposed, match="another orchestrator has taken the lead"):
             late()
     assert second.last_event() == 0
     second.save(SAID, 1, at=0.0)
+    assert second.claim("far-1", "b" * 64)  # the former leader has given it to nobody
 
 
 def test_leader_late_but_not_replaced_goes_on(first):

@@ -58,8 +58,8 @@ def test_token_used_by_many_at_once_serves_the_first_of_them(lab):
         assert sum(pool.map(join, range(16))) == 1
 
 
-def test_token_of_another_run_is_refused(lab, tmp_path):
-    elsewhere = Registrar(lab.ca, "another", tmp_path / "other", lab.clock)
+def test_token_of_another_run_is_refused(lab, store):
+    elsewhere = Registrar(lab.ca, "another", store.claim, lab.clock)
     with (
         lab.client(elsewhere.token("", 60).pair) as holder,
         pytest.raises(Forbidden, match="a join token is of another run"),

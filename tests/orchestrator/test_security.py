@@ -252,23 +252,26 @@ def settings(tmp_path, lab):
     return make
 
 
-def test_folder_with_what_is_asked_for_serves(settings):
-    assert secured(settings("192.0.2.7"), "run", SystemClock()) is not None
-    assert secured(settings("lab.example", listen="0.0.0.0:0"), "run", SystemClock()) is not None
+def test_folder_with_what_is_asked_for_serves(store, settings):
+    assert secured(settings("192.0.2.7"), "run", SystemClock(), store.claim) is not None
+    assert (
+        secured(settings("lab.example", listen="0.0.0.0:0"), "run", SystemClock(), store.claim)
+        is not None
+    )
 
 
-def test_folder_whose_certificate_is_for_another_host_is_refused_with_the_mend(settings):
+def test_folder_whose_certificate_is_for_another_host_is_refused_with_the_mend(store, settings):
     with pytest.raises(ConfigError, match=r"orchestrator\.tls: .*--host 192\.0\.2\.7`"):
-        secured(settings("lab.example.org"), "run", SystemClock())
+        secured(settings("lab.example.org"), "run", SystemClock(), store.claim)
 
 
-def test_folder_whose_certificate_has_ended_is_refused_with_the_mend(settings):
+def test_folder_whose_certificate_has_ended_is_refused_with_the_mend(store, settings):
     with pytest.raises(ConfigError, match=r"server\.crt in .* has ended; run `atoll certs"):
-        secured(settings("192.0.2.7", seconds=50), "run", SystemClock())
+        secured(settings("192.0.2.7", seconds=50), "run", SystemClock(), store.claim)
 
 
-def test_folder_without_the_authoritys_key_is_refused(settings, tmp_path):
+def test_folder_without_the_authoritys_key_is_refused(store, settings, tmp_path):
     config = settings("192.0.2.7")
     (tmp_path / "tls" / "ca.key").unlink()
     with pytest.raises(ConfigError, match=r"orchestrator\.tls: .*ca\.key cannot be read"):
-        secured(config, "run", SystemClock())
+        secured(config, "run", SystemClock(), store.claim)

@@ -1,4 +1,4 @@
-"""Jobs, every checkpoint committed, every event, and who leads."""
+"""Jobs, every checkpoint committed, every event, whose each island's name is, and who leads."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger, nullable=False),
     )
     op.create_table(
+        "claims",
+        sa.Column("island", sa.String(200), primary_key=True),
+        sa.Column("key", sa.String(64), nullable=False),
+    )
+    op.create_table(
         "leader",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("run", sa.String(64), nullable=False),
@@ -69,5 +74,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for name in ("leader", "events", "checkpoints", "jobs"):
+    for name in ("leader", "claims", "events", "checkpoints", "jobs"):
         op.drop_table(name)
