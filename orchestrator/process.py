@@ -45,6 +45,7 @@ from orchestrator.service import FleetService
 from orchestrator.sql_store import SqlStore
 from orchestrator.standby import serve_while_leading
 from orchestrator.supervisor import Supervisor
+from orchestrator.vacating import vacate
 from orchestrator.web.dashboard import dashboard
 from orchestrator.web.metrics import latency_of, registry_of
 
@@ -154,6 +155,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
     service = FleetService(store, _fleet_policy(config), clock)
     security = secured(config, work.run, clock, store.claim)
     former = Endpoint.read(folder)
+    for held in (config.orchestrator.listen, config.orchestrator.web):
+        vacate(held, former, store.confirm)
     registry = registry_of(service)
     latency = latency_of(registry)
     timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))

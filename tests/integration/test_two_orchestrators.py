@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cluster import processes
+from orchestrator.endpoint import Endpoint
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -118,6 +122,34 @@ def test_run_whose_leader_freezes_is_led_on_and_the_frozen_one_stands_by(
     assert numbers == list(range(1, len(numbers) + 1))
     until(lambda: not orchestrators(run))
     assert successor.wait(timeout=60) == 0
+
+
+def test_run_with_fixed_ports_is_led_on_there_when_its_leader_freezes(
+    run, stand_by, until, undisturbed
+):
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(f"127.0.0.1:{free.getsockname()[1]}")
+    listen, web = ports
+    run.overrides += [f"orchestrator.listen={listen}", f"orchestrator.web={web}"]
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    frozen, successor = run.orchestrator(), stand_by()
+    frozen.send_signal(signal.SIGSTOP)
+    until(lambda: run.orchestrator().pid == successor.pid)
+    assert Endpoint.read(run.folder()).address == listen
+    until(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE)
+    log = run.folder() / "standby.log"
+    until(lambda: '"dashboard"' in log.read_text())
+    with urllib.request.urlopen(f"http://{web}/fleet.json") as page:
+        assert {job["name"] for job in json.load(page)["jobs"]} == {"expert-0", "expert-1"}
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert committed(run) == [[(1, step) for step in range(10, 301, 10)]] * 2
+    assert "ends the former leader" in log.read_text()
 
 
 def test_run_whose_leader_is_cut_off_from_the_database_is_led_on(

@@ -1,0 +1,49 @@
+"""A port that the former leader of a run still holds, although it may lead no more.
+
+A leader that froze, or that is cut off from the database, goes on holding its port. Whoever leads
+now has it fenced: nothing it does counts. So if it is what stands in the way, it is ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+import psutil
+
+from atoll.address import split_address
+from cluster import processes
+from orchestrator.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
+
+
+def vacate(address: str, former: Endpoint | None, confirm: Callable[[], None]) -> None:
+    """End the former leader's process if, and only if, it holds a port that is asked for.
+
+    Args:
+        address: ``host:port`` to listen at; "" and port 0 ask for none.
+        former: who served the run last.
+        confirm: see :meth:`orchestrator.store.Store.confirm`.
+
+    Raises:
+        Deposed: another orchestrator leads by now, so that this one may end nobody.
+        Unreachable: another one may lead.
+    """
+    port = split_address(address)[1] if address else 0
+    process = former.process.find() if former else None
+    if not port or process is None or process.pid == os.getpid() or not _holds(process, port):
+        return
+    confirm()
+    fields = {"address": address, "process": process.pid}
+    log.warning("ends the former leader, which still holds the port", extra={"fields": fields})
+    processes.kill([process])
+
+
+def _holds(process: psutil.Process, port: int) -> bool:
+    try:
+        connections = process.net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
