@@ -195,6 +195,9 @@ class IslandSection(Section):
         600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
     )
     drain_s: float = Field(60.0, gt=0, description="time a trainer has for its last checkpoint")
+    notices: Literal["none", "aws", "gcp", "azure"] = Field(
+        "none", description="heed this cloud's word that it takes a node back: aws | gcp | azure"
+    )
 
 
 class OrchestratorSection(Section):

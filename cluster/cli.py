@@ -26,6 +26,12 @@ def agent(
         Path | None, typer.Option(help="File where a later orchestrator leaves its address.")
     ] = None,
     orphan_s: Annotated[float, typer.Option(help="Time to go on without orchestrator.")] = 600.0,
+    notices: Annotated[
+        str, typer.Option(help="The cloud whose word to heed: none, aws, gcp or azure.")
+    ] = "none",
+    notices_url: Annotated[
+        str, typer.Option(help="Where it is asked for, instead of on the node itself.")
+    ] = "",
     trainer: Annotated[str, typer.Option(help="Run this command instead of Atoll's.")] = "",
     join: Annotated[
         Path | None, typer.Option(help="File with a join token; without, calls are plain text.")
@@ -38,11 +44,12 @@ def agent(
     from atoll import logs
     from atoll.clock import SystemClock
     from atoll.control import ControlClient
-    from atoll.errors import LeaseLost, Unreachable
+    from atoll.errors import BadInput, LeaseLost, Unreachable
     from atoll.join_token import JoinToken
     from cluster.agent import Agent
     from cluster.following import Following
     from cluster.membership import Membership
+    from cluster.notices import CLOUDS, heed_notices
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
 
@@ -53,6 +60,10 @@ def agent(
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
     settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
     clock = SystemClock()
+    if notices not in {"none", *CLOUDS}:
+        raise BadInput(f"--notices: {notices!r} is not known; give none, {', '.join(CLOUDS)}")
+    if notices != "none":
+        heed_notices(CLOUDS[notices](notices_url), orders, clock)
     with (
         ControlClient(orchestrator, run)
         if join is None

@@ -26,9 +26,20 @@ _EXPLAIN_S = 10.0  # torchrun tells which of several processes died first only w
 
 @dataclass(slots=True)
 class Orders:
-    """What this process was told by signals; set at any moment."""
+    """What this process was told, by signals or by its cloud; set at any moment.
+
+    Attributes:
+        drain: whether to checkpoint and leave.
+        why: in words, or "".
+    """
 
     drain: bool = False
+    why: str = ""
+
+    def leave(self, why: str) -> None:
+        """Checkpoint and leave, for a reason."""
+        self.why = why
+        self.drain = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class Tenure:
         self._ending: Outcome | None = None
         self._told_by = -math.inf
         self._preempted = False
+        self._why = ""
         self._drain_until: float | None = None
         self._beat_s = min(max(self._lease.term_s / 10, 0.2), 3.0)
         self._next_beat = self._next_commit = clock.monotonic()
@@ -103,7 +115,7 @@ class Tenure:
                 code = self._trainer.poll()  # first: once it ended, its last word is written
                 self._listen()
                 if orders.drain:
-                    self._preempted = True
+                    self._preempted, self._why = True, orders.why
                     self._drain()
                 self._keep_time()
                 self._commit()
@@ -129,7 +141,7 @@ class Tenure:
                 case relay.Published():
                     self._uncommitted.append(message)
                 case relay.Ended(finished):
-                    self._ending = Outcome(Ending.FINISHED if finished else self._left())
+                    self._ending = Outcome(Ending.FINISHED) if finished else self._left()
                 case relay.Damaged(reason) if self._ending is None:
                     self._ending = Outcome(Ending.DAMAGED, reason)
                 case relay.Broke(reason, final) if self._ending is None:
@@ -140,9 +152,10 @@ class Tenure:
                         # Unless the first was killed: then this one only misses it.
                         self._told_by = self._clock.monotonic() + _EXPLAIN_S
 
-    def _left(self) -> Ending:
-        """How a trainer ends that was asked to leave, by the fleet or by a signal to its island."""
-        return Ending.PREEMPTED if self._preempted else Ending.DRAINED
+    def _left(self, words: str = "") -> Outcome:
+        """How a trainer ends that was asked to leave: by the fleet, or by orders to its island."""
+        ending = Ending.PREEMPTED if self._preempted else Ending.DRAINED
+        return Outcome(ending, "; ".join(filter(None, (self._why, words))))
 
     def _outcome(self) -> Outcome:
         """How the trainer ended, now that it has: a process that was killed explains all others."""
@@ -162,7 +175,7 @@ class Tenure:
         late = self._drain_until is not None and self._clock.monotonic() > self._drain_until
         if late and self._trainer.poll() is None:
             words = f"no checkpoint within {self._settings.drain_s:g} s of being asked to drain"
-            self._stop(Outcome(self._left(), words))
+            self._stop(self._left(words))
 
     def _commit(self) -> None:
         """Publish the oldest; one at a time, so that heartbeats come between."""

@@ -300,6 +300,7 @@ def _spec_of(
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),
         "--orphan-s": str(island.orphan_s),
+        "--notices": island.notices,
         "--trainer": shlex.join(trainer),
     }
     arguments = tuple(word for option in settings.items() for word in option)
