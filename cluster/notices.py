@@ -149,8 +149,9 @@ class Azure(Cloud):
         events = told.get("Events")
         for event in events if isinstance(events, list) else ():
             if isinstance(event, dict) and event.get("EventType") == "Preempt":
-                # Better to leave early than to be taken by surprise, where no name can be had.
-                if self._own_name() in {"", *event.get("Resources", ())}:
+                # Without a name better to leave in vain than to be taken by surprise.
+                whom = event.get("Resources") or ()
+                if self._own_name() in {"", *whom}:
                     return self._words("Preempt", _rfc(event.get("NotBefore")), now)
         return ""
 
@@ -206,7 +207,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _iso(text: Any) -> datetime | None:
-    """A time like 2027-01-31T12:00:00Z; None for what is none, since the notice counts all the same."""
+    """A time like 2027-01-31T12:00:00Z; None for what is none: the notice counts all the same."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (TypeError, ValueError):

@@ -7,6 +7,7 @@ file is there: ``metadata_server.py aws /tmp/notice``.
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import threading
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 LEFT_S = 100.0
-TOKEN = "AQAEAHaz=="
 
 
 class MetadataServer(ThreadingHTTPServer):
@@ -51,16 +51,16 @@ class MetadataServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: MetadataServer
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         if self.server.cloud != "aws" or self.path != "/latest/api/token":
             self._say(404, "")
         elif not self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "").isdecimal():
             self._say(400, "")
         else:
-            self.server.tokens.add(f"{TOKEN}{len(self.server.asked)}")
-            self._say(200, f"{TOKEN}{len(self.server.asked)}")
+            self.server.tokens.add(given := secrets.token_urlsafe())
+            self._say(200, given)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         status, text = getattr(self, f"_{self.server.cloud}")(LEFT_S)
         self._say(status, text if self.server.body is None or status >= 400 else self.server.body)
 

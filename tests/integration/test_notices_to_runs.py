@@ -49,7 +49,7 @@ def join(run, tmp_path):
 
 
 def test_run_whose_cloud_gives_notice_hands_the_work_over_with_nothing_lost(
-    run, notice, join, until, undisturbed, tmp_path
+    run, notice, join, until, undisturbed
 ):
     url, given = notice
     run.steps, run.options = 150, "--step-s 0.05 --every 1000"  # none but the one it leaves with
@@ -65,7 +65,7 @@ def test_run_whose_cloud_gives_notice_hands_the_work_over_with_nothing_lost(
     (name,) = (job.spec.name for job in held())
     given.touch()
     until(lambda: run.committed(name) >= 20)
-    assert far.wait(timeout=30) == 0, (tmp_path / "far-1" / "agent.log").read_text()
+    assert far.wait(timeout=30) == 0
     job = run.jobs()[name]
     assert (job.preemptions, job.losses, job.failures) == (1, 0, 0)
     told = run.finish(launcher)
