@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from atoll.control import ControlClient
-from atoll.errors import ConfigError, Unreachable
+from atoll.credentials import operator_credentials
+from atoll.errors import ConfigError, Forbidden, Unreachable
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 
@@ -108,3 +109,67 @@ def test_run_beyond_loopback_without_certificates_is_refused(make_run):
     assert called.returncode == 2
     assert "orchestrator.tls" in called.stderr
     assert "atoll certs" in called.stderr
+
+
+def test_run_whose_island_is_revoked_goes_on_without_it(make_secured, until, undisturbed):
+    run = make_secured("127.0.0.1", steps=150, options="--step-s 0.05 --every 10")
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    stolen = run.jobs()["expert-0"].island
+    agent = run.agent(stolen)
+    told = run.atoll("revoke", "--island", stolen, "-m", "node stolen")
+    assert stolen in told
+    until(lambda: run.jobs()["expert-0"].island not in {stolen, ""})
+    until(lambda: not agent.is_running())
+    assert f"{stolen} was revoked" in run.agent_log(stolen)
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    (gone,) = (event for event in run.events() if event.kind == "island-gone")
+    assert gone.reason == f"{stolen} is gone: {stolen} was revoked: node stolen"
+    assert run.results()["expert-0"].epoch == 2
+
+
+def test_run_shuts_out_a_revoked_operator_now_and_after_a_restart(make_secured, until, tmp_path):
+    run = make_secured("127.0.0.1", steps=5000)
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    folder = tmp_path / "tls"
+    subprocess.run(
+        [sys.executable, "-m", "atoll", "certs", folder, "--operator", "eve"], check=True
+    )
+
+    def as_eve() -> None:
+        endpoint = Endpoint.read(run.folder())
+        credentials = operator_credentials(folder / "operators" / "eve")
+        with ControlClient(endpoint.address, endpoint.run, credentials) as eve:
+            eve.fleet()
+
+    as_eve()
+    run.atoll("revoke", "--operator", "eve")
+    with pytest.raises(Forbidden, match="operator eve was revoked"):
+        as_eve()
+    first = run.orchestrator()
+    first.kill()
+    until(lambda: run.jobs() and run.orchestrator().pid != first.pid)
+    with pytest.raises(Forbidden, match="operator eve was revoked"):
+        as_eve()
+    launcher.kill()
+
+
+def test_run_takes_a_renewed_certificate_while_it_works(
+    make_secured, own_address, until, undisturbed, tmp_path
+):
+    run = make_secured("127.0.0.1", steps=200)
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", own_address]
+    for _ in range(2):
+        subprocess.run(certs, check=True)
+        assert "expert-0" in run.atoll("status")
+    log = (run.folder() / "orchestrator.log").read_text()
+    assert log.count("serves with a renewed certificate") == 2
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert {ref.epoch for ref in run.results().values()} == {1}
