@@ -16,8 +16,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-LEFT_S = 100.0
-
 
 class MetadataServer(ThreadingHTTPServer):
     """Serves from a thread of its own.
@@ -25,6 +23,7 @@ class MetadataServer(ThreadingHTTPServer):
     Attributes:
         cloud: whose dialect.
         given: whether notice is given.
+        at: when the node is taken back, seconds since the Unix epoch.
         asked: the paths that were asked for.
         tokens: those of AWS that still last.
         nameless: whether a node is not told its own name.
@@ -37,6 +36,7 @@ class MetadataServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cloud = cloud
         self.given = False
+        self.at = time.time() + 100
         self.asked: list[str] = []
         self.tokens: set[str] = set()
         self.nameless = False
@@ -61,25 +61,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(200, given)
 
     def do_GET(self) -> None:
-        status, text = getattr(self, f"_{self.server.cloud}")(LEFT_S)
+        status, text = getattr(self, f"_{self.server.cloud}")()
         self._say(status, text if self.server.body is None or status >= 400 else self.server.body)
 
-    def _aws(self, left_s: float) -> tuple[int, str]:
+    def _aws(self) -> tuple[int, str]:
         if self.headers.get("X-aws-ec2-metadata-token") not in self.server.tokens:
             return 401, ""
         if self.path != "/latest/meta-data/spot/instance-action" or not self.server.given:
             return 404, ""
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + left_s))
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.server.at))
         return 200, json.dumps({"action": "terminate", "time": at})
 
-    def _gcp(self, _: float) -> tuple[int, str]:
+    def _gcp(self) -> tuple[int, str]:
         if self.headers.get("Metadata-Flavor") != "Google":
             return 403, ""
         if self.path != "/computeMetadata/v1/instance/preempted":
             return 404, ""
         return 200, "TRUE" if self.server.given else "FALSE"
 
-    def _azure(self, left_s: float) -> tuple[int, str]:
+    def _azure(self) -> tuple[int, str]:
         if self.headers.get("Metadata") != "true":
             return 400, ""
         path, _, query = self.path.partition("?")
@@ -87,13 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
             return (404, "") if self.server.nameless else (200, "node-1")
         if (path, query) != ("/metadata/scheduledevents", "api-version=2020-07-01"):
             return 404, ""
-        events = [self._event("Reboot", "node-1", left_s), self._event("Preempt", "node-2", left_s)]
+        events = [self._event("Reboot", "node-1"), self._event("Preempt", "node-2")]
         if self.server.given:
-            events.append(self._event("Preempt", "node-1", left_s))
+            events.append(self._event("Preempt", "node-1"))
         return 200, json.dumps({"DocumentIncarnation": 1, "Events": events})
 
-    def _event(self, kind: str, node: str, left_s: float) -> dict[str, Any]:
-        at = formatdate(time.time() + left_s, usegmt=True)
+    def _event(self, kind: str, node: str) -> dict[str, Any]:
+        at = formatdate(self.server.at, usegmt=True)
         about = {"EventId": "e", "EventStatus": "Scheduled", "ResourceType": "VirtualMachine"}
         return {**about, "EventType": kind, "Resources": [node], "NotBefore": at}
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
-import re
 import socket
 import threading
 import time
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,6 +16,7 @@ from atoll.errors import BadInput
 from atoll.sections import IslandSection
 from cluster.notices import CLOUDS, NoAnswer, heed_notices
 from cluster.tenure import Orders
+from tests.metadata_server import MetadataServer
 
 ALL = pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
 
@@ -25,14 +24,10 @@ ALL = pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
 @pytest.fixture
 def serve():
     """Starts a metadata service of a cloud."""
-    path = Path(__file__).parents[1] / "metadata_server.py"
-    spec = importlib.util.spec_from_file_location("metadata_server", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    servers = []
+    servers: list[MetadataServer] = []
 
-    def start(cloud: str):
-        servers.append(module.MetadataServer(cloud))
+    def start(cloud: str) -> MetadataServer:
+        servers.append(MetadataServer(cloud))
         return servers[-1]
 
     yield start
@@ -61,16 +56,16 @@ def test_clouds_are_those_of_the_configuration():
 def test_notice_is_told_once_it_is_given_with_event_and_time_left(serve, cloud):
     server = serve(cloud)
     asked = CLOUDS[cloud](server.url)
-    assert [asked.notice(time.time()) for _ in range(2)] == ["", ""]
+    server.at = datetime(2027, 1, 31, 12, tzinfo=UTC).timestamp()
+    now = server.at - 100
+    assert [asked.notice(now) for _ in range(2)] == ["", ""]
     server.given = True
-    words = asked.notice(time.time())
-    if cloud == "gcp":
-        assert words == "Google Cloud takes the node back: preempted, within 30 s"
-        return
-    told = re.fullmatch(r"(.+) takes the node back: (.+) at [\d:]+ UTC, (\d+) s from now", words)
-    name, event, left = told.groups()
-    assert (name, event) in {("AWS", "terminate"), ("Azure", "Preempt")}
-    assert 90 < int(left) <= 101
+    told = {
+        "aws": "AWS takes the node back: terminate at 12:00:00 UTC, 100 s from now",
+        "gcp": "Google Cloud takes the node back: preempted, within 30 s",
+        "azure": "Azure takes the node back: Preempt at 12:00:00 UTC, 100 s from now",
+    }
+    assert asked.notice(now) == told[cloud]
 
 
 def test_aws_token_is_kept_and_renewed_when_it_has_ended(serve):
