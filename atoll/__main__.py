@@ -45,7 +45,7 @@ COMMANDS = {
         "orchestrator.revocation_cli:revoke", "Shut out who has stolen a certificate.", SAFETY
     ),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
-    "logs": Entry("orchestrator.cli:logs", "What a job or an island wrote.", SIGHT),
+    "logs": Entry("orchestrator.logs_cli:logs", "What a job or an island wrote.", SIGHT),
     "watch": Entry("orchestrator.cli:watch", "A live table of jobs and islands.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
     "pause": Entry("orchestrator.steering_cli:pause", "Checkpoint jobs, and hold them.", STEER),

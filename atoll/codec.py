@@ -160,6 +160,9 @@ def encode_fleet(view: types.FleetView) -> wire.GetFleetResponse:
             for i in view.islands
         ],
         draining=view.draining,
+        last_event=view.last_event,
+        node_hours=view.node_hours,
+        cost=view.cost,
     )
 
 
@@ -171,6 +174,9 @@ def decode_fleet(message: wire.GetFleetResponse) -> types.FleetView:
             types.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
         ),
         draining=message.draining,
+        last_event=message.last_event,
+        node_hours=message.node_hours,
+        cost=message.cost,
     )
 
 
@@ -214,6 +220,7 @@ def _encode_job(job: types.JobView) -> wire.JobView:
         preemptions=job.preemptions,
         log=job.log,
         crash_loop=job.crash_loop,
+        lease_left_s=job.lease_left_s,
     )
 
 
@@ -231,6 +238,7 @@ def _decode_job(message: wire.JobView) -> types.JobView:
         preemptions=message.preemptions,
         log=message.log,
         crash_loop=message.crash_loop,
+        lease_left_s=message.lease_left_s,
     )
 
 

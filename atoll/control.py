@@ -11,16 +11,8 @@ from typing import Any, NoReturn, Protocol, Self
 
 import grpc
 
-from atoll import codec
-from atoll.errors import (
-    AtollError,
-    Busy,
-    ControlError,
-    Forbidden,
-    LeaseLost,
-    Refused,
-    Unreachable,
-)
+from atoll import codec, log_codec
+from atoll.statuses import error_of
 from atoll.types import (
     Action,
     Assignment,
@@ -29,6 +21,10 @@ from atoll.types import (
     Event,
     FleetView,
     Lease,
+    LogLines,
+    LogPiece,
+    LogPlace,
+    LogsWanted,
     Outcome,
     Progress,
     Submission,
@@ -39,6 +35,7 @@ from atoll.wire.v1 import control_pb2_grpc as rpc
 from atoll.wire.v1 import identity_pb2, identity_pb2_grpc
 
 DEADLINE_S = 10.0
+_LOG_DEADLINE_S = 1.0
 RUN_KEY = "atoll-run"  # metadata of every call: the run it is about
 
 # Retried by the channel itself, transparently: every call is idempotent by content or request id.
@@ -99,6 +96,15 @@ class ControlPlane(Protocol):
         """
         ...
 
+    @property
+    def logs_wanted(self) -> LogsWanted:
+        """Which of the island's logs somebody reads, by the last answer."""
+        ...
+
+    def send_log(self, piece: LogPiece) -> bool:
+        """Tell what a log has gained; whether more is wanted. Raises: LeaseLost."""
+        ...
+
 
 def new_request_id() -> str:
     """An id that makes one logical request recognisable however often it is sent."""
@@ -120,6 +126,7 @@ class ControlClient:
         """
         self._metadata = ((RUN_KEY, run),)
         self._credentials = credentials
+        self._logs_wanted = LogsWanted()
         self._connect(address)
 
     def __enter__(self) -> Self:
@@ -145,7 +152,9 @@ class ControlClient:
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
         """See :class:`ControlPlane`."""
         request = wire.AcquireRequest(island=island, request_id=request_id)
-        return codec.decode_acquired(self._call(self._islands.Acquire, request))
+        answer = self._call(self._islands.Acquire, request)
+        self._logs_wanted = LogsWanted(answer.log_wanted)
+        return codec.decode_acquired(answer)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`ControlPlane`."""
@@ -154,6 +163,7 @@ class ControlClient:
         )
         # A late heartbeat is worthless; the next one is on its way.
         answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)
+        self._logs_wanted = LogsWanted(answer.log_wanted, answer.trainer_log_wanted)
         return codec.decode_enum(Directive, answer.directive)
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
@@ -176,6 +186,17 @@ class ControlClient:
             log=outcome.log,
         )
         self._call(self._islands.Release, request)
+
+    @property
+    def logs_wanted(self) -> LogsWanted:
+        """See :class:`ControlPlane`."""
+        return self._logs_wanted
+
+    def send_log(self, piece: LogPiece) -> bool:
+        """See :class:`ControlPlane`."""
+        # Heartbeats wait meanwhile, and they matter more.
+        answer = self._call(self._islands.SendLog, log_codec.encode_piece(piece), _LOG_DEADLINE_S)
+        return bool(answer.wanted)
 
     def certify(self, island: str, signing_request: bytes, deadline_s: float) -> bytes:
         """A certificate as an island, for who may be it.
@@ -211,6 +232,32 @@ class ControlClient:
         try:
             for message in stream:
                 yield codec.decode_event(message.event)
+        except grpc.RpcError as error:
+            self._raise(error)
+        finally:
+            stream.cancel()
+
+    def log(
+        self, name: str, num_lines: int, *, follow: bool, after: LogPlace | None = None
+    ) -> Iterator[LogLines]:
+        """The end of a job's or an island's log, and with ``follow`` each line it gains.
+
+        Args:
+            name: of the job or the island.
+            num_lines: how many to begin with.
+            follow: whether to go on until nothing can come any more.
+            after: where an earlier reading ended: then all that came since.
+
+        Raises:
+            Refused: neither a job nor an island is called so.
+            Busy: too many watch already.
+        """
+        place = log_codec.encode_place(after) if after else None
+        request = wire.WatchLogRequest(name=name, lines=num_lines, follow=follow, after=place)
+        stream = self._operators.WatchLog(request, metadata=self._metadata)
+        try:
+            for message in stream:
+                yield log_codec.decode_lines(message)
         except grpc.RpcError as error:
             self._raise(error)
         finally:
@@ -254,37 +301,3 @@ class ControlClient:
 
     def _raise(self, error: grpc.RpcError) -> NoReturn:
         raise error_of(error.code(), error.details() or "", self._address) from error
-
-
-def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
-    """The house's error for a gRPC status; :func:`status_of` is its inverse."""
-    if code is grpc.StatusCode.ABORTED:
-        return LeaseLost(details)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return Busy(details)
-    if code in {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.CANCELLED,
-    }:
-        return Unreachable(f"the orchestrator at {address} does not answer ({details})")
-    if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
-        return Forbidden(details)
-    if code in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}:
-        return Refused(details)
-    return ControlError(f"the orchestrator at {address} answered {code.name}: {details}")
-
-
-def status_of(error: AtollError) -> grpc.StatusCode:
-    """The gRPC status for one of the house's errors."""
-    if isinstance(error, LeaseLost):
-        return grpc.StatusCode.ABORTED
-    if isinstance(error, Forbidden):
-        return grpc.StatusCode.PERMISSION_DENIED
-    if isinstance(error, Refused):
-        return grpc.StatusCode.FAILED_PRECONDITION
-    if isinstance(error, Busy):
-        return grpc.StatusCode.RESOURCE_EXHAUSTED
-    if isinstance(error, Unreachable):
-        return grpc.StatusCode.UNAVAILABLE
-    return grpc.StatusCode.INTERNAL

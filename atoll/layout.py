@@ -9,6 +9,7 @@ from pathlib import Path
 from atoll.blobs import local_path
 
 CONFIG = "config.json"  # the resolved configuration
+ORCHESTRATOR = "orchestrator.json"  # where the run's orchestrator is called
 MONTAGE = "partition/montage.png"
 REPORT = "report.html"
 EVALUATION = "evaluation/results.json"

@@ -252,6 +252,7 @@ class JobView:
         preemptions: islands reclaimed since the newest checkpoint.
         log: the last lines of the trainer that failed last.
         crash_loop: whether it is paused because its trainer failed again and again.
+        lease_left_s: until its lease ends without a heartbeat; 0 without one.
     """
 
     spec: JobSpec
@@ -266,6 +267,7 @@ class JobView:
     preemptions: int = 0
     log: str = ""
     crash_loop: bool = False
+    lease_left_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +289,67 @@ class IslandView:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The whole state of a run, as an operator sees it."""
+    """The whole state of a run, as an operator sees it.
+
+    Attributes:
+        jobs: in order of submission.
+        islands: in order of appearance.
+        draining: every island is to checkpoint and leave.
+        last_event: number of the newest event.
+        node_hours: that the provider's nodes have run, all together.
+        cost: of them so far, see :mod:`orchestrator.ledger`.
+    """
 
     jobs: tuple[JobView, ...]
     islands: tuple[IslandView, ...]
     draining: bool
+    last_event: int = 0
+    node_hours: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogsWanted:
+    """Which of an island's logs somebody reads: its agent's, its trainer's."""
+
+    agent: bool = False
+    trainer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """How far in a log: bytes of what an island wrote, itself (epoch 0) or under a lease."""
+
+    island: str
+    epoch: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """What a log has gained.
+
+    Attributes:
+        begin: where the text begins.
+        job: whose trainer wrote it; "" for the agent itself.
+        text: as it stands in the log, at most 64 KiB.
+    """
+
+    begin: LogPlace
+    job: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Some lines of a log, as an operator reads them.
+
+    Attributes:
+        lines: without their ends.
+        end: where the log stands after them; None where it is only spoken of.
+        note: what the control plane says of the log itself; "" for nothing.
+    """
+
+    lines: tuple[str, ...] = ()
+    end: LogPlace | None = None
+    note: str = ""

@@ -14,6 +14,7 @@ from atoll.control import ControlPlane, new_request_id
 from atoll.errors import Refused, Unreachable
 from atoll.types import Assignment, Ending, Lease, Outcome, Wait
 from cluster.contact import Contact
+from cluster.log_sender import LogSender, LogSource
 from cluster.tenure import IslandSettings, Orders, Tenure
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,14 @@ _RETRY_S = 0.2
 class Agent:
     """An island's agent, for as long as the island lives."""
 
-    def __init__(self, settings: IslandSettings, control: ControlPlane, clock: Clock) -> None:
+    def __init__(
+        self, settings: IslandSettings, control: ControlPlane, own_log: LogSource, clock: Clock
+    ) -> None:
         self._settings = settings
         self._control = control
         self._clock = clock
         self._contact = Contact(settings.orphan_s, clock)
+        self._logs = LogSender(control, settings.name, own_log, clock)
 
     def work(self, orders: Orders) -> None:
         """Work on one job after the other until dismissed, or told to drain.
@@ -46,6 +50,7 @@ class Agent:
                 self._wait_for_contact(error)
                 continue
             self._contact.answered()
+            self._logs.send()
             request_id = new_request_id()
             if not isinstance(answer, Wait):
                 log.info("works on a lease", extra={"fields": asdict(answer.lease)})
@@ -58,7 +63,14 @@ class Agent:
 
     def _serve(self, assignment: Assignment, orders: Orders) -> Outcome:
         try:
-            tenure = Tenure(assignment, self._settings, self._control, self._contact, self._clock)
+            tenure = Tenure(
+                assignment,
+                self._settings,
+                self._control,
+                contact=self._contact,
+                logs=self._logs,
+                clock=self._clock,
+            )
         except OSError as error:
             return Outcome(Ending.FAILED, f"the trainer cannot be started: {error}")
         return tenure.serve(orders)

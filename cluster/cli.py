@@ -41,6 +41,8 @@ def agent(
 
     Exit codes: 0 dismissed or drained, 4 the lease was lost, 5 no orchestrator answered.
     """
+    import logging
+
     from atoll import logs
     from atoll.clock import SystemClock
     from atoll.control import ControlClient
@@ -50,10 +52,13 @@ def agent(
     from cluster.following import Following
     from cluster.membership import Membership
     from cluster.notices import CLOUDS, heed_notices
+    from cluster.own_log import OwnLog
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
 
     logs.set_up()
+    own_log = OwnLog()
+    logging.getLogger().addHandler(own_log)
     orders = Orders()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
@@ -71,7 +76,7 @@ def agent(
     ) as client:
         control = Following(client, orchestrator, run, endpoint)
         try:
-            Agent(settings, control, clock).work(orders)
+            Agent(settings, control, own_log, clock).work(orders)
         except LeaseLost as error:
             typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
             raise typer.Exit(LEASE_LOST) from error

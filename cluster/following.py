@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Protocol
 
 from atoll.control import ControlPlane
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Lease,
+    LogPiece,
+    LogsWanted,
+    Outcome,
+    Progress,
+    Wait,
+)
 from cluster import state_file
 
 log = logging.getLogger(__name__)
@@ -59,6 +69,15 @@ class Following:
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`atoll.control.ControlPlane`."""
         self._moved().release(lease, outcome, request_id)
+
+    @property
+    def logs_wanted(self) -> LogsWanted:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._client.logs_wanted
+
+    def send_log(self, piece: LogPiece) -> bool:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._moved().send_log(piece)
 
     def _moved(self) -> Client:
         found = state_file.read(self._endpoint) if self._endpoint else None

@@ -16,7 +16,17 @@ from atoll.control import ControlClient
 from atoll.credentials import client_credentials
 from atoll.errors import ControlError, Forbidden, Unreachable
 from atoll.join_token import JoinToken
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Lease,
+    LogPiece,
+    LogsWanted,
+    Outcome,
+    Progress,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +93,15 @@ class Membership:
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`atoll.control.ControlPlane`."""
         self._certified().release(lease, outcome, request_id)
+
+    @property
+    def logs_wanted(self) -> LogsWanted:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._client.logs_wanted
+
+    def send_log(self, piece: LogPiece) -> bool:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._certified().send_log(piece)
 
     def _certified(self) -> ControlClient:
         if not self._joined:

@@ -15,6 +15,7 @@ from atoll.control import ControlPlane
 from atoll.errors import Refused, Unreachable
 from atoll.types import Assignment, Directive, Ending, Outcome, Progress
 from cluster.contact import Contact
+from cluster.log_sender import FileLog, LogSender, TrainerLog
 from cluster.trainer_process import TrainerProcess, TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -73,13 +74,16 @@ class Tenure:
         assignment: Assignment,
         settings: IslandSettings,
         control: ControlPlane,
+        *,
         contact: Contact,
+        logs: LogSender,
         clock: Clock,
     ) -> None:
         self._lease = assignment.lease
         self._settings = settings
         self._control = control
         self._contact = contact
+        self._logs = logs
         self._clock = clock
         name = f"{self._lease.job}.epoch-{self._lease.epoch:04d}"
         self._folder = settings.work_dir / name
@@ -87,8 +91,9 @@ class Tenure:
         relay.write_assignment(self._folder, assignment)
         self._listener = relay.Listener(self._folder)
         command = settings.trainer.command_for(assignment.spec.role, self._folder)
-        self._log = settings.work_dir.parent / f"{name}.log"
-        self._trainer = TrainerProcess(command, settings.trainer.threads, self._log)
+        path = settings.work_dir.parent / f"{name}.log"
+        self._trainer = TrainerProcess(command, settings.trainer.threads, path)
+        self._log = TrainerLog(self._lease.job, self._lease.epoch, FileLog(path))
         step = assignment.checkpoint.step if assignment.checkpoint else 0
         self._progress = Progress(step, float("nan"), 0.0)
         self._uncommitted: deque[relay.Published] = deque()
@@ -110,6 +115,11 @@ class Tenure:
             LeaseLost: the lease has ended; the trainer is dead by now.
             Unreachable: the orchestrator is away for too long; the trainer is dead by now.
         """
+        outcome = self._served(orders)
+        self._logs.flush(self._log)  # under the lease, which is about to be given back
+        return outcome
+
+    def _served(self, orders: Orders) -> Outcome:
         try:
             while True:
                 code = self._trainer.poll()  # first: once it ended, its last word is written
@@ -120,6 +130,7 @@ class Tenure:
                 self._keep_time()
                 self._commit()
                 self._beat()
+                self._logs.send(self._log)
                 if (
                     self._ending
                     and not self._uncommitted

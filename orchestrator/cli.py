@@ -91,11 +91,11 @@ def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
     On a terminal a table that is drawn anew in place, elsewhere a line for each change.
     """
     from atoll.errors import BadInput, Unreachable
-    from orchestrator.connect import attach
+    from orchestrator.connect import find
     from orchestrator.watch import watch_on_stderr
 
     settings = read_config(config, set_ or ())
-    client = attach(settings)
+    client = find(settings)
     if client is None:
         raise BadInput(
             f"nothing is at work in {settings.run.uri}; `atoll status` tells how it ended"
@@ -110,21 +110,8 @@ def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
                         return
                     time.sleep(_LOOK_S)
             time.sleep(_GONE_S)
-            client = attach(settings)
+            client = find(settings)
         shown.tell("no orchestrator runs any more; `atoll status` tells what it wrote down last")
-
-
-def logs(
-    name: Annotated[str, typer.Argument(help="A job, like expert-0, or an island: island-1.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 50,
-) -> None:
-    """Print the last lines a job's trainer, or an island's agent, wrote."""
-    from cluster.local import last_lines
-
-    settings = read_config(config, set_ or ())
-    typer.echo(last_lines(_log_of(name, settings), lines), nl=False)
 
 
 def serve(
@@ -173,11 +160,11 @@ def _train(
 def _view(config: Config) -> tuple[FleetView, str]:
     """The fleet as its orchestrator tells it; as the database does, if none lives."""
     from atoll.errors import Unreachable
-    from orchestrator.connect import attach
+    from orchestrator.connect import find
     from orchestrator.process import stored_view
 
     try:
-        client = attach(config)
+        client = find(config)
     except Unreachable as error:
         return stored_view(config), f"{error}; this is what it wrote down last"
     if client is None:
@@ -209,23 +196,3 @@ def _island_row(island: Any) -> dict[str, Any]:
         "job": island.job or None,
         "silent for s": round(island.silent_s, 1),
     }
-
-
-def _log_of(name: str, config: Config) -> Path:
-    """The agent's log of an island; the trainer's under a job's newest epoch."""
-    from atoll.errors import BadInput
-    from cluster.local import AGENT_LOG
-    from orchestrator.process import islands_folder
-
-    folder = islands_folder(config)
-    trainers = sorted(folder.glob(f"*/{name}.epoch-*.log"), key=lambda path: path.name)
-    found = [folder / name / AGENT_LOG, *trainers]
-    existing = [path for path in found if path.exists()]
-    if not existing:
-        known = sorted(
-            {path.name.partition(".epoch-")[0] for path in folder.glob("*/*.epoch-*.log")}
-            | {path.parent.name for path in folder.glob(f"*/{AGENT_LOG}")}
-        )
-        there = f"there is {', '.join(known)}" if known else "no job or island wrote anything yet"
-        raise BadInput(f"nothing is logged for {name!r}; {there}")
-    return existing[-1]

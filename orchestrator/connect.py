@@ -12,16 +12,18 @@ import grpc
 import psutil
 
 from atoll import layout
+from atoll.address import refuse_open
 from atoll.blobs import absolute
 from atoll.clock import Clock, SystemClock
 from atoll.command import say
 from atoll.config import Config
 from atoll.control import ControlClient
-from atoll.errors import BadInput, ConfigError, Unreachable
+from atoll.errors import BadInput, BlobError, ConfigError, Unreachable
 from atoll.types import JobState
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
 from orchestrator.endpoint import Endpoint, settings_of
+from orchestrator.rendezvous import Rendezvous
 
 LOG = "orchestrator.log"
 _START_S = 60.0
@@ -29,8 +31,39 @@ _LEAVE_S = 20.0
 _OPEN = {JobState.WAITING, JobState.LEASED}
 
 
+def find(config: Config) -> ControlClient | None:
+    """A client of the run's orchestrator, on whatever machine; None if none is known to live.
+
+    Raises:
+        Unreachable: one may live, and does not answer.
+        ConfigError: it asks for a certificate, and none can be had.
+    """
+    client = attach(config)
+    if client is not None:
+        return client
+    try:
+        note = Rendezvous.read(config.run.uri)
+    except BlobError as error:
+        raise Unreachable(
+            f"whether an orchestrator runs elsewhere is not known: {error}"
+        ) from error
+    # The file beside its state knows better whether an orchestrator of this machine lives.
+    if note is None or not note.address or note.is_from(layout.state_folder(config.run.uri)):
+        return None
+    _refuse_downgrade(config, note)
+    client = ControlClient(note.address, note.run, _credentials(config, secured=note.secured))
+    try:
+        client.fleet()
+    except Unreachable as error:
+        client.close()
+        raise Unreachable(
+            f"the run's orchestrator serves on {note.host}, or did until it was killed: {error}"
+        ) from error
+    return client
+
+
 def attach(config: Config) -> ControlClient | None:
-    """A client of the run's orchestrator; None if none lives.
+    """A client of the run's orchestrator on this machine; None if none lives.
 
     Raises:
         Unreachable: one lives and does not answer.
@@ -39,7 +72,9 @@ def attach(config: Config) -> ControlClient | None:
     endpoint = Endpoint.read(layout.state_folder(config.run.uri))
     if endpoint is None or not endpoint.is_alive:
         return None
-    client = ControlClient(endpoint.address, endpoint.run, _credentials(config, endpoint))
+    client = ControlClient(
+        endpoint.address, endpoint.run, _credentials(config, secured=endpoint.secured)
+    )
     try:
         client.fleet()
     except Unreachable as error:
@@ -92,9 +127,22 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     )
 
 
-def _credentials(config: Config, endpoint: Endpoint) -> grpc.ChannelCredentials | None:
+def _refuse_downgrade(config: Config, note: Rendezvous) -> None:
+    """Whoever may write to the store could else have commands sent to anybody in plain text."""
+    try:
+        refuse_open(note.address, secured=note.secured)
+    except ValueError as error:
+        raise ConfigError(f"the orchestrator that {config.run.uri} names: {error}") from error
+    if config.orchestrator.tls and not note.secured:
+        raise ConfigError(
+            f"the orchestrator that {config.run.uri} names asks for no certificates; if that is "
+            'right, set orchestrator.tls = ""'
+        )
+
+
+def _credentials(config: Config, *, secured: bool) -> grpc.ChannelCredentials | None:
     """As whom to call an orchestrator, which may have been started with other settings."""
-    if not endpoint.secured:
+    if not secured:
         return None
     if not config.orchestrator.tls:
         raise ConfigError(

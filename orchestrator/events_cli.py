@@ -13,7 +13,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption
 from atoll.config import Config
 from atoll.config_file import read_config
-from atoll.errors import Unreachable
+from atoll.errors import StageMissing, Unreachable
 from atoll.types import Event
 
 _AT_ONCE = 1000
@@ -34,7 +34,7 @@ def events(
     With --json each is an object on a line of its own.
     """
     settings = read_config(config, set_ or ())
-    for event in _followed(settings, after) if follow else _stored(settings, after):
+    for event in _followed(settings, after) if follow else _known(settings, after):
         typer.echo(json.dumps(asdict(event)) if json_ else line_of(event))
 
 
@@ -44,6 +44,25 @@ def line_of(event: Event) -> str:
     whom = " ".join(part for part in (event.job, event.island) if part)
     about = f"{event.kind} {whom}".rstrip()
     return f"{when}  {event.number:>5}  {about}: {event.reason}"
+
+
+def _known(config: Config, after: int) -> Iterator[Event]:
+    """Those in the database, or where that is another machine's, those its orchestrator tells."""
+    from orchestrator.connect import find
+
+    try:
+        yield from _stored(config, after)
+    except StageMissing:
+        client = find(config)
+        if client is None:
+            raise
+        with client:
+            last = client.fleet().last_event
+            if after < last:
+                for event in client.events(after):
+                    yield event
+                    if event.number >= last:
+                        return
 
 
 def _stored(config: Config, after: int) -> Iterator[Event]:
@@ -57,14 +76,14 @@ def _stored(config: Config, after: int) -> Iterator[Event]:
 
 def _followed(config: Config, after: int) -> Iterator[Event]:
     """The stored ones, then each as the orchestrator tells it, whichever serves at the time."""
-    from orchestrator.connect import attach
+    from orchestrator.connect import find
 
     while True:
-        for event in _stored(config, after):
-            after = event.number
-            yield event
         try:
-            client = attach(config)
+            for event in _known(config, after):
+                after = event.number
+                yield event
+            client = find(config)
             if client is not None:
                 with client:
                     for event in client.events(after):

@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from atoll.control import RUN_KEY, status_of
+from atoll.control import RUN_KEY
 from atoll.errors import AtollError
+from atoll.statuses import status_of
 from orchestrator.fleet import brief
 
 log = logging.getLogger(__name__)

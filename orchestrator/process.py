@@ -20,7 +20,8 @@ from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.config_file import save_config
-from atoll.errors import BadInput, Deposed, StageMissing, Unreachable
+from atoll.errors import BadInput, BlobError, Deposed, StageMissing, Unreachable
+from atoll.passwords import hidden
 from atoll.types import Event, FleetView
 from cluster.local import LocalProvider
 from cluster.provider import NodeSpec
@@ -38,6 +39,7 @@ from orchestrator.fleet import Fleet, Policy
 from orchestrator.interceptors import Timed
 from orchestrator.jobs import Jobs
 from orchestrator.recovery import RecoveryPolicy
+from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
 from orchestrator.retention import Retention
 from orchestrator.security import Security, secured
 from orchestrator.server import start_server
@@ -190,7 +192,12 @@ def _serve(work: _Work, store: SqlStore) -> None:
         alone = not is_shared(database_url(config))
         blobs, retention = open_store(config.run.uri), retention_of(config)
         custodian = Custodian(service, store, blobs, retention, clock)
-        with dashboard(config, service, registry, needed=alone), custodian.at_work():
+        note = rendezvous_of(config, work.run, address, hidden(database_url(config)))
+        with (
+            noted(blobs, note, service.confirm),
+            dashboard(config, service, registry, needed=alone),
+            custodian.at_work(),
+        ):
             _keep_going(service, supervisor, clock, work.signals, look)
     finally:
         server.stop(grace=1).wait()
@@ -234,13 +241,30 @@ def stored(config: Config) -> Iterator[SqlStore]:
     Raises:
         StageMissing: the run never had one.
     """
-    if not config.orchestrator.database and not _default_database(config).exists():
-        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
+    if not config.orchestrator.database:
+        _refuse_absent(config)
     store = SqlStore(database_url(config))
     try:
         yield store
     finally:
         store.close()
+
+
+def _refuse_absent(config: Config) -> None:
+    """Refuse where the run has no database on this machine; one that is shared may be elsewhere.
+
+    Raises:
+        StageMissing: it never had one, or has it on another machine.
+    """
+    with contextlib.suppress(BlobError):
+        note = Rendezvous.read(config.run.uri)
+        if note is not None and not note.is_from(layout.state_folder(config.run.uri)):
+            raise StageMissing(
+                f"what happened in {config.run.uri} is written down on {note.host}, in "
+                f"{note.database}; ask there, or while an orchestrator serves"
+            )
+    if not _default_database(config).exists():
+        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
 
 
 def _default_database(config: Config) -> Path:

@@ -13,6 +13,7 @@ from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2, identity_
 from orchestrator.access import HEALTH
 from orchestrator.health import add_health
 from orchestrator.interceptors import ErrorsAsStatus, OfThisRun, Readable
+from orchestrator.logbook import LogBook
 from orchestrator.reflection import add_reflection
 from orchestrator.security import Security
 from orchestrator.service import FleetService
@@ -69,9 +70,10 @@ def start_server(
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ],
     )
-    control_pb2_grpc.add_IslandsServicer_to_server(IslandsServicer(service), server)
+    book = LogBook()
+    control_pb2_grpc.add_IslandsServicer_to_server(IslandsServicer(service, book), server)
     control_pb2_grpc.add_OperatorsServicer_to_server(
-        OperatorsServicer(service, _MAX_WATCHERS), server
+        OperatorsServicer(service, book, _MAX_WATCHERS), server
     )
     files = [control_pb2.DESCRIPTOR]
     if security is not None:

@@ -116,10 +116,10 @@ def _ask(config: Path | None, set_: list[str] | None, question: Callable[[Contro
     Raises:
         BadInput: none lives, or it refused.
     """
-    from orchestrator.connect import attach
+    from orchestrator.connect import find
 
     settings = read_config(config, set_ or ())
-    client = attach(settings)
+    client = find(settings)
     if client is None:
         raise BadInput(
             f"nothing is at work in {settings.run.uri}; `atoll train` and `atoll route` go on with "

@@ -69,6 +69,7 @@ def main() -> int:
             key = layout.checkpoint_folder(spec.name, lease.epoch, step)
             at = {"step": step, "epoch": lease.epoch, "compat": COMPAT, "about": {}}
             speaker.say(relay.Published(upload(store, key, Path(folder), **at), 1 / step))
+        print(f"published step {step}", flush=True)
 
     committed = step
     while step < spec.steps and not (asked.is_set() and not given.deaf):

@@ -16,6 +16,7 @@ from atoll.errors import LeaseLost, Unreachable
 from atoll.types import JobSpec, JobState, Role, Submission
 from cluster import processes
 from cluster.agent import Agent
+from cluster.own_log import OwnLog
 from cluster.tenure import IslandSettings, Orders
 from cluster.trainer_process import TrainerSettings
 from orchestrator.database import sqlite_url
@@ -66,7 +67,7 @@ def agent(server, tmp_path):
         how = TrainerSettings(1, 1, tuple(trainer))
         settings = IslandSettings("island-1", tmp_path / "work", 5.0, orphan_s, how)
         clients.append(ControlClient(server.address, "run"))
-        return Agent(settings, clients[-1], SystemClock())
+        return Agent(settings, clients[-1], OwnLog(), SystemClock())
 
     yield make
     for client in clients:

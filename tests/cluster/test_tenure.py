@@ -16,11 +16,14 @@ from atoll.types import (
     Ending,
     JobSpec,
     Lease,
+    LogsWanted,
     Outcome,
     Progress,
     Role,
 )
 from cluster.contact import Contact
+from cluster.log_sender import LogSender
+from cluster.own_log import OwnLog
 from cluster.tenure import IslandSettings, Orders, Tenure
 from cluster.trainer_process import TrainerSettings
 
@@ -37,6 +40,7 @@ class SlowControl:
 
     now: float = 0.0
     calls: list[str] = field(default_factory=list)
+    logs_wanted: LogsWanted = field(default_factory=LogsWanted)
 
     def monotonic(self) -> float:
         return self.now
@@ -68,7 +72,15 @@ def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
     spec = JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 30, "d")
     assignment = Assignment(Lease("expert-0", "island-1", 1, TERM_S), spec, None)
     control = SlowControl()
-    tenure = Tenure(assignment, settings, control, Contact(600.0, control), control)
+    logs = LogSender(control, "island-1", OwnLog(), control)
+    tenure = Tenure(
+        assignment,
+        settings,
+        control,
+        contact=Contact(600.0, control),
+        logs=logs,
+        clock=control,
+    )
     assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
     assert control.calls.count("commit") == 3
     assert ("commit", "commit") not in set(itertools.pairwise(control.calls))

@@ -155,12 +155,14 @@ class AcquireRequest(_message.Message):
     def __init__(self, island: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class AcquireResponse(_message.Message):
-    __slots__ = ("assignment", "wait")
+    __slots__ = ("assignment", "wait", "log_wanted")
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
     assignment: Assignment
     wait: Wait
-    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
+    log_wanted: bool
+    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., log_wanted: _Optional[bool] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("lease", "progress")
@@ -171,10 +173,14 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
-    __slots__ = ("directive",)
+    __slots__ = ("directive", "log_wanted", "trainer_log_wanted")
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
     directive: Directive
-    def __init__(self, directive: _Optional[_Union[Directive, str]] = ...) -> None: ...
+    log_wanted: bool
+    trainer_log_wanted: bool
+    def __init__(self, directive: _Optional[_Union[Directive, str]] = ..., log_wanted: _Optional[bool] = ..., trainer_log_wanted: _Optional[bool] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
     __slots__ = ("lease", "checkpoint", "loss")
@@ -235,7 +241,7 @@ class GetFleetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class JobView(_message.Message):
-    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint", "losses", "preemptions", "log", "crash_loop")
+    __slots__ = ("spec", "state", "epoch", "island", "failures", "reason", "progress", "checkpoint", "losses", "preemptions", "log", "crash_loop", "lease_left_s")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +254,7 @@ class JobView(_message.Message):
     PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
     CRASH_LOOP_FIELD_NUMBER: _ClassVar[int]
+    LEASE_LEFT_S_FIELD_NUMBER: _ClassVar[int]
     spec: JobSpec
     state: JobState
     epoch: int
@@ -260,7 +267,8 @@ class JobView(_message.Message):
     preemptions: int
     log: str
     crash_loop: bool
-    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ..., crash_loop: _Optional[bool] = ...) -> None: ...
+    lease_left_s: float
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ..., crash_loop: _Optional[bool] = ..., lease_left_s: _Optional[float] = ...) -> None: ...
 
 class IslandView(_message.Message):
     __slots__ = ("name", "state", "job", "silent_s")
@@ -275,14 +283,20 @@ class IslandView(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ...) -> None: ...
 
 class GetFleetResponse(_message.Message):
-    __slots__ = ("jobs", "islands", "draining")
+    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost")
     JOBS_FIELD_NUMBER: _ClassVar[int]
     ISLANDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    LAST_EVENT_FIELD_NUMBER: _ClassVar[int]
+    NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[JobView]
     islands: _containers.RepeatedCompositeFieldContainer[IslandView]
     draining: bool
-    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ...) -> None: ...
+    last_event: int
+    node_hours: float
+    cost: float
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
     __slots__ = ("after",)
@@ -339,3 +353,55 @@ class SteerRequest(_message.Message):
 class SteerResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SendLogRequest(_message.Message):
+    __slots__ = ("island", "job", "epoch", "offset", "text")
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    island: str
+    job: str
+    epoch: int
+    offset: int
+    text: bytes
+    def __init__(self, island: _Optional[str] = ..., job: _Optional[str] = ..., epoch: _Optional[int] = ..., offset: _Optional[int] = ..., text: _Optional[bytes] = ...) -> None: ...
+
+class SendLogResponse(_message.Message):
+    __slots__ = ("wanted",)
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    wanted: bool
+    def __init__(self, wanted: _Optional[bool] = ...) -> None: ...
+
+class WatchLogRequest(_message.Message):
+    __slots__ = ("name", "lines", "follow", "after")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    lines: int
+    follow: bool
+    after: LogPlace
+    def __init__(self, name: _Optional[str] = ..., lines: _Optional[int] = ..., follow: _Optional[bool] = ..., after: _Optional[_Union[LogPlace, _Mapping]] = ...) -> None: ...
+
+class LogPlace(_message.Message):
+    __slots__ = ("island", "epoch", "offset")
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    island: str
+    epoch: int
+    offset: int
+    def __init__(self, island: _Optional[str] = ..., epoch: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class WatchLogResponse(_message.Message):
+    __slots__ = ("lines", "end", "note")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    end: LogPlace
+    note: str
+    def __init__(self, lines: _Optional[_Iterable[str]] = ..., end: _Optional[_Union[LogPlace, _Mapping]] = ..., note: _Optional[str] = ...) -> None: ...

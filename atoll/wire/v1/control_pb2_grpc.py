@@ -55,6 +55,11 @@ class IslandsStub:
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.SendLog = channel.unary_unary(
+                '/atoll.wire.v1.Islands/SendLog',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.FromString,
+                _registered_method=True)
 
 
 class IslandsServicer:
@@ -90,6 +95,13 @@ class IslandsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendLog(self, request, context):
+        """Tell what a log has gained, while an operator reads it. Idempotent by its place in the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IslandsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +124,11 @@ def add_IslandsServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.ReleaseRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'SendLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendLog,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -233,6 +250,33 @@ class Islands:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def SendLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Islands/SendLog',
+            atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class OperatorsStub:
     """What an operator calls.
@@ -268,6 +312,11 @@ class OperatorsStub:
                 '/atoll.wire.v1.Operators/Steer',
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.FromString,
+                _registered_method=True)
+        self.WatchLog = channel.unary_stream(
+                '/atoll.wire.v1.Operators/WatchLog',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.FromString,
                 _registered_method=True)
 
 
@@ -311,6 +360,14 @@ class OperatorsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchLog(self, request, context):
+        """The last lines of an island's agent, or of a job's trainer wherever that runs; then each new
+        one. Ends by itself once nothing can come any more. Takes the place of a watcher of events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -338,6 +395,11 @@ def add_OperatorsServicer_to_server(servicer, server):
                     servicer.Steer,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.SerializeToString,
+            ),
+            'WatchLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchLog,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -476,6 +538,33 @@ class Operators:
             '/atoll.wire.v1.Operators/Steer',
             atoll_dot_wire_dot_v1_dot_control__pb2.SteerRequest.SerializeToString,
             atoll_dot_wire_dot_v1_dot_control__pb2.SteerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atoll.wire.v1.Operators/WatchLog',
+            atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

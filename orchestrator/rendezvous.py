@@ -1,0 +1,174 @@
+"""Where operators on other machines find a run's orchestrator: a note in the run's store.
+
+On its own machine the orchestrator is found by :mod:`orchestrator.endpoint`, which knows whether
+its process lives.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from atoll import layout
+from atoll.address import answers_at, split_address
+from atoll.blobs import BlobStore, absolute, local_path, open_store
+from atoll.config import Config
+from atoll.errors import AtollError, BlobMissing
+
+log = logging.getLogger(__name__)
+
+_KEEP_S = 10.0
+_LEAVE_S = 5.0
+_MOST_TEXT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """What the newest orchestrator of a run says of itself.
+
+    Attributes:
+        address: ``host:port``, as others call it; "" once it has left.
+        run: name of the run, see :func:`orchestrator.endpoint.identity`.
+        secured: whether callers have to show certificates.
+        host: name of its machine.
+        folder: where its state lies there.
+        database: what holds jobs and events; a path on its machine, or a URL without a password.
+        place: the store this was written to: a copy of the store is another run.
+    """
+
+    address: str
+    run: str
+    secured: bool
+    host: str
+    folder: str
+    database: str
+    place: str
+
+    @classmethod
+    def read(cls, uri: str) -> Rendezvous | None:
+        """The note in the store of a run; None where there is none, or it is of another store.
+
+        Raises:
+            BlobError: the store cannot be read.
+        """
+        path = local_path(uri)
+        if path is not None and not (path / layout.ORCHESTRATOR).is_file():
+            return None
+        try:
+            tree = json.loads(open_store(uri).get_bytes(layout.ORCHESTRATOR))
+            found = cls(**tree)
+            split_address(found.address or ":0")
+        except BlobMissing:
+            return None
+        except (ValueError, TypeError, AttributeError):
+            log.debug("not understood", extra={"fields": {"key": layout.ORCHESTRATOR}})
+            return None
+        texts = (found.run, found.host, found.folder, found.database, found.place)
+        fits = all(isinstance(text, str) and len(text) < _MOST_TEXT for text in texts)
+        return found if fits and found.place == place_of(uri) else None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was written on this machine."""
+        return self.host == socket.gethostname()
+
+    def is_from(self, folder: Path) -> bool:
+        """Whether it was written by an orchestrator that kept its state in this very folder."""
+        return self.is_here and self.folder == str(folder.resolve())
+
+
+def rendezvous_of(config: Config, run: str, address: str, database: str) -> Rendezvous:
+    """The note of an orchestrator that begins to serve.
+
+    Args:
+        config: of the run.
+        run: its name.
+        address: at which this machine calls it.
+        database: as it may be told to others.
+    """
+    folder = layout.state_folder(config.run.uri)
+    return Rendezvous(
+        address=_outward(config, address),
+        run=run,
+        secured=bool(config.orchestrator.tls),
+        host=socket.gethostname(),
+        folder=str(folder.resolve()),
+        database=database,
+        place=place_of(config.run.uri),
+    )
+
+
+@contextmanager
+def noted(store: BlobStore, note: Rendezvous, confirm: Callable[[], None]) -> Iterator[None]:
+    """Inside, the note stands in the store; afterwards it says that the orchestrator has left.
+
+    A store that cannot be written to holds up nobody.
+
+    Args:
+        store: of the run.
+        note: what to say.
+        confirm: raises an error where another orchestrator may speak by now.
+    """
+    left = threading.Event()
+
+    def keep() -> None:
+        while True:
+            _write(store, note, confirm)
+            if left.wait(_KEEP_S):
+                break
+        if _stands(store, note):
+            _write(store, replace(note, address=""), confirm)
+
+    keeping = threading.Thread(target=keep, name="rendezvous", daemon=True)
+    keeping.start()
+    try:
+        yield
+    finally:
+        left.set()
+        keeping.join(_LEAVE_S)
+
+
+def place_of(uri: str) -> str:
+    """What tells a store from its copies, and is the same from wherever it is seen.
+
+    A shared folder may have another path on every machine; its number in the file system stays.
+    """
+    path = local_path(uri)
+    return absolute(uri).rstrip("/") if path is None else f"folder {path.stat().st_ino}"
+
+
+def _write(store: BlobStore, note: Rendezvous, confirm: Callable[[], None]) -> None:
+    try:
+        confirm()
+        if not _stands(store, note):
+            store.publish(layout.ORCHESTRATOR, json.dumps(asdict(note)).encode())
+    except AtollError as error:
+        log.warning("operators elsewhere are not told", extra={"fields": {"error": str(error)}})
+
+
+def _stands(store: BlobStore, note: Rendezvous) -> bool:
+    try:
+        return bool(json.loads(store.get_bytes(layout.ORCHESTRATOR)) == asdict(note))
+    except (AtollError, ValueError):
+        return False
+
+
+def _outward(config: Config, address: str) -> str:
+    """The address at which others call it: one of its certificate's hosts, if it listens at all."""
+    host, _ = split_address(config.orchestrator.listen)
+    port = split_address(address)[1]
+    if not config.orchestrator.tls or answers_at(host, port) == f"{host}:{port}":
+        return address
+    from atoll.authority import hosts_in  # noqa: PLC0415 - plain runs need no cryptography
+    from atoll.credentials import SERVER, read_certificate  # noqa: PLC0415
+
+    named = hosts_in(read_certificate(Path(config.orchestrator.tls) / f"{SERVER}.crt"))
+    outward = [each for each in named if each != "localhost" and not each.startswith("127.")]
+    found = next((each for each in outward if each != "::1"), socket.gethostname())
+    return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
