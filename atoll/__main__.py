@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
     "logs": Entry("orchestrator.logs_cli:logs", "What a job or an island wrote.", SIGHT),
-    "watch": Entry("orchestrator.cli:watch", "A live table of jobs and islands.", SIGHT),
+    "watch": Entry("orchestrator.watch_cli:watch", "Jobs, islands and events, live.", SIGHT),
     "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
     "pause": Entry("orchestrator.steering_cli:pause", "Checkpoint jobs, and hold them.", STEER),
     "resume": Entry("orchestrator.steering_cli:resume", "Let paused jobs go on.", STEER),

@@ -191,6 +191,9 @@ class IslandSection(Section):
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
     )
+    price_per_hour: float = Field(
+        0.0, ge=0, description="of an island's node, in your currency; 0 = costs are not counted"
+    )
     orphan_s: float = Field(
         600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
     )

@@ -1,19 +1,17 @@
-"""``atoll train``, ``route``, ``status``, ``logs`` and ``orchestrator``."""
+"""``atoll train``, ``route``, ``status`` and ``orchestrator``."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
-from atoll.types import FleetView, JobView
+from atoll.types import FleetView
 
 VerifyOption = Annotated[
     bool,
@@ -56,21 +54,21 @@ def train_and_route(
     _train(config, set_, "train", "route", verify=False, json_=json_)
 
 
-_LOOK_S = 0.5
-_GONE_S = 5.0  # an orchestrator that is started again, or takes over, serves by then
-_DETAILS = {"failures", "losses", "preemptions", "why"}
+_DETAILS = {"lease left s", "failures", "losses", "preemptions", "why"}
 
 
 def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Show how far each job of a run is, and on which island."""
+    from orchestrator.overview import island_row, job_row, spent_in_words
     from orchestrator.stragglers import lagging
 
     settings = read_config(config, set_ or ())
     view, who = _view(settings)
-    jobs = [_job_row(job) for job in view.jobs]
-    islands = [_island_row(island) for island in view.islands if island.state != "gone"]
+    jobs = [job_row(job) for job in view.jobs]
+    islands = [island_row(island) for island in view.islands if island.state != "gone"]
     if json_:
-        print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands})
+        spent = {"node_hours": view.node_hours, "cost": view.cost}
+        print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands, **spent})
         return
     say(who)
     # Reasons are sentences: a column would break them into words.
@@ -83,35 +81,7 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         typer.echo(f"{row['job']}: {row['why']}{behind}")
     if islands:
         show("islands", islands, as_json=False)
-
-
-def watch(config: ConfigOption = None, set_: SetOption = None) -> None:
-    """Show jobs and islands live until the run is over; Ctrl-C leaves the run alone.
-
-    On a terminal a table that is drawn anew in place, elsewhere a line for each change.
-    """
-    from atoll.errors import BadInput, Unreachable
-    from orchestrator.connect import find
-    from orchestrator.watch import watch_on_stderr
-
-    settings = read_config(config, set_ or ())
-    client = find(settings)
-    if client is None:
-        raise BadInput(
-            f"nothing is at work in {settings.run.uri}; `atoll status` tells how it ended"
-        )
-    with watch_on_stderr(settings.run.uri) as shown:
-        while client is not None:
-            with client, contextlib.suppress(Unreachable):  # another orchestrator may follow
-                while True:
-                    view = client.fleet()
-                    shown.show(view)
-                    if all(job.state not in {"waiting", "leased"} for job in view.jobs):
-                        return
-                    time.sleep(_LOOK_S)
-            time.sleep(_GONE_S)
-            client = find(settings)
-        shown.tell("no orchestrator runs any more; `atoll status` tells what it wrote down last")
+    typer.echo(spent_in_words(view))
 
 
 def serve(
@@ -171,28 +141,3 @@ def _view(config: Config) -> tuple[FleetView, str]:
         return stored_view(config), "no orchestrator runs; this is what the last one wrote down"
     with client:
         return client.fleet(), "as the orchestrator tells it now"
-
-
-def _job_row(job: JobView) -> dict[str, Any]:
-    return {
-        "job": job.spec.name,
-        "state": job.state.value,
-        "island": job.island or None,
-        "step": job.progress.step,
-        "of": job.spec.steps,
-        "committed": job.checkpoint.step if job.checkpoint else 0,
-        "leases": job.epoch,
-        "failures": job.failures,
-        "losses": job.losses,
-        "preemptions": job.preemptions,
-        "why": job.reason,
-    }
-
-
-def _island_row(island: Any) -> dict[str, Any]:
-    return {
-        "island": island.name,
-        "state": island.state,
-        "job": island.job or None,
-        "silent for s": round(island.silent_s, 1),
-    }

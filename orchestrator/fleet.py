@@ -28,6 +28,7 @@ from atoll.types import (
 from orchestrator.frozen import replace
 from orchestrator.islands import Islands
 from orchestrator.jobs import Jobs
+from orchestrator.ledger import NodeUse
 
 _MOST_LOG = 4000  # characters of the end of a log
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
@@ -56,6 +57,7 @@ class Policy:
         max_losses: islands lost in a row that a job is forgiven.
         max_preemptions: islands reclaimed in a row that a job is forgiven.
         stuck_s: time a trainer may stand still before it is started anew.
+        price_per_hour: of a node; 0 is not counted.
     """
 
     term_s: float
@@ -64,6 +66,7 @@ class Policy:
     max_losses: int = sys.maxsize
     max_preemptions: int = sys.maxsize
     stuck_s: float = math.inf
+    price_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class Change(NamedTuple):
         events: what is worth keeping. A change without one need not outlive the process.
         draining: whether the fleet drains from now on; None leaves it.
         ticked_at: when time last passed; None leaves it.
+        nodes: provider's nodes as they are afterwards.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -176,6 +180,7 @@ class Change(NamedTuple):
     events: tuple[Event, ...] = ()
     draining: bool | None = None
     ticked_at: float | None = None
+    nodes: tuple[NodeUse, ...] = ()
 
     def then(self, later: Change) -> Change:
         """Both, one after the other."""
@@ -186,6 +191,7 @@ class Change(NamedTuple):
             self.events + later.events,
             self.draining if later.draining is None else later.draining,
             self.ticked_at if later.ticked_at is None else later.ticked_at,
+            self.nodes + later.nodes,
         )
 
 
@@ -269,6 +275,9 @@ class Fleet:
                     preemptions=job.preemptions,
                     log=job.log,
                     crash_loop=job.crash_loop,
+                    lease_left_s=(
+                        max(0.0, job.expires_at - now) if job.state is JobState.LEASED else 0.0
+                    ),
                 )
                 for job in self.jobs.values()
             ),

@@ -10,7 +10,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -38,6 +38,7 @@ from orchestrator.endpoint import (
 from orchestrator.fleet import Fleet, Policy
 from orchestrator.interceptors import Timed
 from orchestrator.jobs import Jobs
+from orchestrator.ledger import Ledger
 from orchestrator.recovery import RecoveryPolicy
 from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
 from orchestrator.retention import Retention
@@ -101,8 +102,10 @@ def stored_view(config: Config) -> FleetView:
         StageMissing: the run never had one.
     """
     with stored(config) as store:
-        jobs = Jobs().updated(store.load().jobs)
-    return Fleet(_fleet_policy(config), jobs).view(now=0.0)
+        loaded = store.load()
+    view = Fleet(_fleet_policy(config), Jobs().updated(loaded.jobs)).view(now=0.0)
+    spent = Ledger().after(loaded.nodes).spent(SystemClock().wall())
+    return replace(view, last_event=loaded.last_event, **asdict(spent))
 
 
 def stored_events(config: Config, after: int, limit: int) -> tuple[Event, ...]:
@@ -293,6 +296,7 @@ def _fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
+        price_per_hour=island.price_per_hour,
     )
 
 

@@ -8,6 +8,7 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 from atoll.clock import Clock
 from atoll.errors import Unreachable
@@ -25,10 +26,12 @@ from atoll.types import (
     Submission,
     Wait,
 )
-from orchestrator import leases, operations, registry, steering
+from cluster.provider import Node
+from orchestrator import leases, ledger, operations, registry, steering
 from orchestrator.curves import Curves
 from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.jobs import Jobs
+from orchestrator.ledger import Ledger
 from orchestrator.store import Store
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class FleetService:
         self._changed = threading.Condition()  # guards all that follows
         stored = store.load()
         self._fleet = Fleet(policy, Jobs().updated(stored.jobs))
+        self._ledger = Ledger().after(stored.nodes)
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
         self._retired = False
@@ -166,7 +170,7 @@ class FleetService:
     def seen(self) -> FleetView:
         """What an operator sees, for one who only looks on: it keeps nobody from leaving."""
         with self._changed:
-            return self._fleet.view(self._clock.monotonic())
+            return self._view()
 
     def stored_events(self, after: int, limit: int) -> tuple[Event, ...]:
         """Some events with a number above ``after``, for one who only looks on."""
@@ -176,7 +180,7 @@ class FleetService:
         """What an operator sees."""
         with self._turn():
             self._asked()
-            return self._fleet.view(self._clock.monotonic())
+            return self._view()
 
     def events(self, after: int, timeout_s: float) -> tuple[Event, ...]:
         """Some events with a number above ``after``; waits for the first up to ``timeout_s``."""
@@ -197,6 +201,20 @@ class FleetService:
             now = self._clock.monotonic()
             self._apply(operations.island_gone(self._fleet, name, reason, now))
 
+    def node_started(self, island: str) -> None:
+        """A provider is about to be asked for a node; see :mod:`orchestrator.ledger`."""
+        with self._turn():
+            price = self._fleet.policy.price_per_hour
+            use, event = ledger.started(island, price, self._clock.wall())
+            self._apply(Change(nodes=(use,), events=(event,)))
+
+    def reconcile(self, nodes: Sequence[Node]) -> None:
+        """See :func:`orchestrator.ledger.reconciled`."""
+        with self._turn():
+            price = self._fleet.policy.price_per_hour
+            uses, told = ledger.reconciled(self._ledger, nodes, price, self._clock.wall())
+            self._apply(Change(nodes=uses, events=told))
+
     def give_up(self, reason: str) -> None:
         """See :func:`orchestrator.operations.give_up`."""
         with self._turn():
@@ -211,6 +229,11 @@ class FleetService:
         with self._changed:
             self._retired |= self._clock.monotonic() - self._asked_at >= unasked_s
             return self._retired
+
+    def _view(self) -> FleetView:
+        view = self._fleet.view(self._clock.monotonic())
+        spent = self._ledger.spent(self._clock.wall())
+        return replace(view, last_event=self._last_event, **asdict(spent))
 
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()
@@ -239,6 +262,7 @@ class FleetService:
 
     def _believe(self, change: Change) -> None:
         self._fleet = self._fleet.after(change)
+        self._ledger = self._ledger.after(change.nodes)
         if change.events:
             self._last_event += len(change.events)
             self._told.update(event.kind for event in change.events)

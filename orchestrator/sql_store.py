@@ -14,8 +14,9 @@ from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobStat
 from orchestrator.database import is_shared, open_database, transaction
 from orchestrator.fleet import NO_PROGRESS, Change, Job
 from orchestrator.leadership import Leadership
+from orchestrator.ledger import NodeUse
 from orchestrator.store import Stored
-from orchestrator.tables import checkpoints, claims, events, jobs
+from orchestrator.tables import checkpoints, claims, events, jobs, nodes
 
 # The one way to write it that SQLite and PostgreSQL share. Never a look first: in SQLite another
 # writer between the two would be an error.
@@ -60,7 +61,9 @@ class SqlStore:
         )
         with transaction(self._engine) as connection:
             last = connection.scalar(sa.select(sa.func.max(events.c.number)))
-            return Stored(tuple(_job(row) for row in connection.execute(query)), last or 0)
+            uses = connection.execute(nodes.select().order_by(nodes.c.started_at))
+            used = tuple(NodeUse(**row._mapping) for row in uses)
+            return Stored(tuple(_job(row) for row in connection.execute(query)), last or 0, used)
 
     def save(self, change: Change, first_number: int, at: float) -> None:
         """See :class:`orchestrator.store.Store`."""
@@ -76,6 +79,8 @@ class SqlStore:
             _insert(connection, checkpoints, [_checkpoint_row(record, at) for record in kept])
             numbered = enumerate(change.events, start=first_number)
             _insert(connection, events, [_event_row(event, n, at) for n, event in numbered])
+            for use in change.nodes:
+                _write_node(connection, use)
 
     def last_event(self) -> int:
         """See :class:`orchestrator.store.Store`."""
@@ -176,6 +181,13 @@ def _write_jobs(connection: sa.Connection, changed: dict[str, Job]) -> None:
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(table.insert(), rows)
+
+
+def _write_node(connection: sa.Connection, use: NodeUse) -> None:
+    mine = (nodes.c.island == use.island) & (nodes.c.started_at == use.started_at)
+    ended = nodes.update().where(mine).values(ended_at=use.ended_at)
+    if not connection.execute(ended).rowcount:
+        connection.execute(nodes.insert(), asdict(use))
 
 
 def _job_row(job: Job) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from atoll.types import CheckpointRecord, CheckpointRef, Event
 from orchestrator.fleet import Change, Job
+from orchestrator.ledger import NodeUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,12 @@ class Stored:
     Attributes:
         jobs: in order of submission, without expiry times: those belong to a clock that is gone.
         last_event: number of the newest event; 0 if there is none.
+        nodes: all that a provider was ever asked for.
     """
 
     jobs: tuple[Job, ...]
     last_event: int
+    nodes: tuple[NodeUse, ...] = ()
 
 
 class Store(Protocol):

@@ -61,6 +61,7 @@ class Supervisor:
         for node in nodes:
             if not node.alive and not node.cleared:
                 self._bury(node)
+        self._service.reconcile(nodes)
         fleet, now = self._service.fleet, self._clock.monotonic()
         self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
         if plan.give_up:
@@ -75,8 +76,8 @@ class Supervisor:
         return any(node.alive for node in nodes)
 
     def _start(self, island: str) -> None:
-        self._service.confirm()  # one that froze since it was decided is another's to start
-        log.info("starting", extra={"fields": {"island": island}})
+        # Written down first: one that froze since it was decided is another's to start.
+        self._service.node_started(island)
         try:
             self._provider.submit(self._spec_of(island), idempotency_key=island)
         except IslandError as error:

@@ -79,6 +79,16 @@ claims = Table(
     Column("key", String(64), nullable=False),
 )
 
+# What a provider was asked for, and what that costs; see orchestrator/ledger.py.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("island", String(200), primary_key=True),
+    Column("started_at", Double, primary_key=True),
+    Column("price_per_hour", Double, nullable=False),
+    Column("ended_at", Double, nullable=True),
+)
+
 # One row at most; none where the database is not shared. See orchestrator/leadership.py.
 leader = Table(
     "leader",

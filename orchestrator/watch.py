@@ -44,14 +44,14 @@ class Pace:
     """How fast jobs advance, from what was seen of them."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._seen: dict[tuple[str, int], tuple[float, int]] = {}  # first step under each lease
 
     def seconds_left(self, job: JobView) -> float | None:
         """Until its last step at the pace of its lease so far; None while nothing is known."""
         if job.state is not JobState.LEASED:
             return None
-        now, step, lease = self._clock.monotonic(), job.progress.step, (job.spec.name, job.epoch)
+        now, step, lease = self.clock.monotonic(), job.progress.step, (job.spec.name, job.epoch)
         began, first = self._seen.get(lease, (now, step))
         if step <= first:
             self._seen[lease] = (now, step)  # a trainer that still starts says nothing of its pace

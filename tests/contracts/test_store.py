@@ -23,6 +23,7 @@ from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.database import sqlite_url
 from orchestrator.fleet import NO_PROGRESS, Change, Job, brief
+from orchestrator.ledger import NodeUse
 from orchestrator.sql_store import SqlStore
 from orchestrator.store import Store
 from orchestrator.tables import leader, metadata
@@ -115,6 +116,15 @@ def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
     assert again.events(after=1, limit=1) == (
         Event("lease-granted", "granted", "expert-0", "island-1", 1, number=2, at=6.5),
     )
+
+
+def test_store_reopened_knows_what_each_node_has_cost(store, reopen):
+    event = Event("island-started", "its node is asked for", island="island-1")
+    first, second = NodeUse("island-1", 5.0, 0.5), NodeUse("island-2", 6.25, 0.0)
+    store.save(Change(nodes=(first, second), events=(event,)), 1, at=5.0)
+    ended = replace(first, ended_at=9.0)
+    store.save(Change(nodes=(ended,), events=(event,)), 2, at=9.0)
+    assert reopen().load().nodes == (ended, second)
 
 
 def test_store_tells_its_last_event_and_that_its_orchestrator_may_decide(store):

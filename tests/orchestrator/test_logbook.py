@@ -48,10 +48,10 @@ def test_log_told_in_any_pieces_however_often_is_the_same_lines(text, cuts):
     text += b"\n"
     with LogBook().reading("expert-0") as log:
         told = 0
-        for begin, end in [*cuts, (100, 101)]:
-            begin, end = min(begin, told), min(end, len(text))
-            log.add(piece(text[begin:end], begin))
-            told = max(told, end)
+        for from_, to in [*cuts, (100, 101)]:
+            begin = min(from_, told)
+            log.add(piece(text[begin:to], begin))
+            told = max(told, min(to, len(text)))
         assert texts(log) == [line.decode(errors="replace") for line in text.split(b"\n")[:-1]]
         assert log.since(0)[-1].end == LogPlace("island-1", 1, len(text))
 

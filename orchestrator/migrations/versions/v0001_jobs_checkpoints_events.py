@@ -1,4 +1,4 @@
-"""Jobs, every checkpoint committed, every event, whose each island's name is, and who leads."""
+"""Jobs, every checkpoint committed, every event, every node, names claimed, and who leads."""
 
 from __future__ import annotations
 
@@ -63,6 +63,13 @@ def upgrade() -> None:
         sa.Column("key", sa.String(64), nullable=False),
     )
     op.create_table(
+        "nodes",
+        sa.Column("island", sa.String(200), primary_key=True),
+        sa.Column("started_at", sa.Double, primary_key=True),
+        sa.Column("price_per_hour", sa.Double, nullable=False),
+        sa.Column("ended_at", sa.Double, nullable=True),
+    )
+    op.create_table(
         "leader",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("run", sa.String(64), nullable=False),
@@ -74,5 +81,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for name in ("leader", "claims", "events", "checkpoints", "jobs"):
+    for name in ("leader", "nodes", "claims", "events", "checkpoints", "jobs"):
         op.drop_table(name)
