@@ -46,6 +46,13 @@ class Leadership:
         self._epoch = 0
         self._until = -math.inf  # by our own clock, and earlier than by the database's
         self._deposed = ""
+        self._former = ""
+
+    @property
+    def words(self) -> str:
+        """Who leads since when, for people; of a leader."""
+        before = f", after {self._former}" if self._former else ""
+        return f"{self._holder} leads under epoch {self._epoch}{before}"
 
     def take(self, run: str) -> str:
         """Lead from now on, if nobody does.
@@ -88,6 +95,7 @@ class Leadership:
         if epoch is None:
             return "another one that was faster"
         self._epoch, self._until, self._deposed = epoch, asked_at + _TERM_S, ""
+        self._former = stands.holder if stands is not None else ""
         return ""
 
     def confirm(self) -> None:

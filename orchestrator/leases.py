@@ -42,7 +42,7 @@ def acquire(
     held = fleet.held_by(island)
     if held and held.request_id == request_id:
         return _assignment(held, fleet), _heard(fleet, held, now)
-    change = _forget(held, fleet, now) if held else Change()
+    change = _forget(held, fleet, now) if held else _joined(fleet, island)
     fleet = fleet.after(change)
     leaving = fleet.is_leaving(island)
     if fleet.draining or fleet.is_over or leaving:
@@ -210,6 +210,13 @@ def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
     leaving = fleet.is_leaving(job.island)
     working = Island(job.island, now, "working", job.spec.name, leaving)
     return Change(jobs=(job,), islands=(working,))
+
+
+def _joined(fleet: Fleet, island: str) -> Change:
+    if island in fleet.islands:
+        return Change()
+    words = f"{island} was heard for the first time by this orchestrator"
+    return Change(events=(Event("island-joined", words, island=island),))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

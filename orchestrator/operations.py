@@ -24,7 +24,8 @@ def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
     Raises:
         Refused: a job was begun with other settings, or is further than it is asked to go.
     """
-    change = Change(draining=False)
+    ended = (Event("drain-ended", "jobs were submitted"),) if fleet.draining else ()
+    change = Change(draining=False, events=ended)
     fleet = fleet.after(change)
     for submission in jobs:
         for step in (_added, _caught_up, _resubmitted, _doubted):
@@ -42,7 +43,8 @@ def drain(fleet: Fleet, reason: str) -> Change:
         replace(job, state=JobState.PAUSED, reason=f"paused while it waited: {why}")
         for job in fleet.jobs.waiting()
     )
-    return Change(jobs=paused, draining=True, events=(Event("draining", why),))
+    held = tuple(Event("job-paused", job.reason, job.spec.name) for job in paused)
+    return Change(jobs=paused, draining=True, events=(Event("draining", why), *held))
 
 
 def tick(fleet: Fleet, now: float) -> Change:

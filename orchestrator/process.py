@@ -158,6 +158,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
     service = FleetService(store, _fleet_policy(config), clock)
+    if store.leadership:
+        service.tell(Event("orchestrator-leads", store.leadership.words))
     security = secured(config, work.run, clock, store.claim)
     former = Endpoint.read(folder)
     for held in (config.orchestrator.listen, config.orchestrator.web):
@@ -235,6 +237,7 @@ def _keep_going(
         if not fleet.jobs and service.retire(_LONELY_S):
             return
         clock.sleep(_LOOK_S)
+    service.leave("told to by a signal; the islands work on")
 
 
 @contextlib.contextmanager

@@ -65,11 +65,13 @@ class Plan:
         start: names of islands to start.
         stop: islands to stop.
         give_up: whether no island can be kept alive.
+        held_back: why none is started for a while, in words; "" for nothing new.
     """
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     give_up: bool = False
+    held_back: str = ""
 
 
 def look(
@@ -125,7 +127,9 @@ def replaced(
     if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
         return replace(recovery, num_young=0), Plan(give_up=True)
     if fleet.draining or now < recovery.not_before:
-        return recovery, Plan()
+        pause_s = recovery.not_before - now
+        words = f"{recovery.num_young} islands died young; the next is started in {pause_s:.1f} s"
+        return recovery, Plan(held_back=words if num_young and not fleet.draining else "")
     wanted = min(policy.num_islands, fleet.jobs.num_open)
     num_missing = wanted - useful
     if num_missing <= 0:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 from atoll.clock import Clock
@@ -33,6 +32,7 @@ from orchestrator.fleet import Change, Fleet, Policy
 from orchestrator.jobs import Jobs
 from orchestrator.ledger import Ledger
 from orchestrator.store import Store
+from orchestrator.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class FleetService:
         self._asked_at = clock.monotonic()
         self._retired = False
         self._curves = Curves()
-        self._told: Tally[str] = Tally()
+        self._tally = Tally(clock.wall())
         self._doubtful = Change()  # what the store failed to save, or did not say that it had
         with self._turn():
             change = operations.restarted(self._fleet, clock.monotonic())
@@ -158,10 +158,10 @@ class FleetService:
         return self._curves
 
     @property
-    def told(self) -> Tally[str]:
-        """Events since this orchestrator serves, by kind."""
+    def tally(self) -> Tally:
+        """What happened since this orchestrator serves."""
         with self._changed:
-            return self._told.copy()
+            return self._tally.copy()
 
     def wall(self) -> float:
         """Time of day, seconds since the Unix epoch; as events carry it."""
@@ -227,8 +227,20 @@ class FleetService:
     def retire(self, unasked_s: float) -> bool:
         """Stop for good if no operator asked anything for so long; later calls are turned away."""
         with self._changed:
-            self._retired |= self._clock.monotonic() - self._asked_at >= unasked_s
+            if not self._retired and self._clock.monotonic() - self._asked_at >= unasked_s:
+                self.leave("nothing is left to do, and nobody asks for anything")
+                self._retired = True
             return self._retired
+
+    def leave(self, reason: str) -> None:
+        """Say why this orchestrator ends, if it still can."""
+        with suppress(Unreachable):
+            self.tell(Event("orchestrator-leaves", reason))
+
+    def tell(self, event: Event) -> None:
+        """Keep an event that changes nothing else."""
+        with self._turn():
+            self._apply(Change(events=(event,)))
 
     def _view(self) -> FleetView:
         view = self._fleet.view(self._clock.monotonic())
@@ -265,9 +277,9 @@ class FleetService:
         self._ledger = self._ledger.after(change.nodes)
         if change.events:
             self._last_event += len(change.events)
-            self._told.update(event.kind for event in change.events)
             self._changed.notify_all()
         for event in change.events:
+            self._tally.note(event, self._clock.wall())
             fields = {"reason": event.reason, "job": event.job, "island": event.island}
             level = logging.WARNING if event.kind in _LOUD else logging.INFO
             log.log(level, event.kind, extra={"fields": fields})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from atoll.clock import Clock
 from atoll.errors import IslandError
+from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
 from orchestrator import recovery
 from orchestrator.recovery import Recovery, RecoveryPolicy
@@ -66,6 +67,8 @@ class Supervisor:
         self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
         if plan.give_up:
             self._service.give_up(self._why_given_up())
+        if plan.held_back:
+            self._service.tell(Event("islands-held-back", plan.held_back))
         for island in plan.stop:
             self._service.confirm()
             log.info("stopping what is left", extra={"fields": {"island": island}})
@@ -83,6 +86,7 @@ class Supervisor:
         except IslandError as error:
             # Missed at the next look, like one that died at once.
             self._last_trouble = str(error)
+            self._service.tell(Event("island-not-started", str(error), island=island))
 
     def _bury(self, node: Node) -> None:
         last = self._provider.logs(node.island, _LAST_LINES).strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -11,15 +11,8 @@ from prometheus_client.registry import Collector
 
 from atoll.types import FleetView, JobState, JobView
 from orchestrator.service import FleetService
+from orchestrator.tally import SETBACKS, Tally
 
-# What takes a job from its island, by the name it goes under in the metric.
-_SETBACKS = {
-    "attempt-failed": "failure",
-    "island-lost": "silence",
-    "island-gone": "death",
-    "island-preempted": "preemption",
-    "trainer-stuck": "standstill",
-}
 _LATENCIES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
@@ -30,11 +23,16 @@ class FleetCollector(Collector):
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        """One family after the other; counters begin at 0 with each orchestrator."""
-        view = self._service.seen()
+        """One family after the other.
+
+        Counters begin at 0 with each orchestrator, but for node hours and their cost.
+        """
+        view, tally = self._service.seen(), self._service.tally
         yield from _of_jobs(view)
         yield from _of_islands(view)
-        yield from _of_events(self._service.told)
+        yield from _of_events(tally)
+        yield from _of_checkpoints(view, tally, self._service.wall())
+        yield from _of_nodes(view)
 
 
 def registry_of(service: FleetService) -> CollectorRegistry:
@@ -57,7 +55,7 @@ def latency_of(registry: CollectorRegistry) -> Histogram:
 
 def _of_jobs(view: FleetView) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("atoll_jobs", "Jobs, by where they stand.", labels=["state"])
-    states = Tally(job.state for job in view.jobs)
+    states = Counter(job.state for job in view.jobs)
     for state in JobState:
         jobs.add_metric([state.value], states[state])
     yield jobs
@@ -73,6 +71,10 @@ def _of_jobs(view: FleetView) -> Iterator[Metric]:
         ),
         "atoll_job_loss": ("Mean loss since the last report.", lambda job: job.progress.loss),
         "atoll_job_epoch": ("Leases it took.", lambda job: job.epoch),
+        "atoll_lease_left_seconds": (
+            "Until its lease ends without a heartbeat; 0 without one.",
+            lambda job: job.lease_left_s,
+        ),
     }
     for name, (words, read) in readings.items():
         family = GaugeMetricFamily(name, words, labels=["job"])
@@ -83,7 +85,7 @@ def _of_jobs(view: FleetView) -> Iterator[Metric]:
 
 def _of_islands(view: FleetView) -> Iterator[Metric]:
     islands = GaugeMetricFamily("atoll_islands", "Islands, by how they are.", labels=["state"])
-    states = Tally(island.state for island in view.islands)
+    states = Counter(island.state for island in view.islands)
     for state in ("idle", "working", "lost"):
         islands.add_metric([state], states[state])
     yield islands
@@ -96,14 +98,43 @@ def _of_islands(view: FleetView) -> Iterator[Metric]:
     yield age
 
 
-def _of_events(told: Tally[str]) -> Iterator[Metric]:
+def _of_events(tally: Tally) -> Iterator[Metric]:
     commits = CounterMetricFamily("atoll_commits", "Checkpoints published.")
-    commits.add_metric([], told["checkpoint-committed"])
+    commits.add_metric([], tally.kinds["checkpoint-committed"])
     leases = CounterMetricFamily("atoll_leases_granted", "Leases granted.")
-    leases.add_metric([], told["lease-granted"])
+    leases.add_metric([], tally.kinds["lease-granted"])
     setbacks = CounterMetricFamily(
         "atoll_setbacks", "Leases that ended before their time, by cause.", labels=["cause"]
     )
-    for kind, cause in _SETBACKS.items():
-        setbacks.add_metric([cause], told[kind])
-    yield from (commits, leases, setbacks)
+    recoveries = CounterMetricFamily(
+        "atoll_recoveries", "Leases granted to jobs that were set back, by cause.", labels=["cause"]
+    )
+    for cause in dict.fromkeys(SETBACKS.values()):
+        setbacks.add_metric([cause], tally.setbacks[cause])
+        recoveries.add_metric([cause], tally.recoveries[cause])
+    events = CounterMetricFamily("atoll_events", "All that happened, by kind.", labels=["kind"])
+    for kind, num in sorted(tally.kinds.items()):
+        events.add_metric([kind], num)
+    yield from (commits, leases, setbacks, recoveries, events)
+
+
+def _of_checkpoints(view: FleetView, tally: Tally, now: float) -> Iterator[Metric]:
+    age = GaugeMetricFamily(
+        "atoll_checkpoint_age_seconds",
+        "Work at risk: time since a job at work was safe, or since this orchestrator serves.",
+        labels=["job"],
+    )
+    for job in view.jobs:
+        if job.state is JobState.LEASED:
+            age.add_metric(
+                [job.spec.name], now - tally.committed_at.get(job.spec.name, tally.since)
+            )
+    yield age
+
+
+def _of_nodes(view: FleetView) -> Iterator[Metric]:
+    hours = CounterMetricFamily("atoll_node_hours", "Hours that the provider's nodes have run.")
+    hours.add_metric([], view.node_hours)
+    cost = CounterMetricFamily("atoll_cost", "What they cost, in the unit of their price.")
+    cost.add_metric([], view.cost)
+    yield from (hours, cost)

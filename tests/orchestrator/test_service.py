@@ -79,6 +79,7 @@ def test_service_numbers_events_through_restarts(service, lease, start_again, st
     assert [event.kind for event in events] == [
         "orchestrator-serves",
         "job-submitted",
+        "island-joined",
         "lease-granted",
         "orchestrator-serves",
     ]

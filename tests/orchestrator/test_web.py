@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -93,7 +95,7 @@ def test_fleet_events_and_losses_are_told_as_they_are(get, service, lease, ref):
     assert fleet["jobs"][1]["loss"] is None  # JSON knows no NaN
     assert json.loads(get("/losses.json")[2]) == {"expert-0": [[5, 0.75], [9, 0.5]]}
     kinds = [event["kind"] for event in json.loads(get("/events.json?after=3")[2])]
-    assert kinds == ["lease-granted", "checkpoint-committed"]
+    assert kinds == ["island-joined", "lease-granted", "checkpoint-committed"]
 
 
 def test_samples_of_a_jobs_newest_checkpoint_are_shown(get, service, run_store, lease, ref):
@@ -120,6 +122,43 @@ def test_metrics_count_what_happened(get, service, lease, ref):
     assert found["atoll_leases_granted_total",] == 2
     assert found["atoll_setbacks_total", "failure"] == 1
     assert found["atoll_setbacks_total", "death"] == 1
+
+
+def test_recoveries_are_counted_by_the_first_cause(get, service, lease, clock):
+    service.release(lease, Outcome(Ending.FAILED, "broke"), "f")
+    clock.now += 5
+    again = service.acquire("island-1", "again").lease  # expert-0, or the other that waits
+    service.island_gone("island-1", "killed")
+    clock.now += 5
+    service.acquire("island-2", "r2")
+    service.acquire("island-3", "r3")
+    tally = service.tally
+    assert again.job == "expert-0"
+    assert tally.recoveries == {"failure": 1, "death": 1}
+
+
+def test_every_query_of_the_dashboard_for_grafana_names_a_metric_that_there_is(service, lease):
+    registry = registry_of(service)
+    latency_of(registry).labels("Heartbeat").observe(0.002)
+    there = {sample.name for family in registry.collect() for sample in family.samples}
+    page = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in page["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"atoll_\w+", query)}
+    assert len(queries) >= len(page["panels"]) >= 14
+    assert asked <= there
+
+
+def test_metrics_tell_node_hours_cost_and_what_is_at_risk(service, lease, ref, clock):
+    registry = registry_of(service)
+    service.node_started("island-1")
+    service.commit(lease, ref(lease, 9))
+    clock.now += 4
+    value = registry.get_sample_value
+    assert value("atoll_node_hours_total") == pytest.approx(4 / 3600)
+    assert value("atoll_cost_total") == 0  # nobody said what it costs
+    assert value("atoll_checkpoint_age_seconds", {"job": "expert-0"}) == 4
+    assert value("atoll_lease_left_seconds", {"job": "expert-0"}) == 6
+    assert value("atoll_events_total", {"kind": "island-started"}) == 1
 
 
 def test_looking_on_keeps_no_orchestrator_from_leaving(get, service, clock, lease):

@@ -1,0 +1,30 @@
+"""The page of events names each kind that the control plane can tell, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from atoll.types import Action
+
+ROOT = Path(__file__).parents[2]
+ABOUT = "attempt|checkpoint|checkpoints|drain|island|islands|job|lease|orchestrator|trainer"
+KIND = re.compile(rf"draining|({ABOUT})(-[a-z]+)+")
+# Put together where they are told: f"job-{action}" and f"island-{state}".
+COMPOSED = {f"job-{action}" for action in Action} | {"island-lost", "island-gone"}
+
+
+def kinds_in(source: str) -> set[str]:
+    words = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    return {word for word in words if isinstance(word, str) and KIND.fullmatch(word)}
+
+
+def test_page_of_events_names_every_kind():
+    told = set(COMPOSED)
+    for path in (ROOT / "orchestrator").glob("*.py"):
+        told |= kinds_in(path.read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`([a-z-]+)`", " ".join(rows))
+    assert sorted(named) == sorted(told)
