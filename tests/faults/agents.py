@@ -1,0 +1,57 @@
+"""What befalls an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.faults.points import COMMIT, COPY, MANIFEST, Point, served
+from tests.faults.scene import Scene, Story, freeze, struck, thaw
+
+
+def is_replaced(scene: Scene) -> None:
+    """One job took another lease; the other island went on."""
+    assert any("killed by signal 9 (SIGKILL)" in gone for gone in scene.reasons("island-gone"))
+    assert scene.epochs() == [1, 2]
+    assert not scene.reasons("attempt-failed")
+
+
+def killed(point: Point) -> Story:
+    return struck(point, is_replaced)
+
+
+killed_in_acquire = killed(Point("orchestrator", served("Acquire"), victim="agent"))
+killed_in_heartbeat = killed(Point("orchestrator", served("Heartbeat"), nth=3, victim="agent"))
+killed_in_upload = killed(Point("trainer", MANIFEST, victim="agent"))
+killed_halfway_through_a_blob = killed(Point("trainer", COPY, "halfway", victim="agent"))
+killed_before_commit = killed(Point("agent", COMMIT))
+killed_in_commit = killed(Point("orchestrator", served("Commit"), victim="agent"))
+killed_before_the_answer = killed(Point("orchestrator", served("Commit"), "after", victim="agent"))
+
+
+def killed_at_work(scene: Scene) -> Iterator[None]:
+    yield
+    scene.at_work()
+    agent, trainer = scene.run.agent_of("expert-0"), scene.run.trainer_of("expert-0")
+    agent.kill()
+    yield
+    is_replaced(scene)
+    scene.until(lambda: not trainer.is_running())  # PID 1 may take a moment to collect it
+
+
+def frozen_past_its_lease(scene: Scene) -> Iterator[None]:
+    run = scene.run
+    run.steps, run.overrides = 120, ["island.count=1", "island.lease_s=2"]
+    yield
+    scene.until(lambda: run.committed("expert-0") >= 20)
+    island = run.jobs()["expert-0"].island
+    frozen = run.agent(island)
+    freeze(frozen)
+    scene.until(lambda: run.jobs()["expert-0"].epoch == 2 and run.committed("expert-0") >= 50)
+    thaw(frozen)
+    scene.until(lambda: not frozen.is_running())
+    yield
+    log = run.agent_log(island)
+    assert f"the lease of {island} on expert-0 (epoch 1) has passed to island-2" in log
+    assert "stopping, nothing of that epoch is published any more" in log
+    assert f"{island} is gone: exited with code 4" in scene.reasons("island-gone")
+    assert scene.reasons("island-lost") == [f"{island} was silent for 2 s"]

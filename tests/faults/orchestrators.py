@@ -1,0 +1,61 @@
+"""What befalls the orchestrator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tests.faults.points import COMMIT, INSERT, MANIFEST, SAVE, Point, served
+from tests.faults.scene import Scene, Story, freeze, struck, thaw
+
+GRANT, COMMITTED = "lease-granted", "checkpoint-committed"
+
+
+def is_started_again(scene: Scene) -> None:
+    """No island was any the worse for it."""
+    assert "starting it again" in scene.told
+    assert len(scene.reasons("orchestrator-serves")) == 2
+    is_no_matter(scene)
+
+
+def is_no_matter(scene: Scene) -> None:
+    """Every job took one lease, and nobody was declared lost."""
+    assert scene.epochs() == [1, 1]
+    assert not scene.reasons("island-lost")
+    assert not scene.reasons("attempt-failed")
+
+
+def killed(point: Point) -> Story:
+    return struck(point, is_started_again)
+
+
+killed_in_acquire = killed(Point("orchestrator", served("Acquire")))
+killed_after_a_grant = killed(Point("orchestrator", SAVE, "after", about=GRANT))
+killed_in_heartbeat = killed(Point("orchestrator", served("Heartbeat"), nth=3))
+killed_in_upload = killed(Point("trainer", MANIFEST, victim="orchestrator"))
+killed_before_commit = killed(Point("agent", COMMIT, victim="orchestrator"))
+killed_before_the_transaction = killed(Point("orchestrator", SAVE, nth=3, about=COMMITTED))
+killed_in_the_transaction = killed(Point("orchestrator", INSERT, nth=3, about=COMMITTED))
+killed_before_the_answer = killed(Point("orchestrator", SAVE, "after", nth=3, about=COMMITTED))
+
+
+def killed_at_work(scene: Scene) -> Iterator[None]:
+    yield
+    scene.at_work(10)
+    scene.run.orchestrator().kill()
+    yield
+    is_started_again(scene)
+
+
+def frozen_past_all_leases(scene: Scene) -> Iterator[None]:
+    scene.run.steps, scene.run.overrides = 120, ["island.lease_s=2"]
+    yield
+    scene.at_work()
+    orchestrator = scene.run.orchestrator()
+    freeze(orchestrator)
+    time.sleep(5)
+    thaw(orchestrator)
+    yield
+    assert any("was away for" in reason for reason in scene.reasons("orchestrator-serves"))
+    is_no_matter(scene)
+    assert scene.run.orchestrator() == orchestrator

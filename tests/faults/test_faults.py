@@ -1,0 +1,55 @@
+"""Every fault by its name: a run that meets one ends as if nothing had happened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from tests.faults import agents, orchestrators, trainers
+from tests.faults.checks import assert_nothing_was_lost
+
+pytestmark = pytest.mark.timeout(90)
+
+FAULTS = {
+    "trainer SIGKILL": trainers.killed,
+    "trainer SIGSTOP, then SIGCONT": trainers.frozen_for_a_while,
+    "trainer SIGSTOP for good": trainers.frozen_for_good,
+    "trainer segfault": trainers.segfault,
+    "trainer holds the GIL": trainers.holds_the_gil,
+    "trainer SIGKILL halfway through a blob": trainers.killed_halfway_through_a_blob,
+    "agent SIGKILL at work": agents.killed_at_work,
+    "agent SIGKILL during acquire": agents.killed_in_acquire,
+    "agent SIGKILL during heartbeat": agents.killed_in_heartbeat,
+    "agent SIGKILL during upload": agents.killed_in_upload,
+    "agent SIGKILL halfway through a blob": agents.killed_halfway_through_a_blob,
+    "agent SIGKILL between upload and commit": agents.killed_before_commit,
+    "agent SIGKILL during commit": agents.killed_in_commit,
+    "agent SIGKILL during commit, before the answer": agents.killed_before_the_answer,
+    "agent SIGSTOP past its lease, then SIGCONT": agents.frozen_past_its_lease,
+    "orchestrator SIGKILL at work": orchestrators.killed_at_work,
+    "orchestrator SIGKILL during acquire": orchestrators.killed_in_acquire,
+    "orchestrator SIGKILL during acquire, before the answer": orchestrators.killed_after_a_grant,
+    "orchestrator SIGKILL during heartbeat": orchestrators.killed_in_heartbeat,
+    "orchestrator SIGKILL during upload": orchestrators.killed_in_upload,
+    "orchestrator SIGKILL between upload and commit": orchestrators.killed_before_commit,
+    "orchestrator SIGKILL before a commit's transaction": (
+        orchestrators.killed_before_the_transaction
+    ),
+    "orchestrator SIGKILL in a commit's transaction": orchestrators.killed_in_the_transaction,
+    "orchestrator SIGKILL after it, before the answer": orchestrators.killed_before_the_answer,
+    "orchestrator SIGSTOP past all leases, then SIGCONT": orchestrators.frozen_past_all_leases,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_run_that_meets_a_fault_ends_as_if_nothing_had_happened(fault, scene, undisturbed):
+    run = scene.run
+    with closing(fault(scene)) as story:
+        next(story)
+        launcher = run.launch()
+        next(story)
+        scene.told = run.finish(launcher)
+        assert launcher.returncode == 0, scene.told
+        assert_nothing_was_lost(run, undisturbed(run), scene.folder / "cache")
+        next(story, None)
