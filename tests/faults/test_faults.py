@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.faults import agents, orchestrators, trainers
+from tests.faults import agents, clocks, disks, networks, orchestrators, trainers
 from tests.faults.checks import assert_nothing_was_lost
 
 pytestmark = pytest.mark.timeout(90)
@@ -39,6 +39,16 @@ FAULTS = {
     "orchestrator SIGKILL in a commit's transaction": orchestrators.killed_in_the_transaction,
     "orchestrator SIGKILL after it, before the answer": orchestrators.killed_before_the_answer,
     "orchestrator SIGSTOP past all leases, then SIGCONT": orchestrators.frozen_past_all_leases,
+    "connections cut every second": networks.cut_every_second,
+    "200 ms of delay": networks.delayed,
+    "calls duplicated": networks.duplicated,
+    "calls reordered": networks.reordered,
+    "calls replayed": networks.replayed,
+    "disk of the store full": disks.store_full,
+    "disk of the database full": disks.database_full,
+    "disk of everything full": disks.everything_full,
+    "torn files under the next epoch": disks.torn_files_under_the_next_epoch,
+    "clocks jump by hours": clocks.jump,
 }
 
 

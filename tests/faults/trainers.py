@@ -70,11 +70,3 @@ def stuck(scene: Scene) -> None:
     assert not scene.reasons("island-lost")
     # With all done, islands that were dismissed are gone too.
     assert not any("killed by signal" in reason for reason in scene.reasons("island-gone"))
-
-
-def torn_files_under_the_next_epoch(scene: Scene) -> Iterator[None]:
-    """As a machine that lost its power could leave them, if its disk promised more than it did."""
-    yield
-    scene.at_work()
-    scene.run.trainer_of("expert-0").kill()
-    yield

@@ -67,7 +67,7 @@ def stand_by(run, until):
 @pytest.fixture
 def wire(postgres):
     """A process that all of the leader's words to the database go through, and its address."""
-    command = [sys.executable, str(Path(__file__).parent / "wire.py"), str(postgres.port)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "wire.py"), str(postgres.port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         yield process, f"127.0.0.1:{int(process.stdout.readline())}"
         process.kill()
