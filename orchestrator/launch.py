@@ -21,7 +21,7 @@ from orchestrator.watch import Watch
 _LOOK_S = 0.25
 _ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 _OPEN = {JobState.WAITING, JobState.LEASED}
-_MAX_CONNECTIONS = 10
+_MAX_CONNECTIONS = 10  # in a row, with no step committed between
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,15 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
         Unreachable: the orchestrator dies again and again.
     """
     save_config(open_store(launch.config.run.uri), launch.config)
+    tries, committed = 0, 0
     with _interrupts() as interrupts, watch:
-        for _ in range(_MAX_CONNECTIONS):
+        while tries < _MAX_CONNECTIONS:
+            tries += 1
             with connect(launch.config, launch.trainer) as client:
                 try:
                     client.submit(launch.jobs)
+                    if (safe := _committed(client)) > committed:
+                        tries, committed = 1, safe
                     return _results(_follow(launch, client, watch, interrupts))
                 except Unreachable as error:
                     if interrupts.num:
@@ -70,7 +74,10 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
                     watch.tell(f"{error}; starting it again")
                 except Refused as error:
                     raise BadInput(str(error)) from error
-    raise Unreachable(f"the orchestrator died {_MAX_CONNECTIONS} times; its log tells why")
+    raise Unreachable(
+        f"the orchestrator died {_MAX_CONNECTIONS} times with no step committed between; its log "
+        "tells why"
+    )
 
 
 @dataclass(slots=True)
@@ -119,6 +126,11 @@ def _follow(
         if interrupts.num > 1:
             raise Interrupted("stopped waiting; the islands go on to checkpoint and leave")
         launch.clock.sleep(_LOOK_S)
+
+
+def _committed(client: ControlClient) -> int:
+    """Steps that are safe, of all jobs together."""
+    return sum(job.checkpoint.step for job in client.fleet().jobs if job.checkpoint)
 
 
 def _results(jobs: Sequence[JobView]) -> dict[str, CheckpointRef]:

@@ -25,17 +25,6 @@ killed_in_upload = killed(Point("trainer", MANIFEST, victim="agent"))
 killed_halfway_through_a_blob = killed(Point("trainer", COPY, "halfway", victim="agent"))
 killed_before_commit = killed(Point("agent", COMMIT))
 killed_in_commit = killed(Point("orchestrator", served("Commit"), victim="agent"))
-killed_before_the_answer = killed(Point("orchestrator", served("Commit"), "after", victim="agent"))
-
-
-def killed_at_work(scene: Scene) -> Iterator[None]:
-    yield
-    scene.at_work()
-    agent, trainer = scene.run.agent_of("expert-0"), scene.run.trainer_of("expert-0")
-    agent.kill()
-    yield
-    is_replaced(scene)
-    scene.until(lambda: not trainer.is_running())  # PID 1 may take a moment to collect it
 
 
 def frozen_past_its_lease(scene: Scene) -> Iterator[None]:

@@ -94,7 +94,7 @@ class Meddler(grpc.GenericRpcHandler):
         return call()
 
     def overtaken(self, name: str, call: Call) -> bytes:
-        """Two of each, both late; the caller goes on after the first, and may overtake the other."""
+        """Two of each, both late; the caller goes on after one, and may overtake the other."""
 
         def late(pause_s: float) -> bytes:
             time.sleep(pause_s)
@@ -107,7 +107,7 @@ class Meddler(grpc.GenericRpcHandler):
         return done.pop().result()
 
     def followed_by_old_ones(self, name: str, call: Call) -> bytes:
-        """After each commit come the first heartbeat, commit, release and request for work again."""
+        """After each commit come the first heartbeat, commit, release and acquire once more."""
         answer = call()
         with self._lock:
             self._former.setdefault(name, call)

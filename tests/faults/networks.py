@@ -58,7 +58,7 @@ def reordered(scene: Scene) -> Iterator[None]:
 
 
 def replayed(scene: Scene) -> Iterator[None]:
-    """One island works on both jobs, so that what it said of the first comes again at the second."""
+    """One island works on both jobs: what it said of the first comes again amid the second."""
     scene.run.overrides = ["island.count=1"]
     with meddler(scene.run.folder() / ENDPOINT_FILE, Meddler.followed_by_old_ones) as between:
         scene.inside(ATOLL_FAULT_PROXY=between.address)

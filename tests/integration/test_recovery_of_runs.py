@@ -1,9 +1,8 @@
-"""What a run survives: every process of it is killed or frozen once, and it ends all the same."""
+"""What befalls a run besides the faults of ``tests/faults``: ended commands, copies, strangers."""
 
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 
 import pytest
@@ -31,71 +30,6 @@ def test_run_undisturbed_ends_with_the_weights_and_leaves_no_process(run, until,
     again = run.launch()
     assert "already trained: expert-0, expert-1" in run.finish(again)
     assert not run.processes()
-
-
-def test_run_whose_trainer_is_killed_goes_on_from_its_checkpoint(run, until, undisturbed):
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 20)
-    run.trainer_of("expert-0").kill()
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    failed = next(event for event in run.events() if event.kind == "attempt-failed")
-    assert "killed by signal 9 (SIGKILL)" in failed.reason
-    restart = steps_of(run, "expert-0")
-    assert restart == sorted(restart)
-    assert restart[-1] == (2, 60)
-
-
-def test_run_whose_agent_is_killed_replaces_it_at_once(run, until, undisturbed):
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 20)
-    agent, trainer = run.agent_of("expert-0"), run.trainer_of("expert-0")
-    agent.kill()
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    gone = next(event for event in run.events() if event.kind == "island-gone")
-    assert "killed by signal 9 (SIGKILL)" in gone.reason
-    until(lambda: not trainer.is_running())  # PID 1 may take a moment to collect it
-    assert run.results()["expert-0"].epoch == 2
-
-
-def test_run_whose_agent_freezes_is_fenced(run, until, undisturbed):
-    run.steps, run.overrides = 120, ["island.count=1", "island.lease_s=2"]
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 20)
-    island = run.jobs()["expert-0"].island
-    frozen = run.agent(island)
-    frozen.send_signal(signal.SIGSTOP)
-    until(lambda: run.jobs()["expert-0"].epoch == 2 and run.committed("expert-0") >= 50)
-    before = run.jobs()["expert-0"].checkpoint
-    assert before.epoch == 2
-    frozen.send_signal(signal.SIGCONT)
-    until(lambda: not frozen.is_running())
-    log = run.agent_log(island)
-    assert f"the lease of {island} on expert-0 (epoch 1) has passed to island-2" in log
-    assert "stopping, nothing of that epoch is published any more" in log
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    committed = steps_of(run, "expert-0")
-    assert [epoch for epoch, _ in committed] == sorted(epoch for epoch, _ in committed)
-    gone = next(event for event in run.events() if event.reason.startswith(f"{island} is gone"))
-    assert gone.reason == f"{island} is gone: exited with code 4"
-
-
-def test_run_whose_orchestrator_is_killed_loses_no_island(run, until, undisturbed):
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
-    first = run.orchestrator()
-    first.kill()
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert "starting it again" in told
-    assert run.weights() == undisturbed(run)
-    assert {ref.epoch for ref in run.results().values()} == {1}
-    assert run.orchestrator().pid != first.pid
 
 
 def test_run_whose_command_is_killed_goes_on_and_is_attached_to_again(run, until, undisturbed):
@@ -170,23 +104,6 @@ def test_island_that_finds_another_runs_orchestrator_has_no_part_in_it(make_run,
     assert {ref.step for ref in other.results().values()} == {60}
     assert not [event for event in other.events() if event.kind == "attempt-failed"]
     assert other.weights().keys() == {"expert-0", "expert-1"}
-
-
-def test_run_whose_trainer_hangs_starts_it_anew(run, until, undisturbed):
-    run.steps, run.overrides = 120, ["island.stuck_s=2"]
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 20)
-    hung = run.trainer_of("expert-0")
-    hung.suspend()
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    assert run.results()["expert-0"].epoch == 2
-    stuck = next(event for event in run.events() if event.kind == "trainer-stuck")
-    assert stuck.job == "expert-0"
-    failed = next(event for event in run.events() if event.kind == "attempt-failed")
-    assert "stood still at step" in failed.reason
-    assert not hung.is_running()
 
 
 def test_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(run, undisturbed):

@@ -17,6 +17,7 @@ import resource
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 
 
@@ -64,15 +65,8 @@ def wrap(place, made_around):
         sys.meta_path.insert(0, OnImport(module_name, change))
 
 
-class Point:
+class Point(types.SimpleNamespace):
     """See ``points.py``."""
-
-    def __init__(self, process, place, when, nth, about, victim, blow, marker, state):
-        self.process, self.place, self.when = process, place, when
-        self.nth, self.about = nth, about
-        self.victim, self.blow = victim, blow
-        self.marker, self.state = Path(marker), Path(state)
-        self.count = itertools.count(1)
 
     def around(self, whole):
         def reached(*args, **named):
@@ -93,7 +87,7 @@ class Point:
     def is_first(self):
         """Strikes once: whoever comes after the one that was struck is left alone."""
         try:
-            self.marker.touch(exist_ok=False)
+            Path(self.marker).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
@@ -128,9 +122,9 @@ class Point:
             case "agent", "orchestrator":  # the one whose request is being answered
                 request = args[1]
                 island = request.lease.island if hasattr(request, "lease") else request.island
-                record = self.state / "islands" / island / "node.json"
+                record = Path(self.state, "islands", island, "node.json")
             case "orchestrator", _:
-                record = self.state / "orchestrator.json"
+                record = Path(self.state, "orchestrator.json")
         return json.loads(record.read_text())["process"]["pid"]
 
 
@@ -149,7 +143,7 @@ def call_at(proxy):
 
 
 if "ATOLL_FAULT" in os.environ:
-    point = Point(**json.loads(os.environ["ATOLL_FAULT"]))
+    point = Point(**json.loads(os.environ["ATOLL_FAULT"]), count=itertools.count(1))
     if point.process == role():
         wrap(point.place, point.around)
 if "ATOLL_FAULT_PROXY" in os.environ and role() == "agent":

@@ -1,0 +1,59 @@
+"""A run whose processes are killed at random, again and again.
+
+``ATOLL_CHAOS_S=300 make test`` goes on with it for minutes, ``ATOLL_CHAOS_SEED=1`` by other dice.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from tests.faults.checks import assert_nothing_was_lost
+
+CHAOS_S = float(os.environ.get("ATOLL_CHAOS_S", "30"))
+SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "0"))
+MEAN_S = 5.0  # between two kills
+STEP_S = 0.05
+
+pytestmark = pytest.mark.timeout(120 + 3 * CHAOS_S)
+
+
+def living(run, command: subprocess.Popen[str]) -> dict[str, list[psutil.Process]]:
+    """The processes of a run by what they are; none of a kind that has none."""
+    found: dict[str, list[psutil.Process]] = {"command": [psutil.Process(command.pid)]}
+    for process in run.processes():
+        words = process.cmdline()
+        kinds = [kind for kind in ("orchestrator", "agent") if kind in words] or ["trainer"]
+        found.setdefault(kinds[0], []).append(process)
+    return found
+
+
+def test_run_killed_at_random_for_long_ends_as_if_nothing_had_happened(scene, undisturbed):
+    run, dice, killed = scene.run, random.Random(SEED), Counter()
+    run.steps, run.options = int(CHAOS_S / STEP_S), f"--step-s {STEP_S} --every 10"
+    command = run.launch()
+    over_at = time.monotonic() + CHAOS_S
+    while True:
+        time.sleep(dice.expovariate(1 / MEAN_S))
+        if time.monotonic() > over_at:
+            break
+        if command.poll() is not None:  # its user gives it again
+            assert command.returncode == -signal.SIGKILL, command.communicate()[1]
+            command = run.launch()
+        kinds = living(run, command)
+        kind = dice.choice(sorted(kinds))
+        dice.choice(kinds[kind]).kill()
+        killed[kind] += 1
+    if command.poll() is not None:
+        command = run.launch()
+    told = command.communicate()[1]  # it makes up for what was lost
+    assert command.returncode == 0, told
+    assert killed.total() >= CHAOS_S / MEAN_S / 3
+    assert_nothing_was_lost(run, undisturbed(run), scene.folder / "cache")
