@@ -100,9 +100,9 @@ class Run:
         )
         return self.launched[-1]
 
-    def finish(self, launcher: subprocess.Popen[str]) -> str:
+    def finish(self, launcher: subprocess.Popen[str], timeout_s: float = 120) -> str:
         """Wait for its end; returns what it told its user."""
-        return launcher.communicate(timeout=120)[1]
+        return launcher.communicate(timeout=timeout_s)[1]
 
     def command(self, *words: str) -> list[str]:
         """What a user types, with the settings of the run."""
