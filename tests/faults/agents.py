@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.faults.points import COMMIT, COPY, MANIFEST, Point, served
-from tests.faults.scene import Scene, Story, freeze, struck, thaw
+from tests.faults.scene import LONG, Scene, Story, freeze, struck, thaw
 
 
 def is_replaced(scene: Scene) -> None:
@@ -29,9 +29,9 @@ killed_in_commit = killed(Point("orchestrator", served("Commit"), victim="agent"
 
 def frozen_past_its_lease(scene: Scene) -> Iterator[None]:
     run = scene.run
-    run.steps, run.overrides = 120, ["island.count=1", "island.lease_s=2"]
+    run.steps, run.overrides = LONG, ["island.count=1", "island.lease_s=2"]
     yield
-    scene.until(lambda: run.committed("expert-0") >= 20)
+    scene.at_work("expert-0")
     island = run.jobs()["expert-0"].island
     frozen = run.agent(island)
     freeze(frozen)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.orchestrators import is_no_matter
-from tests.faults.scene import Scene
+from tests.faults.scene import LONG, Scene
 
 SOURCE = Path(__file__).parent / "wall_clock.c"
 HOUR_S = 3600
@@ -30,7 +30,7 @@ def jump(scene: Scene) -> Iterator[None]:
     ahead.write_bytes(struct.pack("q", 0))
     scene.environment.setenv("LD_PRELOAD", str(library))
     scene.environment.setenv("WALL_CLOCK_AHEAD", str(ahead))
-    scene.run.steps = 150
+    scene.run.steps = LONG
     yield
     for jump_s in (2 * HOUR_S, -3 * HOUR_S):
         reached = scene.run.committed("expert-0")

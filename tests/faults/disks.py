@@ -14,7 +14,7 @@ import pytest
 from atoll import layout
 from atoll.checkpoints import MANIFEST
 from tests.faults.orchestrators import is_no_matter
-from tests.faults.scene import Scene
+from tests.faults.scene import LONG, Scene
 
 
 @dataclass
@@ -53,10 +53,10 @@ def disk(folder: Path, megabytes: int) -> Iterator[Disk]:
 
 
 def store_full(scene: Scene) -> Iterator[None]:
-    scene.run.steps = 150
+    scene.run.steps = LONG
     with disk(scene.run.uri / "checkpoints", megabytes=1) as checkpoints:
         yield
-        scene.at_work()
+        scene.at_work("expert-0")
         scene.until(lambda: checkpoints.fill() or scene.reasons("attempt-failed"))
         checkpoints.free()
         yield
@@ -65,11 +65,11 @@ def store_full(scene: Scene) -> Iterator[None]:
 
 def database_full(scene: Scene) -> Iterator[None]:
     run = scene.run
-    run.steps = 150
+    run.steps = LONG
     with disk(scene.folder / "database", megabytes=2) as database:
         run.overrides = [f"orchestrator.database=sqlite:///{database.folder}/atoll.db"]
         yield
-        scene.at_work()
+        scene.at_work("expert-0")
         island = run.jobs()["expert-0"].island
         scene.until(lambda: database.fill() or "disk is full" in run.agent_log(island))
         database.free()
@@ -80,11 +80,11 @@ def database_full(scene: Scene) -> Iterator[None]:
 def everything_full(scene: Scene) -> Iterator[None]:
     """Store, database, logs and folders of work lie on one disk, as they do by default."""
     run = scene.run
-    run.steps = 150
+    run.steps = LONG
     with disk(run.uri, megabytes=8) as whole:
         run.__post_init__()
         yield
-        scene.at_work()
+        scene.at_work("expert-0")
         trainer = run.trainer_of("expert-0")
         scene.until(lambda: whole.fill() or not trainer.is_running())
         whole.free()
@@ -95,8 +95,9 @@ def everything_full(scene: Scene) -> Iterator[None]:
 def torn_files_under_the_next_epoch(scene: Scene) -> Iterator[None]:
     """As a machine that loses its power leaves them, if its disk promised more than it kept."""
     run = scene.run
+    run.steps = LONG
     yield
-    scene.at_work()
+    scene.at_work("expert-0")
     steps = range(10, run.steps + 1, 10)
     for folder in (run.uri / layout.checkpoint_folder("expert-0", 2, step) for step in steps):
         folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from tests.faults.points import COMMIT, INSERT, MANIFEST, SAVE, Point, served
-from tests.faults.scene import Scene, Story, freeze, struck, thaw
+from tests.faults.scene import LONG, Scene, Story, freeze, struck, thaw
 
 GRANT, COMMITTED = "lease-granted", "checkpoint-committed"
 
@@ -40,9 +40,9 @@ killed_before_the_answer = killed(Point("orchestrator", SAVE, "after", nth=3, ab
 
 
 def frozen_past_all_leases(scene: Scene) -> Iterator[None]:
-    scene.run.steps, scene.run.overrides = 120, ["island.lease_s=2"]
+    scene.run.steps, scene.run.overrides = LONG, ["island.lease_s=2"]
     yield
-    scene.at_work()
+    scene.at_work("expert-0", "expert-1")
     orchestrator = scene.run.orchestrator()
     freeze(orchestrator)
     time.sleep(5)

@@ -19,7 +19,7 @@ import pytest
 from tests.faults.points import INSIDE, Point
 from tests.integration.conftest import Run
 
-JOBS = ("expert-0", "expert-1")
+LONG = 150  # steps: enough to be met by something at work
 
 
 @dataclass
@@ -55,9 +55,9 @@ class Scene:
         self.inside(ATOLL_FAULT=json.dumps(armed))
         return marker
 
-    def at_work(self, step: int = 20) -> None:
-        """Return once both jobs have committed so many steps."""
-        self.until(lambda: all(self.run.committed(job) >= step for job in JOBS))
+    def at_work(self, *jobs: str, step: int = 20) -> None:
+        """Return once these jobs have committed so many steps."""
+        self.until(lambda: all(self.run.committed(job) >= step for job in jobs))
 
     def reasons(self, kind: str) -> list[str]:
         """Of all events of a kind."""

@@ -6,21 +6,22 @@ import time
 from collections.abc import Iterator
 
 from tests.faults.points import COPY, STEP, Point
-from tests.faults.scene import Scene, freeze, struck, thaw
+from tests.faults.scene import LONG, Scene, freeze, struck, thaw
 
 
 def killed(scene: Scene) -> Iterator[None]:
+    scene.run.steps = LONG
     yield
-    scene.at_work()
+    scene.at_work("expert-0")
     scene.run.trainer_of("expert-0").kill()
     yield
     failed_by(scene, "killed by signal 9 (SIGKILL)")
 
 
 def frozen_for_a_while(scene: Scene) -> Iterator[None]:
-    scene.run.overrides = ["island.lease_s=2"]
+    scene.run.steps, scene.run.overrides = LONG, ["island.lease_s=2"]
     yield
-    scene.at_work()
+    scene.at_work("expert-0")
     trainer = scene.run.trainer_of("expert-0")
     freeze(trainer)
     time.sleep(3)  # its agent keeps the lease: a trainer may be silent for longer
@@ -30,9 +31,9 @@ def frozen_for_a_while(scene: Scene) -> Iterator[None]:
 
 
 def frozen_for_good(scene: Scene) -> Iterator[None]:
-    scene.run.overrides = ["island.stuck_s=2"]
+    scene.run.steps, scene.run.overrides = LONG, ["island.stuck_s=3"]
     yield
-    scene.at_work()
+    scene.at_work("expert-0")
     frozen = scene.run.trainer_of("expert-0")
     freeze(frozen)
     yield
@@ -41,7 +42,7 @@ def frozen_for_good(scene: Scene) -> Iterator[None]:
 
 
 def holds_the_gil(scene: Scene) -> Iterator[None]:
-    scene.run.overrides = ["island.stuck_s=2"]
+    scene.run.overrides = ["island.stuck_s=3"]
     return (yield from struck(Point("trainer", STEP, nth=25, blow="hold the GIL"), stuck)(scene))
 
 
