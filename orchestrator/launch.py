@@ -21,7 +21,7 @@ from orchestrator.watch import Watch
 _LOOK_S = 0.25
 _ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 _OPEN = {JobState.WAITING, JobState.LEASED}
-_MAX_CONNECTIONS = 10  # in a row, with no step committed between
+_MAX_CONNECTIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
         Unreachable: the orchestrator dies again and again.
     """
     save_config(open_store(launch.config.run.uri), launch.config)
-    tries, committed = 0, 0
+    tries, committed = 0, 0  # tries since more was committed than so many steps
     with _interrupts() as interrupts, watch:
         while tries < _MAX_CONNECTIONS:
             tries += 1
