@@ -1,173 +1,200 @@
 """Heartbeats and durable commits a second of one orchestrator, with 1,000 islands.
 
-    python benchmarks/heartbeats.py [--islands 1000] [--clients 8] [--seconds 10]
+    python benchmarks/heartbeats.py [--database sqlite|postgres] [--islands 1000] [--clients 8]
 
-The orchestrator serves from a process of its own, on SQLite; the clients share another. Each client
-beats for its islands in turn and commits a checkpoint with every hundredth beat, which is on the
-disk when it is answered. Baseline, from the same clients: a bare gRPC server that keeps nothing and
-gives one fixed answer. Prints one JSON line.
+The orchestrator serves from a process of its own; the clients share another. Each client beats for
+its islands in turn and commits a checkpoint with every hundredth beat, which is on the disk when it
+is answered. Baseline, from the same clients: a bare gRPC server that keeps nothing and gives one
+fixed answer. Beside them, where scripts/peers has brought them: torchft's lighthouse, which keeps
+all in memory, called by as many gRPC clients; and Flower's link state on SQLite, called by as many
+threads of its own process. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import resource
+import subprocess
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import grpc
+import peer
+import psutil
+from databases import KINDS, database
+from servers import RUN, bare, leased, made_up, orchestrator, running
 
 from atoll import layout
-from atoll.clock import SystemClock
 from atoll.control import ControlClient
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Submission
-from atoll.wire.v1 import control_pb2 as wire
-from atoll.wire.v1 import control_pb2_grpc as rpc
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import Policy
-from orchestrator.server import start_server
-from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from atoll.types import CheckpointRef, Lease, Progress
 
-RUN = "benchmark"
+COMMIT_EVERY = 100
 
 
-def serve(folder: str, ends: Any) -> None:
-    """The orchestrator without islands of its own."""
-    store = SqlStore(sqlite_url(Path(folder) / "orchestrator.db"))
-    service = FleetService(
-        store, Policy(term_s=600.0, max_failures=5, backoff_s=1.0), SystemClock()
-    )
-    server, address = start_server(service, "127.0.0.1:0", RUN)
-    ends.send(address)
-    ends.recv()
-    ends.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    server.stop(grace=None).wait()
-    store.close()
+class Voice(Protocol):
+    """Some islands, as one client speaks for them."""
+
+    def beat(self, number: int) -> None:
+        """One heartbeat, of one island after the other."""
+
+    def commit(self, number: int) -> bool:
+        """Commit a checkpoint of the same island, if anybody keeps it."""
+
+    def close(self) -> None:
+        """Hang up."""
 
 
-def serve_bare(folder: str, ends: Any) -> None:  # noqa: ARG001 - it keeps nothing
-    """The least that answers such calls."""
+class Islands:
+    """Islands with leases."""
 
-    class Bare(rpc.IslandsServicer):
-        def Heartbeat(self, *_: Any) -> wire.HeartbeatResponse:  # noqa: N802
-            return wire.HeartbeatResponse(directive=wire.DIRECTIVE_CONTINUE)
+    def __init__(self, address: str, leases: Sequence[Lease]) -> None:
+        self._leases = leases
+        self._client = ControlClient(address, RUN)
+        self.close = self._client.close
 
-        def Commit(self, *_: Any) -> wire.CommitResponse:  # noqa: N802
-            return wire.CommitResponse()
+    def beat(self, number: int) -> None:
+        """See :class:`Voice`."""
+        self._client.heartbeat(self._lease(number), Progress(number, 1.0, 1.0))
 
-    server = grpc.server(ThreadPoolExecutor(32))
-    rpc.add_IslandsServicer_to_server(Bare(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    ends.send(f"127.0.0.1:{port}")
-    ends.recv()
-    ends.send(0)
-    server.stop(grace=None).wait()
+    def commit(self, number: int) -> bool:
+        """See :class:`Voice`."""
+        lease = self._lease(number)
+        key = layout.checkpoint_folder(lease.job, lease.epoch, number)
+        self._client.commit(lease, CheckpointRef(key, "d", number, lease.epoch))
+        return True
+
+    def _lease(self, number: int) -> Lease:
+        return self._leases[number % len(self._leases)]
+
+
+class Replicas:
+    """Replicas of torchft, which have nothing to commit."""
+
+    def __init__(self, address: str, names: Sequence[str]) -> None:
+        # One field, a string: the name's tag, length and bytes.
+        self._messages = [b"\x0a" + bytes([len(name)]) + name.encode() for name in names]
+        own = [("grpc.use_local_subchannel_pool", 1)]  # a connection for each client, as ours have
+        channel = grpc.insecure_channel(address, options=own)
+        self._call = channel.unary_unary("/torchft.LighthouseService/Heartbeat")
+        self.close = channel.close
+
+    def beat(self, number: int) -> None:
+        """See :class:`Voice`."""
+        self._call(self._messages[number % len(self._messages)], timeout=10)
+
+    def commit(self, _: int) -> bool:
+        """See :class:`Voice`."""
+        return False
 
 
 class Client(threading.Thread):
-    """Beats for some islands until it is told to stop."""
+    """Beats for some islands until its time is over."""
 
-    def __init__(self, address: str, leases: list[Lease], seconds: float) -> None:
+    def __init__(self, voice: Voice, seconds: float) -> None:
         super().__init__()
         self.beats: list[float] = []
         self.commits: list[float] = []
-        self._leases, self._seconds = leases, seconds
-        self._client = ControlClient(address, RUN)
+        self._voice, self._seconds = voice, seconds
 
     def run(self) -> None:
         """Note what each call took, seconds."""
         stop_at, number = time.perf_counter() + self._seconds, 0
-        with self._client as client:
-            while time.perf_counter() < stop_at:
-                lease = self._leases[number % len(self._leases)]
-                number += 1
+        while (begin := time.perf_counter()) < stop_at:
+            number += 1
+            self._voice.beat(number)
+            self.beats.append(time.perf_counter() - begin)
+            if number % COMMIT_EVERY == 0:
                 begin = time.perf_counter()
-                client.heartbeat(lease, Progress(number, 1.0, 1.0))
-                self.beats.append(time.perf_counter() - begin)
-                if number % 100 == 0:
-                    key = layout.checkpoint_folder(lease.job, lease.epoch, number)
-                    begin = time.perf_counter()
-                    client.commit(lease, CheckpointRef(key, "d", number, lease.epoch))
+                if self._voice.commit(number):
                     self.commits.append(time.perf_counter() - begin)
+        self._voice.close()
 
 
-def quantile_ms(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
-
-
-def leased(address: str, num: int) -> list[Lease]:
-    """A job and an island each."""
-    specs = [JobSpec(f"expert-{n}", Role.EXPERT, n, "run", 10**9, "d") for n in range(num)]
-    with ControlClient(address, RUN) as client:
-        client.submit([Submission(spec) for spec in specs])
-        answers = [client.acquire(f"island-{n}", f"r{n}") for n in range(num)]
-    return [answer.lease for answer in answers if isinstance(answer, Assignment)]
-
-
-def made_up(_: str, num: int) -> list[Lease]:
-    """Leases nobody granted, for a server that does not look."""
-    return [Lease(f"expert-{n}", f"island-{n}", 1, 600.0) for n in range(num)]
-
-
-def measured(program: Any, leases_of: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Serve by a program in a process of its own, and beat as fast as it answers."""
-    spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
-    ours, theirs = spawn.Pipe()
-    with tempfile.TemporaryDirectory() as folder:
-        server = spawn.Process(target=program, args=(folder, theirs))
-        server.start()
-        address = ours.recv()
-        leases = leases_of(address, args.islands)
-        clients = [
-            Client(address, leases[n :: args.clients], args.seconds) for n in range(args.clients)
-        ]
-        for each in clients:
-            each.start()
-        for each in clients:
-            each.join()
-        ours.send(None)
-        memory_bytes = ours.recv()
-        server.join()
-    beats = [value for each in clients for value in each.beats]
+def beaten(voices: Sequence[Voice], seconds: float) -> dict[str, Any]:
+    """Beat with all voices at once, as fast as they are answered."""
+    clients = [Client(voice, seconds) for voice in voices]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join()
+    found = figures("heartbeat", [value for each in clients for value in each.beats], seconds)
     commits = [value for each in clients for value in each.commits]
+    return found | (figures("commit", commits, seconds) if commits else {})
+
+
+def figures(what: str, took: list[float], seconds: float) -> dict[str, Any]:
+    ordered = sorted(took)
     return {
-        "heartbeats_per_s": round(len(beats) / args.seconds),
-        "heartbeat_p50_ms": quantile_ms(beats, 0.5),
-        "heartbeat_p99_ms": quantile_ms(beats, 0.99),
-        "commits_per_s": round(len(commits) / args.seconds, 1),
-        "commit_p50_ms": quantile_ms(commits, 0.5),
-        "commit_p99_ms": quantile_ms(commits, 0.99),
-        "server_mib": round(memory_bytes / 2**20),
+        f"{what}s_per_s": round(len(took) / seconds, 1),
+        f"{what}_p50_ms": round(1000 * ordered[len(ordered) // 2], 2),
+        f"{what}_p99_ms": round(1000 * ordered[int(0.99 * len(ordered))], 2),
     }
+
+
+def of_orchestrator(args: argparse.Namespace) -> dict[str, Any]:
+    with database(args.database) as url, running(orchestrator, url) as (address, pid):
+        leases = leased(address, 0, args.islands)
+        voices = [Islands(address, leases[n :: args.clients]) for n in range(args.clients)]
+        found = beaten(voices, args.seconds)
+        return found | {"server_mib": round(psutil.Process(pid).memory_info().rss / 2**20)}
+
+
+def of_bare_server(args: argparse.Namespace) -> dict[str, Any]:
+    leases = made_up(args.islands)
+    with running(bare, "") as (address, _):
+        voices = [Islands(address, leases[n :: args.clients]) for n in range(args.clients)]
+        return beaten(voices, args.seconds)
+
+
+def of_lighthouse(args: argparse.Namespace) -> dict[str, Any]:
+    python = peer.interpreter("torchft", args.peers)
+    if python is None:
+        return {}
+    names = [f"island-{n}" for n in range(args.islands)]
+    with peer.lighthouse(python) as (address, _):
+        voices = [Replicas(address, names[n :: args.clients]) for n in range(args.clients)]
+        return beaten(voices, args.seconds)
+
+
+def of_flower(args: argparse.Namespace) -> dict[str, Any]:
+    python = peer.interpreter("flwr", args.peers)
+    if python is None:
+        return {}
+    sizes = [str(size) for size in (args.islands, args.clients, args.seconds)]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, peer.program("flower.py"), folder, *sizes]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    return figures("heartbeat", json.loads(told), args.seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--database", choices=KINDS, default="sqlite")
     parser.add_argument("--islands", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
+    peer.add_option(parser)
     args = parser.parse_args()
-    bare = measured(serve_bare, made_up, args)
-    ours = measured(serve, leased, args)
+    ours, least = of_orchestrator(args), of_bare_server(args)
     result = {
         "benchmark": "heartbeats",
+        "database": args.database,
         "islands": args.islands,
         "clients": args.clients,
         "cores": os.cpu_count(),
         **ours,
-        "bare_per_s": bare["heartbeats_per_s"],
-        "ratio": round(ours["heartbeats_per_s"] / bare["heartbeats_per_s"], 3),
+        "bare": least,
+        "lighthouse": of_lighthouse(args),
+        "flower": of_flower(args),
     }
+    for name in ("bare", "lighthouse", "flower"):
+        if result[name]:
+            ratio = ours["heartbeats_per_s"] / result[name]["heartbeats_per_s"]
+            result[f"ratio_to_{name}"] = round(ratio, 3)
     print(json.dumps(result))
 
 
