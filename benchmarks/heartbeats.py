@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 import threading
 import time
@@ -166,9 +165,8 @@ def of_flower(args: argparse.Namespace) -> dict[str, Any]:
         return {}
     sizes = [str(size) for size in (args.islands, args.clients, args.seconds)]
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, peer.program("flower.py"), folder, *sizes]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    return figures("heartbeat", json.loads(told), args.seconds)
+        took = peer.answer(python, "flower.py", folder, *sizes)
+    return figures("heartbeat", took, args.seconds) if took else {}
 
 
 def main() -> None:

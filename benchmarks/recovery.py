@@ -137,15 +137,6 @@ def import_s() -> float:
     return time.perf_counter() - begin
 
 
-def of_ray(fault: str, python: Path | None) -> dict[str, Any] | None:
-    if python is None:
-        return None
-    command = [python, peer.program("ray_actor.py"), fault]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trainer", choices=["fake", "real"], default="fake")
@@ -162,7 +153,7 @@ def main() -> None:
             "known_s": round(statistics.median(known), 2),
             "again_s": round(statistics.median(again), 2),
         }
-        ray = of_ray(of_peer, python)
+        ray = peer.answer(python, "ray_actor.py", of_peer) if python else None
         if ray:
             result[fault]["ray"] = ray
             result[fault]["ratio"] = round(statistics.median(again) / ray["again_s"], 3)
