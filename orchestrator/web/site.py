@@ -53,6 +53,7 @@ class Site:
         self._routes: dict[str, Callable[[str], Answer]] = {
             "/": lambda _: _file("page.html", "text/html; charset=utf-8"),
             "/page.js": lambda _: _file("page.js", "text/javascript; charset=utf-8"),
+            "/charts.js": lambda _: _file("charts.js", "text/javascript; charset=utf-8"),
             "/metrics": self._metrics,
             "/fleet.json": self._fleet,
             "/events.json": self._events,
@@ -96,6 +97,7 @@ class Site:
                 "samples_per_s": job.progress.samples_per_s,
                 "checkpoint": job.checkpoint and asdict(job.checkpoint),
                 "epoch": job.epoch,
+                "lease_left_s": job.lease_left_s,
                 "reason": job.reason,
                 "lags": slow.get(job.spec.name),
             }
@@ -107,6 +109,9 @@ class Site:
                 "run": self._title,
                 "draining": view.draining,
                 "now": self._service.wall(),
+                "last_event": view.last_event,
+                "node_hours": view.node_hours,
+                "cost": view.cost,
                 "jobs": jobs,
                 "islands": islands,
             }

@@ -350,6 +350,24 @@ def test_steering_without_anything_at_work_names_the_command(run):
     assert "nothing is at work" in called.stderr
 
 
+def test_watch_as_json_tells_every_change_to_the_end(run, until):
+    run.overrides = ["island.price_per_hour=2.5"]
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10)
+    told = [json.loads(line) for line in run.atoll("watch", "--json").splitlines()]
+    run.finish(launcher)
+    jobs = [each["job"] for each in told if "job" in each]
+    assert {job["job"] for job in jobs if job["state"] == "done"} == {"expert-0", "expert-1"}
+    events = [each["event"] for each in told if "event" in each]
+    numbers = [event["number"] for event in events]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert {"job-done", "checkpoint-committed"} <= {event["kind"] for event in events}
+    until(lambda: not run.processes())
+    stored = json.loads(run.atoll("status", "--json"))
+    assert stored["node_hours"] > 0
+    assert stored["cost"] == pytest.approx(2.5 * stored["node_hours"])
+
+
 def test_watch_follows_a_run_to_its_end_and_leaves_it_alone(run, until):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
