@@ -133,8 +133,8 @@ def _of_checkpoints(view: FleetView, tally: Tally, now: float) -> Iterator[Metri
 
 
 def _of_nodes(view: FleetView) -> Iterator[Metric]:
-    hours = CounterMetricFamily("atoll_node_hours", "Hours that the provider's nodes have run.")
-    hours.add_metric([], view.node_hours)
+    taken = CounterMetricFamily("atoll_node_seconds", "Time that the provider's nodes have run.")
+    taken.add_metric([], view.node_hours * 3600)
     cost = CounterMetricFamily("atoll_cost", "What they cost, in the unit of their price.")
     cost.add_metric([], view.cost)
-    yield from (hours, cost)
+    yield from (taken, cost)

@@ -154,7 +154,7 @@ def test_metrics_tell_node_hours_cost_and_what_is_at_risk(service, lease, ref, c
     service.commit(lease, ref(lease, 9))
     clock.now += 4
     value = registry.get_sample_value
-    assert value("atoll_node_hours_total") == pytest.approx(4 / 3600)
+    assert value("atoll_node_seconds_total") == pytest.approx(4)
     assert value("atoll_cost_total") == 0  # nobody said what it costs
     assert value("atoll_checkpoint_age_seconds", {"job": "expert-0"}) == 4
     assert value("atoll_lease_left_seconds", {"job": "expert-0"}) == 6
