@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.util import CommandError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from atoll.errors import ConfigError, LeaseLost, Refused, Unreachable
 from atoll.passwords import hidden
+from orchestrator.tables import REVISION
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSION = sa.table("alembic_version", sa.column("version_num"))
 _MIGRATING = 0x41746F6C6C  # whoever holds this advisory lock makes the tables
 
 # A transaction whose client froze or was cut off in the middle holds the leader's row: it ends
@@ -56,7 +55,7 @@ def open_database(url: str) -> sa.Engine:
     try:
         engine = _engine(url)
         _migrate(engine)
-    except (SQLAlchemyError, ImportError, CommandError, ValueError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:
         if engine is not None:
             engine.dispose()
         missing = isinstance(error, ImportError)
@@ -121,14 +120,34 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _migrate(engine: sa.Engine) -> None:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             _refuse_unsafe(connection)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
-        config.attributes["connection"] = connection
+        if _revision(connection) != REVISION:
+            _upgrade(connection)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """What the tables are at; None where there are none."""
+    if not sa.inspect(connection).has_table(_VERSION.name):
+        return None
+    return connection.scalar(sa.select(_VERSION.c.version_num))
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    # Imported here, because that takes longer than all else a restart does about its database.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config as AlembicConfig  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
         command.upgrade(config, "head")
+    except CommandError as error:  # made by a later version
+        raise ValueError(str(error)) from error
 
 
 def _make_sqlite_durable(engine: sa.Engine) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from atoll.clock import Clock
 from atoll.errors import ConfigError, Deposed, Unreachable
@@ -67,6 +66,9 @@ class Leadership:
             ConfigError: the database holds another run.
             Unreachable: the database cannot be used just now.
         """
+        # Imported here, because the runs of one machine do without, and it takes a while.
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+
         asked_at = self.clock.monotonic()
         row = {"id": 1, "run": run, "holder": self._holder, "epoch": 1, "expires_at": _later()}
         taken = insert(leader).values(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from atoll.errors import LeaseLost
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.database import is_shared, open_database, transaction
 from orchestrator.fleet import NO_PROGRESS, Change, Job
+from orchestrator.frozen import replace
 from orchestrator.leadership import Leadership
 from orchestrator.ledger import NodeUse
 from orchestrator.store import Stored

@@ -17,6 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+REVISION = "0001"  # of the newest migration
+
 metadata = MetaData()
 
 jobs = Table(
