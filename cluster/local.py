@@ -109,10 +109,10 @@ class LocalProvider:
                 self._keep(island, replace(record, cleared=True))
 
     def _node(self, island: str, record: _Record) -> Node:
-        child = self._children.get(island)
-        code = child.poll() if child else None  # also collects the dead
         if record.process and record.process.find():
             return Node(island, alive=True)
+        child = self._children.get(island)
+        code = child.poll() if child else None  # once it is dead, not before; collects it too
         return Node(island, alive=False, reason=ending(code), cleared=record.cleared)
 
     def _agent(self, island: str) -> Sequence[psutil.Process]:

@@ -105,8 +105,9 @@ def _birth(pid: int) -> str:
 
 
 def _is_dead(process: psutil.Process) -> bool:
+    """Whether its last thread has ended; while others still end, nobody is told how it did."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
 

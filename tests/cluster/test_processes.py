@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
 import pytest
 
-from cluster.processes import ProcessId
+from cluster.processes import Detached, ProcessId
 
 
 @pytest.fixture
@@ -28,6 +31,27 @@ def test_process_is_found_while_it_lives_and_not_as_a_zombie(child):
     assert process.find() is None
     child.wait()
     assert process.find() is None
+
+
+# Its first thread ends, another goes on.
+HALF_DEAD = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_process_is_dead_once_all_its_threads_are_and_it_can_be_told_how(tmp_path):
+    child = Detached([sys.executable, "-c", HALF_DEAD], tmp_path / "log")
+    process, seen = ProcessId.of(child.pid), psutil.Process(child.pid)
+    while seen.status() != psutil.STATUS_ZOMBIE:
+        assert child.poll() is None
+        time.sleep(0.01)
+    assert process.find() == seen
+    seen.kill()
+    while process.find():
+        time.sleep(0.01)
+    assert child.poll() == -signal.SIGKILL
 
 
 def test_process_is_found_after_the_wall_clock_was_set(child, monkeypatch):
