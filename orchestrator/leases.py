@@ -42,8 +42,11 @@ def acquire(
     held = fleet.held_by(island)
     if held and held.request_id == request_id:
         return _assignment(held, fleet), _heard(fleet, held, now)
-    change = _forget(held, fleet, now) if held else _joined(fleet, island)
-    fleet = fleet.after(change)
+    if held:
+        change = _forget(held, fleet, now)
+        fleet = fleet.after(change)
+    else:
+        change = _joined(fleet, island)
     leaving = fleet.is_leaving(island)
     if fleet.draining or fleet.is_over or leaving:
         why = "all jobs are over"
