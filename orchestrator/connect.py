@@ -48,7 +48,7 @@ def find(config: Config) -> ControlClient | None:
             f"whether an orchestrator runs elsewhere is not known: {error}"
         ) from error
     # The file beside its state knows better whether an orchestrator of this machine lives.
-    if note is None or not note.address or note.is_from(layout.state_folder(config.run.uri)):
+    if note is None or not note.address or note.is_from(config.run.uri):
         return None
     _refuse_downgrade(config, note)
     client = ControlClient(note.address, note.run, _credentials(config, secured=note.secured))

@@ -264,7 +264,7 @@ def _refuse_absent(config: Config) -> None:
     """
     with contextlib.suppress(BlobError):
         note = Rendezvous.read(config.run.uri)
-        if note is not None and not note.is_from(layout.state_folder(config.run.uri)):
+        if note is not None and not note.is_from(config.run.uri):
             raise StageMissing(
                 f"what happened in {config.run.uri} is written down on {note.host}, in "
                 f"{note.database}; ask there, or while an orchestrator serves"

@@ -78,9 +78,14 @@ class Rendezvous:
         """Whether it was written on this machine."""
         return self.host == socket.gethostname()
 
-    def is_from(self, folder: Path) -> bool:
-        """Whether it was written by an orchestrator that kept its state in this very folder."""
-        return self.is_here and self.folder == str(folder.resolve())
+    def is_from(self, uri: str) -> bool:
+        """Whether its orchestrator keeps its state where this machine keeps that of the run.
+
+        Beside the results, wherever the run's folder was moved to since; or below a working
+        directory, which may be another one.
+        """
+        here = layout.state_folder(uri).resolve()
+        return self.is_here and (local_path(uri) is not None or self.folder == str(here))
 
 
 def rendezvous_of(config: Config, run: str, address: str, database: str) -> Rendezvous:

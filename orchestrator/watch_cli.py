@@ -49,7 +49,7 @@ def watch(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption
                         told = feed.number
                     return
             time.sleep(1.0)
-            num_missed += 1
+            client, num_missed = None, num_missed + 1
             with contextlib.suppress(Unreachable):
                 client = find(settings)
         shown.tell("no orchestrator runs any more; `atoll status` tells what it wrote down last")

@@ -96,6 +96,11 @@ def test_run_whose_leader_is_killed_is_led_on_without_a_restart_of_any_island(
     assert committed(run) == [[(1, step) for step in range(10, 301, 10)]] * 2
     until(lambda: not orchestrators(run))  # each in turn leads, and finds nothing left to do
     assert successor.wait(timeout=60) == 0
+    leads = [event.reason for event in run.events() if event.kind == "orchestrator-leads"]
+    assert f"process {successor.pid} on" in leads[1]
+    assert leads[1].endswith(leads[0].partition(" leads")[0])
+    started = [event.island for event in run.events() if event.kind == "island-started"]
+    assert started == ["island-1", "island-2"]  # whose hours the successor goes on to count
     for path in run.uri.rglob("*"):
         assert not path.is_file() or password.encode() not in path.read_bytes()
 

@@ -216,3 +216,9 @@ def test_release_failed_with_all_steps_committed_is_done(game):
     game.commit(lease, 100)
     game.release(lease, Ending.FAILED, "killed by signal 9")
     assert game.job().state is JobState.DONE
+
+
+def test_island_is_told_of_when_it_is_heard_for_the_first_time(game):
+    game.ask("island-1")
+    game.ask("island-1")
+    assert [event.kind for event in game.events].count("island-joined") == 1

@@ -245,3 +245,17 @@ def test_view_tells_all_an_operator_sees(game):
     view = game.fleet.view(game.now)
     assert (view.jobs[0].progress.step, view.jobs[0].island) == (3, "island-1")
     assert (view.islands[0].state, view.islands[0].silent_s) == ("working", 2)
+
+
+def test_drain_pauses_each_waiting_job_and_its_end_is_told(game, spec):
+    game.submit(spec(), spec("expert-1"))
+    game.lease()
+    told = game.apply(operations.drain(game.fleet, "enough")).events
+    assert [(event.kind, event.job) for event in told] == [
+        ("draining", ""),
+        ("job-paused", "expert-1"),
+    ]
+    assert [event.kind for event in game.submit(spec("expert-1")).events] == [
+        "drain-ended",
+        "job-reopened",
+    ]

@@ -140,3 +140,22 @@ def test_service_shared_by_threads_grants_each_job_once(service, spec, ref):
         thread.join()
     assert sorted(granted) == sorted(names)
     assert all(job.state is JobState.DONE for job in service.fleet.jobs.values())
+
+
+def test_service_tells_that_it_leaves_and_why(service, store, clock):
+    clock.now += 100
+    assert service.retire(50.0)
+    assert service.retire(50.0)
+    (last,) = [event for event in store.events(0, 100) if event.kind == "orchestrator-leaves"]
+    assert last.reason.startswith("nothing is left to do")
+
+
+def test_service_counts_a_node_through_restarts(service, start_again, clock):
+    service.node_started("island-1")
+    clock.now += 1800
+    again = start_again()
+    clock.now += 1800
+    assert again.view().node_hours == pytest.approx(1.0)
+    again.reconcile([])
+    clock.now += 1800
+    assert again.view().node_hours == pytest.approx(1.0)

@@ -1,0 +1,110 @@
+"""The note by which operators elsewhere find an orchestrator, and what it cannot be abused for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, replace
+
+import pytest
+
+from atoll import layout
+from atoll.blobs import open_store
+from atoll.config_file import read_config
+from atoll.errors import ConfigError, Deposed, StageMissing
+from orchestrator.connect import find
+from orchestrator.process import stored_view
+from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
+
+
+@pytest.fixture
+def uri(tmp_path):
+    (tmp_path / "run").mkdir()
+    return str(tmp_path / "run")
+
+
+@pytest.fixture
+def note(uri):
+    config = read_config(None, [f"run.uri={uri}"])
+    return rendezvous_of(config, "run-name", "127.0.0.1:1", "sqlite:////there/orchestrator.db")
+
+
+@pytest.fixture
+def publish(uri):
+    return lambda tree: open_store(uri).publish(layout.ORCHESTRATOR, json.dumps(tree).encode())
+
+
+def wait_until(holds) -> None:
+    give_up_at = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+def test_note_stands_while_an_orchestrator_serves_and_then_says_that_it_left(uri, note):
+    assert Rendezvous.read(uri) is None
+    with noted(open_store(uri), note, lambda: None):
+        wait_until(lambda: Rendezvous.read(uri) == note)
+    assert Rendezvous.read(uri) == replace(note, address="")
+    assert find(read_config(None, [f"run.uri={uri}"])) is None
+
+
+def test_note_of_a_successor_is_left_alone(uri, note):
+    def deposed() -> None:
+        raise Deposed("another one leads")
+
+    successor = replace(note, address="127.0.0.1:2")
+    with noted(open_store(uri), note, lambda: None):
+        wait_until(lambda: Rendezvous.read(uri) == note)
+        open_store(uri).publish(layout.ORCHESTRATOR, json.dumps(asdict(successor)).encode())
+    with noted(open_store(uri), note, deposed):
+        pass
+    assert Rendezvous.read(uri) == successor
+
+
+def test_note_in_a_copy_counts_for_nothing_and_in_a_moved_folder_as_before(
+    uri, note, publish, tmp_path
+):
+    publish(asdict(note))
+    shutil.copytree(uri, tmp_path / "copy")
+    assert Rendezvous.read(str(tmp_path / "copy")) is None
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert Rendezvous.read(str(tmp_path / "moved")) == note
+    assert note.is_from(str(tmp_path / "moved"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {"address": "x"},
+        {"address": 7},
+        {"run": None},
+        {"host": "h" * 5000},
+        {"more": 1},
+    ],
+)
+def test_note_that_makes_no_sense_is_none(uri, note, publish, wrong):
+    publish({**asdict(note), **wrong} if wrong else wrong)
+    assert Rendezvous.read(uri) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        ({"address": "192.0.2.7:50051"}, "plain text"),
+        ({"address": "127.0.0.1:1"}, "asks for no certificates"),
+    ],
+)
+def test_note_leads_nobody_who_has_certificates_to_plain_text(uri, note, publish, told, key):
+    publish(asdict(replace(note, host="elsewhere", **told)))
+    config = read_config(None, [f"run.uri={uri}", "orchestrator.tls=alice"])
+    with pytest.raises(ConfigError, match=key):
+        find(config)
+
+
+def test_what_is_written_down_elsewhere_is_named(uri, note, publish):
+    publish(asdict(replace(note, host="far-away", address="")))
+    with pytest.raises(StageMissing, match=r"written down on far-away, in sqlite:////there"):
+        stored_view(read_config(None, [f"run.uri={uri}"]))
