@@ -66,7 +66,7 @@ def standing(fleet: Fleet, name: str) -> Standing:
         return Standing("", 0, f"{name} is {job.state}: {job.reason}", over)
     if island is not None:
         if island.state in {"idle", "working"}:
-            return Standing(name, 0, f"{name} is {island.state}")
+            return Standing(name, 0, f"{name} lives")
         return Standing("", 0, f"{name} is {island.state}; `atoll events` tells why", over=True)
     alive = [each.name for each in fleet.islands.values() if each.state in {"idle", "working"}]
     there = ", ".join([*fleet.jobs, *alive])
