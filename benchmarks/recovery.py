@@ -35,8 +35,9 @@ from atoll.types import Event
 from cluster import processes, state_file
 from cluster.processes import ProcessId
 from orchestrator.endpoint import Endpoint
-from orchestrator.process import database_url, islands_folder
+from orchestrator.settings import islands_folder
 from orchestrator.sql_store import SqlStore
+from orchestrator.stored import database_url
 
 ROOT = Path(__file__).parents[1]
 JOB = "expert-0"

@@ -33,8 +33,8 @@ from atoll.types import CheckpointRef, Event, JobSpec, JobState, Lease, Progress
 from cluster import processes
 from orchestrator.endpoint import identity
 from orchestrator.fleet import Change, Job, Policy
-from orchestrator.process import database_url
 from orchestrator.sql_store import SqlStore
+from orchestrator.stored import database_url
 
 REPEATS = 5
 TERM_AS_LEADER_S = 6.0

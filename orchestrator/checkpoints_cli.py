@@ -29,7 +29,8 @@ def checkpoints(
     """
     from atoll.blobs import open_store
     from orchestrator.collection import referenced_in
-    from orchestrator.process import retention_of, stored
+    from orchestrator.settings import retention_of
+    from orchestrator.stored import stored
 
     settings = read_config(config, set_ or ())
     blobs = open_store(settings.run.uri)
@@ -64,7 +65,8 @@ def collect(
     from atoll.blobs import open_store
     from atoll.clock import SystemClock
     from orchestrator import collection, registry
-    from orchestrator.process import retention_of, stored
+    from orchestrator.settings import retention_of
+    from orchestrator.stored import stored
 
     settings, clock = read_config(config, set_ or ()), SystemClock()
     blobs = open_store(settings.run.uri)
@@ -103,7 +105,7 @@ def _stopped(config: Config) -> Iterator[Any]:
     from atoll.clock import SystemClock
     from atoll.errors import BadInput
     from orchestrator.endpoint import Endpoint, identity, only_one
-    from orchestrator.process import stored
+    from orchestrator.stored import stored
 
     folder = layout.state_folder(config.run.uri)
     serving = Endpoint.read(folder)

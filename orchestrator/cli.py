@@ -131,7 +131,7 @@ def _view(config: Config) -> tuple[FleetView, str]:
     """The fleet as its orchestrator tells it; as the database does, if none lives."""
     from atoll.errors import Unreachable
     from orchestrator.connect import find
-    from orchestrator.process import stored_view
+    from orchestrator.stored import stored_view
 
     try:
         client = find(config)

@@ -67,7 +67,7 @@ def _known(config: Config, after: int) -> Iterator[Event]:
 
 def _stored(config: Config, after: int) -> Iterator[Event]:
     """What the database holds; it can be read beside a living orchestrator."""
-    from orchestrator.process import stored_events
+    from orchestrator.stored import stored_events
 
     while found := stored_events(config, after, _AT_ONCE):
         yield from found

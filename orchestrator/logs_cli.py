@@ -130,7 +130,7 @@ def _streamed(config: Config, name: str, num: int, *, follow: bool) -> Iterator[
 
 def _ended(config: Config, name: str) -> str:
     """How a job, or the whole run, ended that has no orchestrator any more; "" if it did not."""
-    from orchestrator.process import stored_view
+    from orchestrator.stored import stored_view
 
     try:
         jobs = {job.spec.name: job for job in stored_view(config).jobs}
@@ -161,7 +161,7 @@ def _on_file(config: Config, name: str, num: int) -> LogLines:
 def _files(config: Config, name: str) -> list[Path]:
     """An island's agent's log, or those of a job's trainers from the oldest to the newest."""
     from cluster.local import AGENT_LOG
-    from orchestrator.process import islands_folder
+    from orchestrator.settings import islands_folder
 
     folder = islands_folder(config)
     own = folder / name / AGENT_LOG
@@ -171,7 +171,7 @@ def _files(config: Config, name: str) -> list[Path]:
 
 def _nothing(config: Config, name: str) -> str:
     from cluster.local import AGENT_LOG
-    from orchestrator.process import islands_folder
+    from orchestrator.settings import islands_folder
 
     folder = islands_folder(config)
     known = sorted(

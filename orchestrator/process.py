@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import math
-import shlex
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import grpc
 
@@ -20,33 +17,34 @@ from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.config_file import save_config
-from atoll.errors import BadInput, BlobError, Deposed, StageMissing, Unreachable
+from atoll.errors import BadInput, Deposed, Unreachable
 from atoll.passwords import hidden
-from atoll.types import Event, FleetView
+from atoll.types import Event
 from cluster.local import LocalProvider
-from cluster.provider import NodeSpec
 from orchestrator.custodian import Custodian
-from orchestrator.database import is_shared, sqlite_url
+from orchestrator.database import is_shared
 from orchestrator.endpoint import (
-    ENDPOINT_FILE,
     Endpoint,
     identity,
     only_one,
     settings_of,
     this_process,
 )
-from orchestrator.fleet import Fleet, Policy
 from orchestrator.interceptors import Timed
-from orchestrator.jobs import Jobs
-from orchestrator.ledger import Ledger
-from orchestrator.recovery import RecoveryPolicy
-from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
-from orchestrator.retention import Retention
-from orchestrator.security import Security, secured
+from orchestrator.rendezvous import noted, rendezvous_of
+from orchestrator.security import secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
+from orchestrator.settings import (
+    fleet_policy,
+    islands_folder,
+    recovery_policy,
+    retention_of,
+    spec_of,
+)
 from orchestrator.sql_store import SqlStore
 from orchestrator.standby import serve_while_leading
+from orchestrator.stored import database_url
 from orchestrator.supervisor import Supervisor
 from orchestrator.vacating import vacate
 from orchestrator.web.dashboard import dashboard
@@ -90,39 +88,6 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
         )
 
 
-def database_url(config: Config) -> str:
-    """The run's database: SQLite in its state folder unless configured."""
-    return config.orchestrator.database or sqlite_url(_default_database(config))
-
-
-def stored_view(config: Config) -> FleetView:
-    """The fleet as the last orchestrator of a run wrote it down.
-
-    Raises:
-        StageMissing: the run never had one.
-    """
-    with stored(config) as store:
-        loaded = store.load()
-    view = Fleet(_fleet_policy(config), Jobs().updated(loaded.jobs)).view(now=0.0)
-    spent = Ledger().after(loaded.nodes).spent(SystemClock().wall())
-    return replace(view, last_event=loaded.last_event, **asdict(spent))
-
-
-def stored_events(config: Config, after: int, limit: int) -> tuple[Event, ...]:
-    """Some events with a number above ``after``, as the orchestrators of a run wrote them down.
-
-    Raises:
-        StageMissing: the run never had one.
-    """
-    with stored(config) as store:
-        return store.events(after, limit)
-
-
-def islands_folder(config: Config) -> Path:
-    """Where local islands keep their logs, one folder each."""
-    return layout.state_folder(config.run.uri) / "islands"
-
-
 @dataclass(slots=True)
 class _Signals:
     """What this process was told; set at any moment."""
@@ -157,7 +122,7 @@ class _Work:
 def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
-    service = FleetService(store, _fleet_policy(config), clock)
+    service = FleetService(store, fleet_policy(config), clock)
     if store.leadership:
         service.tell(Event("orchestrator-leads", store.leadership.words))
     security = secured(config, work.run, clock, store.claim)
@@ -180,8 +145,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
         supervisor = Supervisor(
             service,
             LocalProvider(islands_folder(config)),
-            _spec_of(config, work.run, address, work.trainer, security),
-            _recovery_policy(config),
+            spec_of(config, work.run, address, work.trainer, security),
+            recovery_policy(config),
             clock,
         )
         secure, settings = security is not None, settings_of(config)
@@ -240,43 +205,6 @@ def _keep_going(
     service.leave("told to by a signal; the islands work on")
 
 
-@contextlib.contextmanager
-def stored(config: Config) -> Iterator[SqlStore]:
-    """What the orchestrators of a run wrote down; it can be read beside a living one.
-
-    Raises:
-        StageMissing: the run never had one.
-    """
-    if not config.orchestrator.database:
-        _refuse_absent(config)
-    store = SqlStore(database_url(config))
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _refuse_absent(config: Config) -> None:
-    """Refuse where the run has no database on this machine; one that is shared may be elsewhere.
-
-    Raises:
-        StageMissing: it never had one, or has it on another machine.
-    """
-    with contextlib.suppress(BlobError):
-        note = Rendezvous.read(config.run.uri)
-        if note is not None and not note.is_from(config.run.uri):
-            raise StageMissing(
-                f"what happened in {config.run.uri} is written down on {note.host}, in "
-                f"{note.database}; ask there, or while an orchestrator serves"
-            )
-    if not _default_database(config).exists():
-        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
-
-
-def _default_database(config: Config) -> Path:
-    return layout.state_folder(config.run.uri) / "orchestrator.db"
-
-
 def _start(
     start: Callable[..., tuple[grpc.Server, str]], listen: str, former: Endpoint | None
 ) -> tuple[grpc.Server, str]:
@@ -288,58 +216,3 @@ def _start(
         except BadInput:
             log.warning("former address taken", extra={"fields": {"address": former.address}})
     return start(listen=listen)
-
-
-def _fleet_policy(config: Config) -> Policy:
-    island = config.island
-    return Policy(
-        term_s=island.lease_s,
-        max_failures=island.max_failures,
-        backoff_s=island.backoff_s,
-        max_losses=island.max_losses,
-        max_preemptions=island.max_preemptions,
-        stuck_s=island.stuck_s,
-        price_per_hour=island.price_per_hour,
-    )
-
-
-def _recovery_policy(config: Config) -> RecoveryPolicy:
-    island = config.island
-    return RecoveryPolicy(
-        num_islands=island.count,
-        max_tries=island.max_failures,
-        backoff_s=island.backoff_s,
-        young_s=3 * island.lease_s,
-    )
-
-
-def retention_of(config: Config) -> Retention:
-    """Which checkpoints are kept."""
-    keep = config.checkpoints
-    return Retention(keep.keep_last, keep.keep_every_steps, keep.keep_best)
-
-
-def _spec_of(
-    config: Config, run: str, address: str, trainer: Sequence[str], security: Security | None
-) -> Callable[[str], NodeSpec]:
-    island = config.island
-    settings = {
-        "--orchestrator": address,
-        "--run": run,
-        "--endpoint": str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute()),
-        "--processes": str(island.processes),
-        "--threads": str(island.threads),
-        "--drain-s": str(island.drain_s),
-        "--orphan-s": str(island.orphan_s),
-        "--notices": island.notices,
-        "--trainer": shlex.join(trainer),
-    }
-    arguments = tuple(word for option in settings.items() for word in option)
-    num_gpus = island.processes if island.device == "cuda" else 0
-
-    def spec_of(name: str) -> NodeSpec:
-        agent = (*arguments, "--island", name)
-        token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, agent, num_gpus, token)
-
-    return spec_of

@@ -29,8 +29,8 @@ from cluster import processes
 from cluster.processes import ProcessId
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
-from orchestrator.process import database_url
 from orchestrator.sql_store import SqlStore
+from orchestrator.stored import database_url
 
 HERE = Path(__file__).parent
 # The digits in two clusters, and networks so small that little but starting takes time.

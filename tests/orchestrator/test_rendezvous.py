@@ -14,8 +14,8 @@ from atoll.blobs import open_store
 from atoll.config_file import read_config
 from atoll.errors import ConfigError, Deposed, StageMissing
 from orchestrator.connect import find
-from orchestrator.process import stored_view
 from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
+from orchestrator.stored import stored_view
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""What a run's configuration asks of its control plane, as the values that each part goes by."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from atoll import layout
+from atoll.config import Config
+from cluster.provider import NodeSpec
+from orchestrator.endpoint import ENDPOINT_FILE
+from orchestrator.fleet import Policy
+from orchestrator.recovery import RecoveryPolicy
+from orchestrator.retention import Retention
+from orchestrator.security import Security
+
+
+def islands_folder(config: Config) -> Path:
+    """Where local islands keep their logs, one folder each."""
+    return layout.state_folder(config.run.uri) / "islands"
+
+
+def fleet_policy(config: Config) -> Policy:
+    """What leases and setbacks go by."""
+    island = config.island
+    return Policy(
+        term_s=island.lease_s,
+        max_failures=island.max_failures,
+        backoff_s=island.backoff_s,
+        max_losses=island.max_losses,
+        max_preemptions=island.max_preemptions,
+        stuck_s=island.stuck_s,
+        price_per_hour=island.price_per_hour,
+    )
+
+
+def recovery_policy(config: Config) -> RecoveryPolicy:
+    """How many islands are kept alive."""
+    island = config.island
+    return RecoveryPolicy(
+        num_islands=island.count,
+        max_tries=island.max_failures,
+        backoff_s=island.backoff_s,
+        young_s=3 * island.lease_s,
+    )
+
+
+def retention_of(config: Config) -> Retention:
+    """Which checkpoints are kept."""
+    keep = config.checkpoints
+    return Retention(keep.keep_last, keep.keep_every_steps, keep.keep_best)
+
+
+def spec_of(
+    config: Config, run: str, address: str, trainer: Sequence[str], security: Security | None
+) -> Callable[[str], NodeSpec]:
+    """What is to run on the node of an island, by its name.
+
+    Args:
+        config: of the run.
+        run: its name, see :func:`orchestrator.endpoint.identity`.
+        address: where its orchestrator is called.
+        trainer: command that islands run in place of Atoll's trainers; () for those.
+        security: what gives islands their tokens; None for plain text.
+    """
+    island = config.island
+    settings = {
+        "--orchestrator": address,
+        "--run": run,
+        "--endpoint": str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute()),
+        "--processes": str(island.processes),
+        "--threads": str(island.threads),
+        "--drain-s": str(island.drain_s),
+        "--orphan-s": str(island.orphan_s),
+        "--notices": island.notices,
+        "--trainer": shlex.join(trainer),
+    }
+    arguments = tuple(word for option in settings.items() for word in option)
+    num_gpus = island.processes if island.device == "cuda" else 0
+
+    def named(name: str) -> NodeSpec:
+        agent = (*arguments, "--island", name)
+        token = "" if security is None else security.token_for(name)
+        return NodeSpec(name, run, agent, num_gpus, token)
+
+    return named
