@@ -275,7 +275,7 @@ def test_run_on_a_port_in_use_names_it_and_the_key(run):
 
 
 def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until):
-    run.options += " --step-s 0.05"
+    run.steps = 5000
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     island = run.jobs()["expert-0"].island
@@ -285,7 +285,7 @@ def test_status_and_logs_tell_of_a_run_while_it_works_and_afterwards(run, until)
     run.finish(launcher)
     processes.kill(run.processes())
     stored = {row["job"]: row for row in json.loads(run.atoll("status", "--json"))["jobs"]}
-    assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("paused", 60)
+    assert (stored["expert-0"]["state"], stored["expert-0"]["of"]) == ("paused", 5000)
     assert stored["expert-0"]["committed"] >= 10
     assert '"event": "works on a lease", "job": "expert-0"' in run.atoll("logs", island)
     assert run.atoll("logs", "expert-0", "-n", "1").startswith("left at step")
@@ -351,7 +351,7 @@ def test_steering_without_anything_at_work_names_the_command(run):
 
 
 def test_watch_as_json_tells_every_change_to_the_end(run, until):
-    run.overrides = ["island.price_per_hour=2.5"]
+    run.steps, run.overrides = 400, ["island.price_per_hour=2.5"]
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     told = [json.loads(line) for line in run.atoll("watch", "--json").splitlines()]
