@@ -143,7 +143,7 @@ def test_run_with_fixed_ports_is_led_on_there_when_its_leader_freezes(
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     frozen, successor = run.orchestrator(), stand_by()
     frozen.send_signal(signal.SIGSTOP)
-    until(lambda: run.orchestrator().pid == successor.pid)
+    until(lambda: Endpoint.read(run.folder()).process.pid == successor.pid)
     assert Endpoint.read(run.folder()).address == listen
     until(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE)
     log = run.folder() / "standby.log"
