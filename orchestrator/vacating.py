@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psutil
 
@@ -17,6 +19,8 @@ from cluster import processes
 from orchestrator.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
+
+_DYING_S = 10.0
 
 
 def vacate(address: str, former: Endpoint | None, confirm: Callable[[], None]) -> None:
@@ -39,11 +43,18 @@ def vacate(address: str, former: Endpoint | None, confirm: Callable[[], None]) -
     fields = {"address": address, "process": process.pid}
     log.warning("ends the former leader, which still holds the port", extra={"fields": fields})
     processes.kill([process])
+    # A process counts as dead while the last of its threads still holds the port.
+    give_up_at = time.monotonic() + _DYING_S
+    while _listens(psutil.net_connections(kind="tcp"), port) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
 
 
 def _holds(process: psutil.Process, port: int) -> bool:
     try:
-        connections = process.net_connections(kind="tcp")
+        return _listens(process.net_connections(kind="tcp"), port)
     except psutil.Error:
         return False
+
+
+def _listens(connections: Sequence[Any], port: int) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ from orchestrator.endpoint import Endpoint
 from orchestrator.vacating import vacate
 
 LISTENS = """
-import socket, sys
+import socket, sys, threading, time
+for _ in range(200):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 with socket.create_server(("127.0.0.1", 0)) as server:
     print(server.getsockname()[1], flush=True)
     server.accept()
@@ -43,7 +46,8 @@ def test_former_leader_that_holds_the_port_is_ended_even_if_it_is_frozen(holder)
     process, port = holder
     process.send_signal(signal.SIGSTOP)
     vacate(f"127.0.0.1:{port}", endpoint(process.pid), leads)
-    assert process.wait(timeout=30) == -signal.SIGKILL
+    with socket.create_server(("127.0.0.1", port)):
+        assert process.wait(timeout=30) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("other", ["another port", "any port", "no port", "nobody", "namesake"])
