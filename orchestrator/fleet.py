@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -193,6 +194,15 @@ class Change(NamedTuple):
             self.ticked_at if later.ticked_at is None else later.ticked_at,
             self.nodes + later.nodes,
         )
+
+
+def together(changes: Sequence[Change]) -> Change:
+    """Many changes, one after the other, in one."""
+    half = len(changes) // 2
+    if not half:
+        return changes[0]
+    # By halves, because each `then` copies both of its parts.
+    return together(changes[:half]).then(together(changes[half:]))
 
 
 @dataclass(frozen=True, slots=True)

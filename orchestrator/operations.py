@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from atoll.errors import Refused
 from atoll.types import CheckpointRecord, Event, JobState, Submission
 from orchestrator import registry
-from orchestrator.fleet import Change, Fleet, Island, Job, brief
+from orchestrator.fleet import Change, Fleet, Island, Job, brief, together
 from orchestrator.frozen import replace
 from orchestrator.setbacks import Cause, forgiven, set_back
 
@@ -25,13 +25,13 @@ def submit(fleet: Fleet, jobs: Sequence[Submission], now: float) -> Change:
         Refused: a job was begun with other settings, or is further than it is asked to go.
     """
     ended = (Event("drain-ended", "jobs were submitted"),) if fleet.draining else ()
-    change = Change(draining=False, events=ended)
-    fleet = fleet.after(change)
+    made = [Change(draining=False, events=ended)]
+    fleet = fleet.after(made[0])
     for submission in jobs:
         for step in (_added, _caught_up, _resubmitted, _doubted):
-            made = step(fleet, submission, now)
-            fleet, change = fleet.after(made), change.then(made)
-    return change
+            made.append(step(fleet, submission, now))
+            fleet = fleet.after(made[-1])
+    return together(made)
 
 
 def drain(fleet: Fleet, reason: str) -> Change:
