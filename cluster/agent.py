@@ -78,6 +78,7 @@ class Agent:
     def _release(self, lease: Lease, outcome: Outcome) -> None:
         fields = {"job": lease.job, "epoch": lease.epoch, **asdict(outcome)}
         log.info("gives the lease back", extra={"fields": fields})
+        self._logs.flush()
         try:
             self._give_back(lease, outcome)
         except Refused as error:

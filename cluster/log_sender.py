@@ -94,8 +94,8 @@ class LogSender:
         self._not_before = self._clock.monotonic() + _PAUSE_S
         self._send_wanted(trainer)
 
-    def flush(self, trainer: TrainerLog) -> None:
-        """Tell all that a trainer wrote, now that it has ended."""
+    def flush(self, trainer: TrainerLog | None = None) -> None:
+        """Tell all that was written, now that a trainer has ended or its lease is given back."""
         while self._send_wanted(trainer):
             pass
 
