@@ -2,7 +2,7 @@
 
 const COLOURS = ["#0b7a76", "#3d6fb0", "#b8871b", "#8a5aa8", "#5d8a3a", "#b0487a", "#3a93b5", "#946643"];
 const BAD = new Set(["attempt-failed", "island-lost", "island-gone", "island-preempted", "trainer-stuck", "job-failed",
-  "island-not-started", "checkpoint-damaged", "job-crash-loop"]);
+  "island-not-started", "checkpoint-doubted", "checkpoint-damaged", "job-crash-loop"]);
 const ENDS = new Set([...BAD, "lease-released", "job-done"]);
 ENDS.delete("trainer-stuck"); // its lease goes on until it is killed
 const MOST_ROWS = 24, ROW = 24, TOP = 8;
