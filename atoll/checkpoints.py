@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atoll.blob_checks import writing
 from atoll.blobs import BlobStore
 from atoll.config import digest_of
 from atoll.errors import BlobDamaged, BlobMissing, CheckpointDamaged, CheckpointMismatch
@@ -147,7 +148,7 @@ def require_sound(store: BlobStore, ref: CheckpointRef) -> None:
     Raises:
         CheckpointDamaged: a file is gone, or does not match its digest; names it.
     """
-    with _named(ref), tempfile.TemporaryDirectory(prefix="atoll-") as cache:
+    with writing("a copy to verify"), _named(ref), tempfile.TemporaryDirectory() as cache:
         for name, entry in _manifest(store, ref)["files"].items():
             found = store.fetch(f"{ref.key}/{name}", entry["sha256"], Path(cache))
             if found.is_relative_to(cache):

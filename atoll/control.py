@@ -6,6 +6,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
@@ -196,6 +197,9 @@ class ControlClient:
         """See :class:`ControlPlane`."""
         # Heartbeats wait meanwhile, and they matter more.
         answer = self._call(self._islands.SendLog, log_codec.encode_piece(piece), _LOG_DEADLINE_S)
+        if not answer.wanted:  # heard before the next heartbeat
+            left = {"trainer": False} if piece.job else {"agent": False}
+            self._logs_wanted = replace(self._logs_wanted, **left)
         return bool(answer.wanted)
 
     def certify(self, island: str, signing_request: bytes, deadline_s: float) -> bytes:

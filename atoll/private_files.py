@@ -27,12 +27,15 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def version_of(path: Path) -> tuple[int, int, int]:
-    """What is another whenever a file is another; zeros while there is none."""
+    """What is another whenever a file, or who may read it, is another; zeros while it is not there.
+
+    The time of its last change of any kind, which no program can set back.
+    """
     try:
         status = path.stat()
     except OSError:
         return 0, 0, 0
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def read_private(path: Path) -> bytes:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.25
 _RETRY_S = 2.0
+_FLUSH_S = 2.0  # whoever reads along must not keep an island from its next job
 _BACKLOG_BYTES = 4 * MOST_BYTES  # who is further behind goes on at the end
 
 
@@ -96,7 +97,8 @@ class LogSender:
 
     def flush(self, trainer: TrainerLog | None = None) -> None:
         """Tell all that was written, now that a trainer has ended or its lease is given back."""
-        while self._send_wanted(trainer):
+        give_up_at = self._clock.monotonic() + _FLUSH_S
+        while self._send_wanted(trainer) and self._clock.monotonic() < give_up_at:
             pass
 
     def _send_wanted(self, trainer: TrainerLog | None) -> bool:
@@ -128,8 +130,9 @@ class LogSender:
         if told >= 0 and not text:
             return False
         place = LogPlace(self._island, what.epoch, begin)
-        if self._control.send_log(LogPiece(place, what.job, text)):
+        wanted = self._control.send_log(LogPiece(place, what.job, text))
+        if wanted:
             self._told[key] = begin + len(text)
         else:
             self._told.pop(key, None)
-        return bool(text)
+        return wanted and bool(text)

@@ -183,9 +183,9 @@ def _heed(cloud: Cloud, orders: Orders, clock: Clock) -> None:
     while not orders.drain:
         try:
             why = cloud.notice(clock.wall())
-        except NoAnswer as error:
+        except Exception as error:  # whatever is answered there must not end the asking
             if not warned:
-                fields = {"cloud": cloud.name, "error": str(error)}
+                fields = {"cloud": cloud.name, "error": repr(error)}
                 log.warning("no notice can be had; asking on", extra={"fields": fields})
             warned = True
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from atoll.logs import JsonLines
 
@@ -27,10 +29,21 @@ class OwnLog(logging.Handler):
     @property
     def size(self) -> int:
         """Bytes that were ever written."""
-        return self._size
+        with self._whole():
+            return self._size
 
     def read(self, offset: int, most: int) -> tuple[int, bytes]:
         """Some bytes from ``offset`` on, or from the first that is kept; and where they begin."""
-        begin = max(offset, self._size - len(self._kept))
-        start = len(self._kept) - (self._size - begin)
-        return begin, self._kept[start : start + most]
+        with self._whole():
+            begin = max(offset, self._size - len(self._kept))
+            start = len(self._kept) - (self._size - begin)
+            return begin, self._kept[start : start + most]
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Inside, no other thread is in the middle of a line."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()

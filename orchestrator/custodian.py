@@ -118,6 +118,8 @@ class Custodian:
             for name, job in self._service.fleet.jobs.items()
             if name not in self._looked_through or self._looked_through[name] != job.checkpoint
         ]
+        if not jobs:
+            return
         for job, garbage in find_garbage(jobs, self._store, self._blobs, self._retention).items():
             collect(job, garbage, self._blobs, self._service.collected)
         self._looked_through.update((job.spec.name, job.checkpoint) for job in jobs)
@@ -133,4 +135,7 @@ class Custodian:
             except AtollError as error:
                 fields = {"error": str(error)}
                 log.warning("checkpoints cannot be looked after", extra={"fields": fields})
+                pause_s = _RETRY_S
+            except Exception:  # a doubted job waits for this thread, so it has to go on
+                log.exception("unexpected error while looking after checkpoints")
                 pause_s = _RETRY_S

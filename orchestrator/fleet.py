@@ -42,8 +42,8 @@ def last_of(log: str) -> str:
 
 
 def brief(reason: str) -> str:
-    """A reason that somebody gave, short enough to be kept and told, and fit for any database."""
-    reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """A reason that somebody gave, short enough to be kept, and one line that moves no cursor."""
+    reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
     return reason if len(reason) <= _MOST_WORDS else f"{reason[:_MOST_WORDS]}…"
 
 
@@ -252,6 +252,7 @@ class Fleet:
             state=JobState.DONE if job.is_complete else open_state,
             island="",
             progress=replace(job.progress, step=job.step, samples_per_s=0.0),
+            wish=None,
             reason=reason,
         )
 

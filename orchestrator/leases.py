@@ -39,6 +39,8 @@ def acquire(
     The same request gets the same lease again. An island that asks anew while it holds a lease has
     forgotten it, so that lease ends.
     """
+    if island in fleet.jobs:
+        raise Refused(f"{island} is the name of a job; an island needs another")
     held = fleet.held_by(island)
     if held and held.request_id == request_id:
         return _assignment(held, fleet), _heard(fleet, held, now)

@@ -44,7 +44,15 @@ def drain(fleet: Fleet, reason: str) -> Change:
         for job in fleet.jobs.waiting()
     )
     held = tuple(Event("job-paused", job.reason, job.spec.name) for job in paused)
-    return Change(jobs=paused, draining=True, events=(Event("draining", why), *held))
+    # What is at work is told by a wish of its own, which outlives this orchestrator.
+    pausing = tuple(
+        replace(
+            job, wish=job.wish or JobState.PAUSED, reason=f"to be paused on {job.island}: {why}"
+        )
+        for job in fleet.jobs.leased()
+    )
+    events = (Event("draining", why), *held)
+    return Change(jobs=paused + pausing, draining=True, events=events)
 
 
 def tick(fleet: Fleet, now: float) -> Change:
@@ -117,7 +125,8 @@ def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
         return Change()
     newer = found if found and found.step > job.step else None
     epoch = submission.epoch
-    job = replace(job, epoch=epoch, foreign_epoch=epoch, checkpoint=newer or job.checkpoint)
+    checkpoint = newer or job.checkpoint
+    job = replace(job, epoch=epoch, foreign_epoch=epoch, checkpoint=checkpoint, doubted=None)
     words = f"the run's store holds epoch {job.epoch}, unknown here; goes on from step {job.step}"
     return Change(
         jobs=(replace(fleet.freed(job, words), ready_at=now),),

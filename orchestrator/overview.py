@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import Any, Protocol, Self
 
 from atoll.command import cell
 from atoll.control import ControlClient
-from atoll.errors import ControlError
+from atoll.errors import Busy, ControlError, Refused
 from atoll.types import Event, FleetView, IslandView, JobState, JobView
 from orchestrator.watch import Lines, Pace, Watch, rows
 
@@ -50,9 +49,12 @@ class EventFeed:
         return self._number
 
     def _listen(self, after: int) -> None:
-        # Where it goes away, or is closed here, whoever asks for the fleet notices, too.
-        with contextlib.suppress(ControlError, ValueError):
+        try:
             self._heard.extend(self._client.events(after))
+        except (Busy, Refused) as error:
+            self._heard.append(Event("events-not-told", str(error), number=after, at=time.time()))
+        except (ControlError, ValueError):
+            pass  # it went away, or was closed here: whoever asks for the fleet notices, too
 
 
 def spent_in_words(view: FleetView) -> str:

@@ -31,7 +31,7 @@ from orchestrator.endpoint import (
     this_process,
 )
 from orchestrator.interceptors import Timed
-from orchestrator.rendezvous import noted, rendezvous_of
+from orchestrator.rendezvous import noted, refuse_served_elsewhere, rendezvous_of
 from orchestrator.security import secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
@@ -75,6 +75,8 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     clock, folder, signals = SystemClock(), layout.state_folder(config.run.uri), _Signals()
     signals.install()
     with only_one(folder, clock):
+        if not is_shared(database_url(config)):
+            refuse_served_elsewhere(config.run.uri)
         save_config(open_store(config.run.uri), config)
         work = _Work(config, identity(folder), trainer, signals, clock)
         if not is_shared(database_url(config)):
@@ -128,7 +130,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
     security = secured(config, work.run, clock, store.claim)
     former = Endpoint.read(folder)
     for held in (config.orchestrator.listen, config.orchestrator.web):
-        vacate(held, former, store.confirm)
+        vacate(held, former, store.last_event)
     registry = registry_of(service)
     latency = latency_of(registry)
     timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))

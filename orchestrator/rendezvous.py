@@ -19,7 +19,7 @@ from atoll import layout
 from atoll.address import answers_at, split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
 from atoll.config import Config
-from atoll.errors import AtollError, BlobMissing
+from atoll.errors import AtollError, BadInput, BlobMissing
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,24 @@ class Rendezvous:
         """
         here = layout.state_folder(uri).resolve()
         return self.is_here and (local_path(uri) is not None or self.folder == str(here))
+
+
+def refuse_served_elsewhere(uri: str) -> None:
+    """Refuse to begin beside another orchestrator whose database this one cannot see.
+
+    A folder brings its database and its lock along, wherever it is mounted; a bucket does not.
+
+    Raises:
+        BadInput: an orchestrator serves the run elsewhere, or was killed there.
+        BlobError: the store cannot be read.
+    """
+    note = None if local_path(uri) is not None else Rendezvous.read(uri)
+    if note is not None and note.address and not note.is_from(uri):
+        raise BadInput(
+            f"{uri} is served from {note.host}, with its state in {note.folder}; give the command "
+            "there, or keep the run in PostgreSQL (orchestrator.database). If that orchestrator is "
+            f"gone for good, delete {layout.ORCHESTRATOR} in the run's store"
+        )
 
 
 def rendezvous_of(config: Config, run: str, address: str, database: str) -> Rendezvous:

@@ -14,6 +14,7 @@ from atoll.certs import OWN_OPERATOR
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
+from atoll.credentials import CA
 from atoll.errors import AtollError, BadInput, ConfigError
 from atoll.identity import Identity, Kind
 from atoll.revocations import Revocation, read_revocations
@@ -44,10 +45,19 @@ def revoke(
     tls = certificates_of(settings)
     if not tls.is_dir():
         raise ConfigError(f"orchestrator.tls: {tls} is no folder; `atoll certs {tls}` makes one")
+    if not (tls / f"{CA}.key").exists():
+        raise ConfigError(
+            f"orchestrator.tls: {tls} holds no {CA}.key, so no orchestrator goes by it; revoke in "
+            "the folder that does, beside the orchestrator"
+        )
     run = ""
     if island:
         state = layout.state_folder(settings.run.uri)
-        state.mkdir(parents=True, exist_ok=True)
+        if not state.is_dir():
+            raise BadInput(
+                f"--island: {settings.run.uri} was never served from here; name the run whose "
+                "islands are meant by --config, on the machine of its orchestrator"
+            )
         run = name_of(state)
     whom = _identities(operator or (), island or (), run)
     if not list_ and not whom:

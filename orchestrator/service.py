@@ -170,7 +170,8 @@ class FleetService:
     def seen(self) -> FleetView:
         """What an operator sees, for one who only looks on: it keeps nobody from leaving."""
         with self._changed:
-            return self._view()
+            known = self._fleet, self._ledger, self._last_event
+        return self._view(*known)
 
     def stored_events(self, after: int, limit: int) -> tuple[Event, ...]:
         """Some events with a number above ``after``, for one who only looks on."""
@@ -180,7 +181,8 @@ class FleetService:
         """What an operator sees."""
         with self._turn():
             self._asked()
-            return self._view()
+            known = self._fleet, self._ledger, self._last_event
+        return self._view(*known)
 
     def events(self, after: int, timeout_s: float) -> tuple[Event, ...]:
         """Some events with a number above ``after``; waits for the first up to ``timeout_s``."""
@@ -242,10 +244,10 @@ class FleetService:
         with self._turn():
             self._apply(Change(events=(event,)))
 
-    def _view(self) -> FleetView:
-        view = self._fleet.view(self._clock.monotonic())
-        spent = self._ledger.spent(self._clock.wall())
-        return replace(view, last_event=self._last_event, **asdict(spent))
+    def _view(self, fleet: Fleet, ledger: Ledger, last_event: int) -> FleetView:
+        """Of frozen values, so that nobody waits while it is put together."""
+        view = fleet.view(self._clock.monotonic())
+        return replace(view, last_event=last_event, **asdict(ledger.spent(self._clock.wall())))
 
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()

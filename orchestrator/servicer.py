@@ -72,9 +72,12 @@ class IslandsServicer(rpc.IslandsServicer):
     def SendLog(self, request: wire.SendLogRequest, _: Any) -> wire.SendLogResponse:  # noqa: N802
         """Tell what a log has gained."""
         piece = log_codec.decode_piece(request)
-        held = self._service.fleet.held_by(piece.begin.island)
-        works_on = (held.spec.name, held.epoch) if held else None
-        if (piece.job, piece.begin.epoch) not in {("", 0), works_on}:
+        fleet = self._service.fleet
+        held = fleet.held_by(piece.begin.island)
+        its_own = {(held.spec.name, held.epoch)} if held else set()
+        if piece.begin.island in fleet.islands:
+            its_own.add(("", 0))
+        if (piece.job, piece.begin.epoch) not in its_own:
             raise LeaseLost(f"{piece.begin.island} does not work on {piece.job or 'that'} any more")
         return wire.SendLogResponse(wanted=self._book.add(piece))
 

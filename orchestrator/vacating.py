@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 _DYING_S = 10.0
 
 
-def vacate(address: str, former: Endpoint | None, confirm: Callable[[], None]) -> None:
+def vacate(address: str, former: Endpoint | None, confirm: Callable[[], object]) -> None:
     """End the former leader's process if, and only if, it holds a port that is asked for.
 
     Args:
         address: ``host:port`` to listen at; "" and port 0 ask for none.
         former: who served the run last.
-        confirm: see :meth:`orchestrator.store.Store.confirm`.
+        confirm: asks the database itself whether this orchestrator leads: a machine that slept
+            has a clock which knows nothing of it.
 
     Raises:
         Deposed: another orchestrator leads by now, so that this one may end nobody.
@@ -42,11 +43,21 @@ def vacate(address: str, former: Endpoint | None, confirm: Callable[[], None]) -
     confirm()
     fields = {"address": address, "process": process.pid}
     log.warning("ends the former leader, which still holds the port", extra={"fields": fields})
-    processes.kill([process])
+    try:
+        processes.kill([process])
+    except psutil.AccessDenied:
+        return  # another user's; whoever listens next is told that the port is in use
     # A process counts as dead while the last of its threads still holds the port.
     give_up_at = time.monotonic() + _DYING_S
-    while _listens(psutil.net_connections(kind="tcp"), port) and time.monotonic() < give_up_at:
+    while _is_held(port) and time.monotonic() < give_up_at:
         time.sleep(0.01)
+
+
+def _is_held(port: int) -> bool:
+    try:
+        return _listens(psutil.net_connections(kind="tcp"), port)
+    except psutil.Error:
+        return False
 
 
 def _holds(process: psutil.Process, port: int) -> bool:

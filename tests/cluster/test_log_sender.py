@@ -22,6 +22,7 @@ class Reader:
 
     logs_wanted: LogsWanted = field(default_factory=lambda: LogsWanted(trainer=True))
     answers: bool = True
+    reads: bool = True
     now: float = 0.0
     heard: list[LogPiece] = field(default_factory=list)
 
@@ -29,7 +30,8 @@ class Reader:
         if not self.answers:
             raise Unreachable("it is away")
         self.heard.append(piece)
-        return True
+        assert len(self.heard) < 100, "it never ends"
+        return self.reads
 
     def monotonic(self) -> float:
         return self.now
@@ -136,3 +138,11 @@ def test_own_log_keeps_its_end_and_knows_its_place():
     assert b'"event": "event 999"' in text.splitlines()[-1]
     assert own.read(own.size - 10, 5) == (own.size - 10, text[-10:-5])
     assert own.read(own.size, 5) == (own.size, b"")
+
+
+def test_sender_whose_reader_has_just_left_is_done(reader, path):
+    sender = LogSender(reader, "island-1", OwnLog(), reader)
+    path.write_bytes(b"one\ntwo\n")
+    reader.reads = False  # and no heartbeat has told so yet
+    sender.flush(TrainerLog("expert-0", 3, FileLog(path)))
+    assert len(reader.heard) == 1

@@ -69,6 +69,8 @@ def request_of(name: str, island: str, epoch: int) -> Message:
         "Heartbeat": wire.HeartbeatRequest(lease=lease, progress=wire.Progress(step=99)),
         "Commit": wire.CommitRequest(lease=lease, checkpoint=checkpoint),
         "Release": wire.ReleaseRequest(lease=lease, ending=wire.ENDING_FINISHED, request_id="q"),
+        "SendLog": wire.SendLogRequest(island=island, job="expert-0", epoch=epoch, text=b"lies\n"),
+        "WatchLog": wire.WatchLogRequest(name="expert-0", lines=5),
         "Certify": certify(island),
         "Submit": wire.SubmitRequest(),
         "GetFleet": wire.GetFleetRequest(),

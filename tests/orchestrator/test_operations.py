@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import LeaseLost, Refused
-from atoll.types import Ending, JobState, Lease, Submission, Wait
+from atoll.types import Directive, Ending, JobState, Lease, Submission, Wait
 from orchestrator import operations
 
 
@@ -259,3 +259,28 @@ def test_drain_pauses_each_waiting_job_and_its_end_is_told(game, spec):
         "drain-ended",
         "job-reopened",
     ]
+
+
+def test_drain_outlives_the_orchestrator_that_was_told(game, spec):
+    game.submit(spec("expert-0"), spec("expert-1"))
+    lease = game.lease()
+    game.apply(operations.drain(game.fleet, "enough"))
+    assert game.job("expert-1").state is JobState.PAUSED
+    game.apply(operations.restarted(game.fleet, game.now))
+    assert not game.fleet.draining
+    assert game.beat(lease) is Directive.DRAIN
+    game.release(lease, Ending.DRAINED)
+    assert (game.job().state, game.job().wish) == (JobState.PAUSED, None)
+
+
+def test_reasons_are_one_line_that_moves_no_cursor(game):
+    game.submit()
+    game.release(game.lease(), Ending.FAILED, "broke\n\x1b[2Jand \x00 more")
+    gone = "\N{REPLACEMENT CHARACTER}"
+    assert game.job().reason.endswith(f"broke{gone}{gone}[2Jand {gone} more")
+
+
+def test_island_called_like_a_job_is_refused(game):
+    game.submit()
+    with pytest.raises(Refused, match="expert-0 is the name of a job"):
+        game.ask("expert-0")

@@ -12,9 +12,14 @@ import pytest
 from atoll import layout
 from atoll.blobs import open_store
 from atoll.config_file import read_config
-from atoll.errors import ConfigError, Deposed, StageMissing
+from atoll.errors import BadInput, ConfigError, Deposed, StageMissing
 from orchestrator.connect import find
-from orchestrator.rendezvous import Rendezvous, noted, rendezvous_of
+from orchestrator.rendezvous import (
+    Rendezvous,
+    noted,
+    refuse_served_elsewhere,
+    rendezvous_of,
+)
 from orchestrator.stored import stored_view
 
 
@@ -108,3 +113,18 @@ def test_what_is_written_down_elsewhere_is_named(uri, note, publish):
     publish(asdict(replace(note, host="far-away", address="")))
     with pytest.raises(StageMissing, match=r"written down on far-away, in sqlite:////there"):
         stored_view(read_config(None, [f"run.uri={uri}"]))
+
+
+def test_run_in_a_bucket_is_not_begun_beside_an_orchestrator_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    uri = "memory://rendezvous/run"
+    config = read_config(None, [f"run.uri={uri}"])
+    note = rendezvous_of(config, "run-name", "127.0.0.1:1", "sqlite:////there/orchestrator.db")
+    refuse_served_elsewhere(uri)
+    for elsewhere in (replace(note, host="far"), replace(note, folder="/another/.atoll/x")):
+        open_store(uri).publish(layout.ORCHESTRATOR, json.dumps(asdict(elsewhere)).encode())
+        with pytest.raises(BadInput, match=r"is served from .* delete orchestrator\.json"):
+            refuse_served_elsewhere(uri)
+    for fine in (note, replace(note, host="far", address="")):  # its own, or one that has left
+        open_store(uri).publish(layout.ORCHESTRATOR, json.dumps(asdict(fine)).encode())
+        refuse_served_elsewhere(uri)

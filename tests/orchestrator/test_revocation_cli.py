@@ -26,6 +26,7 @@ def atoll(tmp_path, capsys):
 @pytest.fixture
 def settings(tmp_path, atoll):
     atoll("certs", tmp_path / "tls", "--operator", "alice")
+    (tmp_path / "run" / "local").mkdir(parents=True)  # as its orchestrator does
     return ["-s", f"run.uri={tmp_path / 'run'}", "-s", f"orchestrator.tls={tmp_path / 'tls'}"]
 
 
@@ -92,3 +93,15 @@ def test_revoke_in_plain_text_or_without_the_folder_is_refused(tmp_path, atoll, 
     code, _, told = atoll("revoke", "--list", *settings)
     assert code == 2
     assert f"`atoll certs {tmp_path / 'none'}` makes one" in told
+
+
+def test_revoke_where_no_orchestrator_would_heed_it_is_refused(tmp_path, atoll, settings):
+    settings[1] = f"run.uri={tmp_path / 'other'}"
+    code, _, told = atoll("revoke", "--island", "far-1", *settings)
+    assert code == 2
+    assert "was never served from here" in told
+    assert not (tmp_path / "other").exists()
+    settings[-1] = f"orchestrator.tls={tmp_path / 'tls' / 'operators' / 'alice'}"
+    code, _, told = atoll("revoke", "--operator", "bob", *settings)
+    assert code == 2
+    assert "holds no ca.key, so no orchestrator goes by it" in told
