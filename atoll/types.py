@@ -29,6 +29,16 @@ class JobState(enum.StrEnum):
     PAUSED = "paused"  # by a drain, an operator or a crash loop, until it is resumed
     CANCELLED = "cancelled"  # by an operator
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an island works on the job, or will."""
+        return self is JobState.WAITING or self is JobState.LEASED
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nobody will, unless somebody asks for it anew."""
+        return self in {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+
 
 class Directive(enum.StrEnum):
     """What the orchestrator wants of an island, told in answer to a heartbeat."""

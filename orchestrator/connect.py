@@ -19,7 +19,6 @@ from atoll.command import say
 from atoll.config import Config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, BlobError, ConfigError, Unreachable
-from atoll.types import JobState
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
 from orchestrator.endpoint import Endpoint, settings_of
@@ -28,7 +27,6 @@ from orchestrator.rendezvous import Rendezvous
 LOG = "orchestrator.log"
 _START_S = 60.0
 _LEAVE_S = 20.0
-_OPEN = {JobState.WAITING, JobState.LEASED}
 
 
 def find(config: Config) -> ControlClient | None:
@@ -159,7 +157,7 @@ def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:
     endpoint = Endpoint.read(folder)
     if endpoint is None or endpoint.settings == settings_of(config):
         return True
-    if not any(job.state in _OPEN for job in client.fleet().jobs):
+    if not any(job.state.is_open for job in client.fleet().jobs):
         return False
     say(
         "the run's orchestrator is at work with the [island] and [orchestrator] settings it was "

@@ -132,7 +132,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether no island will work on it any more, unless it is submitted again."""
-        return self.state is not JobState.WAITING and self.state is not JobState.LEASED
+        return not self.state.is_open
 
     def is_ready(self, now: float) -> bool:
         """Whether a waiting job may be granted."""

@@ -22,8 +22,6 @@ from orchestrator.stored import database_url
 from orchestrator.watch import Watch
 
 _LOOK_S = 0.25
-_ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
-_OPEN = {JobState.WAITING, JobState.LEASED}
 _MAX_CONNECTIONS = 10
 
 
@@ -118,9 +116,9 @@ def _follow(
         view = client.fleet()
         watch.show(view)
         jobs = [job for job in view.jobs if job.spec.name in names]
-        if all(job.state in _ENDED or job.crash_loop for job in jobs):
+        if all(job.state.is_ended or job.crash_loop for job in jobs):
             return jobs
-        if all(job.state not in _OPEN for job in jobs):
+        if not any(job.state.is_open for job in jobs):
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
         if interrupts.num and not asked_to_drain:
             watch.tell(

@@ -14,7 +14,6 @@ from orchestrator.logbook import Line, Log
 
 _LOOK_S = 0.5
 _PATIENCE_S = 10.0  # an agent learns with a heartbeat that its log is wanted, and sends it then
-_ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def standing(fleet: Fleet, name: str) -> Standing:
         if job.state is JobState.LEASED:
             words = f"{name} is on {job.island} now, under epoch {job.epoch}"
             return Standing(job.island, job.epoch, words)
-        over = job.state in _ENDED or fleet.is_settled
+        over = job.state.is_ended or fleet.is_settled
         return Standing("", 0, f"{name} is {job.state}: {job.reason}", over)
     if island is not None:
         if island.state in {"idle", "working"}:

@@ -20,7 +20,6 @@ from atoll.types import FleetView, JobState, LogLines, LogPlace
 _RETRY_S = 1.0
 _TRIES = 15  # an idle island is unknown to a new orchestrator until it asks for work
 _STYLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_OPEN = {JobState.WAITING, JobState.LEASED}
 
 
 def logs(
@@ -136,9 +135,9 @@ def _ended(config: Config, name: str) -> str:
         jobs = {job.spec.name: job for job in stored_view(config).jobs}
     except StageMissing:
         return ""  # written down on another machine
-    if name in jobs and jobs[name].state not in _OPEN:
+    if name in jobs and not jobs[name].state.is_open:
         return f"{name} is {jobs[name].state}: {jobs[name].reason}"
-    return "" if any(job.state in _OPEN for job in jobs.values()) else "the run is over"
+    return "" if any(job.state.is_open for job in jobs.values()) else "the run is over"
 
 
 def _on_file(config: Config, name: str, num: int) -> LogLines:

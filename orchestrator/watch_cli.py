@@ -10,14 +10,12 @@ from atoll.command import ConfigOption, JsonOption, SetOption
 from atoll.config_file import read_config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, Unreachable
-from atoll.types import JobState
 from orchestrator.overview import EventFeed, Sight, sight_of
 from orchestrator.watch import Pace
 
 _LOOK_S = 0.5
 _LAST_WORDS_S = 3.0
 _FORMER_EVENTS = 8
-_OPEN = {JobState.WAITING, JobState.LEASED}
 _TRIES = 5  # an orchestrator that is started again, or takes over, serves by then
 
 
@@ -63,7 +61,7 @@ def _follow(client: ControlClient, feed: EventFeed, shown: Sight) -> None:
         for event in feed.take():
             shown.happened(event)
         shown.show(view)
-        if any(job.state in _OPEN for job in view.jobs):
+        if any(job.state.is_open for job in view.jobs):
             give_up_at = time.monotonic() + _LAST_WORDS_S
         elif feed.number >= view.last_event or time.monotonic() > give_up_at:
             return
