@@ -9,7 +9,7 @@ import enum
 import math
 from typing import Any, TypeVar
 
-from atoll import types
+from atoll import types, views
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
@@ -151,8 +151,8 @@ def decode_acquired(message: wire.AcquireResponse) -> types.Assignment | types.W
     )
 
 
-def encode_fleet(view: types.FleetView) -> wire.GetFleetResponse:
-    """See :class:`atoll.types.FleetView`."""
+def encode_fleet(view: views.FleetView) -> wire.GetFleetResponse:
+    """See :class:`atoll.views.FleetView`."""
     return wire.GetFleetResponse(
         jobs=[_encode_job(job) for job in view.jobs],
         islands=[
@@ -166,12 +166,12 @@ def encode_fleet(view: types.FleetView) -> wire.GetFleetResponse:
     )
 
 
-def decode_fleet(message: wire.GetFleetResponse) -> types.FleetView:
-    """See :class:`atoll.types.FleetView`."""
-    return types.FleetView(
+def decode_fleet(message: wire.GetFleetResponse) -> views.FleetView:
+    """See :class:`atoll.views.FleetView`."""
+    return views.FleetView(
         jobs=tuple(_decode_job(job) for job in message.jobs),
         islands=tuple(
-            types.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
+            views.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
         ),
         draining=message.draining,
         last_event=message.last_event,
@@ -206,7 +206,7 @@ def decode_event(message: wire.Event) -> types.Event:
     )
 
 
-def _encode_job(job: types.JobView) -> wire.JobView:
+def _encode_job(job: views.JobView) -> wire.JobView:
     return wire.JobView(
         spec=encode_spec(job.spec),
         state=encode_enum(job.state),
@@ -224,8 +224,8 @@ def _encode_job(job: types.JobView) -> wire.JobView:
     )
 
 
-def _decode_job(message: wire.JobView) -> types.JobView:
-    return types.JobView(
+def _decode_job(message: wire.JobView) -> views.JobView:
+    return views.JobView(
         spec=decode_spec(message.spec),
         state=decode_enum(types.JobState, message.state),
         epoch=message.epoch,

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol, Self
 import grpc
 
 from atoll import codec, log_codec
+from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.statuses import error_of
 from atoll.types import (
     Action,
@@ -20,17 +21,13 @@ from atoll.types import (
     CheckpointRef,
     Directive,
     Event,
-    FleetView,
     Lease,
-    LogLines,
-    LogPiece,
-    LogPlace,
-    LogsWanted,
     Outcome,
     Progress,
     Submission,
     Wait,
 )
+from atoll.views import FleetView
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from atoll.wire.v1 import identity_pb2, identity_pb2_grpc

@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from atoll.control import ControlPlane
-from atoll.types import (
-    Assignment,
-    CheckpointRef,
-    Directive,
-    Lease,
-    LogPiece,
-    LogsWanted,
-    Outcome,
-    Progress,
-    Wait,
-)
+from atoll.log_types import LogPiece, LogsWanted
+from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 from cluster import state_file
 
 log = logging.getLogger(__name__)

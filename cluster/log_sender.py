@@ -15,7 +15,7 @@ from atoll.clock import Clock
 from atoll.control import ControlPlane
 from atoll.errors import ControlError
 from atoll.log_codec import MOST_BYTES
-from atoll.types import LogPiece, LogPlace
+from atoll.log_types import LogPiece, LogPlace
 
 log = logging.getLogger(__name__)
 

@@ -16,17 +16,8 @@ from atoll.control import ControlClient
 from atoll.credentials import client_credentials
 from atoll.errors import ControlError, Forbidden, Unreachable
 from atoll.join_token import JoinToken
-from atoll.types import (
-    Assignment,
-    CheckpointRef,
-    Directive,
-    Lease,
-    LogPiece,
-    LogsWanted,
-    Outcome,
-    Progress,
-    Wait,
-)
+from atoll.log_types import LogPiece, LogsWanted
+from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 
 log = logging.getLogger(__name__)
 

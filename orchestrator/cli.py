@@ -11,7 +11,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config import Config
 from atoll.config_file import read_config
-from atoll.types import FleetView
+from atoll.views import FleetView
 
 VerifyOption = Annotated[
     bool,

@@ -14,18 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from atoll.types import (
-    CheckpointRecord,
-    CheckpointRef,
-    Event,
-    FleetView,
-    IslandView,
-    JobSpec,
-    JobState,
-    JobView,
-    Lease,
-    Progress,
-)
+from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Lease, Progress
+from atoll.views import FleetView, IslandView, JobView
 from orchestrator.frozen import replace
 from orchestrator.islands import Islands
 from orchestrator.jobs import Jobs

@@ -14,7 +14,8 @@ from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, Interrupted, JobFailed, Refused, Unreachable
-from atoll.types import CheckpointRef, JobState, JobView, Submission
+from atoll.types import CheckpointRef, JobState, Submission
+from atoll.views import JobView
 from orchestrator.connect import connect
 from orchestrator.database import is_shared
 from orchestrator.rendezvous import refuse_served_elsewhere

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from atoll.clock import Clock
 from atoll.errors import Refused
-from atoll.types import JobState, LogLines, LogPlace
+from atoll.log_types import LogLines, LogPlace
+from atoll.types import JobState
 from orchestrator.fleet import Fleet
 from orchestrator.logbook import Line, Log
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from atoll.types import LogPiece, LogPlace, LogsWanted
+from atoll.log_types import LogPiece, LogPlace, LogsWanted
 
 _MOST_BYTES = 1 << 20  # of one log
 _MOST_LINE_BYTES = 8 << 10  # a longer one is told in parts

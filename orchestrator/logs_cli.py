@@ -15,7 +15,9 @@ from atoll.command import ConfigOption, JsonOption, SetOption, say
 from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.errors import BadInput, Busy, Refused, StageMissing, Unreachable
-from atoll.types import FleetView, JobState, LogLines, LogPlace
+from atoll.log_types import LogLines, LogPlace
+from atoll.types import JobState
+from atoll.views import FleetView
 
 _RETRY_S = 1.0
 _TRIES = 15  # an idle island is unknown to a new orchestrator until it asks for work

@@ -13,7 +13,8 @@ from typing import Any, Protocol, Self
 from atoll.command import cell
 from atoll.control import ControlClient
 from atoll.errors import Busy, ControlError, Refused
-from atoll.types import Event, FleetView, IslandView, JobState, JobView
+from atoll.types import Event, JobState
+from atoll.views import FleetView, IslandView, JobView
 from orchestrator.watch import Lines, Pace, Watch, rows
 
 _MOST_EVENTS = 8

@@ -18,13 +18,13 @@ from atoll.types import (
     CheckpointRef,
     Directive,
     Event,
-    FleetView,
     Lease,
     Outcome,
     Progress,
     Submission,
     Wait,
 )
+from atoll.views import FleetView
 from cluster.provider import Node
 from orchestrator import leases, ledger, operations, registry, steering
 from orchestrator.curves import Curves

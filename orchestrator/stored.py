@@ -11,7 +11,8 @@ from atoll import layout
 from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.errors import BlobError, StageMissing
-from atoll.types import Event, FleetView
+from atoll.types import Event
+from atoll.views import FleetView
 from orchestrator.database import sqlite_url
 from orchestrator.fleet import Fleet
 from orchestrator.jobs import Jobs

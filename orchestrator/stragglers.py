@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from atoll.types import JobState, JobView
+from atoll.types import JobState
+from atoll.views import JobView
 
 _SLOW = 0.5  # of the median pace
 _FEWEST = 3  # of two nobody can say which is the slow one

@@ -8,7 +8,8 @@ from typing import Any, Protocol, Self
 
 from atoll.clock import Clock, SystemClock
 from atoll.command import cell, say
-from atoll.types import FleetView, JobState, JobView
+from atoll.types import JobState
+from atoll.views import FleetView, JobView
 
 _LINE_S = 10.0
 _HALTED = {JobState.WAITING, JobState.FAILED, JobState.PAUSED, JobState.CANCELLED}

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from atoll.types import FleetView, JobState, JobView
+from atoll.types import JobState
+from atoll.views import FleetView, JobView
 from orchestrator.service import FleetService
 from orchestrator.tally import SETBACKS, Tally
 

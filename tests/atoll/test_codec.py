@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll import codec, types
+from atoll import codec, types, views
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
@@ -23,7 +23,7 @@ assignments = st.builds(types.Assignment, leases, specs, st.none() | refs)
 waits = st.builds(types.Wait, real, st.booleans())
 events = st.builds(types.Event, text, text, text, text, count, count, real)
 jobs = st.builds(
-    types.JobView,
+    views.JobView,
     specs,
     st.sampled_from(types.JobState),
     count,
@@ -33,9 +33,9 @@ jobs = st.builds(
     progress,
     st.none() | refs,
 )
-islands = st.builds(types.IslandView, text, text, text, real)
+islands = st.builds(views.IslandView, text, text, text, real)
 fleets = st.builds(
-    types.FleetView,
+    views.FleetView,
     st.lists(jobs, max_size=3).map(tuple),
     st.lists(islands, max_size=3).map(tuple),
     st.booleans(),

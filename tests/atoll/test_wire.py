@@ -18,16 +18,14 @@ from atoll.types import (
     CheckpointRef,
     Ending,
     Event,
-    FleetView,
-    IslandView,
     JobSpec,
     JobState,
-    JobView,
     Lease,
     Progress,
     Role,
     Wait,
 )
+from atoll.views import FleetView, IslandView, JobView
 from atoll.wire.v1 import control_pb2 as wire
 
 REF = CheckpointRef("checkpoints/expert-0/epoch-0002/step-00000040", "abc123", 40, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import Unreachable
-from atoll.types import LogPiece, LogsWanted
+from atoll.log_types import LogPiece, LogsWanted
 from cluster.log_sender import FileLog, LogSender, TrainerLog
 from cluster.own_log import OwnLog
 

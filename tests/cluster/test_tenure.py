@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from atoll.log_types import LogsWanted
 from atoll.types import (
     Assignment,
     CheckpointRef,
@@ -16,7 +17,6 @@ from atoll.types import (
     Ending,
     JobSpec,
     Lease,
-    LogsWanted,
     Outcome,
     Progress,
     Role,

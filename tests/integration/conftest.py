@@ -24,7 +24,8 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.errors import Unreachable
-from atoll.types import CheckpointRef, Event, JobView
+from atoll.types import CheckpointRef, Event
+from atoll.views import JobView
 from cluster import processes
 from cluster.processes import ProcessId
 from orchestrator.connect import attach

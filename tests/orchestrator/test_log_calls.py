@@ -8,7 +8,8 @@ import pytest
 
 from atoll.control import ControlClient
 from atoll.errors import Busy, LeaseLost, Refused
-from atoll.types import LogLines, LogPiece, LogPlace, LogsWanted, Progress, Submission
+from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
+from atoll.types import Progress, Submission
 from orchestrator.server import start_server
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atoll.errors import Refused
-from atoll.types import Ending, LogLines, LogPiece, LogPlace
+from atoll.log_types import LogLines, LogPiece, LogPlace
+from atoll.types import Ending
 from orchestrator import operations
 from orchestrator.log_reading import Reader, read, standing
 from orchestrator.logbook import LogBook

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.types import LogPiece, LogPlace, LogsWanted
+from atoll.log_types import LogPiece, LogPlace, LogsWanted
 from orchestrator.logbook import LogBook
 
 

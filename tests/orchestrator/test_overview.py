@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.types import Event, FleetView, IslandView, JobState, JobView, Progress
+from atoll.types import Event, JobState, Progress
+from atoll.views import FleetView, IslandView, JobView
 from orchestrator.overview import Changes, Overview, spent_in_words
 from orchestrator.watch import Pace
 

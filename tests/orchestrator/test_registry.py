@@ -7,15 +7,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import Refused
-from atoll.types import (
-    Assignment,
-    CheckpointRecord,
-    Ending,
-    JobState,
-    Keeping,
-    Submission,
-    Wait,
-)
+from atoll.types import Assignment, CheckpointRecord, Ending, JobState, Keeping, Submission, Wait
 from orchestrator import operations, registry
 from orchestrator.fleet import Fleet
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from atoll.types import JobState, JobView, Progress, Role
+from atoll.types import JobState, Progress, Role
+from atoll.views import JobView
 from orchestrator.stragglers import lagging
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.types import CheckpointRef, FleetView, IslandView, JobState, JobView, Progress
+from atoll.types import CheckpointRef, JobState, Progress
+from atoll.views import FleetView, IslandView, JobView
 from orchestrator.watch import Lines, LiveTable, Pace, rows
 
 

@@ -1,0 +1,80 @@
+"""What an operator sees of a run: its jobs, its islands, and the fleet of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.types import CheckpointRef, JobSpec, JobState, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as an operator sees it.
+
+    Attributes:
+        spec: as submitted last.
+        state: where it stands.
+        epoch: fencing number of its newest lease; how many leases it took.
+        island: who works on it, or "".
+        failures: failed tries since the newest checkpoint.
+        reason: why it stands where it does, in words.
+        progress: as its trainer said last.
+        checkpoint: the newest committed.
+        losses: islands lost since the newest checkpoint.
+        preemptions: islands reclaimed since the newest checkpoint.
+        log: the last lines of the trainer that failed last.
+        crash_loop: whether it is paused because its trainer failed again and again.
+        lease_left_s: until its lease ends without a heartbeat; 0 without one.
+    """
+
+    spec: JobSpec
+    state: JobState
+    epoch: int
+    island: str
+    failures: int
+    reason: str
+    progress: Progress
+    checkpoint: CheckpointRef | None
+    losses: int = 0
+    preemptions: int = 0
+    log: str = ""
+    crash_loop: bool = False
+    lease_left_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IslandView:
+    """An island as an operator sees it.
+
+    Attributes:
+        name: unique for every start of an island.
+        state: ``idle``, ``working``, ``lost`` or ``gone``.
+        job: name of the job it works on, or "".
+        silent_s: seconds since it was last heard of.
+    """
+
+    name: str
+    state: str
+    job: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """The whole state of a run, as an operator sees it.
+
+    Attributes:
+        jobs: in order of submission.
+        islands: in order of appearance.
+        draining: every island is to checkpoint and leave.
+        last_event: number of the newest event.
+        node_hours: that the provider's nodes have run, all together.
+        cost: of them so far, see :mod:`orchestrator.ledger`.
+    """
+
+    jobs: tuple[JobView, ...]
+    islands: tuple[IslandView, ...]
+    draining: bool
+    last_event: int = 0
+    node_hours: float = 0.0
+    cost: float = 0.0
