@@ -46,11 +46,11 @@ class Tally:
             self.committed_at[event.job] = at
         elif event.kind == "lease-granted" and event.job in self._set_back:
             self.recoveries[self._set_back.pop(event.job)] += 1
-        elif event.kind in SETBACKS:
+        elif event.kind in SETBACKS and event.job not in self._set_back:
+            # A trainer that stood still is killed, and then reported as one that failed.
             self.setbacks[SETBACKS[event.kind]] += 1
             if event.job:
-                # A trainer that stood still is killed, and then reported as one that failed.
-                self._set_back.setdefault(event.job, SETBACKS[event.kind])
+                self._set_back[event.job] = SETBACKS[event.kind]
 
     def copy(self) -> Tally:
         """One that changes no more."""

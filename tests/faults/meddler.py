@@ -32,11 +32,13 @@ class Meddler(grpc.GenericRpcHandler):
         endpoint: file in which the orchestrator says where it serves.
         manner: what is done to a call, given the method's name.
         answers: how often which status answered what was sent besides, by method.
+        num_outrun: calls whose caller went on while a copy of them was still on its way.
     """
 
     endpoint: Path
     manner: Callable[[Meddler, str, Call], bytes]
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    num_outrun: int = 0
 
     def __post_init__(self) -> None:
         self._random = random.Random(0)
@@ -103,7 +105,8 @@ class Meddler(grpc.GenericRpcHandler):
         pauses_s = [self._random.uniform(0, _LATE_S) for _ in range(2)]
         copies = [self._threads.submit(late, pause_s) for pause_s in pauses_s]
         copies[1].add_done_callback(lambda copy: self.besides(name, copy.result))
-        done, _ = wait(copies, return_when=FIRST_COMPLETED)
+        done, on_their_way = wait(copies, return_when=FIRST_COMPLETED)
+        self.num_outrun += bool(on_their_way)
         return done.pop().result()
 
     def followed_by_old_ones(self, name: str, call: Call) -> bytes:

@@ -55,6 +55,7 @@ def reordered(scene: Scene) -> Iterator[None]:
         yield
         yield
     assert {call for call, _ in between.answers} == CALLS
+    assert between.num_outrun > 0
 
 
 def replayed(scene: Scene) -> Iterator[None]:

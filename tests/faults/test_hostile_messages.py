@@ -31,7 +31,7 @@ AT_ONCE = 48  # calls on their way
 MOST_GROWTH = (
     24 << 20
 )  # bytes that a server may hold more after the second half than after the first
-RARE = {"WatchEvents"}  # a stream keeps a thread of the server for a second
+RARE = {"WatchEvents", "WatchLog"}  # a stream keeps a thread of the server for a second
 CALLERS = {
     "Islands": {Kind.ISLAND},
     "Operators": {Kind.OPERATOR},
