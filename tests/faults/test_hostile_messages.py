@@ -28,9 +28,7 @@ from tests.faults.served import OURS, RUN, Served, serving
 
 NUM_MESSAGES = int(os.environ.get("ATOLL_HOSTILE", "4000"))
 AT_ONCE = 48  # calls on their way
-MOST_GROWTH = (
-    24 << 20
-)  # bytes that a server may hold more after the second half than after the first
+MOST_GROWTH = 24 << 20  # bytes more after the second half of the messages than the first
 RARE = {"WatchEvents", "WatchLog"}  # a stream keeps a thread of the server for a second
 CALLERS = {
     "Islands": {Kind.ISLAND},
