@@ -21,6 +21,19 @@ def split_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def refuse_beyond_loopback(text: str) -> None:
+    """Refuse to listen where others could look on.
+
+    Raises:
+        ValueError: others could reach it, or it is no address.
+    """
+    if not _is_loopback(text):
+        raise ValueError(
+            f"{text!r} could be reached from other machines, and whoever looks on is not asked who "
+            "they are; listen on 127.0.0.1 or [::1], and come through a tunnel (ssh -L)"
+        )
+
+
 def refuse_open(text: str, *, secured: bool) -> None:
     """Refuse to listen where others could call in plain text.
 
@@ -31,9 +44,7 @@ def refuse_open(text: str, *, secured: bool) -> None:
     Raises:
         ValueError: others could reach it and calls are not secured, or it is no address.
     """
-    host, _ = split_address(text)
-    ip = _ip(host)
-    if not secured and host != "localhost" and not (ip and ip.is_loopback):
+    if not _is_loopback(text) and not secured:
         raise ValueError(
             f"{text!r} could be reached from other machines, and calls are in plain text; "
             "set orchestrator.tls to a folder that `atoll certs` made, or listen on 127.0.0.1 or "
@@ -47,6 +58,12 @@ def answers_at(host: str, port: int) -> str:
     if ip and ip.is_unspecified:
         host = "127.0.0.1" if ip.version == 4 else "[::1]"
     return f"{host}:{port}"
+
+
+def _is_loopback(text: str) -> bool:
+    host, _ = split_address(text)
+    ip = _ip(host)
+    return host == "localhost" or bool(ip and ip.is_loopback)
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

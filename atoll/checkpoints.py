@@ -139,7 +139,7 @@ def require_whole(store: BlobStore, ref: CheckpointRef) -> None:
     with _named(ref):
         for name in _manifest(store, ref)["files"]:
             if not store.exists(f"{ref.key}/{name}"):
-                raise BlobMissing(f"{name} is missing; restore it from a copy")
+                raise BlobMissing(f"{ref.key}/{name} is missing")
 
 
 def require_sound(store: BlobStore, ref: CheckpointRef) -> None:
@@ -166,9 +166,9 @@ def _named(ref: CheckpointRef, mend: str = "") -> Iterator[None]:
     try:
         yield
     except (BlobDamaged, BlobMissing) as error:
-        raise CheckpointDamaged(
-            f"checkpoint {ref.key} at step {ref.step}: {error}{mend}"
-        ) from error
+        # What was found, without the mend for files that nobody can make again.
+        finding = str(error).partition(";")[0]
+        raise CheckpointDamaged(f"checkpoint at step {ref.step}: {finding}{mend}") from error
 
 
 def require_equal(first: CheckpointFolder, other: CheckpointFolder) -> None:

@@ -46,7 +46,12 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
     except ValidationError as error:
         first, *others = error.errors()
         key = ".".join(map(str, first["loc"]))
-        by_flag = key and any(key == given or key.startswith(f"{given}.") for given in overridden)
+        by_flag = key and any(
+            key == given or key.startswith(f"{given}.") or given.startswith(f"{key}.")
+            for given in overridden
+        )
+        if overridden and not key:  # what has to hold between several keys
+            name = f"{name} with --set"
         more = f" (and {len(others)} more)" if others else ""
         raise ConfigError(f"{'--set' if by_flag else name}: {_sentence(first)}{more}") from error
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from atoll.address import refuse_open
+from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.sizes import PRESETS, Sizes, refuse_heads
 from atoll.strategies import Strategy
@@ -220,11 +220,21 @@ class OrchestratorSection(Section):
         "", description='"" = SQLite in the run; or postgresql+psycopg://USER@HOST/NAME'
     )
 
+    @field_validator("database")
+    @classmethod
+    def _some_database_is_meant(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError(
+                "is no database that can be used; write postgresql+psycopg://USER@HOST/NAME or "
+                'sqlite:////PATH, or "" for SQLite in the run'
+            )
+        return url
+
     @field_validator("web")
     @classmethod
     def _nobody_else_looks(cls, web: str) -> str:
         if web:
-            refuse_open(web, secured=False)
+            refuse_beyond_loopback(web)
         return web
 
     @field_validator("listen")

@@ -19,13 +19,15 @@ def agent(
     run: Annotated[str, typer.Option(help="The run's name, as its orchestrator knows it.")],
     island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
     work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
-    processes: Annotated[int, typer.Option(help="Training processes.")] = 1,
-    threads: Annotated[int, typer.Option(help="CPU threads of each.")] = 1,
-    drain_s: Annotated[float, typer.Option(help="Time for a last checkpoint.")] = 60.0,
+    processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
+    drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
     endpoint: Annotated[
         Path | None, typer.Option(help="File where a later orchestrator leaves its address.")
     ] = None,
-    orphan_s: Annotated[float, typer.Option(help="Time to go on without orchestrator.")] = 600.0,
+    orphan_s: Annotated[
+        float, typer.Option(min=0, help="Time to go on without orchestrator.")
+    ] = 600.0,
     notices: Annotated[
         str, typer.Option(help="The cloud whose word to heed: none, aws, gcp or azure.")
     ] = "none",

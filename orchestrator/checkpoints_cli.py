@@ -34,19 +34,26 @@ def checkpoints(
 
     settings = read_config(config, set_ or ())
     blobs = open_store(settings.run.uri)
-    referenced, rows, damaged = referenced_in(blobs), [], False
+    referenced, rows, damaged = referenced_in(blobs), list[dict[str, Any]](), list[str]()
     with stored(settings) as store:
         names = [known.spec.name for known in store.load().jobs]
         _refuse_unknown(job, names)
         for name in [job] if job else names:
             for row in _rows(store.checkpoints(name), blobs, referenced, retention_of(settings)):
                 if verify and row["kept as"] != "damaged":
-                    row["verified"] = _verified(blobs, row)
-                    damaged |= row["verified"] != "whole"
-                rows.append({key: cell for key, cell in row.items() if key != "digest"})
+                    row["verified"], finding = _verified(blobs, row)
+                    damaged += [finding] if finding else []
+                rows.append(row)
+    # Keys are long, and for programs.
+    for row in rows if not json_ else []:
+        del row["key"], row["digest"]
     show(f"checkpoints below {settings.run.uri}", rows, as_json=json_)
     if damaged:
-        say("what is damaged is trained again by `atoll train --verify` or `atoll route --verify`")
+        for finding in damaged:
+            say(finding)
+        say(
+            "`atoll train --verify`, or `atoll route --verify`, trains again what a stage ends with"
+        )
         raise typer.Exit(1)
 
 
@@ -58,7 +65,7 @@ def collect(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Delete the checkpoints of a stopped run that [checkpoints] does not ask to keep.
+    """Delete the checkpoints of a stopped run that its configuration does not ask to keep.
 
     A run at work does so by itself. What a finished stage names, and the newest of each job, stay.
     """
@@ -152,7 +159,8 @@ def _rows(records: Any, blobs: Any, referenced: set[str], retention: Any) -> lis
     ]
 
 
-def _verified(blobs: Any, row: dict[str, Any]) -> str:
+def _verified(blobs: Any, row: dict[str, Any]) -> tuple[str, str]:
+    """Whether a checkpoint is whole, in a word; and what is wrong with it, in a sentence."""
     from atoll.checkpoints import require_sound
     from atoll.errors import CheckpointDamaged
     from atoll.types import CheckpointRef
@@ -160,8 +168,8 @@ def _verified(blobs: Any, row: dict[str, Any]) -> str:
     try:
         require_sound(blobs, CheckpointRef(row["key"], row["digest"], row["step"], row["epoch"]))
     except CheckpointDamaged as error:
-        return str(error.__cause__)
-    return "whole"
+        return "damaged", str(error)
+    return "whole", ""
 
 
 def _refuse_unknown(job: str, names: list[str]) -> None:

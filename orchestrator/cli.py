@@ -98,12 +98,16 @@ def serve(
     from atoll import logs as logging_setup
     from atoll.blobs import make_place, open_store
     from atoll.config_file import load_config
+    from atoll.errors import BadInput, BlobMissing
     from orchestrator.process import serve as process
     from orchestrator.training import refuse_other_settings
 
     logging_setup.set_up()
     if run_uri:
-        found = load_config(open_store(run_uri))
+        try:
+            found = load_config(open_store(run_uri))
+        except BlobMissing as error:
+            raise BadInput(f"--run-uri: no run was ever started at {run_uri}") from error
         # It may have been spelled from another folder.
         here = found.run.model_copy(update={"uri": run_uri})
         settings = found.model_copy(update={"run": here})

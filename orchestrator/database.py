@@ -14,6 +14,8 @@ from atoll.errors import ConfigError, LeaseLost, Refused, Unreachable
 from atoll.passwords import hidden
 from orchestrator.tables import REVISION
 
+DATABASE = "orchestrator.db"  # file in a run's state folder, unless another database is configured
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
 _MIGRATING = 0x41746F6C6C  # whoever holds this advisory lock makes the tables

@@ -17,9 +17,7 @@ from atoll.errors import BadInput, Interrupted, JobFailed, Refused, Unreachable
 from atoll.types import CheckpointRef, JobState, Submission
 from atoll.views import JobView
 from orchestrator.connect import connect
-from orchestrator.database import is_shared
-from orchestrator.rendezvous import refuse_served_elsewhere
-from orchestrator.stored import database_url
+from orchestrator.stored import refuse_other_place
 from orchestrator.watch import Watch
 
 _LOOK_S = 0.25
@@ -59,8 +57,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
             settings.
         Unreachable: the orchestrator dies again and again.
     """
-    if not is_shared(database_url(launch.config)):
-        refuse_served_elsewhere(launch.config.run.uri)
+    refuse_other_place(launch.config)
     save_config(open_store(launch.config.run.uri), launch.config)
     tries, committed = 0, 0  # tries since more was committed than so many steps
     with _interrupts() as interrupts, watch:

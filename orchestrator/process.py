@@ -31,7 +31,7 @@ from orchestrator.endpoint import (
     this_process,
 )
 from orchestrator.interceptors import Timed
-from orchestrator.rendezvous import noted, refuse_served_elsewhere, rendezvous_of
+from orchestrator.rendezvous import noted, rendezvous_of
 from orchestrator.security import secured
 from orchestrator.server import start_server
 from orchestrator.service import FleetService
@@ -44,7 +44,7 @@ from orchestrator.settings import (
 )
 from orchestrator.sql_store import SqlStore
 from orchestrator.standby import serve_while_leading
-from orchestrator.stored import database_url
+from orchestrator.stored import database_url, refuse_other_place
 from orchestrator.supervisor import Supervisor
 from orchestrator.vacating import vacate
 from orchestrator.web.dashboard import dashboard
@@ -75,8 +75,7 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     clock, folder, signals = SystemClock(), layout.state_folder(config.run.uri), _Signals()
     signals.install()
     with only_one(folder, clock):
-        if not is_shared(database_url(config)):
-            refuse_served_elsewhere(config.run.uri)
+        refuse_other_place(config)
         save_config(open_store(config.run.uri), config)
         work = _Work(config, identity(folder), trainer, signals, clock)
         if not is_shared(database_url(config)):

@@ -105,7 +105,8 @@ def collected(job: str, records: Sequence[CheckpointRecord], freed_bytes: int) -
         freed_bytes: what it frees.
     """
     steps = ", ".join(str(record.ref.step) for record in records)
-    what = f"step {steps} is kept no longer" if records else "what islands left unpublished goes"
+    what = f"step {steps} is" if len(records) == 1 else f"steps {steps} are"
+    what = f"{what} kept no longer" if records else "what islands left unpublished goes"
     words = brief(f"{what}, which frees {freed_bytes:,} bytes")
     gone = tuple(replace(record, keeping=Keeping.COLLECTED) for record in records)
     return Change(checkpoints=gone, events=(Event("checkpoints-collected", words, job),))

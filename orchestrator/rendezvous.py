@@ -20,6 +20,7 @@ from atoll.address import answers_at, split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
 from atoll.config import Config
 from atoll.errors import AtollError, BadInput, BlobMissing
+from orchestrator.database import DATABASE, is_shared
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,33 @@ def refuse_served_elsewhere(uri: str) -> None:
             f"{uri} is served from {note.host}, with its state in {note.folder}; give the command "
             "there, or keep the run in PostgreSQL (orchestrator.database). If that orchestrator is "
             f"gone for good, delete {layout.ORCHESTRATOR} in the run's store"
+        )
+
+
+def refuse_other_database(uri: str, database: str, *, default: bool) -> None:
+    """Refuse to begin anew beside what the run's orchestrators wrote down in another database.
+
+    Of PostgreSQL the database itself knows whose it is, under whatever address.
+
+    Args:
+        uri: of the run.
+        database: as it may be told to others.
+        default: whether it is the one in the run's own folder, which may have been moved.
+
+    Raises:
+        BadInput: there is another one.
+        BlobError: the store cannot be read.
+    """
+    note = Rendezvous.read(uri)
+    if note is None or note.database == database:
+        return
+    was_default = not is_shared(note.database) and note.database.endswith(f"/{DATABASE}")
+    both_shared = is_shared(note.database) and is_shared(database)
+    if not both_shared and not (default and was_default):
+        raise BadInput(
+            f"orchestrator.database: what happened in {uri} is written down in {note.database}, "
+            f"and this is another; set it back, or delete {layout.ORCHESTRATOR} in the run's store "
+            "to begin with an empty one"
         )
 
 

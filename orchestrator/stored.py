@@ -11,13 +11,14 @@ from atoll import layout
 from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.errors import BlobError, StageMissing
+from atoll.passwords import hidden
 from atoll.types import Event
 from atoll.views import FleetView
-from orchestrator.database import sqlite_url
+from orchestrator.database import DATABASE, is_shared, sqlite_url
 from orchestrator.fleet import Fleet
 from orchestrator.jobs import Jobs
 from orchestrator.ledger import Ledger
-from orchestrator.rendezvous import Rendezvous
+from orchestrator.rendezvous import Rendezvous, refuse_other_database, refuse_served_elsewhere
 from orchestrator.settings import fleet_policy
 from orchestrator.sql_store import SqlStore
 
@@ -25,6 +26,19 @@ from orchestrator.sql_store import SqlStore
 def database_url(config: Config) -> str:
     """The run's database: SQLite in its state folder unless configured."""
     return config.orchestrator.database or sqlite_url(_default_database(config))
+
+
+def refuse_other_place(config: Config) -> None:
+    """Refuse to begin where another orchestrator serves the run, or wrote down its state elsewhere.
+
+    Raises:
+        BadInput: one does, or did.
+        BlobError: the run's store cannot be read.
+    """
+    url, uri = database_url(config), config.run.uri
+    if not is_shared(url):
+        refuse_served_elsewhere(uri)
+    refuse_other_database(uri, hidden(url), default=not config.orchestrator.database)
 
 
 @contextlib.contextmanager
@@ -84,4 +98,4 @@ def _refuse_absent(config: Config) -> None:
 
 
 def _default_database(config: Config) -> Path:
-    return layout.state_folder(config.run.uri) / "orchestrator.db"
+    return layout.state_folder(config.run.uri) / DATABASE

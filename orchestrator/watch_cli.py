@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 
 from atoll.clock import SystemClock
 from atoll.command import ConfigOption, JsonOption, SetOption
 from atoll.config_file import read_config
 from atoll.control import ControlClient
-from atoll.errors import BadInput, Unreachable
+from atoll.errors import BadInput, Interrupted, Unreachable
 from orchestrator.overview import EventFeed, Sight, sight_of
 from orchestrator.watch import Pace
 
@@ -33,7 +34,7 @@ def watch(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption
         raise BadInput(
             f"nothing is at work in {settings.run.uri}; `atoll status` tells how it ended"
         )
-    with sight_of(settings.run.uri, Pace(SystemClock()), as_json=json_) as shown:
+    with _left_alone(), sight_of(settings.run.uri, Pace(SystemClock()), as_json=json_) as shown:
         told, num_missed = -1, 0
         while num_missed <= _TRIES:
             if client is not None:
@@ -51,6 +52,15 @@ def watch(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption
             with contextlib.suppress(Unreachable):
                 client = find(settings)
         shown.tell("no orchestrator runs any more; `atoll status` tells what it wrote down last")
+
+
+@contextlib.contextmanager
+def _left_alone() -> Iterator[None]:
+    """Inside, Ctrl-C ends the looking, and says that nothing else has ended."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("looks on no longer; the run goes on") from error
 
 
 def _follow(client: ControlClient, feed: EventFeed, shown: Sight) -> None:

@@ -57,7 +57,9 @@ def test_download_with_one_flipped_byte_is_refused(
     data = bytearray(file.read_bytes())
     data[3] ^= 1
     file.write_bytes(data)
-    with pytest.raises(CheckpointDamaged, match=r"checkpoints/j at step 5.*damaged"):
+    with pytest.raises(
+        CheckpointDamaged, match=r"checkpoint at step 5: .*/checkpoints/j/.* is damaged"
+    ):
         download(store, ref, tmp_path / "cache")
     with pytest.raises(CheckpointDamaged, match=r"; `atoll train --verify` trains it again"):
         download(store, ref, tmp_path / "cache", made_by="train")
@@ -69,7 +71,7 @@ def test_require_whole_names_the_file_that_is_gone(store: BlobStore, tmp_path: P
     ref = put(store, tmp_path)
     require_whole(store, ref)
     (tmp_path / "run" / ref.key / "deep/more").unlink()
-    with pytest.raises(CheckpointDamaged, match=r"checkpoints/j at step 5: deep/more is missing"):
+    with pytest.raises(CheckpointDamaged, match=r"at step 5: checkpoints/j/deep/more is missing"):
         require_whole(store, ref)
     (tmp_path / "run" / ref.key / "manifest.json").write_text("{}")
     with pytest.raises(CheckpointDamaged):

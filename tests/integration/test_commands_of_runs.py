@@ -126,15 +126,16 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert (run.uri / layout.CONFIG).read_bytes() == before
 
 
-def test_run_with_a_lost_checkpoint_says_which_file_is_gone(run):
+def test_run_with_a_lost_checkpoint_says_which_file_is_gone_and_makes_it_again(run, undisturbed):
     run.steps = 20
     run.finish(run.launch())
     key = run.results()["expert-1"].key
     (run.uri / key / "weights").unlink()
     launcher = run.launch()
     told = run.finish(launcher)
-    assert launcher.returncode == 1
-    assert f"checkpoint {key} at step 20 lacks weights; restore it from a copy" in told
+    assert launcher.returncode == 0, told
+    assert f"expert-1 is trained again: checkpoint at step 20: {key}/weights is missing" in told
+    assert run.weights() == undisturbed(run)
 
 
 def test_run_with_fewer_steps_than_are_done_is_refused(run):

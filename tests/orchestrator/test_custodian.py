@@ -105,7 +105,7 @@ def test_checkpoints_beyond_those_asked_for_are_deleted_and_told(run):
     run.look_later()
     assert run.steps == [30, 40]
     assert run.keeping == [Keeping.COLLECTED] * 2 + [Keeping.KEPT] * 2
-    words = f"step 10, 20 is kept no longer, which frees {freed:,} bytes"
+    words = f"steps 10, 20 are kept no longer, which frees {freed:,} bytes"
     assert run.told("checkpoints-collected") == [words]
 
 

@@ -17,6 +17,7 @@ from orchestrator.connect import find
 from orchestrator.rendezvous import (
     Rendezvous,
     noted,
+    refuse_other_database,
     refuse_served_elsewhere,
     rendezvous_of,
 )
@@ -128,3 +129,21 @@ def test_run_in_a_bucket_is_not_begun_beside_an_orchestrator_elsewhere(monkeypat
     for fine in (note, replace(note, host="far", address="")):  # its own, or one that has left
         open_store(uri).publish(layout.ORCHESTRATOR, json.dumps(asdict(fine)).encode())
         refuse_served_elsewhere(uri)
+
+
+def test_run_written_down_in_one_database_is_not_begun_in_another(uri, publish):
+    default, other = f"sqlite:///{uri}/local/orchestrator.db", "sqlite:////elsewhere/x.db"
+    shared = "postgresql+psycopg://atoll@db/digits"
+    refuse_other_database(uri, shared, default=False)
+    config = read_config(None, [f"run.uri={uri}"])
+    for was, now, is_default in (
+        (default, default, True),
+        ("sqlite:////before/it/was/moved/local/orchestrator.db", default, True),
+        (shared, "postgresql+psycopg://atoll@10.0.0.7/digits", False),
+    ):
+        publish(asdict(rendezvous_of(config, "run-name", "127.0.0.1:1", was)))
+        refuse_other_database(uri, now, default=is_default)
+    for was, now, is_default in ((default, shared, False), (other, default, True)):
+        publish(asdict(rendezvous_of(config, "run-name", "127.0.0.1:1", was)))
+        with pytest.raises(BadInput, match=r"is written down in .*; set it back"):
+            refuse_other_database(uri, now, default=is_default)
