@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -44,9 +44,10 @@ def checkpoints(
                     row["verified"], finding = _verified(blobs, row)
                     damaged += [finding] if finding else []
                 rows.append(row)
-    # Keys are long, and for programs.
     for row in rows if not json_ else []:
-        del row["key"], row["digest"]
+        del row["key"], row["digest"]  # long, and for programs
+        at = datetime.fromisoformat(row["committed"]).astimezone()
+        row["committed"] = f"{at:%m-%d %H:%M:%S}"
     show(f"checkpoints below {settings.run.uri}", rows, as_json=json_)
     if damaged:
         for finding in damaged:
@@ -150,7 +151,7 @@ def _rows(records: Any, blobs: Any, referenced: set[str], retention: Any) -> lis
             "epoch": record.ref.epoch,
             "loss": record.loss if record.loss == record.loss else None,
             "bytes": sizes.get(record.ref.key, 0),
-            "committed": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at)),
+            "committed": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="seconds"),
             "kept as": ", ".join(why.get(record.ref.key, ["damaged"])) or "to be collected",
             "key": record.ref.key,
             "digest": record.ref.digest,
