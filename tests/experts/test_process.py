@@ -12,7 +12,16 @@ import pytest
 from safetensors.torch import load_file
 
 from atoll.checkpoints import download
-from atoll.relay import DRAIN, Broke, Ended, Listener, Progress, Published, write_assignment
+from atoll.relay import (
+    DRAIN,
+    Broke,
+    Damaged,
+    Ended,
+    Listener,
+    Progress,
+    Published,
+    write_assignment,
+)
 from experts.leash import ORPHANED
 
 TRAINER = (sys.executable, "-m", "experts.trainer")
@@ -155,7 +164,7 @@ def test_trainer_with_a_damaged_checkpoint_says_which(run):
         code, heard = trainer.wait()
     assert code == 1
     (last,) = heard
-    assert isinstance(last, Broke)
+    assert isinstance(last, Damaged)
     assert ref.key in last.reason
     assert "Traceback" not in (run.folder / "log").read_text()
 

@@ -88,7 +88,7 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1
-    words = "paused in a crash loop, after 2 failed tries from step 20; the last: step 30 cannot be"
+    words = "paused in a crash loop, after 2 failed tries from step 30; the last: step 30 cannot be"
     assert words in told
     cause.unlink()
     again = run.launch()
@@ -304,6 +304,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
     following.kill()
     following.communicate()
     run.finish(launcher)
+    until(lambda: not run.processes())  # the orchestrator's leave is an event, too
     assert [event["number"] for event in heard] == list(range(1, len(heard) + 1))
     told = run.atoll("events", "--after", "3").splitlines()
     assert len(told) == len(run.events()) - 3
@@ -319,7 +320,7 @@ def test_events_of_a_run_that_never_began_name_the_command(run):
 
 
 def test_run_is_steered_while_it_works_and_ends_with_the_same_weights(run, until, undisturbed):
-    run.steps, run.options = 150, "--step-s 0.03 --every 10"
+    run.steps, run.options = 600, "--step-s 0.03 --every 10"  # longer than all these commands
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     paused = json.loads(run.atoll("pause", "expert-0", "--reason", "to look at it", "--json"))

@@ -166,7 +166,7 @@ def test_digits_checkpoints_are_listed_with_what_keeps_them_and_what_is_damaged(
     rows = json.loads(listed.stdout)
     by_job = {job: [row for row in rows if row["job"] == job] for job in ("expert-0", "router")}
     assert [row["step"] for row in by_job["expert-0"]][-5:] == [260, 270, 280, 290, 300]
-    assert by_job["expert-0"][-1]["kept as"] == "newest, stage"
+    assert {"newest", "stage"} <= set(by_job["expert-0"][-1]["kept as"].split(", "))
     assert by_job["expert-0"][-1]["verified"] == "damaged"
     assert f"{EMA} is damaged" in listed.stderr
     assert {row["verified"] for row in by_job["expert-0"][:-1]} == {"whole"}
@@ -175,6 +175,7 @@ def test_digits_checkpoints_are_listed_with_what_keeps_them_and_what_is_damaged(
 
 def test_digits_collected_keep_the_newest_and_go_on_from_it(damaged):
     damaged.overrides = ["checkpoints.keep_last=1", "checkpoints.keep_best=0"]
+    collected = [event for event in damaged.events() if event.kind == "checkpoints-collected"]
     would = json.loads(damaged.atoll("collect", "--dry-run", "--json"))
     before = {path for path in damaged.uri.rglob("*") if path.is_file()}
     gone = json.loads(damaged.atoll("collect", "--json"))
@@ -186,7 +187,7 @@ def test_digits_collected_keep_the_newest_and_go_on_from_it(damaged):
     assert all(damaged.checkpoint(job).is_dir() for job in damaged.results())
     assert json.loads(damaged.atoll("collect", "--json")) == []
     kinds = [event.kind for event in damaged.events()]
-    assert kinds.count("checkpoints-collected") == 3
+    assert kinds.count("checkpoints-collected") == len(collected) + 3
 
 
 def test_digits_run_can_be_asked_and_sampled_afterwards(undisturbed_digits, tmp_path):
