@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 def test_run_interrupted_drains_and_the_same_command_goes_on(run, until, undisturbed):
+    run.steps = 200  # it shall not be done before it is interrupted
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     launcher.send_signal(signal.SIGINT)
