@@ -29,7 +29,16 @@ from atoll.blobs import make_place, open_store
 from atoll.config import Config
 from atoll.config_file import read_config, save_config
 from atoll.control import ControlClient
-from atoll.types import CheckpointRef, Event, JobSpec, JobState, Lease, Progress, Role
+from atoll.types import (
+    CheckpointRecord,
+    CheckpointRef,
+    Event,
+    JobSpec,
+    JobState,
+    Lease,
+    Progress,
+    Role,
+)
 from cluster import processes
 from orchestrator.endpoint import identity
 from orchestrator.fleet import Change, Job, Policy
@@ -77,8 +86,10 @@ def fill(url: str, num_jobs: int, num_events: int) -> None:
     if store.leadership:
         store.leadership.take("filling")
     made = [job(number) for number in range(num_jobs)]
-    refs = tuple((each.spec.name, each.checkpoint) for each in made if each.checkpoint)
-    store.save(Change(jobs=tuple(made), commits=refs), 1, time.time())
+    published = tuple(
+        CheckpointRecord(each.spec.name, each.checkpoint) for each in made if each.checkpoint
+    )
+    store.save(Change(jobs=tuple(made), checkpoints=published), 1, time.time())
     stored = 0
     while stored < num_events:
         num = min(50_000, num_events - stored)
