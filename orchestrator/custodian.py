@@ -23,7 +23,7 @@ from orchestrator.store import Store
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.2
+_LOOK_S = 1.0  # looks at every job: of ten thousand, some hundredths of a second
 _RETRY_S = 10.0
 _COLLECT_S = 10.0  # a run that checkpoints often is not listed for each of them
 _MOST_TRIES = 5  # to read a checkpoint from storage that fails
