@@ -34,33 +34,33 @@ COMMANDS = {
     "init": Entry("atoll.init:init", "Write a commented configuration file.", MAIN),
     "doctor": Entry("atoll.doctor:doctor", "What this machine can do, and what is missing.", MAIN),
     "partition": Entry("partition.cli:partition", "Split the data set into clusters.", STAGES),
-    "train": Entry("orchestrator.cli:train", "Train the experts, and the monolith.", STAGES),
-    "route": Entry("orchestrator.cli:route", "Train the router.", STAGES),
+    "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
+    "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),
-    "token": Entry("orchestrator.invitation:token", "Let a node become an island.", SAFETY),
+    "token": Entry("orchestrator.cli.token:token", "Let a node become an island.", SAFETY),
     "revoke": Entry(
-        "orchestrator.revocation_cli:revoke", "Shut out who has stolen a certificate.", SAFETY
+        "orchestrator.cli.revoke:revoke", "Shut out who has stolen a certificate.", SAFETY
     ),
-    "status": Entry("orchestrator.cli:status", "Jobs and islands of a run.", SIGHT),
-    "logs": Entry("orchestrator.logs_cli:logs", "What a job or an island wrote.", SIGHT),
-    "watch": Entry("orchestrator.watch_cli:watch", "Jobs, islands and events, live.", SIGHT),
-    "events": Entry("orchestrator.events_cli:events", "What happened, and why.", SIGHT),
-    "pause": Entry("orchestrator.steering_cli:pause", "Checkpoint jobs, and hold them.", STEER),
-    "resume": Entry("orchestrator.steering_cli:resume", "Let paused jobs go on.", STEER),
-    "retry": Entry("orchestrator.steering_cli:retry", "Try again what was given up.", STEER),
-    "cancel": Entry("orchestrator.steering_cli:cancel", "End jobs without finishing.", STEER),
-    "drain": Entry("orchestrator.steering_cli:drain", "Let an island go, or all.", STEER),
+    "status": Entry("orchestrator.cli.runs:status", "Jobs and islands of a run.", SIGHT),
+    "logs": Entry("orchestrator.cli.logs:logs", "What a job or an island wrote.", SIGHT),
+    "watch": Entry("orchestrator.cli.watch:watch", "Jobs, islands and events, live.", SIGHT),
+    "events": Entry("orchestrator.cli.events:events", "What happened, and why.", SIGHT),
+    "pause": Entry("orchestrator.cli.steering:pause", "Checkpoint jobs, and hold them.", STEER),
+    "resume": Entry("orchestrator.cli.steering:resume", "Let paused jobs go on.", STEER),
+    "retry": Entry("orchestrator.cli.steering:retry", "Try again what was given up.", STEER),
+    "cancel": Entry("orchestrator.cli.steering:cancel", "End jobs without finishing.", STEER),
+    "drain": Entry("orchestrator.cli.steering:drain", "Let an island go, or all.", STEER),
     "checkpoints": Entry(
-        "orchestrator.checkpoints_cli:checkpoints", "Those of each job, and why.", KEPT
+        "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
-    "collect": Entry("orchestrator.checkpoints_cli:collect", "Delete what need not be kept.", KEPT),
+    "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
     ),
-    "orchestrator": Entry("orchestrator.cli:serve", "Serve the control plane.", SERVERS),
+    "orchestrator": Entry("orchestrator.cli.runs:serve", "Serve the control plane.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
 }
 
@@ -139,13 +139,14 @@ def run(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption =
     goes on from there.
     """
     from evaluation.cli import evaluate, report
-    from orchestrator.cli import train_and_route
+    from orchestrator.cli.runs import refuse_unusable, train_and_route
     from partition.cli import partition
     from router.cli import sample
 
     # A program that reads JSON gets one document; the other stages speak to people.
     for_people = sys.stderr if json_ else sys.stdout
     with contextlib.redirect_stdout(for_people):
+        refuse_unusable(config, set_)
         partition(config, set_)
         train_and_route(config, set_)
         sample(config, set_)

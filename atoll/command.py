@@ -55,7 +55,7 @@ def show(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         # Where the terminal is too narrow a cell takes two lines: nothing is cut off. The
         # name of a row, which is short, is kept whole.
         table.add_column(
-            name,
+            name.replace("_", " "),
             justify="right" if numeric else "left",
             overflow="fold",
             no_wrap=place == 0,

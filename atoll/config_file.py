@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from atoll import layout
-from atoll.blobs import BlobStore
+from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
-from atoll.errors import ConfigError
+from atoll.errors import BlobMissing, ConfigError
 from atoll.passwords import hidden
 
 
@@ -32,7 +32,37 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     tree = _read_toml(path) if path else {}
     for override in overrides:
         _apply(tree, override)
-    return parse_config(tree, name, [override.partition("=")[0].strip() for override in overrides])
+    return parse_config(tree, name, _keys(overrides))
+
+
+def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """What a command on a run goes by: a file, or the configuration the run has, with overrides.
+
+    Args:
+        path: the file; none means what the run was last started with, or, for a new one, the
+            defaults.
+        overrides: as for :func:`read_config`; the run is the one they name.
+
+    Raises:
+        ConfigError: the file or a key cannot be used; the sentence names it and the mend.
+        BlobError: the run's store cannot be read.
+    """
+    if path is not None:
+        return read_config(path, overrides)
+    where = [each for each in overrides if each.partition("=")[0].strip() == "run.uri"]
+    uri = read_config(None, where).run.uri
+    try:
+        tree = json.loads(open_store(uri).get_bytes(layout.CONFIG))
+        tree["run"]["uri"] = uri  # it may have been spelled from another folder, or moved
+    except BlobMissing:
+        return read_config(None, overrides)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{layout.CONFIG} in {uri} cannot be read ({error}); give the run's file with --config"
+        ) from error
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, f"{layout.CONFIG} in {uri}", _keys(overrides))
 
 
 def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()) -> Config:
@@ -107,6 +137,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    return [override.partition("=")[0].strip() for override in overrides]
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

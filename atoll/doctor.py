@@ -23,7 +23,8 @@ from atoll.address import split_address
 from atoll.blobs import local_path
 from atoll.command import ConfigOption, JsonOption, SetOption, show
 from atoll.config import Config
-from atoll.config_file import read_config
+from atoll.config_file import run_config
+from atoll.passwords import hidden
 
 Verdict = Literal["ok", "note", "missing"]
 Finding = dict[str, str]
@@ -49,7 +50,7 @@ print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()
 
 def doctor(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Look at this machine, the installation, and what the configuration asks of them."""
-    settings = read_config(config, set_ or ())
+    settings = run_config(config, set_ or ())
     findings = [*_machine(), *_packages(), *_torch(), *_configuration(settings)]
     show("What this machine can do", findings, as_json=json_)
     if any(finding["verdict"] == "missing" for finding in findings):
@@ -78,7 +79,7 @@ def _packages() -> Iterator[Finding]:
     missing: dict[str, list[str]] = {}
     for text in metadata.requires("atoll") or ():
         requirement = Requirement(text)
-        for extra in ("train", "evaluate", "transformers", "ode", "s3"):
+        for extra in ("train", "evaluate", "transformers", "ode", "s3", "postgres"):
             marker = requirement.marker
             if marker is None or marker.evaluate({"extra": ""}):
                 continue
@@ -151,7 +152,11 @@ def _configuration(config: Config) -> Iterator[Finding]:
             path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
         )
         yield _place(folder, existing)
-    yield from _address(config.orchestrator.listen)
+    yield from _address("orchestrator.listen", config.orchestrator.listen)
+    if config.orchestrator.web:
+        yield from _address("orchestrator.web", config.orchestrator.web)
+    if config.orchestrator.database:
+        yield _database(config.orchestrator.database)
     if config.data.path is None and config.data.source != "digits":
         words = f'data.source = "{config.data.source}" needs one'
         yield _finding("data.path", "missing", words, "set data.path")
@@ -182,7 +187,29 @@ def _place(folder: Path, existing: Path) -> Finding:
     return _finding("run.uri", "ok", f"{folder}, {free:.0f} GiB free")
 
 
-def _address(listen: str) -> Iterator[Finding]:
+def _database(url: str) -> Finding:
+    """Whether somebody answers there, as whom the URL names."""
+    import sqlalchemy as sa  # noqa: PLC0415 - most runs have none of their own
+
+    shown = hidden(url)
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except ImportError:
+        words = f"{shown}: its driver is not installed"
+        return _finding("orchestrator.database", "missing", words, "pip install 'atoll[postgres]'")
+    except sa.exc.SQLAlchemyError as error:
+        said = hidden(str(getattr(error, "orig", None) or error).partition("\n")[0])
+        mend = "make the database, or set another URL"
+        return _finding("orchestrator.database", "missing", f"{shown}: {said}", mend)
+    return _finding("orchestrator.database", "ok", f"{shown} answers")
+
+
+def _address(key: str, listen: str) -> Iterator[Finding]:
     host, port = split_address(listen)
     if port == 0:
         return
@@ -193,6 +220,6 @@ def _address(listen: str) -> Iterator[Finding]:
             tried.bind((host.strip("[]"), port))
         except OSError as error:
             mend = "set it to another port, or to port 0 for any free one"
-            yield _finding("orchestrator.listen", "missing", f"{listen}: {error.strerror}", mend)
+            yield _finding(key, "missing", f"{listen}: {error.strerror}", mend)
         else:
-            yield _finding("orchestrator.listen", "ok", f"{listen} is free")
+            yield _finding(key, "ok", f"{listen} is free")

@@ -14,7 +14,7 @@ _ANY = "*"
 
 
 class Kind(enum.StrEnum):
-    """What somebody may do: see :mod:`orchestrator.access`."""
+    """What somebody may do: see :mod:`orchestrator.rpc.access`."""
 
     ISLAND = "island"
     OPERATOR = "operator"

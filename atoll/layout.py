@@ -15,6 +15,15 @@ REPORT = "report.html"
 EVALUATION = "evaluation/results.json"
 
 
+def run_name(place: str) -> str:
+    """Where orchestrators that share a database find the run's name; a copy elsewhere has another.
+
+    Args:
+        place: sha256 (hex) of what tells the store from its copies.
+    """
+    return f"names/{place[:16]}"
+
+
 def shard_folder(cluster: int) -> str:
     """Folder of the tars of one cluster."""
     return f"partition/shards/cluster-{cluster:03d}"

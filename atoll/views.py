@@ -69,7 +69,7 @@ class FleetView:
         draining: every island is to checkpoint and leave.
         last_event: number of the newest event.
         node_hours: that the provider's nodes have run, all together.
-        cost: of them so far, see :mod:`orchestrator.ledger`.
+        cost: of them so far, see :mod:`orchestrator.fleet.ledger`.
     """
 
     jobs: tuple[JobView, ...]

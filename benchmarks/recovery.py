@@ -36,7 +36,7 @@ from cluster import processes, state_file
 from cluster.processes import ProcessId
 from orchestrator.endpoint import Endpoint
 from orchestrator.settings import islands_folder
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.sql_store import SqlStore
 from orchestrator.stored import database_url
 
 ROOT = Path(__file__).parents[1]

@@ -41,8 +41,8 @@ from atoll.types import (
 )
 from cluster import processes
 from orchestrator.endpoint import identity
-from orchestrator.fleet import Change, Job, Policy
-from orchestrator.sql_store import SqlStore
+from orchestrator.fleet.state import Change, Job, Policy
+from orchestrator.storage.sql_store import SqlStore
 from orchestrator.stored import database_url
 
 REPEATS = 5

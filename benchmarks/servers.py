@@ -15,10 +15,10 @@ from atoll.control import ControlClient
 from atoll.types import Assignment, JobSpec, Lease, Role, Submission
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
-from orchestrator.fleet import Policy
-from orchestrator.server import start_server
+from orchestrator.fleet.state import Policy
+from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.sql_store import SqlStore
 
 RUN = "benchmark"
 TERM_S = 600.0

@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 
-from orchestrator.fleet import Policy
+from orchestrator.fleet.state import Policy
 from orchestrator.simulator.islands import Islands
 from orchestrator.simulator.world import World
 

@@ -15,7 +15,9 @@ ORPHANED = 5
 
 def agent(
     *,
-    orchestrator: Annotated[str, typer.Option(help="Where it listens: host:port.")],
+    orchestrator: Annotated[
+        str, typer.Option(help="Where it listens: host:port. Several with commas: one leads.")
+    ],
     run: Annotated[str, typer.Option(help="The run's name, as its orchestrator knows it.")],
     island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
     work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
@@ -45,7 +47,8 @@ def agent(
     """
     import logging
 
-    from atoll import logs
+    from atoll import identity, logs
+    from atoll.address import split_address
     from atoll.clock import SystemClock
     from atoll.control import ControlClient
     from atoll.errors import BadInput, LeaseLost, Unreachable
@@ -58,6 +61,16 @@ def agent(
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
 
+    addresses = [each.strip() for each in orchestrator.split(",")]
+    try:
+        for address in addresses:
+            split_address(address)
+    except ValueError as error:
+        raise BadInput(f"--orchestrator: {error}") from error
+    try:
+        identity.island(run, island)
+    except ValueError as error:
+        raise BadInput(f"--island: {error}") from error
     logs.set_up()
     own_log = OwnLog()
     logging.getLogger().addHandler(own_log)
@@ -72,11 +85,11 @@ def agent(
     if notices != "none":
         heed_notices(CLOUDS[notices](notices_url), orders, clock)
     with (
-        ControlClient(orchestrator, run)
+        ControlClient(addresses[0], run)
         if join is None
-        else Membership(orchestrator, run, island, JoinToken.read(join), clock)
+        else Membership(addresses[0], run, island, JoinToken.read(join), clock)
     ) as client:
-        control = Following(client, orchestrator, run, endpoint)
+        control = Following(client, addresses, run, endpoint)
         try:
             Agent(settings, control, own_log, clock).work(orders)
         except LeaseLost as error:

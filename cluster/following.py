@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from atoll.control import ControlPlane
+from atoll.errors import Unreachable
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 from cluster import state_file
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class Client(ControlPlane, Protocol):
@@ -28,38 +32,42 @@ class Following:
 
     Before each call it looks at the file in which the orchestrators of a machine leave their
     address, and goes where the newest of this run is. A call that waits for a frozen one ends at
-    its deadline; the next goes to the successor.
+    its deadline. After a call that was not answered the next goes to the next address, if several
+    are known: orchestrators on several machines lead in turn.
     """
 
-    def __init__(self, client: Client, address: str, run: str, endpoint: Path | None) -> None:
+    def __init__(
+        self, client: Client, addresses: Sequence[str], run: str, endpoint: Path | None
+    ) -> None:
         """Begin where a client is.
 
         Args:
             client: what makes the calls.
-            address: where it makes them.
+            addresses: where the run may be served; the client calls the first.
             run: name of the run.
-            endpoint: the file; None stays with the address.
+            endpoint: the file; None goes by the addresses alone.
         """
         self._client = client
-        self._address = address
+        self._addresses = list(addresses)
+        self._address = self._told = addresses[0]
         self._run = run
         self._endpoint = endpoint
 
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._moved().acquire(island, request_id)
+        return self._call(lambda client: client.acquire(island, request_id))
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._moved().heartbeat(lease, progress)
+        return self._call(lambda client: client.heartbeat(lease, progress))
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""
-        self._moved().commit(lease, checkpoint, loss)
+        self._call(lambda client: client.commit(lease, checkpoint, loss))
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
         """See :class:`atoll.control.ControlPlane`."""
-        self._moved().release(lease, outcome, request_id)
+        self._call(lambda client: client.release(lease, outcome, request_id))
 
     @property
     def logs_wanted(self) -> LogsWanted:
@@ -68,13 +76,24 @@ class Following:
 
     def send_log(self, piece: LogPiece) -> bool:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._moved().send_log(piece)
+        return self._call(lambda client: client.send_log(piece))
 
-    def _moved(self) -> Client:
+    def _call(self, call: Callable[[Client], Answer]) -> Answer:
         found = state_file.read(self._endpoint) if self._endpoint else None
         # A copied folder brings the file of another run along.
-        if found and found.get("run") == self._run and found["address"] != self._address:
-            self._address = found["address"]
-            log.info("the orchestrator moved", extra={"fields": {"address": self._address}})
-            self._client.move(self._address)
-        return self._client
+        if found and found.get("run") == self._run and found["address"] != self._told:
+            self._told = found["address"]
+            self._move(self._told)
+        try:
+            return call(self._client)
+        except Unreachable:
+            if len(self._addresses) > 1:
+                self._addresses.append(self._addresses.pop(0))
+                self._move(self._addresses[0])
+            raise
+
+    def _move(self, address: str) -> None:
+        if address != self._address:
+            self._address = address
+            log.info("the orchestrator may have moved", extra={"fields": {"address": address}})
+            self._client.move(address)

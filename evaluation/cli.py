@@ -8,7 +8,7 @@ import typer
 
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, progress_bars, say, show
 from atoll.config import Config
-from atoll.config_file import read_config
+from atoll.config_file import run_config
 
 
 def evaluate(
@@ -18,7 +18,7 @@ def evaluate(
     from atoll import layout
     from evaluation.stage import find_evaluation, run_evaluate
 
-    settings = read_config(config, set_ or ())
+    settings = run_config(config, set_ or ())
     found = find_evaluation(settings)
     if found is not None:
         say(f"already evaluated: {settings.run.uri} holds it; nothing to do")
@@ -39,7 +39,7 @@ def report(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
     """Write the HTML report into the run and print where it is."""
     from evaluation.report import write_report
 
-    settings = read_config(config, set_ or ())
+    settings = run_config(config, set_ or ())
     address = _address(settings, write_report(settings))
     if json_:
         print_json({"report": address})

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from atoll import layout, stages
 from atoll.blobs import BlobStore
 from atoll.types import CheckpointRecord
-from orchestrator.fleet import Job
-from orchestrator.retention import Garbage, Retention, garbage_of
-from orchestrator.store import Store
+from orchestrator.fleet.retention import Garbage, Retention, garbage_of
+from orchestrator.fleet.state import Job
+from orchestrator.storage.store import Store
 
 # Told the job, the checkpoints that are kept no longer, and the bytes it frees; false keeps all.
 Mark = Callable[[str, Sequence[CheckpointRecord], int], bool]

@@ -17,9 +17,9 @@ from atoll.clock import Clock
 from atoll.errors import AtollError, BlobError, CheckpointDamaged, Deposed
 from atoll.types import CheckpointRef
 from orchestrator.collection import collect, find_garbage
-from orchestrator.retention import Retention
+from orchestrator.fleet.retention import Retention
 from orchestrator.service import FleetService
-from orchestrator.store import Store
+from orchestrator.storage.store import Store
 
 log = logging.getLogger(__name__)
 

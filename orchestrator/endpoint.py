@@ -28,7 +28,7 @@ class Endpoint:
 
     Attributes:
         address: ``host:port``.
-        run: the name of the run it serves, see :func:`identity`.
+        run: the name of the run it serves, see :func:`orchestrator.naming.name_of`.
         settings: see :func:`settings_of`.
         process: who serves.
         secured: whether callers have to show certificates.
@@ -83,9 +83,12 @@ def identity(folder: Path) -> str:
 
     Every call to a control plane carries it, so that no island is taken for one of another run.
     """
-    run = _known(folder)
-    if run is None:
-        run = uuid.uuid4().hex
+    return _known(folder) or adopt(folder, uuid.uuid4().hex)
+
+
+def adopt(folder: Path, run: str) -> str:
+    """Give this name to the run whose state is in a folder."""
+    if _known(folder) != run:
         state_file.write(folder / _IDENTITY, {"run": run, "folder": str(folder.resolve())})
     return run
 

@@ -22,18 +22,17 @@ from atoll.passwords import hidden
 from atoll.types import Event
 from cluster.local import LocalProvider
 from orchestrator.custodian import Custodian
-from orchestrator.database import is_shared
 from orchestrator.endpoint import (
     Endpoint,
-    identity,
     only_one,
     settings_of,
     this_process,
 )
-from orchestrator.interceptors import Timed
+from orchestrator.naming import name_of
 from orchestrator.rendezvous import noted, rendezvous_of
-from orchestrator.security import secured
-from orchestrator.server import start_server
+from orchestrator.rpc.interceptors import Timed
+from orchestrator.rpc.security import secured
+from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.settings import (
     fleet_policy,
@@ -42,8 +41,9 @@ from orchestrator.settings import (
     retention_of,
     spec_of,
 )
-from orchestrator.sql_store import SqlStore
 from orchestrator.standby import serve_while_leading
+from orchestrator.storage.database import is_shared
+from orchestrator.storage.sql_store import SqlStore
 from orchestrator.stored import database_url, refuse_other_place
 from orchestrator.supervisor import Supervisor
 from orchestrator.vacating import vacate
@@ -77,7 +77,7 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     with only_one(folder, clock):
         refuse_other_place(config)
         save_config(open_store(config.run.uri), config)
-        work = _Work(config, identity(folder), trainer, signals, clock)
+        work = _Work(config, name_of(config), trainer, signals, clock)
         if not is_shared(database_url(config)):
             with closing(SqlStore(database_url(config))) as store:
                 _serve(work, store)

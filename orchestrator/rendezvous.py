@@ -20,7 +20,7 @@ from atoll.address import answers_at, split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
 from atoll.config import Config
 from atoll.errors import AtollError, BadInput, BlobMissing
-from orchestrator.database import DATABASE, is_shared
+from orchestrator.storage.database import DATABASE, is_shared
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Rendezvous:
 
     Attributes:
         address: ``host:port``, as others call it; "" once it has left.
-        run: name of the run, see :func:`orchestrator.endpoint.identity`.
+        run: name of the run, see :func:`orchestrator.naming.name_of`.
         secured: whether callers have to show certificates.
         host: name of its machine.
         folder: where its state lies there.
@@ -145,7 +145,7 @@ def rendezvous_of(config: Config, run: str, address: str, database: str) -> Rend
     """
     folder = layout.state_folder(config.run.uri)
     return Rendezvous(
-        address=_outward(config, address),
+        address=outward(config, address),
         run=run,
         secured=bool(config.orchestrator.tls),
         host=socket.gethostname(),
@@ -210,7 +210,7 @@ def _stands(store: BlobStore, note: Rendezvous) -> bool:
         return False
 
 
-def _outward(config: Config, address: str) -> str:
+def outward(config: Config, address: str) -> str:
     """The address at which others call it: one of its certificate's hosts, if it listens at all."""
     host, _ = split_address(config.orchestrator.listen)
     port = split_address(address)[1]
@@ -220,6 +220,6 @@ def _outward(config: Config, address: str) -> str:
     from atoll.credentials import SERVER, read_certificate  # noqa: PLC0415
 
     named = hosts_in(read_certificate(Path(config.orchestrator.tls) / f"{SERVER}.crt"))
-    outward = [each for each in named if each != "localhost" and not each.startswith("127.")]
-    found = next((each for each in outward if each != "::1"), socket.gethostname())
+    beyond = [each for each in named if each != "localhost" and not each.startswith("127.")]
+    found = next((each for each in beyond if each != "::1"), socket.gethostname())
     return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"

@@ -26,12 +26,12 @@ from atoll.types import (
 )
 from atoll.views import FleetView
 from cluster.provider import Node
-from orchestrator import leases, ledger, operations, registry, steering
 from orchestrator.curves import Curves
-from orchestrator.fleet import Change, Fleet, Policy
-from orchestrator.jobs import Jobs
-from orchestrator.ledger import Ledger
-from orchestrator.store import Store
+from orchestrator.fleet import leases, ledger, operations, registry, steering
+from orchestrator.fleet.jobs import Jobs
+from orchestrator.fleet.ledger import Ledger
+from orchestrator.fleet.state import Change, Fleet, Policy
+from orchestrator.storage.store import Store
 from orchestrator.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class FleetService:
         self._tally = Tally(clock.wall())
         self._doubtful = Change()  # what the store failed to save, or did not say that it had
         with self._turn():
-            change = operations.restarted(self._fleet, clock.monotonic())
+            change = operations.restarted(self._fleet, stored.leaving, clock.monotonic())
             # Terms belong to this process's clock: nothing of the grace is stored but its event.
             self._apply(change._replace(events=()))
             self._apply(Change(events=change.events))
@@ -74,7 +74,7 @@ class FleetService:
         return self._fleet
 
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
-        """See :func:`orchestrator.leases.acquire`."""
+        """See :func:`orchestrator.fleet.leases.acquire`."""
         with self._turn():
             answer, change = leases.acquire(
                 self._fleet, island, request_id, self._clock.monotonic()
@@ -83,7 +83,7 @@ class FleetService:
             return answer
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
-        """See :func:`orchestrator.leases.heartbeat`."""
+        """See :func:`orchestrator.fleet.leases.heartbeat`."""
         with self._turn():
             answer, change = leases.heartbeat(self._fleet, lease, progress, self._clock.monotonic())
             self._apply(change)
@@ -91,7 +91,7 @@ class FleetService:
             return answer
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
-        """See :func:`orchestrator.leases.commit`; what was published before is so again."""
+        """See :func:`orchestrator.fleet.leases.commit`; what was published before is so again."""
         with self._turn():
             # A reference names its bytes, so a call that is repeated is known by its content.
             if self._store.is_committed(lease.job, checkpoint):
@@ -100,27 +100,27 @@ class FleetService:
             self._apply(leases.commit(self._fleet, lease, checkpoint, now, loss))
 
     def release(self, lease: Lease, outcome: Outcome, request_id: str) -> None:
-        """See :func:`orchestrator.leases.release`."""
+        """See :func:`orchestrator.fleet.leases.release`."""
         with self._turn():
             now = self._clock.monotonic()
             self._apply(leases.release(self._fleet, lease, outcome, request_id, now))
 
     def found_sound(self, job: str, checkpoint: CheckpointRef, words: str) -> None:
-        """See :func:`orchestrator.registry.found_sound`; nothing where nobody waits for it."""
+        """See :func:`orchestrator.fleet.registry.found_sound`; nothing if nobody waits for it."""
         with self._turn():
             if registry.is_doubted(self._fleet, job, checkpoint):
                 now = self._clock.monotonic()
                 self._apply(registry.found_sound(self._fleet, job, words, now))
 
     def found_damaged(self, job: str, checkpoint: CheckpointRef, reason: str) -> None:
-        """See :func:`orchestrator.registry.found_damaged`; nothing where nobody waits for it."""
+        """See :func:`orchestrator.fleet.registry.found_damaged`; nothing if nobody waits."""
         with self._turn():
             if registry.is_doubted(self._fleet, job, checkpoint):
                 known, now = self._store.checkpoints(job), self._clock.monotonic()
                 self._apply(registry.found_damaged(self._fleet, job, known, reason, now))
 
     def collected(self, job: str, records: Sequence[CheckpointRecord], freed_bytes: int) -> bool:
-        """See :func:`orchestrator.registry.collected`; false where one is needed by now."""
+        """See :func:`orchestrator.fleet.registry.collected`; false where one is needed by now."""
         with self._turn():
             if self._fleet.jobs[job].checkpoint in {record.ref for record in records}:
                 return False
@@ -128,25 +128,25 @@ class FleetService:
             return True
 
     def submit(self, jobs: Sequence[Submission]) -> None:
-        """See :func:`orchestrator.operations.submit`."""
+        """See :func:`orchestrator.fleet.operations.submit`."""
         with self._turn():
             self._asked()
             self._apply(operations.submit(self._fleet, jobs, self._clock.monotonic()))
 
     def drain(self, reason: str) -> None:
-        """See :func:`orchestrator.operations.drain`."""
+        """See :func:`orchestrator.fleet.operations.drain`."""
         with self._turn():
             self._asked()
             self._apply(operations.drain(self._fleet, reason))
 
     def drain_island(self, name: str, reason: str) -> None:
-        """See :func:`orchestrator.steering.drain_island`."""
+        """See :func:`orchestrator.fleet.steering.drain_island`."""
         with self._turn():
             self._asked()
             self._apply(steering.drain_island(self._fleet, name, reason))
 
     def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
-        """See :func:`orchestrator.steering.steer`."""
+        """See :func:`orchestrator.fleet.steering.steer`."""
         with self._turn():
             self._asked()
             now = self._clock.monotonic()
@@ -193,37 +193,39 @@ class FleetService:
         return self._store.events(after, _EVENTS_AT_ONCE)
 
     def tick(self) -> None:
-        """See :func:`orchestrator.operations.tick`."""
+        """See :func:`orchestrator.fleet.operations.tick`, and ``silent`` there."""
         with self._turn():
-            self._apply(operations.tick(self._fleet, self._clock.monotonic()))
+            now = self._clock.monotonic()
+            self._apply(operations.tick(self._fleet, now))
+            self._apply(operations.silent(self._fleet, now))
 
     def island_gone(self, name: str, reason: str) -> None:
-        """See :func:`orchestrator.operations.island_gone`."""
+        """See :func:`orchestrator.fleet.operations.island_gone`."""
         with self._turn():
             now = self._clock.monotonic()
             self._apply(operations.island_gone(self._fleet, name, reason, now))
 
     def node_started(self, island: str) -> None:
-        """A provider is about to be asked for a node; see :mod:`orchestrator.ledger`."""
+        """A provider is about to be asked for a node; see :mod:`orchestrator.fleet.ledger`."""
         with self._turn():
             price = self._fleet.policy.price_per_hour
             use, event = ledger.started(island, price, self._clock.wall())
             self._apply(Change(nodes=(use,), events=(event,)))
 
     def reconcile(self, nodes: Sequence[Node]) -> None:
-        """See :func:`orchestrator.ledger.reconciled`."""
+        """See :func:`orchestrator.fleet.ledger.reconciled`."""
         with self._turn():
             price = self._fleet.policy.price_per_hour
             uses, told = ledger.reconciled(self._ledger, nodes, price, self._clock.wall())
             self._apply(Change(nodes=uses, events=told))
 
     def give_up(self, reason: str) -> None:
-        """See :func:`orchestrator.operations.give_up`."""
+        """See :func:`orchestrator.fleet.operations.give_up`."""
         with self._turn():
             self._apply(operations.give_up(self._fleet, reason))
 
     def confirm(self) -> None:
-        """See :meth:`orchestrator.store.Store.confirm`."""
+        """See :meth:`orchestrator.storage.store.Store.confirm`."""
         self._store.confirm()
 
     def retire(self, unasked_s: float) -> bool:

@@ -10,10 +10,10 @@ from atoll import layout
 from atoll.config import Config
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
-from orchestrator.fleet import Policy
-from orchestrator.recovery import RecoveryPolicy
-from orchestrator.retention import Retention
-from orchestrator.security import Security
+from orchestrator.fleet.recovery import RecoveryPolicy
+from orchestrator.fleet.retention import Retention
+from orchestrator.fleet.state import Policy
+from orchestrator.rpc.security import Security
 
 
 def islands_folder(config: Config) -> Path:
@@ -59,7 +59,7 @@ def spec_of(
 
     Args:
         config: of the run.
-        run: its name, see :func:`orchestrator.endpoint.identity`.
+        run: its name, see :func:`orchestrator.naming.name_of`.
         address: where its orchestrator is called.
         trainer: command that islands run in place of Atoll's trainers; () for those.
         security: what gives islands their tokens; None for plain text.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from atoll.errors import Unreachable
-from orchestrator.leadership import Leadership
+from orchestrator.storage.leadership import Leadership
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from atoll.errors import BlobError, StageMissing
 from atoll.passwords import hidden
 from atoll.types import Event
 from atoll.views import FleetView
-from orchestrator.database import DATABASE, is_shared, sqlite_url
-from orchestrator.fleet import Fleet
-from orchestrator.jobs import Jobs
-from orchestrator.ledger import Ledger
+from orchestrator.fleet.jobs import Jobs
+from orchestrator.fleet.ledger import Ledger
+from orchestrator.fleet.state import Fleet
 from orchestrator.rendezvous import Rendezvous, refuse_other_database, refuse_served_elsewhere
 from orchestrator.settings import fleet_policy
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.database import DATABASE, is_shared, sqlite_url
+from orchestrator.storage.sql_store import SqlStore
 
 
 def database_url(config: Config) -> str:

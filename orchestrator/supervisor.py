@@ -9,8 +9,8 @@ from atoll.clock import Clock
 from atoll.errors import IslandError
 from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
-from orchestrator import recovery
-from orchestrator.recovery import Recovery, RecoveryPolicy
+from orchestrator.fleet import recovery
+from orchestrator.fleet.recovery import Recovery, RecoveryPolicy
 from orchestrator.service import FleetService
 
 log = logging.getLogger(__name__)

@@ -29,28 +29,27 @@ class Tally:
         kinds: events, by kind.
         setbacks: leases that ended before their time, by the cause.
         recoveries: leases granted to jobs that were set back, by the cause.
-        committed_at: time of day of the last checkpoint, by job.
+        safe_at: time of day since which work is at risk, by job: of its last checkpoint, or lease.
     """
 
     since: float
     kinds: Counter[str] = field(default_factory=Counter)
     setbacks: Counter[str] = field(default_factory=Counter)
     recoveries: Counter[str] = field(default_factory=Counter)
-    committed_at: dict[str, float] = field(default_factory=dict)
+    safe_at: dict[str, float] = field(default_factory=dict)
     _set_back: dict[str, str] = field(default_factory=dict)  # cause, by job that waits for a lease
 
     def note(self, event: Event, at: float) -> None:
         """Count an event of a time of day."""
         self.kinds[event.kind] += 1
-        if event.kind == "checkpoint-committed":
-            self.committed_at[event.job] = at
-        elif event.kind == "lease-granted" and event.job in self._set_back:
+        if event.kind in {"checkpoint-committed", "lease-granted"}:
+            self.safe_at[event.job] = at
+        if event.kind == "lease-granted" and event.job in self._set_back:
             self.recoveries[self._set_back.pop(event.job)] += 1
-        elif event.kind in SETBACKS and event.job not in self._set_back:
+        elif event.kind in SETBACKS and event.job and event.job not in self._set_back:
             # A trainer that stood still is killed, and then reported as one that failed.
             self.setbacks[SETBACKS[event.kind]] += 1
-            if event.job:
-                self._set_back[event.job] = SETBACKS[event.kind]
+            self._set_back[event.job] = SETBACKS[event.kind]
 
     def copy(self) -> Tally:
         """One that changes no more."""

@@ -15,7 +15,7 @@ from atoll.command import (
     show,
 )
 from atoll.config import Config
-from atoll.config_file import read_config
+from atoll.config_file import run_config
 from partition.manifest import Partition
 
 
@@ -26,7 +26,7 @@ def partition(
     from atoll import layout
     from partition.stage import find_partition
 
-    settings = read_config(config, set_ or ())
+    settings = run_config(config, set_ or ())
     found = find_partition(settings)
     if found is not None:
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")

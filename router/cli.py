@@ -19,7 +19,7 @@ from atoll.command import (
     progress_bars,
     say,
 )
-from atoll.config_file import read_config
+from atoll.config_file import run_config
 from atoll.errors import BadInput
 
 _SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
@@ -81,7 +81,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     if again is not None:
         num, seed, asked = 1, again.seed, [again.condition] if again.condition else None
     num, seed = num or 16, seed or 0
-    settings = read_config(config, [*(set_ or ()), *(again.overrides if again else ())])
+    settings = run_config(config, [*(set_ or ()), *(again.overrides if again else ())])
     sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
     store, device = open_store(settings.run.uri), device_of(settings.island)
     loaded = load_ensemble(store, settings, local / "cache", device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any
 
@@ -9,6 +10,17 @@ import typer
 
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config_file import read_config
+
+_MOST = 100_000  # islands; each takes some kilobytes, and each of its days some milliseconds
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to count with")
+    return value
+
+
+_number = functools.partial(typer.Option, callback=_finite)
 
 
 def simulate(
@@ -18,29 +30,34 @@ def simulate(
     islands: Annotated[
         list[int] | None,
         typer.Option(
-            "--islands", "-n", min=1, help="How many. Repeatable.", show_default="8 64 1000 10000"
+            "--islands",
+            "-n",
+            min=1,
+            max=_MOST,
+            help="How many. Repeatable.",
+            show_default="8 64 1000 10000",
         ),
     ] = None,
-    step_s: Annotated[float, typer.Option(min=1e-6, help="Seconds of one optimizer step.")] = 0.5,
+    step_s: Annotated[float, _number(min=1e-6, help="Seconds of one optimizer step.")] = 0.5,
     lifetime_h: Annotated[
-        float, typer.Option(min=0.01, help="Mean hours until a spot node is reclaimed.")
+        float, _number(min=0.01, help="Mean hours until a spot node is reclaimed.")
     ] = 24.0,
-    crashes_per_day: Annotated[float, typer.Option(min=0, help="Of a node's trainer.")] = 0.02,
-    cuts_per_day: Annotated[float, typer.Option(min=0, help="Network cuts of a node.")] = 0.1,
-    cut_s: Annotated[float, typer.Option(min=0.001, help="Mean length of a cut.")] = 60.0,
+    crashes_per_day: Annotated[float, _number(min=0, help="Of a node's trainer.")] = 0.02,
+    cuts_per_day: Annotated[float, _number(min=0, help="Network cuts of a node.")] = 0.1,
+    cut_s: Annotated[float, _number(min=0.001, help="Mean length of a cut.")] = 60.0,
     zones: Annotated[int, typer.Option(min=1, help="Zones the nodes are spread over.")] = 3,
-    outages_per_month: Annotated[float, typer.Option(min=0, help="Of a zone, 30 days.")] = 0.1,
-    outage_h: Annotated[float, typer.Option(min=0.001, help="Mean length of an outage.")] = 2.0,
-    slow_share: Annotated[float, typer.Option(min=0, max=1, help="Share of slow nodes.")] = 0.02,
-    slow_speed: Annotated[float, typer.Option(min=0.01, max=1, help="Their speed.")] = 0.5,
-    checkpoint_gb: Annotated[float, typer.Option(min=0, help="Size of a checkpoint.")] = 10.0,
+    outages_per_month: Annotated[float, _number(min=0, help="Of a zone, 30 days.")] = 0.1,
+    outage_h: Annotated[float, _number(min=0.001, help="Mean length of an outage.")] = 2.0,
+    slow_share: Annotated[float, _number(min=0, max=1, help="Share of slow nodes.")] = 0.02,
+    slow_speed: Annotated[float, _number(min=0.01, max=1, help="Their speed.")] = 0.5,
+    checkpoint_gb: Annotated[float, _number(min=0, help="Size of a checkpoint.")] = 10.0,
     mb_per_s: Annotated[
-        float, typer.Option(min=0.001, help="A node's bandwidth for checkpoints.")
+        float, _number(min=0.001, help="A node's bandwidth for checkpoints.")
     ] = 100.0,
-    provision_s: Annotated[float, typer.Option(min=0, help="From asking for a node to it.")] = 300,
-    start_s: Annotated[float, typer.Option(min=0, help="From a lease to the first step.")] = 60.0,
-    price: Annotated[float, typer.Option(min=0, help="Of a node for an hour.")] = 1.0,
-    max_days: Annotated[float, typer.Option(min=0.01, help="Stop the clock then.")] = 100.0,
+    provision_s: Annotated[float, _number(min=0, help="From asking for a node to it.")] = 300,
+    start_s: Annotated[float, _number(min=0, help="From a lease to the first step.")] = 60.0,
+    price: Annotated[float, _number(min=0, help="Of a node for an hour.")] = 1.0,
+    max_days: Annotated[float, _number(min=0.01, help="Stop the clock then.")] = 100.0,
     json_: JsonOption = False,
 ) -> None:
     """Foretell a run on spot nodes: when done, at what cost, how much work lost.
@@ -49,7 +66,7 @@ def simulate(
     nodes under the same faults. Steps, checkpoints, leases and back-off are the configuration's,
     and so is the seed: equal seeds give equal answers.
     """
-    from orchestrator.fleet import Policy
+    from orchestrator.fleet.state import Policy
     from orchestrator.simulator.islands import Islands
     from orchestrator.simulator.synchronous import Synchronous
     from orchestrator.simulator.world import World

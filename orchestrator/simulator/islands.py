@@ -14,7 +14,7 @@ import math
 from atoll import layout
 from atoll.errors import LeaseLost
 from atoll.types import Assignment, CheckpointRef, Ending, JobState, Outcome, Progress, Wait
-from orchestrator import leases
+from orchestrator.fleet import leases
 from orchestrator.simulator.faults import Cause, Zones, fate
 from orchestrator.simulator.isle import Isle
 from orchestrator.simulator.pace import Pace

@@ -6,10 +6,10 @@ import abc
 
 from atoll import layout
 from atoll.types import JobSpec, Role, Submission
-from orchestrator import operations, recovery
-from orchestrator.fleet import Change, Fleet
-from orchestrator.frozen import replace
-from orchestrator.recovery import Plan, Recovery
+from orchestrator.fleet import operations, recovery
+from orchestrator.fleet.frozen import replace
+from orchestrator.fleet.recovery import Plan, Recovery
+from orchestrator.fleet.state import Change, Fleet
 from orchestrator.simulator.agenda import LAST, Agenda
 from orchestrator.simulator.faults import Cause
 from orchestrator.simulator.isle import Isle

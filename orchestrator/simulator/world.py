@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.fleet import Policy
-from orchestrator.recovery import RecoveryPolicy
+from orchestrator.fleet.recovery import RecoveryPolicy
+from orchestrator.fleet.state import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class World:
         orphan_s: an island that reaches no orchestrator for so long stops itself.
         max_s: the simulation ends here, whatever is done.
         policy: what the fleet goes by.
-        max_tries: see :class:`orchestrator.recovery.RecoveryPolicy`.
+        max_tries: see :class:`orchestrator.fleet.recovery.RecoveryPolicy`.
     """
 
     num_islands: int

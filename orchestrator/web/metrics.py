@@ -122,14 +122,12 @@ def _of_events(tally: Tally) -> Iterator[Metric]:
 def _of_checkpoints(view: FleetView, tally: Tally, now: float) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "atoll_checkpoint_age_seconds",
-        "Work at risk: time since a job at work was safe, or since this orchestrator serves.",
+        "Work at risk: time since a job's checkpoint or lease, or since this orchestrator serves.",
         labels=["job"],
     )
     for job in view.jobs:
         if job.state is JobState.LEASED:
-            age.add_metric(
-                [job.spec.name], now - tally.committed_at.get(job.spec.name, tally.since)
-            )
+            age.add_metric([job.spec.name], now - tally.safe_at.get(job.spec.name, tally.since))
     yield age
 
 

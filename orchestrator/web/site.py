@@ -20,8 +20,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from atoll.address import split_address
 from atoll.blobs import BlobStore
 from atoll.errors import BadInput, BlobError
+from orchestrator.fleet.stragglers import lagging
 from orchestrator.service import FleetService
-from orchestrator.stragglers import lagging
 
 _EVENTS_AT_ONCE = 1000
 _GRID = "grid.png"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.config_file import commented, parse_config, read_config
+from atoll.config_file import commented, parse_config, read_config, run_config, save_config
 from atoll.errors import ConfigError
 
 
@@ -148,3 +149,29 @@ def test_read_with_sampling_that_the_training_makes_impossible_is_refused(
 def test_read_of_an_npz_whose_condition_has_no_array_names_the_key() -> None:
     with pytest.raises(ConfigError, match=r'condition = "text" needs data\.captions'):
         read_config(None, ["data.source=npz", "expert.condition=text"])
+
+
+def test_run_without_a_file_goes_by_what_it_was_started_with(tmp_path: Path) -> None:
+    uri = f"run.uri={tmp_path / 'run'}"
+    assert run_config(None, [uri]).training == Config().training
+    started = read_config(None, [uri, "training.steps=7", "router.width=16"])
+    save_config(open_store(started.run.uri), started)
+    assert run_config(None, [uri]) == started
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    again = run_config(None, ["router.width=32", f"run.uri={moved}"])
+    assert (again.run.uri, again.training.steps, again.router.width) == (str(moved), 7, 32)
+
+
+def test_run_with_a_file_goes_by_the_file(tmp_path: Path) -> None:
+    started = read_config(None, [f"run.uri={tmp_path / 'run'}", "training.steps=7"])
+    save_config(open_store(started.run.uri), started)
+    file = tmp_path / "my.toml"
+    file.write_text(f"[run]\nuri = '{tmp_path / 'run'}'\n")
+    assert run_config(file).training == Config().training
+
+
+@pytest.mark.parametrize("torn", ["", "[]", "{}", '{"run": 3}', "\xff"])
+def test_run_whose_configuration_is_torn_asks_for_a_file(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "config.json").write_text(torn, encoding="latin-1")
+    with pytest.raises(ConfigError, match="with --config"):
+        run_config(None, [f"run.uri={tmp_path}"])

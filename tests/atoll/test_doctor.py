@@ -37,14 +37,14 @@ def test_doctor_tries_the_place_of_the_run(tmp_path: Path) -> None:
 
 
 def test_doctor_tries_the_address_of_the_orchestrator() -> None:
-    assert list(doctor._address("127.0.0.1:0")) == []
+    assert list(doctor._address("orchestrator.listen", "127.0.0.1:0")) == []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        (finding,) = doctor._address(listen)
-        assert (finding["what"], finding["verdict"]) == ("orchestrator.listen", "missing")
-    (finding,) = doctor._address(listen)
+        (finding,) = doctor._address("orchestrator.web", listen)
+        assert (finding["what"], finding["verdict"]) == ("orchestrator.web", "missing")
+    (finding,) = doctor._address("orchestrator.listen", listen)
     assert finding["verdict"] == "ok"
 
 
@@ -52,3 +52,15 @@ def test_doctor_misses_the_path_of_data_that_need_one() -> None:
     config = read_config(None, ["data.source=npz"])
     findings = {finding["what"]: finding for finding in doctor._configuration(config)}
     assert findings["data.path"]["verdict"] == "missing"
+
+
+def test_doctor_tries_the_database(postgres) -> None:
+    url = postgres.new_database()
+    assert doctor._database(url)["verdict"] == "ok"
+    assert doctor._database(url.replace("+psycopg", ""))["verdict"] == "ok"
+    finding = doctor._database(f"{url}_never_made")
+    assert (finding["what"], finding["verdict"]) == ("orchestrator.database", "missing")
+    assert "does not exist" in finding["found"]
+    refused = doctor._database(url.replace("://atoll@", "://atoll:shown-nowhere@"))
+    assert "password authentication failed" in refused["found"]
+    assert "shown-nowhere" not in str(refused)

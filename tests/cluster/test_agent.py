@@ -19,11 +19,11 @@ from cluster.agent import Agent
 from cluster.own_log import OwnLog
 from cluster.tenure import IslandSettings, Orders
 from cluster.trainer_process import TrainerSettings
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import Policy
-from orchestrator.server import start_server
+from orchestrator.fleet.state import Policy
+from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.sql_store import SqlStore
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py"))
 SAY = (

@@ -15,14 +15,14 @@ from atoll.credentials import server_credentials
 from atoll.errors import Forbidden, Unreachable
 from atoll.types import Wait
 from cluster.membership import Membership
-from orchestrator.admission import Admission
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import Policy
-from orchestrator.registrar import Registrar
-from orchestrator.security import Security
-from orchestrator.server import start_server
+from orchestrator.fleet.state import Policy
+from orchestrator.rpc.admission import Admission
+from orchestrator.rpc.registrar import Registrar
+from orchestrator.rpc.security import Security
+from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.sql_store import SqlStore
 
 LASTS_S = 3600.0
 

@@ -21,12 +21,12 @@ from alembic.migration import MigrationContext
 from atoll import layout
 from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import NO_PROGRESS, Change, Job, brief
-from orchestrator.ledger import NodeUse
-from orchestrator.sql_store import SqlStore
-from orchestrator.store import Store
-from orchestrator.tables import leader, metadata
+from orchestrator.fleet.ledger import NodeUse
+from orchestrator.fleet.state import NO_PROGRESS, Change, Island, Job, brief
+from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.store import Store
+from orchestrator.storage.tables import leader, metadata
 
 SPEC = JobSpec("expert-0", Role.EXPERT, 0, "runs/test", 100, "d" * 64)
 SUBMITTED = Change(jobs=(Job(SPEC),), events=(Event("job-submitted", "100 steps", "expert-0"),))
@@ -94,6 +94,17 @@ def test_store_when_new_is_empty(store):
     stored = store.load()
     assert (stored.jobs, stored.last_event) == ((), 0)
     assert store.events(after=0, limit=10) == ()
+
+
+def test_store_knows_who_is_to_leave_until_they_have(store, reopen):
+    event = Event("island-draining", "words", island="island-1")
+    told = Island("island-1", 0.0, "working", "expert-0", leaving=True)
+    store.save(Change(islands=(told, Island("island-2", 0.0)), events=(event,)), 1, at=0.0)
+    store.save(Change(islands=(told,), events=(event,)), 2, at=0.0)
+    assert reopen().load().leaving == ("island-1",)
+    store = reopen()
+    store.save(Change(islands=(Island("island-1", 0.0, "gone"),), events=(event,)), 3, at=0.0)
+    assert reopen().load().leaving == ()
 
 
 def test_store_knows_exactly_what_was_committed(store):
@@ -244,7 +255,7 @@ def test_store_refuses_a_second_writer_of_the_same_event(store, reopen):
 def test_store_of_a_process_killed_between_two_writes_has_the_first_only(url, reopen):
     script = f"""
 import os, signal
-from orchestrator import sql_store
+from orchestrator.storage import sql_store
 from tests_store import SUBMITTED, committed
 store = sql_store.SqlStore({url!r})
 assert not store.leadership or not store.leadership.take("run")

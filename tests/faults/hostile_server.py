@@ -13,12 +13,12 @@ from pathlib import Path
 from atoll import logs
 from atoll.clock import SystemClock
 from atoll.config_file import read_config
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import Policy
-from orchestrator.security import secured
-from orchestrator.server import start_server
+from orchestrator.fleet.state import Policy
+from orchestrator.rpc.security import secured
+from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.sql_store import SqlStore
 
 if __name__ == "__main__":
     logs.set_up()

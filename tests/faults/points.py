@@ -33,11 +33,11 @@ class Point:
 
 def served(call: str) -> str:
     """Where a request has reached the orchestrator."""
-    return f"orchestrator.servicer:IslandsServicer.{call}"
+    return f"orchestrator.rpc.servicer:IslandsServicer.{call}"
 
 
-SAVE = "orchestrator.sql_store:SqlStore.save"
-INSERT = "orchestrator.sql_store:_event_row"  # within the transaction
+SAVE = "orchestrator.storage.sql_store:SqlStore.save"
+INSERT = "orchestrator.storage.sql_store:_event_row"  # within the transaction
 MANIFEST = "atoll.file_store:FileStore.put_bytes"  # all other files of a checkpoint are there
 COMMIT = "atoll.control:ControlClient.commit"
 COPY = "shutil:copyfile"

@@ -16,7 +16,7 @@ from atoll.revocations import revoke
 from atoll.types import Assignment, JobSpec, JobState, Lease, Progress, Role, Submission
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import identity_pb2
-from orchestrator.registrar import token_of
+from orchestrator.rpc.registrar import token_of
 from tests.faults.hostile_messages import METHODS
 from tests.faults.served import RUN, Served, serving
 

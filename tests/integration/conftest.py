@@ -30,7 +30,7 @@ from cluster import processes
 from cluster.processes import ProcessId
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.sql_store import SqlStore
 from orchestrator.stored import database_url
 
 HERE = Path(__file__).parent

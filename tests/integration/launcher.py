@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atoll.config_file import read_config
 from atoll.errors import AtollError
-from orchestrator.training import train
+from orchestrator.cli.training import train
 
 if __name__ == "__main__":
     trainer = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]

@@ -166,11 +166,11 @@ def test_digits_checkpoints_are_listed_with_what_keeps_them_and_what_is_damaged(
     rows = json.loads(listed.stdout)
     by_job = {job: [row for row in rows if row["job"] == job] for job in ("expert-0", "router")}
     assert [row["step"] for row in by_job["expert-0"]][-5:] == [260, 270, 280, 290, 300]
-    assert {"newest", "stage"} <= set(by_job["expert-0"][-1]["kept as"].split(", "))
+    assert {"newest", "stage"} <= set(by_job["expert-0"][-1]["kept_as"].split(", "))
     assert by_job["expert-0"][-1]["verified"] == "damaged"
     assert f"{EMA} is damaged" in listed.stderr
     assert {row["verified"] for row in by_job["expert-0"][:-1]} == {"whole"}
-    assert any("best" in row["kept as"] for row in by_job["expert-0"])
+    assert any("best" in row["kept_as"] for row in by_job["expert-0"])
 
 
 def test_digits_collected_keep_the_newest_and_go_on_from_it(damaged):

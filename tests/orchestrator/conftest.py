@@ -31,16 +31,16 @@ from atoll.types import (
     Submission,
     Wait,
 )
-from orchestrator import leases, operations
-from orchestrator.admission import Admission
-from orchestrator.database import sqlite_url
-from orchestrator.fleet import Change, Fleet, Job, Policy
-from orchestrator.registrar import Registrar
-from orchestrator.security import Security
-from orchestrator.server import start_server
-from orchestrator.server_certificate import ServerCertificate
+from orchestrator.fleet import leases, operations
+from orchestrator.fleet.state import Change, Fleet, Job, Policy
+from orchestrator.rpc.admission import Admission
+from orchestrator.rpc.registrar import Registrar
+from orchestrator.rpc.security import Security
+from orchestrator.rpc.server import start_server
+from orchestrator.rpc.server_certificate import ServerCertificate
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.sql_store import SqlStore
 
 POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
 

@@ -14,10 +14,10 @@ from atoll.checkpoints import Compat
 from atoll.errors import BlobError
 from atoll.types import CheckpointRef, Ending, Keeping, Lease, Outcome, Submission
 from orchestrator.custodian import Custodian
-from orchestrator.fleet import Job
-from orchestrator.retention import Retention
+from orchestrator.fleet.retention import Retention
+from orchestrator.fleet.state import Job
 from orchestrator.service import FleetService
-from orchestrator.sql_store import SqlStore
+from orchestrator.storage.sql_store import SqlStore
 
 COMPAT = Compat("linear", "pixels", (1, 8, 8), "none", "p")
 

@@ -22,7 +22,7 @@ def kinds_in(source: str) -> set[str]:
 
 def test_page_of_events_names_every_kind():
     told = set(COMPOSED)
-    for path in (ROOT / "orchestrator").glob("*.py"):
+    for path in (ROOT / "orchestrator").rglob("*.py"):
         told |= kinds_in(path.read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]

@@ -7,7 +7,7 @@ import pytest
 from atoll.errors import ConfigError, IslandError
 from atoll.types import JobState, Submission
 from cluster.provider import Capabilities, Node, NodeSpec
-from orchestrator.recovery import RecoveryPolicy
+from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.supervisor import Supervisor
 
 POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)

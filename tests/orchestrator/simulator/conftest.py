@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.fleet import Policy
+from orchestrator.fleet.state import Policy
 from orchestrator.simulator.world import World
 
 

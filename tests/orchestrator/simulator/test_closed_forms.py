@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from orchestrator.fleet import Policy
+from orchestrator.fleet.state import Policy
 from orchestrator.simulator.faults import Cause
 from orchestrator.simulator.islands import Islands
 from orchestrator.simulator.pace import Pace

@@ -9,8 +9,8 @@ import pytest
 
 from atoll.types import Wait
 from cluster.provider import Node
-from orchestrator import recovery
-from orchestrator.fleet import Fleet
+from orchestrator.fleet import recovery
+from orchestrator.fleet.state import Fleet
 from orchestrator.simulator.agenda import LAST
 from orchestrator.simulator.islands import Islands
 from orchestrator.simulator.isle import Isle

@@ -1,0 +1,1 @@
+"""What operators type: the stages that train, and the commands that look and steer."""

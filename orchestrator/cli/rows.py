@@ -1,0 +1,55 @@
+"""Jobs and islands as rows: for programs all that is known, for people what they look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from atoll.types import JobState
+from atoll.views import FleetView, IslandView, JobView
+
+
+def spent_in_words(view: FleetView) -> str:
+    """What the provider's nodes have taken."""
+    cost = f", which cost {view.cost:.2f}" if view.cost else ""
+    return f"{view.node_hours:.2f} node hours so far{cost}"
+
+
+def job_row(job: JobView) -> dict[str, Any]:
+    """A job for a program."""
+    return {
+        "job": job.spec.name,
+        "state": job.state.value,
+        "island": job.island or None,
+        "step": job.progress.step,
+        "of": job.spec.steps,
+        "committed": job.checkpoint.step if job.checkpoint else 0,
+        "leases": job.epoch,
+        "lease_left_s": round(job.lease_left_s, 1) if job.state is JobState.LEASED else None,
+        "failures": job.failures,
+        "losses": job.losses,
+        "preemptions": job.preemptions,
+        "why": job.reason,
+    }
+
+
+def island_row(island: IslandView) -> dict[str, Any]:
+    """An island for a program."""
+    return {
+        "island": island.name,
+        "state": island.state,
+        "job": island.job or None,
+        "silent_s": round(island.silent_s, 1),
+    }
+
+
+def islands_of(view: FleetView) -> list[IslandView]:
+    """All that have not left, island-2 before island-10."""
+    there = [island for island in view.islands if island.state != "gone"]
+    return sorted(there, key=lambda island: _natural(island.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by, so that numbers in them count as such."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,0 +1,155 @@
+"""The stages that train: from a partition to checkpoints, by way of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from atoll import checkpoints, fit, layout, stages
+from atoll.blobs import BlobStore, open_store
+from atoll.command import say
+from atoll.config import Config
+from atoll.errors import CheckpointDamaged
+from atoll.jobs import job_specs, shaping_settings
+from atoll.types import CheckpointRef, JobSpec, Role, Submission
+from orchestrator.cli.launch import Launch, run_jobs
+from orchestrator.cli.live import watch_on_stderr
+
+TRAIN, ROUTE = "train", "route"
+
+
+def train(
+    config: Config, *names: str, trainer: Sequence[str] = (), verify: bool = False
+) -> dict[str, CheckpointRef]:
+    """Train what some stages ask for, all their jobs in one fleet.
+
+    Args:
+        config: the run.
+        names: ``train`` for the experts, and the monolith if the evaluation wants one; ``route``
+            for the router.
+        trainer: command that islands run in place of Atoll's trainers; () for those.
+        verify: read every byte of what was made earlier, instead of looking whether it is there.
+
+    Returns:
+        The last checkpoint of each job, by its name.
+
+    Raises:
+        StageMissing: the data are not partitioned yet.
+        BadInput: the run was begun with other settings, or cannot start as configured.
+        JobFailed: a job was given up.
+        Interrupted: the user stopped it; the same call goes on.
+    """
+    store = open_store(config.run.uri)
+    wanted = [_stage(store, name, config) for name in names]
+    for stage in wanted:
+        stage.doubt(store, checkpoints.require_sound if verify else checkpoints.require_whole)
+    done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
+    if done:
+        say(f"already trained: {', '.join(done)}")
+    for stage in wanted:
+        # Laid down, so that others are refused by name once there is a checkpoint.
+        stages.finish(store, _begun(stage.name), stage.inputs, {})
+    missing = [job for stage in wanted for job in stage.missing()]
+    made: dict[str, CheckpointRef] = {}
+    if missing:
+        made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
+    results = [stage.finish(store, made) for stage in wanted]
+    return {name: ref for refs in results for name, ref in refs.items()}
+
+
+def refuse_other_settings(config: Config) -> None:
+    """Check a configuration against what the run was begun with.
+
+    Raises:
+        BadInput: checkpoints were made with other settings; names the first that differs.
+    """
+    store = open_store(config.run.uri)
+    if store.exists(layout.stage_manifest("partition")):
+        for name in (TRAIN, ROUTE):
+            _stage(store, name, config)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A training stage of a run: its jobs, and what is known of their results.
+
+    Attributes:
+        name: ``train`` or ``route``.
+        inputs: the settings that shape its weights.
+        specs: its jobs.
+        before: checkpoints it ended with earlier, by job, as JSON.
+        epochs: the newest under which its jobs wrote anything, by job; 0 for nothing.
+        damaged: jobs whose last checkpoint is not whole any more.
+    """
+
+    name: str
+    inputs: dict[str, Any]
+    specs: list[JobSpec]
+    before: dict[str, Any]
+    epochs: dict[str, int]
+    damaged: set[str] = field(default_factory=set)
+
+    def doubt(self, store: BlobStore, require: Callable[[BlobStore, CheckpointRef], None]) -> None:
+        """Look after the checkpoints made earlier; those found damaged count as not made."""
+        for spec in filter(self.is_made, self.specs):
+            try:
+                require(store, CheckpointRef(**self.before[spec.name]))
+            except CheckpointDamaged as error:
+                say(f"{spec.name} is trained again: {error}")
+                self.damaged.add(spec.name)
+
+    def is_made(self, spec: JobSpec) -> bool:
+        made = self.before.get(spec.name, {})
+        return made.get("step") == spec.steps and spec.name not in self.damaged
+
+    def missing(self) -> list[Submission]:
+        return [
+            Submission(
+                spec, self.epochs[spec.name], self._checkpoint(spec), spec.name in self.damaged
+            )
+            for spec in self.specs
+            if not self.is_made(spec)
+        ]
+
+    def finish(self, store: BlobStore, made: dict[str, CheckpointRef]) -> dict[str, CheckpointRef]:
+        fresh = {spec.name: asdict(made[spec.name]) for spec in self.specs if spec.name in made}
+        result = self.before | fresh
+        if fresh:
+            stages.finish(store, self.name, self.inputs, result)
+        return {spec.name: CheckpointRef(**result[spec.name]) for spec in self.specs}
+
+    def _checkpoint(self, spec: JobSpec) -> CheckpointRef | None:
+        made = self.before.get(spec.name)
+        return CheckpointRef(**made) if made else None
+
+
+def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
+    partition = stages.require(store, "partition", needed_by=name)
+    digest, (height, width, _) = partition["digest"], partition["shape"]
+    fit.refuse_patches(config, height, width)
+    fit.refuse_condition(
+        config,
+        has_labels=bool(partition["class_names"]),
+        has_captions=partition["has_captions"],
+    )
+    roles = [Role.ROUTER]
+    if name == TRAIN:
+        # The monolith takes the longest: begin with it, and the experts fill the other islands.
+        roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
+    inputs = shaping_settings(config, digest, roles[0])
+    specs = job_specs(config, digest, roles)
+    epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
+    if any(epochs.values()):
+        stages.finished(store, _begun(name), inputs)
+    before = stages.finished(store, name, inputs) or {}
+    return _Stage(name, inputs, specs, before, epochs)
+
+
+def _begun(name: str) -> str:
+    return f"begun-{name}"
+
+
+def _newest_epoch(store: BlobStore, job: str) -> int:
+    keys = store.list(layout.job_folder(job))
+    return max((layout.epoch_of(key) for key in keys), default=0)

@@ -1,0 +1,248 @@
+"""What islands ask of the fleet: work, more time, publication, and to be let go.
+
+Pure: each function reads a fleet and the time, and returns its answer with the change it makes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from atoll import layout
+from atoll.errors import LeaseLost, Refused
+from atoll.types import (
+    Assignment,
+    CheckpointRecord,
+    CheckpointRef,
+    Directive,
+    Ending,
+    Event,
+    JobState,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
+from orchestrator.fleet import registry
+from orchestrator.fleet.frozen import replace
+from orchestrator.fleet.setbacks import Cause, set_back
+from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, brief, last_of
+
+_MAX_WAIT_S = 1.0
+
+
+def acquire(
+    fleet: Fleet, island: str, request_id: str, now: float
+) -> tuple[Assignment | Wait, Change]:
+    """Grant the first job that waits, in order of submission, under a new epoch.
+
+    The same request gets the same lease again. An island that asks anew while it holds a lease
+    under which nothing was said never got to know of it: that lease ends. Otherwise the request
+    may be an old one that comes late: the lease stands until it runs out.
+    """
+    if island in fleet.jobs:
+        raise Refused(f"{island} is the name of a job; an island needs another")
+    held = fleet.held_by(island)
+    if held and held.request_id == request_id:
+        return _assignment(held, fleet), _heard(fleet, held, now, heard=held.heard)
+    if held and held.heard:
+        return Wait(min(max(held.expires_at - now, 0.0), _MAX_WAIT_S), dismissed=False), Change()
+    if held:
+        change = _forget(held, fleet, now)
+        fleet = fleet.after(change)
+    else:
+        change = _joined(fleet, island)
+    leaving = fleet.is_leaving(island)
+    if fleet.draining or fleet.is_over or leaving:
+        why = "all jobs are over"
+        if fleet.draining or leaving:
+            why = "the fleet drains" if fleet.draining else "it was told to leave"
+        event = Event("island-dismissed", f"{island} may go: {why}", island=island)
+        gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
+        return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
+    ready = next((job for job in fleet.jobs.waiting() if job.is_ready(now)), None)
+    if ready is None:
+        idle = Change(islands=(Island(island, now),))
+        pauses_s = (job.ready_at - now for job in fleet.jobs.waiting() if job.ready_at > now)
+        pause_s = min(pauses_s, default=_MAX_WAIT_S)
+        return Wait(min(pause_s, _MAX_WAIT_S), dismissed=False), change.then(idle)
+    granted = _granted(ready, fleet, island, request_id, now)
+    event = _event("lease-granted", granted.reason, granted)
+    working = Island(island, now, "working", granted.spec.name)
+    grant = Change(jobs=(granted,), islands=(working,), events=(event,))
+    return _assignment(granted, fleet), change.then(grant)
+
+
+def heartbeat(
+    fleet: Fleet, lease: Lease, progress: Progress, now: float
+) -> tuple[Directive, Change]:
+    """Extend a lease by a term and note how far its trainer is.
+
+    Raises:
+        LeaseLost: the lease is not current.
+    """
+    before = _held(fleet, lease)
+    moved_at = now if progress.step > before.progress.step else before.moved_at
+    heard = _heard(fleet, before, now, progress=progress, moved_at=moved_at)
+    job = heard.jobs[-1]
+    if job.wish is JobState.CANCELLED:
+        return Directive.CANCEL, heard
+    if fleet.draining or job.wish is JobState.PAUSED or fleet.is_leaving(lease.island):
+        return Directive.DRAIN, heard
+    if now - moved_at <= fleet.policy.stuck_s:
+        return Directive.CONTINUE, heard
+    words = f"no step for {now - moved_at:.0f} s at step {progress.step}; its trainer is killed"
+    # A full time again: the island may need a moment to obey, or may have missed the answer.
+    warned = replace(job, moved_at=now, reason=words)
+    stuck = Change(jobs=(warned,), events=(_event("trainer-stuck", words, warned),))
+    return Directive.RESTART, heard.then(stuck)
+
+
+def commit(
+    fleet: Fleet, lease: Lease, checkpoint: CheckpointRef, now: float, loss: float = math.nan
+) -> Change:
+    """Publish a checkpoint that was not published before.
+
+    Args:
+        fleet: as it is.
+        lease: under which it was written.
+        checkpoint: as uploaded.
+        now: on the orchestrator's monotonic clock.
+        loss: mean training loss of the steps before it; NaN if it is not known.
+
+    Raises:
+        LeaseLost: the lease is not current.
+        Refused: the checkpoint was not written under this lease, or goes back in steps.
+    """
+    job = _held(fleet, lease)
+    if checkpoint.epoch != lease.epoch or checkpoint.key != layout.checkpoint_folder(
+        lease.job, lease.epoch, checkpoint.step
+    ):
+        raise Refused(
+            f"{checkpoint.key} (epoch {checkpoint.epoch}) is not where a checkpoint of {lease.job} "
+            f"at step {checkpoint.step} under epoch {lease.epoch} belongs"
+        )
+    if checkpoint.step <= job.step:
+        raise Refused(
+            f"{lease.job} has {job.step} committed steps already; "
+            f"a checkpoint at step {checkpoint.step} would take it back"
+        )
+    heard = _heard(fleet, job, now, checkpoint=checkpoint, failures=0, losses=0, preemptions=0)
+    event = _event("checkpoint-committed", f"step {checkpoint.step} is safe", job)
+    record = CheckpointRecord(lease.job, checkpoint, loss=loss)
+    return heard.then(Change(checkpoints=(record,), events=(event,)))
+
+
+def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: float) -> Change:
+    """Give a lease back. The same request changes nothing the second time.
+
+    Raises:
+        LeaseLost: the lease is not current.
+        Refused: the work is called finished although nothing was committed under this lease, or
+            the checkpoint damaged although there is none.
+    """
+    known = fleet.jobs.get(lease.job)
+    if known and request_id and known.released == request_id:
+        return Change()
+    job = replace(_held(fleet, lease), released=request_id)
+    reason = brief(outcome.reason)
+    match outcome.ending:
+        case Ending.FINISHED:
+            after, kind = _finished(job, fleet, lease), "lease-released"
+        case Ending.DRAINED:
+            words = _as_wished(job) or reason or f"drained at step {job.step}"
+            after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
+        case Ending.FAILED:
+            job = replace(job, log=last_of(outcome.log))
+            after, kind = set_back(job, Cause.FAILURE, reason, fleet, now), "attempt-failed"
+        case Ending.PREEMPTED:
+            words = reason or f"told to leave at step {job.step}"
+            after, kind = set_back(job, Cause.PREEMPTION, words, fleet, now), "island-preempted"
+        case Ending.DAMAGED:
+            after, kind = registry.doubt(job, fleet, reason), "checkpoint-doubted"
+        case Ending.REFUSED:
+            job = replace(job, log=last_of(outcome.log))
+            after = replace(fleet.freed(job, reason), failures=job.failures + 1)
+            after, kind = replace(after, state=JobState.FAILED), "job-failed"
+    kind = {JobState.DONE: "job-done", JobState.FAILED: "job-failed"}.get(after.state, kind)
+    kind = "job-crash-loop" if after.crash_loop else kind
+    event = Event(kind, after.reason, lease.job, lease.island, lease.epoch)
+    idle = Island(lease.island, now, leaving=fleet.is_leaving(lease.island))
+    return Change(jobs=(after,), islands=(idle,), events=(event,))
+
+
+def _as_wished(job: Job) -> str:
+    """Why somebody wanted it to stand where it does now; "" if nobody did."""
+    wished = job.wish is not None and job.reason.startswith(TO_BE)
+    return job.reason.removeprefix(TO_BE) if wished else ""
+
+
+def _finished(job: Job, fleet: Fleet, lease: Lease) -> Job:
+    if job.is_complete:
+        return fleet.freed(job, f"all {job.spec.steps} steps are done")
+    if job.checkpoint and job.checkpoint.epoch == lease.epoch:
+        # The job was extended while its trainer ran to the former end.
+        return fleet.freed(job, f"goes on from step {job.step} to {job.spec.steps}")
+    raise Refused(
+        f"{job.spec.name} is called finished, but step {job.spec.steps} was never committed"
+    )
+
+
+def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -> Job:
+    start = f"from step {job.step}" if job.checkpoint else "from the beginning"
+    return replace(
+        job,
+        state=JobState.LEASED,
+        epoch=job.epoch + 1,
+        island=island,
+        request_id=request_id,
+        expires_at=now + fleet.policy.term_s,
+        heard=False,
+        moved_at=now,
+        progress=replace(NO_PROGRESS, step=job.step),
+        reason=f"granted to {island} {start}",
+    )
+
+
+def _held(fleet: Fleet, lease: Lease) -> Job:
+    """The job under a lease, if the lease is current."""
+    job = fleet.jobs.get(lease.job)
+    if job is None:
+        raise LeaseLost(f"no job of this run is called {lease.job!r}")
+    current = (job.state, job.epoch, job.island)
+    if current == (JobState.LEASED, lease.epoch, lease.island):
+        return job
+    name = f"the lease of {lease.island} on {lease.job} (epoch {lease.epoch})"
+    if job.epoch > lease.epoch:
+        other = job.island or "another island"
+        raise LeaseLost(f"{name} has passed to {other} under epoch {job.epoch}")
+    raise LeaseLost(f"{name} has ended: {job.reason}")
+
+
+def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
+    """Extends the job's lease, because its island was heard, and notes what it told."""
+    job = replace(job, expires_at=now + fleet.policy.term_s, **{"heard": True, **told})
+    leaving = fleet.is_leaving(job.island)
+    working = Island(job.island, now, "working", job.spec.name, leaving)
+    return Change(jobs=(job,), islands=(working,))
+
+
+def _joined(fleet: Fleet, island: str) -> Change:
+    if island in fleet.islands:
+        return Change()
+    words = f"{island} was heard for the first time by this orchestrator"
+    return Change(events=(Event("island-joined", words, island=island),))
+
+
+def _forget(held: Job, fleet: Fleet, now: float) -> Change:
+    words = f"{held.island} asked for other work"
+    event = _event("lease-released", words, held)
+    return Change(jobs=(replace(fleet.freed(held, words), ready_at=now),), events=(event,))
+
+
+def _assignment(job: Job, fleet: Fleet) -> Assignment:
+    return Assignment(job.lease(fleet.policy), job.spec, job.checkpoint)
+
+
+def _event(kind: str, reason: str, job: Job) -> Event:
+    return Event(kind, reason, job.spec.name, job.island, job.epoch)

@@ -1,0 +1,176 @@
+"""Which islands to start and stop, so that enough of them are alive.
+
+Pure: reads the fleet, what the provider sees and the time; remembers in a value of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from immutables import Map
+
+from cluster.provider import Node
+from orchestrator.fleet.frozen import replace
+from orchestrator.fleet.state import Fleet, Island
+
+_LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPolicy:
+    """What recovery goes by.
+
+    Attributes:
+        num_islands: alive at once.
+        max_tries: waves of islands that may die young, without a checkpoint between, before the
+            jobs are given up.
+        backoff_s: pause after the first wave; doubles with each one more.
+        young_s: an island that dies before this age, or says nothing until then, died young.
+    """
+
+    num_islands: int
+    max_tries: int
+    backoff_s: float
+    young_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What is remembered from one look to the next.
+
+    Attributes:
+        since: when each island that is counted on was started, or found, on the monotonic clock.
+        num_young: islands that died young since a checkpoint was committed.
+        committed: steps committed in the whole fleet.
+        not_before: no island is started earlier.
+        settled_at: since when nobody works and nobody will.
+        last_number: the highest in an island's name, so that no name is used twice.
+    """
+
+    since: Map[str, float] = field(default_factory=Map)
+    num_young: int = 0
+    committed: int = 0
+    not_before: float = 0.0
+    settled_at: float = math.inf
+    last_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now.
+
+    Attributes:
+        start: names of islands to start.
+        stop: islands to stop.
+        give_up: whether no island can be kept alive.
+        held_back: why none is started for a while, in words; "" for nothing new.
+    """
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    give_up: bool = False
+    held_back: str = ""
+
+
+def look(
+    recovery: Recovery, fleet: Fleet, nodes: Sequence[Node], policy: RecoveryPolicy, now: float
+) -> tuple[Recovery, Plan]:
+    """What to do, and what to remember.
+
+    A frozen island is alive for its provider yet lost for the fleet: it is replaced, and left alone
+    until the end, since its epoch can publish nothing.
+    """
+    alive = [node.island for node in nodes if node.alive]
+    if fleet.is_settled:
+        settled_at = min(recovery.settled_at, now)
+        stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
+        return replace(recovery, since=Map(), settled_at=settled_at), Plan(stop=stop)
+    first_seen = {name: recovery.since.get(name, now) for name in alive}
+    useful = {
+        name: since
+        for name, since in first_seen.items()
+        if _is_useful(fleet.islands.get(name), now - since, policy)
+    }
+    missing = [name for name in recovery.since if name not in useful]
+    recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
+    last_number = max(recovery.last_number, _last_number(nodes))
+    recovery = replace(recovery, since=recovery.since.update(useful), last_number=last_number)
+    return replaced(recovery, fleet, missing, policy, now)
+
+
+def replaced(
+    recovery: Recovery,
+    fleet: Fleet,
+    missing: Sequence[str],
+    policy: RecoveryPolicy,
+    now: float,
+) -> tuple[Recovery, Plan]:
+    """What :func:`look` does about islands that are missing, whoever noticed it.
+
+    Args:
+        recovery: what is remembered; ``since`` still holds the missing ones.
+        fleet: which is not settled.
+        missing: islands that were counted on and are of no use any more.
+        policy: what recovery goes by.
+        now: on the monotonic clock.
+    """
+    num_young = sum(
+        now - recovery.since[name] <= policy.young_s or name not in fleet.islands
+        for name in missing
+    )
+    if missing:
+        recovery = replace(recovery, since=_without(recovery.since, missing))
+    recovery = _after_deaths(recovery, num_young, policy, now)
+    useful = len(recovery.since)
+    if not useful and _waves(recovery.num_young, policy) > policy.max_tries:
+        return replace(recovery, num_young=0), Plan(give_up=True)
+    if fleet.draining or now < recovery.not_before:
+        pause_s = recovery.not_before - now
+        words = f"{recovery.num_young} islands died young; the next is started in {pause_s:.1f} s"
+        return recovery, Plan(held_back=words if num_young and not fleet.draining else "")
+    wanted = min(policy.num_islands, fleet.jobs.num_open)
+    num_missing = wanted - useful
+    if num_missing <= 0:
+        return recovery, Plan()
+    first = recovery.last_number + 1
+    started = tuple(f"island-{number}" for number in range(first, first + num_missing))
+    since = recovery.since.update(dict.fromkeys(started, now))
+    last_number = recovery.last_number + num_missing
+    return replace(recovery, since=since, last_number=last_number), Plan(start=started)
+
+
+def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
+    if island is None:
+        return age_s <= policy.young_s  # still starting
+    return island.state in {"idle", "working"}
+
+
+def _after_commits(recovery: Recovery, fleet: Fleet) -> Recovery:
+    if fleet.jobs.committed == recovery.committed:
+        return recovery
+    return replace(recovery, committed=fleet.jobs.committed, num_young=0)
+
+
+def _after_deaths(recovery: Recovery, num: int, policy: RecoveryPolicy, now: float) -> Recovery:
+    if not num:
+        return recovery
+    num_young = recovery.num_young + num
+    pause_s = policy.backoff_s * 2.0 ** min(_waves(num_young, policy) - 1, 10)
+    return replace(recovery, num_young=num_young, not_before=now + pause_s)
+
+
+def _waves(num_young: int, policy: RecoveryPolicy) -> int:
+    return math.ceil(num_young / policy.num_islands)
+
+
+def _without(since: Map[str, float], names: Sequence[str]) -> Map[str, float]:
+    for name in names:
+        since = since.delete(name)
+    return since
+
+
+def _last_number(nodes: Sequence[Node]) -> int:
+    numbers = (node.island.rpartition("-")[2] for node in nodes)
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)

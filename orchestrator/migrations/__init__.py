@@ -1,1 +1,0 @@
-"""Schema revisions, applied by :class:`orchestrator.sql_store.SqlStore` when it opens."""

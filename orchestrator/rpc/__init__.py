@@ -1,0 +1,1 @@
+"""The control plane's wire: who may call, and how each call is answered."""

@@ -1,0 +1,80 @@
+"""Makes islands of those who may be: gives tokens and certificates, and a name to one key only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+
+from atoll import authority, identity
+from atoll.authority import Pair
+from atoll.clock import Clock
+from atoll.errors import Forbidden, Refused
+from atoll.join_token import JoinToken
+from atoll.wire.v1 import identity_pb2 as wire
+from atoll.wire.v1 import identity_pb2_grpc as rpc
+
+LEAST_S = authority.DAY_S
+
+
+class Registrar(rpc.IdentitiesServicer):
+    """Speaks for the private authority, for one run.
+
+    Which key has which name is written down for good: a token for one island serves one key only,
+    whoever steals it afterwards, and restarts forget nothing.
+    """
+
+    def __init__(
+        self,
+        ca: Pair,
+        run: str,
+        claim: Callable[[str, str], bool],
+        clock: Clock,
+        seconds: float = LEAST_S,
+    ) -> None:
+        """Serve a run.
+
+        Args:
+            ca: the authority with its key.
+            run: name of the run.
+            claim: see :meth:`orchestrator.storage.store.Store.claim`.
+            clock: whose wall clock dates certificates.
+            seconds: how long an island's certificate lasts.
+        """
+        self._ca = ca
+        self._run = run
+        self._claim = claim
+        self._clock = clock
+        self._seconds = seconds
+
+    def token(self, island: str, seconds: float) -> JoinToken:
+        """What lets a node become an island of this name, or of any free one if "".
+
+        Raises:
+            ValueError: that is no name.
+        """
+        return token_of(self._ca, self._run, island, self._clock.wall(), seconds)
+
+    def Certify(self, request: wire.CertifyRequest, _: Any) -> wire.CertifyResponse:  # noqa: N802
+        """A certificate; :mod:`orchestrator.rpc.access` made sure that the caller may be it."""
+        try:
+            who = identity.island(self._run, request.island)
+            key = authority.requested_key(request.signing_request)
+        except ValueError as error:
+            raise Refused(f"no certificate can be made of this request: {error}") from error
+        if not self._claim(who.name, authority.digest_of(key)):
+            raise Forbidden(f"{who.name} is another's name already")
+        given = authority.vouch(self._ca, key, who, self._clock.wall(), self._seconds)
+        pem = given.public_bytes(serialization.Encoding.PEM)
+        return wire.CertifyResponse(certificate=pem)
+
+
+def token_of(ca: Pair, run: str, island: str, now: float, seconds: float) -> JoinToken:
+    """What lets a node become an island of this name, or of any free one if "".
+
+    Raises:
+        ValueError: that is no name.
+    """
+    pair = authority.for_identity(ca, identity.joining(run, island), now, seconds)
+    return JoinToken(pair, ca.certificate)

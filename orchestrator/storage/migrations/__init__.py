@@ -1,0 +1,1 @@
+"""Schema revisions, applied by :class:`orchestrator.storage.sql_store.SqlStore` when it opens."""

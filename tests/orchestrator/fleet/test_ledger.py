@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.provider import Node
+from orchestrator.fleet.ledger import Ledger, NodeUse, Spent, reconciled, started
+
+
+def test_running_and_ended_nodes_are_counted_each_at_its_own_price():
+    uses = [
+        NodeUse("island-1", 0.0, 2.0, ended_at=3600.0),
+        NodeUse("island-2", 0.0, 0.0, ended_at=7200.0),
+        NodeUse("island-3", 3600.0, 4.0),
+    ]
+    assert Ledger().after(uses).spent(3600.0 + 1800.0) == Spent(3.5, 4.0)
+
+
+def test_clock_that_was_set_back_makes_nothing_cheaper():
+    ledger = Ledger().after([NodeUse("island-1", 100.0, 1.0)])
+    assert ledger.spent(50.0) == Spent(0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), max_size=30))
+def test_ledger_kept_change_by_change_is_that_of_its_rows(moves):
+    """Restarted, an orchestrator reads a row for each node; before, it heard of every change."""
+    kept, rows, now = Ledger(), {}, 0.0
+    for island, seconds in moves:
+        now += seconds
+        before = kept.running.get(f"island-{island}")
+        use = replace(before, ended_at=now) if before else NodeUse(f"island-{island}", now, 3.0)
+        rows[use.island, use.started_at] = use
+        kept = kept.after([use])
+    read = Ledger().after(rows.values())
+    assert kept.running == read.running
+    assert kept.spent(now).node_hours == pytest.approx(read.spent(now).node_hours)
+    assert kept.spent(now).cost == pytest.approx(3 * kept.spent(now).node_hours)
+
+
+def test_start_tells_the_price_if_there_is_one():
+    assert started("island-1", 0.25, 9.0)[1].reason == "its node is asked for, at 0.25 an hour"
+    use, event = started("island-1", 0.0, 9.0)
+    assert use == NodeUse("island-1", 9.0)
+    assert (event.kind, event.reason) == ("island-started", "its node is asked for")
+
+
+def test_what_the_provider_sees_ends_finds_and_leaves_alone():
+    running = [NodeUse(f"island-{number}", 0.0, 1.0) for number in (1, 2, 3)]
+    seen = [
+        Node("island-1", alive=True),
+        Node("island-2", alive=False, reason="exited with code 0"),
+        Node("island-7", alive=True),
+        Node("island-8", alive=False, reason="of long ago"),
+    ]
+    uses, events = reconciled(Ledger().after(running), seen, 2.0, 7200.0)
+    assert uses == (
+        NodeUse("island-2", 0.0, 1.0, ended_at=7200.0),
+        NodeUse("island-3", 0.0, 1.0, ended_at=7200.0),
+        NodeUse("island-7", 7200.0, 2.0),
+    )
+    assert [(event.kind, event.reason) for event in events] == [
+        ("island-stopped", "exited with code 0; it ran for 2.00 h, which cost 2.00"),
+        ("island-stopped", "its node is gone; it ran for 2.00 h, which cost 2.00"),
+        ("island-started", "its node was found at work"),
+    ]
+    again = Ledger().after(running).after(uses)
+    assert reconciled(again, seen, 2.0, 9000.0) == ((), ())
+    assert again.spent(7200.0) == Spent(pytest.approx(6.0), pytest.approx(6.0))

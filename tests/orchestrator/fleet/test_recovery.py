@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from atoll.types import Ending
+from cluster.provider import Node
+from orchestrator.fleet import operations
+from orchestrator.fleet.islands import Islands
+from orchestrator.fleet.recovery import Plan, Recovery, RecoveryPolicy, look
+from orchestrator.fleet.state import Fleet
+
+POLICY = RecoveryPolicy(num_islands=2, max_tries=2, backoff_s=1.0, young_s=30.0)
+
+
+@pytest.fixture
+def place(game, spec):
+    return Place(game, spec)
+
+
+class Place:
+    """A provider that starts what it is told, and a fleet its islands speak to."""
+
+    def __init__(self, game, spec, num_jobs: int = 4) -> None:
+        self.game = game
+        self.nodes: list[Node] = []
+        self.recovery = Recovery()
+        game.submit(*(spec(f"expert-{index}") for index in range(num_jobs)))
+
+    def look(self) -> Plan:
+        self.recovery, plan = look(
+            self.recovery, self.game.fleet, self.nodes, POLICY, self.game.now
+        )
+        self.nodes += [Node(name, True) for name in plan.start]
+        return plan
+
+    def kill(self, island: str) -> None:
+        self.nodes = [
+            replace(node, alive=False) if node.island == island else node for node in self.nodes
+        ]
+        self.game.apply(operations.island_gone(self.game.fleet, island, "killed", self.game.now))
+
+
+def test_recovery_starts_as_many_islands_as_are_wanted_once(place):
+    place.look()
+    assert place.look() == Plan()
+    assert [node.island for node in place.nodes] == ["island-1", "island-2"]
+
+
+def test_recovery_starts_no_more_islands_than_jobs_can_use(game, spec):
+    place = Place(game, spec, num_jobs=1)
+    assert place.look() == Plan(start=("island-1",))
+    game.commit(game.lease("island-1"), 100)
+    assert place.look() == Plan()
+
+
+def test_recovery_of_an_empty_fleet_starts_nothing(game):
+    assert look(Recovery(), Fleet(game.fleet.policy), [], POLICY, 0.0)[1] == Plan()
+
+
+def test_recovery_replaces_a_dead_island_after_a_pause(place):
+    place.look()
+    place.kill("island-1")
+    words = "1 islands died young; the next is started in 1.0 s"
+    assert place.look() == Plan(held_back=words)
+    assert place.look() == Plan()
+    place.game.tick(1)
+    assert place.look() == Plan(start=("island-3",))
+
+
+def test_recovery_replaces_an_old_island_at_once(place):
+    place.look()
+    lease = place.game.lease("island-1")
+    for _ in range(40):
+        place.game.tick(1)
+        place.game.beat(lease)
+        place.game.ask("island-2", "r")
+        place.look()
+    place.kill("island-1")
+    assert place.look() == Plan(start=("island-3",))
+
+
+def test_recovery_replaces_a_frozen_island_and_leaves_it_alone(place):
+    place.look()
+    place.game.lease("island-1")
+    place.game.lease("island-2")
+    place.game.tick(11)  # neither speaks; both processes are there
+    place.look()
+    place.game.tick(1)
+    assert place.look() == Plan(start=("island-3", "island-4"))
+
+
+def test_recovery_replaces_an_island_that_never_spoke(place):
+    place.look()
+    place.game.ask("island-2")
+    place.game.tick(31)
+    place.look()
+    place.game.tick(1)
+    assert place.look() == Plan(start=("island-3",))
+
+
+def test_recovery_backs_off_longer_each_wave_then_gives_up(place):
+    pauses = []
+    place.look()
+    for _ in range(POLICY.max_tries):
+        for node in [node for node in place.nodes if node.alive]:
+            place.kill(node.island)
+        place.look()
+        pauses.append(place.recovery.not_before - place.game.now)
+        place.game.now += pauses[-1]
+        assert len(place.look().start) == 2
+    assert pauses == [1.0, 2.0]
+    for node in [node for node in place.nodes if node.alive]:
+        place.kill(node.island)
+    assert place.look() == Plan(give_up=True)
+
+
+def test_recovery_forgets_deaths_when_a_checkpoint_is_committed(place):
+    for step in range(1, 20):
+        place.game.tick(2)
+        place.look()
+        island = place.nodes[-1].island
+        place.game.commit(place.game.lease(island), step)
+        place.kill(island)
+        assert not place.look().give_up
+
+
+def test_recovery_never_restarts_adopted_islands(game, spec):
+    """After a restart of the orchestrator nothing is remembered, and the islands still work."""
+    place = Place(game, spec)
+    place.look()
+    lease = game.lease("island-1")
+    game.apply(operations.restarted(game.fleet, (), game.now))
+    place.recovery = Recovery()
+    survivor = Islands().updated([game.fleet.islands["island-1"]])
+    game.fleet = replace(game.fleet, islands=survivor)
+    assert place.look() == Plan()
+    game.beat(lease)
+    assert place.look() == Plan()
+
+
+def test_recovery_of_a_draining_fleet_starts_nothing(place):
+    place.look()
+    place.game.lease("island-1")
+    place.game.apply(operations.drain(place.game.fleet, "enough"))
+    place.kill("island-2")
+    place.game.tick(5)
+    assert place.look() == Plan()
+
+
+def test_recovery_stops_what_is_left_once_all_is_over(game, spec):
+    place = Place(game, spec, num_jobs=1)
+    place.look()
+    place.nodes.append(Node("island-2", alive=True))  # frozen long ago
+    lease = game.lease("island-1")
+    game.commit(lease, 100)
+    game.release(lease, Ending.FINISHED)
+    assert place.look() == Plan()
+    game.tick(3)
+    assert place.look() == Plan(stop=("island-1", "island-2"))
+
+
+def test_recovery_never_uses_a_name_again(game, spec):
+    place = Place(game, spec)
+    place.nodes = [Node("island-9", False), Node("island-10", False)]
+    assert place.look().start == ("island-11", "island-12")
+
+
+def test_recovery_counts_an_island_that_could_not_be_started(game, spec):
+    place = Place(game, spec)
+    place.look()
+    place.nodes.clear()
+    place.look()
+    assert place.recovery.num_young == 2
