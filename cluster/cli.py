@@ -54,9 +54,10 @@ def agent(
     from atoll.errors import BadInput, LeaseLost, Unreachable
     from atoll.join_token import JoinToken
     from cluster.agent import Agent
+    from cluster.clouds import CLOUDS
     from cluster.following import Following
     from cluster.membership import Membership
-    from cluster.notices import CLOUDS, heed_notices
+    from cluster.notices import heed_notices
     from cluster.own_log import OwnLog
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings

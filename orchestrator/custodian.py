@@ -80,15 +80,21 @@ class Custodian:
             AtollError: database or storage cannot be used just now.
         """
         fleet, now = self._service.fleet, self._clock.monotonic()
+        unreadable: BlobError | None = None
         for name, job in fleet.jobs.items():
             if job.doubted is not None:
-                self._verify(name, job.doubted)
+                try:
+                    self._verify(name, job.doubted)
+                except BlobError as error:  # the others need not wait for it
+                    unreadable = error
         if now >= self._collect_at or fleet.is_over:
             self._collect_at = now + _COLLECT_S
             self._collect()
         if now >= self._sweep_at:
             self._sweep_at = now + _ABANDONED_S
             self._blobs.sweep(_ABANDONED_S)
+        if unreadable is not None:
+            raise unreadable
 
     def _verify(self, job: str, checkpoint: CheckpointRef) -> None:
         try:

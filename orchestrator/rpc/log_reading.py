@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -116,9 +115,24 @@ def read(
 
 
 def _said(lines: Sequence[Line], expected: int) -> Iterator[LogLines]:
-    """Some lines of a log, those of one writer together, and how many are missing before them."""
+    """Some lines of a log, those of one writer together, and what is missing before them."""
     if lines and lines[0].number > expected:
         yield LogLines(note=f"{lines[0].number - expected} lines came too fast to be told")
-    for _, group in itertools.groupby(lines, key=lambda line: (line.end.island, line.end.epoch)):
-        same = list(group)
-        yield LogLines(tuple(line.text for line in same), same[-1].end)
+    together: list[Line] = []
+    for line in lines:
+        if together and (line.left_out or _writer(line) != _writer(together[-1])):
+            yield _told(together)
+            together = []
+        if line.left_out:
+            yield LogLines(note=f"{line.left_out:,} bytes before this were not told")
+        together.append(line)
+    if together:
+        yield _told(together)
+
+
+def _writer(line: Line) -> tuple[str, int]:
+    return line.end.island, line.end.epoch
+
+
+def _told(lines: Sequence[Line]) -> LogLines:
+    return LogLines(tuple(line.text for line in lines), lines[-1].end)

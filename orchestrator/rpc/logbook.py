@@ -26,11 +26,13 @@ class Line:
         number: of the lines ever told of this log, from 0.
         text: without its end.
         end: where the log stands after it.
+        left_out: bytes that were written before it and never told.
     """
 
     number: int
     text: str
     end: LogPlace
+    left_out: int = 0
 
 
 class Log:
@@ -42,6 +44,7 @@ class Log:
         self._num = 0
         self._size_bytes = 0
         self._end: LogPlace | None = None  # of what was told last
+        self._left_out = 0  # bytes that are missing before the next line
         self._rest = b""  # the line that has no end yet
 
     def is_heard(self, island: str, epoch: int) -> bool:
@@ -60,7 +63,7 @@ class Log:
             known = self._end.offset - begin.offset
             if known < 0:  # some bytes were left out
                 self._finish()
-                self._end, known = begin, 0
+                self._end, self._left_out, known = begin, -known, 0
             self._split(text[known:])
             self._changed.notify_all()
 
@@ -122,7 +125,8 @@ class Log:
     def _append(self, line: bytes, end: int) -> None:
         assert self._end is not None
         place = LogPlace(self._end.island, self._end.epoch, end)
-        told = Line(self._num, line.decode(errors="replace"), place)
+        told = Line(self._num, line.decode(errors="replace"), place, self._left_out)
+        self._left_out = 0
         self._lines.append(told)
         self._num += 1
         self._size_bytes += _size_of(told)

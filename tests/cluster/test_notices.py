@@ -14,7 +14,8 @@ import pytest
 from atoll.clock import SystemClock
 from atoll.errors import BadInput
 from atoll.sections import IslandSection
-from cluster.notices import CLOUDS, NoAnswer, heed_notices
+from cluster.clouds import CLOUDS, NoAnswer
+from cluster.notices import heed_notices
 from cluster.tenure import Orders
 from tests.metadata_server import MetadataServer
 

@@ -47,7 +47,7 @@ class Kept:
 
     def put(self, lease: Lease, step: int) -> CheckpointRef:
         """A checkpoint of real files."""
-        staging = self.folder / f"staging-{lease.epoch}-{step}"
+        staging = self.folder / f"staging-{lease.job}-{lease.epoch}-{step}"
         staging.mkdir()
         (staging / "weights").write_text(f"{lease.job} at step {step}")
         key = layout.checkpoint_folder(lease.job, lease.epoch, step)
@@ -202,6 +202,28 @@ def test_store_that_lost_everything_loses_no_checkpoint(run):
     run.custodian.look()  # the islands shall see for themselves
     assert (run.job.checkpoint, run.job.failures, run.job.doubted) == (ref, 1, None)
     assert "cannot be verified" in run.job.reason
+
+
+def test_checkpoint_that_storage_cannot_read_holds_up_no_other(run, spec, monkeypatch):
+    run.service.submit([Submission(spec("expert-1"))])
+    unread, damaged = run.lease("island-1"), run.lease("island-2")
+    refs = [run.commit(lease, 10) for lease in (unread, damaged)]
+    run.damage(refs[1])
+    for lease in (unread, damaged):
+        run.release(lease, Ending.DAMAGED)
+    get_bytes = run.blobs.get_bytes
+
+    def fail(key, digest=None):
+        if key.startswith(refs[0].key):
+            raise BlobError("the storage hangs")
+        return get_bytes(key, digest)
+
+    monkeypatch.setattr(run.blobs, "get_bytes", fail)
+    with pytest.raises(BlobError, match="hangs"):
+        run.custodian.look()
+    assert run.job.doubted == refs[0]
+    assert run.service.fleet.jobs["expert-1"].doubted is None
+    assert run.told("checkpoint-damaged")
 
 
 def test_custodian_works_by_itself_until_it_is_left(run):

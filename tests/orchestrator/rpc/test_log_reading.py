@@ -106,3 +106,17 @@ def test_standing_of_nobody_is_refused_with_the_names_there_are(game):
     assert standing(game.fleet, "island-1").island == "island-1"
     game.tick(11)
     assert standing(game.fleet, "island-1").over
+
+
+def test_reader_is_told_what_was_left_out(game, log, reading):
+    game.submit()
+    lease = game.lease()
+    tell(log, lease, b"a\nb\n")
+    said = reading()
+    assert next(said).lines == ("a", "b")
+    tell(log, lease, b"c\nd\n", 2000)
+    told = [each for each in (next(said), next(said), next(said)) if each is not None]
+    assert [(each.lines, each.note) for each in told] == [
+        ((), "1,996 bytes before this were not told"),
+        (("c", "d"), ""),
+    ]
