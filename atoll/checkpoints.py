@@ -16,7 +16,7 @@ from typing import Any
 
 from atoll.blob_checks import writing
 from atoll.blobs import BlobStore
-from atoll.config import digest_of
+from atoll.digests import digest_of
 from atoll.errors import BlobDamaged, BlobMissing, CheckpointDamaged, CheckpointMismatch
 from atoll.types import CheckpointRef
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any, Self
+from typing import Self
 
 from pydantic import model_validator
 
+from atoll.digests import digest_of
 from atoll.sections import (
     CheckpointsSection,
     DataSection,
@@ -129,9 +128,3 @@ class Config(Section):
             section, name = key.split(".")
             values.get(section, {}).pop(name, None)
         return digest_of(values)
-
-
-def digest_of(value: Any) -> str:
-    """Hash of anything JSON can hold: sha256 in hex of its canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

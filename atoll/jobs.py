@@ -7,7 +7,8 @@ from typing import Any
 
 from atoll import layout
 from atoll.blobs import absolute
-from atoll.config import Config, digest_of
+from atoll.config import Config
+from atoll.digests import digest_of
 from atoll.types import JobSpec, Role
 
 # These say when to stop and what to look at on the way; the weights do not depend on them.

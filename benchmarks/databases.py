@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.storage.database import sqlite_url
+from orchestrator.storage.urls import sqlite_url
 
 KINDS = ("sqlite", "postgres")
 _SCRIPT = Path(__file__).parents[1] / "scripts" / "postgres"

@@ -37,7 +37,7 @@ from cluster.processes import ProcessId
 from orchestrator.endpoint import Endpoint
 from orchestrator.settings import islands_folder
 from orchestrator.storage.sql_store import SqlStore
-from orchestrator.stored import database_url
+from orchestrator.storage.urls import database_url
 
 ROOT = Path(__file__).parents[1]
 JOB = "expert-0"

@@ -43,7 +43,7 @@ from cluster import processes
 from orchestrator.endpoint import identity
 from orchestrator.fleet.state import Change, Job, Policy
 from orchestrator.storage.sql_store import SqlStore
-from orchestrator.stored import database_url
+from orchestrator.storage.urls import database_url
 
 REPEATS = 5
 TERM_AS_LEADER_S = 6.0

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from atoll.control import ControlClient
+    from cluster.membership import Membership
 
 LEASE_LOST = 4
 ORPHANED = 5
@@ -50,13 +54,10 @@ def agent(
     from atoll import identity, logs
     from atoll.address import split_address
     from atoll.clock import SystemClock
-    from atoll.control import ControlClient
     from atoll.errors import BadInput, LeaseLost, Unreachable
-    from atoll.join_token import JoinToken
     from cluster.agent import Agent
     from cluster.clouds import CLOUDS
     from cluster.following import Following
-    from cluster.membership import Membership
     from cluster.notices import heed_notices
     from cluster.own_log import OwnLog
     from cluster.tenure import IslandSettings, Orders
@@ -85,11 +86,7 @@ def agent(
         raise BadInput(f"--notices: {notices!r} is not known; give none, {', '.join(CLOUDS)}")
     if notices != "none":
         heed_notices(CLOUDS[notices](notices_url), orders, clock)
-    with (
-        ControlClient(addresses[0], run)
-        if join is None
-        else Membership(addresses[0], run, island, JoinToken.read(join), clock)
-    ) as client:
+    with _client(addresses[0], run, island, join) as client:
         control = Following(client, addresses, run, endpoint)
         try:
             Agent(settings, control, own_log, clock).work(orders)
@@ -99,3 +96,16 @@ def agent(
         except Unreachable as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(ORPHANED) from error
+
+
+def _client(address: str, run: str, island: str, join: Path | None) -> ControlClient | Membership:
+    from atoll.clock import SystemClock
+    from atoll.control import ControlClient
+
+    if join is None:
+        return ControlClient(address, run)
+    # Only now, because calls in plain text do without any cryptography.
+    from atoll.join_token import JoinToken
+    from cluster.membership import Membership
+
+    return Membership(address, run, island, JoinToken.read(join), SystemClock())

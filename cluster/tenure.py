@@ -218,7 +218,7 @@ class Tenure:
             if directive is Directive.DRAIN:
                 self._drain()
             if directive is Directive.CANCEL:
-                self._stop(Outcome(Ending.DRAINED, "cancelled, and its trainer killed"))
+                self._stop(Outcome(Ending.DRAINED, "its trainer was killed"))
             if directive is Directive.RESTART:
                 words = f"stood still at step {self._progress.step}, and was killed"
                 self._stop(Outcome(Ending.FAILED, words, self._trainer.last_lines()))

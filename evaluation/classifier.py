@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from atoll import layout
 from atoll.blobs import BlobStore
-from atoll.config import digest_of
+from atoll.digests import digest_of
 from atoll.errors import DataError
 from evaluation.threads import single_threaded
 from experts.flow import seeded

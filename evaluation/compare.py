@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from atoll import layout
 from atoll.blobs import BlobStore
 from atoll.command import Progress
-from atoll.config import Config, digest_of
+from atoll.config import Config
+from atoll.digests import digest_of
 from evaluation.grids import grid_png
 from evaluation.painter import Prices, paint, wanted
 from evaluation.results import MONOLITH, ORACLE, REAL, Row

@@ -12,7 +12,8 @@ import torch
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
-from atoll.config import Config, digest_of
+from atoll.config import Config
+from atoll.digests import digest_of
 from atoll.errors import BlobDamaged, BlobMissing, StageMissing
 from atoll.types import CheckpointRef
 from evaluation.compare import Comparison, Contender

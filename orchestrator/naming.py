@@ -12,7 +12,7 @@ from atoll.config import Config
 from atoll.errors import BlobDamaged, BlobExists
 from orchestrator.endpoint import adopt, identity
 from orchestrator.rendezvous import place_of
-from orchestrator.storage.database import is_shared
+from orchestrator.storage.urls import is_shared
 
 
 def name_of(config: Config) -> str:

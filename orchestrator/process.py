@@ -29,7 +29,7 @@ from orchestrator.endpoint import (
     this_process,
 )
 from orchestrator.naming import name_of
-from orchestrator.rendezvous import noted, rendezvous_of
+from orchestrator.rendezvous import noted, refuse_other_place, rendezvous_of
 from orchestrator.rpc.interceptors import Timed
 from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
@@ -42,9 +42,8 @@ from orchestrator.settings import (
     spec_of,
 )
 from orchestrator.standby import serve_while_leading
-from orchestrator.storage.database import is_shared
 from orchestrator.storage.sql_store import SqlStore
-from orchestrator.stored import database_url, refuse_other_place
+from orchestrator.storage.urls import database_url, is_shared
 from orchestrator.supervisor import Supervisor
 from orchestrator.vacating import vacate
 from orchestrator.web.dashboard import dashboard

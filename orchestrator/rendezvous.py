@@ -20,7 +20,8 @@ from atoll.address import answers_at, split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
 from atoll.config import Config
 from atoll.errors import AtollError, BadInput, BlobMissing
-from orchestrator.storage.database import DATABASE, is_shared
+from atoll.passwords import hidden
+from orchestrator.storage.urls import DATABASE, database_url, is_shared
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,19 @@ class Rendezvous:
         """
         here = layout.state_folder(uri).resolve()
         return self.is_here and (local_path(uri) is not None or self.folder == str(here))
+
+
+def refuse_other_place(config: Config) -> None:
+    """Refuse to begin where another orchestrator serves the run, or wrote down its state elsewhere.
+
+    Raises:
+        BadInput: one does, or did.
+        BlobError: the run's store cannot be read.
+    """
+    url, uri = database_url(config), config.run.uri
+    if not is_shared(url):
+        refuse_served_elsewhere(uri)
+    refuse_other_database(uri, hidden(url), default=not config.orchestrator.database)
 
 
 def refuse_served_elsewhere(uri: str) -> None:

@@ -5,40 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
-from atoll import layout
 from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.errors import BlobError, StageMissing
-from atoll.passwords import hidden
 from atoll.types import Event
 from atoll.views import FleetView
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
 from orchestrator.fleet.state import Fleet
-from orchestrator.rendezvous import Rendezvous, refuse_other_database, refuse_served_elsewhere
+from orchestrator.rendezvous import Rendezvous
 from orchestrator.settings import fleet_policy
-from orchestrator.storage.database import DATABASE, is_shared, sqlite_url
 from orchestrator.storage.sql_store import SqlStore
-
-
-def database_url(config: Config) -> str:
-    """The run's database: SQLite in its state folder unless configured."""
-    return config.orchestrator.database or sqlite_url(_default_database(config))
-
-
-def refuse_other_place(config: Config) -> None:
-    """Refuse to begin where another orchestrator serves the run, or wrote down its state elsewhere.
-
-    Raises:
-        BadInput: one does, or did.
-        BlobError: the run's store cannot be read.
-    """
-    url, uri = database_url(config), config.run.uri
-    if not is_shared(url):
-        refuse_served_elsewhere(uri)
-    refuse_other_database(uri, hidden(url), default=not config.orchestrator.database)
+from orchestrator.storage.urls import database_url, default_database
 
 
 @contextlib.contextmanager
@@ -93,9 +72,5 @@ def _refuse_absent(config: Config) -> None:
                 f"what happened in {config.run.uri} is written down on {note.host}, in "
                 f"{note.database}; ask there, or while an orchestrator serves"
             )
-    if not _default_database(config).exists():
+    if not default_database(config).exists():
         raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
-
-
-def _default_database(config: Config) -> Path:
-    return layout.state_folder(config.run.uri) / DATABASE

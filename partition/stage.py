@@ -17,7 +17,8 @@ from atoll import layout, stages
 from atoll.blob_checks import is_full
 from atoll.blobs import BlobStore, make_place, open_store
 from atoll.command import Progress, say
-from atoll.config import Config, digest_of
+from atoll.config import Config
+from atoll.digests import digest_of
 from atoll.errors import DataError, StorageFull
 from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids

@@ -18,7 +18,7 @@ from atoll.types import CheckpointRef, JobState, Submission
 from atoll.views import JobView
 from orchestrator.cli.live import Watch
 from orchestrator.connect import connect
-from orchestrator.stored import refuse_other_place
+from orchestrator.rendezvous import refuse_other_place
 
 _LOOK_S = 0.25
 _MAX_CONNECTIONS = 10

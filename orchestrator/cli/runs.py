@@ -125,8 +125,8 @@ def refuse_unusable(config: Path | None, set_: list[str] | None) -> None:
         ConfigError: its database cannot be opened.
         BadInput: another orchestrator serves the run, or its state is elsewhere.
     """
+    from orchestrator.rendezvous import refuse_other_place
     from orchestrator.storage.sql_store import SqlStore
-    from orchestrator.stored import refuse_other_place
 
     settings = run_config(config, set_ or ())
     refuse_other_place(settings)

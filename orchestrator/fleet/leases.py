@@ -150,7 +150,8 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         case Ending.FINISHED:
             after, kind = _finished(job, fleet, lease), "lease-released"
         case Ending.DRAINED:
-            words = _as_wished(job) or reason or f"drained at step {job.step}"
+            told = "; ".join(filter(None, (_as_wished(job), reason)))
+            words = told or f"drained at step {job.step}"
             after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
         case Ending.FAILED:
             job = replace(job, log=last_of(outcome.log))

@@ -12,9 +12,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from atoll.errors import ConfigError, LeaseLost, Refused, Unreachable
 from atoll.passwords import hidden
-from orchestrator.storage.tables import REVISION
-
-DATABASE = "orchestrator.db"  # file in a run's state folder, unless another database is configured
+from orchestrator.storage.tables import REVISION, metadata
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
@@ -31,16 +29,6 @@ _VANISHED = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite:///{path.absolute()}"
-
-
-def is_shared(url: str) -> bool:
-    """Whether several orchestrators may keep a run's state in this database."""
-    return not url.startswith("sqlite")
 
 
 def open_database(url: str) -> sa.Engine:
@@ -126,8 +114,11 @@ def _migrate(engine: sa.Engine) -> None:
         if engine.dialect.name == "postgresql":
             _refuse_unsafe(connection)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
-        if _revision(connection) != REVISION:
-            _upgrade(connection)
+        match _revision(connection):
+            case None if not sa.inspect(connection).get_table_names():
+                _create(connection)
+            case revision if revision != REVISION:
+                _upgrade(connection)
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -135,6 +126,16 @@ def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table(_VERSION.name):
         return None
     return connection.scalar(sa.select(_VERSION.c.version_num))
+
+
+def _create(connection: sa.Connection) -> None:
+    """All tables at once; what the revisions would come to, without the time that Alembic takes."""
+    metadata.create_all(connection)
+    version = sa.Table(
+        _VERSION.name, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+    )
+    version.create(connection)
+    connection.execute(version.insert().values(version_num=REVISION))
 
 
 def _upgrade(connection: sa.Connection) -> None:

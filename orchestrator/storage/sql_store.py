@@ -14,10 +14,11 @@ from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobStat
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.ledger import NodeUse
 from orchestrator.fleet.state import NO_PROGRESS, Change, Job
-from orchestrator.storage.database import is_shared, open_database, transaction
+from orchestrator.storage.database import open_database, transaction
 from orchestrator.storage.leadership import Leadership
 from orchestrator.storage.store import Stored
 from orchestrator.storage.tables import checkpoints, claims, events, jobs, leaving, nodes
+from orchestrator.storage.urls import is_shared
 
 # The one way to write it that SQLite and PostgreSQL share. Never a look first: in SQLite another
 # writer between the two would be an error.

@@ -22,8 +22,8 @@ from cluster.trainer_process import TrainerSettings
 from orchestrator.fleet.state import Policy
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.storage.database import sqlite_url
 from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.urls import sqlite_url
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py"))
 SAY = (

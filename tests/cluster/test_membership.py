@@ -21,8 +21,8 @@ from orchestrator.rpc.registrar import Registrar
 from orchestrator.rpc.security import Security
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.storage.database import sqlite_url
 from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.urls import sqlite_url
 
 LASTS_S = 3600.0
 

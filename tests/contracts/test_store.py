@@ -23,10 +23,11 @@ from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.fleet.ledger import NodeUse
 from orchestrator.fleet.state import NO_PROGRESS, Change, Island, Job, brief
-from orchestrator.storage.database import sqlite_url
+from orchestrator.storage import database
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.store import Store
-from orchestrator.storage.tables import leader, metadata
+from orchestrator.storage.tables import REVISION, leader, metadata
+from orchestrator.storage.urls import sqlite_url
 
 SPEC = JobSpec("expert-0", Role.EXPERT, 0, "runs/test", 100, "d" * 64)
 SUBMITTED = Change(jobs=(Job(SPEC),), events=(Event("job-submitted", "100 steps", "expert-0"),))
@@ -320,10 +321,19 @@ def test_store_asked_for_a_name_by_many_at_once_gives_it_to_one(store):
     assert sorted(answers) == [False] * 7 + [True]
 
 
-def test_migrations_make_the_tables_the_store_uses(store, url):
-    engine = sa.create_engine(url)
+def test_migrations_make_the_tables_a_new_database_has(url, monkeypatch):
+    monkeypatch.setattr(database, "_create", database._upgrade)
+    engine = database.open_database(url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_new_database_counts_as_migrated(store, url):
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == REVISION
+        database._upgrade(connection)
     engine.dispose()
 
 

@@ -17,8 +17,8 @@ from orchestrator.fleet.state import Policy
 from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
-from orchestrator.storage.database import sqlite_url
 from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.urls import sqlite_url
 
 if __name__ == "__main__":
     logs.set_up()

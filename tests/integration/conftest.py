@@ -31,7 +31,7 @@ from cluster.processes import ProcessId
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 from orchestrator.storage.sql_store import SqlStore
-from orchestrator.stored import database_url
+from orchestrator.storage.urls import database_url
 
 HERE = Path(__file__).parent
 # The digits in two clusters, and networks so small that little but starting takes time.
@@ -72,6 +72,7 @@ class Run:
     options: str = "--step-s 0.02 --every 10"
     overrides: list[str] = field(default_factory=list)
     launched: list[subprocess.Popen[str]] = field(default_factory=list)
+    folders: set[Path] = field(default_factory=set)  # of all machines it was launched on
 
     def __post_init__(self) -> None:
         made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
@@ -94,6 +95,7 @@ class Run:
         return read_config(None, self.settings)
 
     def launch(self, stages: str = "train") -> subprocess.Popen[str]:
+        self.folders.add(self.folder().absolute())
         launcher = [sys.executable, str(HERE / "launcher.py")]
         command = [*launcher, stages, self.options, *self.settings]
         self.launched.append(
@@ -178,10 +180,13 @@ class Run:
 
     def processes(self) -> list[psutil.Process]:
         """All that work on the run, except launchers."""
-        found = set(processes.working_in(self.folder()))
-        endpoint = Endpoint.read(self.folder())
-        serving = endpoint.process.find() if endpoint else None
-        return [*found, serving] if serving else list(found)
+        found: set[psutil.Process] = set()
+        for folder in self.folders | {self.folder().absolute()}:
+            found |= set(processes.working_in(folder))
+            endpoint = Endpoint.read(folder)
+            serving = endpoint.process.find() if endpoint else None
+            found |= {serving} if serving else set()
+        return list(found)
 
     def listening(self) -> set[str]:
         """The addresses at which anything of the run can be called."""

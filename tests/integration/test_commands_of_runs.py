@@ -78,7 +78,7 @@ def test_run_with_a_deaf_trainer_keeps_its_last_checkpoint(run, until):
     assert "the same command goes on from there" in run.finish(launcher)
     job = run.jobs()["expert-0"]
     assert job.checkpoint.step >= 10
-    assert job.reason == "no checkpoint within 0.5 s of being asked to drain"
+    assert job.reason.endswith("; no checkpoint within 0.5 s of being asked to drain")
 
 
 def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undisturbed):

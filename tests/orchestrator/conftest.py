@@ -39,8 +39,8 @@ from orchestrator.rpc.security import Security
 from orchestrator.rpc.server import start_server
 from orchestrator.rpc.server_certificate import ServerCertificate
 from orchestrator.service import FleetService
-from orchestrator.storage.database import sqlite_url
 from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.urls import sqlite_url
 
 POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
 

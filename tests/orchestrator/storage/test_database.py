@@ -11,7 +11,8 @@ from alembic.script import ScriptDirectory
 
 from atoll.errors import ConfigError
 from orchestrator.storage import database, tables
-from orchestrator.storage.database import open_database, sqlite_url
+from orchestrator.storage.database import open_database
+from orchestrator.storage.urls import sqlite_url
 
 
 def test_revision_of_the_tables_is_that_of_the_newest_migration():
