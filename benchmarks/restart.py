@@ -40,8 +40,8 @@ from atoll.types import (
     Role,
 )
 from cluster import processes
-from orchestrator.endpoint import identity
 from orchestrator.fleet.state import Change, Job, Policy
+from orchestrator.naming import name_of
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import database_url
 
@@ -155,7 +155,7 @@ def main() -> None:
     with filled(args) as config:
         folder = layout.state_folder(config.run.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        run, address = identity(folder), config.orchestrator.listen
+        run, address = name_of(config), config.orchestrator.listen
         serve = [sys.executable, "-P", "-m", "atoll", "orchestrator", "--run-uri", config.run.uri]
         for _ in range(REPEATS):  # interleaved, so that both meet the same neighbours
             bare.append(first_answer_s([sys.executable, "-c", BARE, address], address, run, lease))

@@ -118,7 +118,11 @@ def restarted(fleet: Fleet, leaving: Sequence[str], now: float) -> Change:
     """
     held = {job.island: job.spec.name for job in fleet.jobs.leased()}
     known = Change(
-        jobs=tuple(paused_again(job, fleet.policy, now) for job in fleet.jobs.waiting()),
+        jobs=tuple(
+            paused_again(job, fleet.policy, now)
+            for job in fleet.jobs.waiting()
+            if job.failures or job.losses or job.preemptions
+        ),
         islands=tuple(
             Island(name, now, "working" if name in held else "idle", held.get(name, ""), True)
             for name in leaving
