@@ -1,7 +1,8 @@
-"""Changed copies of frozen dataclasses with slots, in half the time of the standard library's.
+"""Changed copies of frozen dataclasses with slots, several times as fast as the standard library makes them.
 
 Every transition of the fleet makes some. :func:`dataclasses.replace` looks up each field anew and
-goes through ``__init__``: that was a fifth of the time of a simulation.
+goes through ``__init__``; here each class gets a function of its own, written out field by field, as
+the standard library does for ``__init__``.
 """
 
 from __future__ import annotations
@@ -26,23 +27,22 @@ else:
         Raises:
             TypeError: it has no such field.
         """
-        kind = value.__class__
-        copy = object.__new__(kind)
-        num_left = len(changes)
-        for name, read, write in _slots(kind):
-            if name in changes:
-                write(copy, changes[name])
-                num_left -= 1
-            else:
-                write(copy, read(value))
-        if num_left:
-            unknown = sorted(changes.keys() - set(kind.__slots__))
-            raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")
-        return copy
+        return _changer_of(value.__class__)(value, **changes)
 
 
 @cache
-def _slots(kind: type) -> list[tuple[str, Callable[..., Any], Callable[..., None]]]:
-    """Name, reader and writer of each field; the writer does not ask whether it is frozen."""
-    slots = [(name, kind.__dict__[name]) for name in kind.__slots__]  # type: ignore[attr-defined]
-    return [(name, slot.__get__, slot.__set__) for name, slot in slots]
+def _changer_of(kind: type) -> Callable[..., Any]:
+    """Makes changed copies of this class; its writers do not ask whether a copy is frozen."""
+    names: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]
+    same = object()
+    known: dict[str, Any] = {f"write_{name}": kind.__dict__[name].__set__ for name in names}
+    known |= {"new": object.__new__, "kind": kind, "same": same}
+    lines = [
+        f"def changed(old, *, {', '.join(f'{name}=same' for name in names)}):",
+        "    copy = new(kind)",
+        *(f"    write_{name}(copy, old.{name} if {name} is same else {name})" for name in names),
+        "    return copy",
+    ]
+    exec("\n".join(lines), known)  # noqa: S102 - nothing but the names of its own fields
+    changed: Callable[..., Any] = known["changed"]
+    return changed

@@ -34,7 +34,8 @@ def last_of(log: str) -> str:
 
 def brief(reason: str) -> str:
     """A reason that somebody gave, short enough to be kept, and one line that moves no cursor."""
-    reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
+    if not reason.isprintable():
+        reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
     return reason if len(reason) <= _MOST_WORDS else f"{reason[:_MOST_WORDS]}…"
 
 

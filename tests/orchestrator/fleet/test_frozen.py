@@ -20,5 +20,5 @@ def test_replaced_value_equals_that_of_the_standard_library(spec):
 
 
 def test_replaced_value_without_such_a_field_names_it():
-    with pytest.raises(TypeError, match="Island has no field age, size"):
-        frozen.replace(Island("island-1", 0.0), size=1, name="island-2", age=2)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'age'"):
+        frozen.replace(Island("island-1", 0.0), name="island-2", age=2)
