@@ -1,8 +1,8 @@
-"""Changed copies of frozen dataclasses with slots, several times as fast as the standard library makes them.
+"""Changed copies of frozen dataclasses with slots, several times as fast as the standard library's.
 
 Every transition of the fleet makes some. :func:`dataclasses.replace` looks up each field anew and
-goes through ``__init__``; here each class gets a function of its own, written out field by field, as
-the standard library does for ``__init__``.
+goes through ``__init__``; here each class gets a function of its own, written out field by field,
+as the standard library does for ``__init__``.
 """
 
 from __future__ import annotations
