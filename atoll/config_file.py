@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from atoll import layout
-from atoll.blobs import BlobStore, open_store
+from atoll.blobs import BlobStore, local_path, open_store
 from atoll.config import Config
 from atoll.errors import BlobMissing, ConfigError
 from atoll.passwords import hidden
@@ -38,6 +38,8 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """What a command on a run goes by: a file, or the configuration the run has, with overrides.
 
+    Of a run in a bucket, which others may write to, all but the section about its orchestrator.
+
     Args:
         path: the file; none means what the run was last started with, or, for a new one, the
             defaults.
@@ -54,6 +56,9 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     try:
         tree = json.loads(open_store(uri).get_bytes(layout.CONFIG))
         tree["run"]["uri"] = uri  # it may have been spelled from another folder, or moved
+        if local_path(uri) is None:
+            # Whoever may write to a bucket must not say where commands go, and with what secrets.
+            tree.pop("orchestrator", None)
     except BlobMissing:
         return read_config(None, overrides)
     except (ValueError, LookupError, TypeError) as error:

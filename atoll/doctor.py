@@ -24,6 +24,7 @@ from atoll.blobs import local_path
 from atoll.command import ConfigOption, JsonOption, SetOption, show
 from atoll.config import Config
 from atoll.config_file import run_config
+from atoll.errors import BadInput, BlobError, ConfigError
 from atoll.passwords import hidden
 
 Verdict = Literal["ok", "note", "missing"]
@@ -50,8 +51,15 @@ print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()
 
 def doctor(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Look at this machine, the installation, and what the configuration asks of them."""
-    settings = run_config(config, set_ or ())
-    findings = [*_machine(), *_packages(), *_torch(), *_configuration(settings)]
+    findings = [*_machine(), *_packages(), *_torch()]
+    try:
+        settings = run_config(config, set_ or ())
+    except (BlobError, BadInput) as error:
+        if isinstance(error, ConfigError):
+            raise
+        findings.append(_finding("run.uri", "missing", str(error), "make it readable, or set it"))
+    else:
+        findings += _configuration(settings)
     show("What this machine can do", findings, as_json=json_)
     if any(finding["verdict"] == "missing" for finding in findings):
         raise typer.Exit(1)
@@ -191,22 +199,28 @@ def _database(url: str) -> Finding:
     """Whether somebody answers there, as whom the URL names."""
     import sqlalchemy as sa  # noqa: PLC0415 - most runs have none of their own
 
-    shown = hidden(url)
+    key, shown, parsed = "orchestrator.database", hidden(url), sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        folder = Path(parsed.database or "").parent
+        if folder.is_dir():
+            return _finding(key, "ok", shown)
+        return _finding(key, "missing", f"{shown}: there is no {folder}", "make the folder")
     try:
-        parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+        engine = sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            poolclass=sa.NullPool,
+            connect_args={"connect_timeout": 5},
+        )
         with engine.connect() as connection:
             connection.execute(sa.text("SELECT 1"))
     except ImportError:
         words = f"{shown}: its driver is not installed"
-        return _finding("orchestrator.database", "missing", words, "pip install 'atoll[postgres]'")
+        return _finding(key, "missing", words, "pip install 'atoll[postgres]'")
     except sa.exc.SQLAlchemyError as error:
         said = hidden(str(getattr(error, "orig", None) or error).partition("\n")[0])
         mend = "make the database, or set another URL"
-        return _finding("orchestrator.database", "missing", f"{shown}: {said}", mend)
-    return _finding("orchestrator.database", "ok", f"{shown} answers")
+        return _finding(key, "missing", f"{shown}: {said}", mend)
+    return _finding(key, "ok", f"{shown} answers")
 
 
 def _address(key: str, listen: str) -> Iterator[Finding]:

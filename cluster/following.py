@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from atoll.address import split_address
 from atoll.control import ControlPlane
-from atoll.errors import Unreachable
+from atoll.errors import Busy, Unreachable
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 from cluster import state_file
@@ -17,6 +20,8 @@ from cluster import state_file
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+_PROBE_S = 0.5
 
 
 class Client(ControlPlane, Protocol):
@@ -32,8 +37,11 @@ class Following:
 
     Before each call it looks at the file in which the orchestrators of a machine leave their
     address, and goes where the newest of this run is. A call that waits for a frozen one ends at
-    its deadline. After a call that was not answered the next goes to the next address, if several
-    are known: orchestrators on several machines lead in turn.
+    its deadline.
+
+    Orchestrators on several machines lead in turn, and only the leader listens. Where a call was
+    not answered, the other addresses are tried at once; the first that answers is stayed with. If
+    none does, the former is called again: one late answer must not cost a healthy island its lease.
     """
 
     def __init__(
@@ -48,7 +56,7 @@ class Following:
             endpoint: the file; None goes by the addresses alone.
         """
         self._client = client
-        self._addresses = list(addresses)
+        self._addresses = addresses
         self._address = self._told = addresses[0]
         self._run = run
         self._endpoint = endpoint
@@ -76,24 +84,44 @@ class Following:
 
     def send_log(self, piece: LogPiece) -> bool:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._call(lambda client: client.send_log(piece))
+        return self._followed().send_log(piece)  # not worth a search, if it is not answered
 
     def _call(self, call: Callable[[Client], Answer]) -> Answer:
+        client = self._followed()
+        try:
+            return call(client)
+        except Busy:
+            raise
+        except Unreachable:
+            former = self._address
+            for other in dict.fromkeys((self._told, *self._addresses)):
+                if other != former and _listens(other):
+                    self._move(other)
+                    with suppress(Unreachable):
+                        return call(client)
+            self._move(former)
+            raise
+
+    def _followed(self) -> Client:
         found = state_file.read(self._endpoint) if self._endpoint else None
         # A copied folder brings the file of another run along.
         if found and found.get("run") == self._run and found["address"] != self._told:
             self._told = found["address"]
             self._move(self._told)
-        try:
-            return call(self._client)
-        except Unreachable:
-            if len(self._addresses) > 1:
-                self._addresses.append(self._addresses.pop(0))
-                self._move(self._addresses[0])
-            raise
+        return self._client
 
     def _move(self, address: str) -> None:
         if address != self._address:
             self._address = address
-            log.info("the orchestrator may have moved", extra={"fields": {"address": address}})
+            log.info("calls another address", extra={"fields": {"address": address}})
             self._client.move(address)
+
+
+def _listens(address: str) -> bool:
+    """Whether anybody does; asked in a fraction of the time that a call may take."""
+    host, port = split_address(address)
+    try:
+        socket.create_connection((host.strip("[]"), port), timeout=_PROBE_S).close()
+    except OSError:
+        return False
+    return True

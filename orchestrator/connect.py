@@ -21,8 +21,9 @@ from atoll.control import ControlClient
 from atoll.errors import BadInput, BlobError, ConfigError, Unreachable
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
-from orchestrator.endpoint import Endpoint, settings_of
+from orchestrator.endpoint import Endpoint, is_taken, settings_of
 from orchestrator.rendezvous import Rendezvous
+from orchestrator.storage.urls import database_url, is_shared
 
 LOG = "orchestrator.log"
 _START_S = 60.0
@@ -36,9 +37,16 @@ def find(config: Config) -> ControlClient | None:
         Unreachable: one may live, and does not answer.
         ConfigError: it asks for a certificate, and none can be had.
     """
-    client = attach(config)
-    if client is not None:
-        return client
+    return attach(config) or _noted(config)
+
+
+def _noted(config: Config) -> ControlClient | None:
+    """A client of the orchestrator on another machine; None if none is known to live.
+
+    Raises:
+        Unreachable: one may live, and does not answer.
+        ConfigError: it asks for a certificate, and none can be had.
+    """
     try:
         note = Rendezvous.read(config.run.uri)
     except BlobError as error:
@@ -101,11 +109,13 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
         Unreachable: it did not come up in time, or ended at once.
     """
     clock: Clock = SystemClock()
-    folder = layout.state_folder(config.run.uri)
+    folder, shared = layout.state_folder(config.run.uri), is_shared(database_url(config))
     child: Detached | None = None
     give_up_at, trouble = clock.monotonic() + _START_S, "nothing more is known"
     while clock.monotonic() < give_up_at:
         try:
+            if shared and (client := _elsewhere(config)) is not None:
+                return client
             client = attach(config)
             if client is not None and _goes_by(config, client, folder):
                 return client
@@ -115,6 +125,8 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
             if client is not None:
                 client.close()
                 _dismiss(folder, clock)
+            elif shared and child is None and is_taken(folder):
+                trouble = "the one on this machine stands by"
             elif child is None:
                 child = _start(config.run.uri, trainer, folder / LOG)
             else:
@@ -123,6 +135,14 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     raise Unreachable(
         f"no orchestrator could be reached in {_START_S:g} s: {trouble}; see {folder / LOG}"
     )
+
+
+def _elsewhere(config: Config) -> ControlClient | None:
+    """A client of an orchestrator that leads from another machine; None if none is known to."""
+    try:
+        return _noted(config)
+    except Unreachable:
+        return None  # lost with its machine, perhaps: the one here takes over
 
 
 def _refuse_downgrade(config: Config, note: Rendezvous) -> None:

@@ -27,6 +27,7 @@ _LOOK_S = 1.0  # looks at every job: of ten thousand, some hundredths of a secon
 _RETRY_S = 10.0
 _COLLECT_S = 10.0  # a run that checkpoints often is not listed for each of them
 _MOST_TRIES = 5  # to read a checkpoint from storage that fails
+_NEVER = object()
 _ABANDONED_S = 24 * 3600.0  # no writer pauses for so long within one file
 
 
@@ -122,7 +123,8 @@ class Custodian:
         jobs = [
             job
             for name, job in self._service.fleet.jobs.items()
-            if name not in self._looked_through or self._looked_through[name] != job.checkpoint
+            if job.doubted is None  # it may have to go back to one that could be collected
+            and self._looked_through.get(name, _NEVER) != job.checkpoint
         ]
         if not jobs:
             return

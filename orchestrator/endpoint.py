@@ -110,6 +110,13 @@ def only_one(folder: Path, clock: Clock) -> Iterator[None]:
         yield
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether a process of this machine serves this run, or stands by to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        return not _locked(lock.fileno())
+
+
 def _known(folder: Path) -> str | None:
     """The name this very folder was given; None if it was not, or was copied from elsewhere."""
     tree = state_file.read(folder / _IDENTITY)

@@ -25,12 +25,14 @@ def name_of(config: Config) -> str:
         BlobError: the store cannot be used, or holds no name where it should.
     """
     folder = layout.state_folder(config.run.uri)
+    folder.mkdir(parents=True, exist_ok=True)
     if not config.orchestrator.database or not is_shared(config.orchestrator.database):
         return identity(folder)
     blobs = open_store(config.run.uri)
     key = layout.run_name(hashlib.sha256(place_of(config.run.uri).encode()).hexdigest())
-    with suppress(BlobExists):
-        blobs.put_bytes(key, uuid.uuid4().hex.encode())
+    if not blobs.exists(key):
+        with suppress(BlobExists):
+            blobs.put_bytes(key, identity(folder).encode())
     try:
         name = uuid.UUID(blobs.get_bytes(key).decode()).hex
     except ValueError as error:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import psutil
+
 from atoll import layout
 from atoll.address import answers_at, split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
@@ -234,6 +236,19 @@ def outward(config: Config, address: str) -> str:
     from atoll.credentials import SERVER, read_certificate  # noqa: PLC0415
 
     named = hosts_in(read_certificate(Path(config.orchestrator.tls) / f"{SERVER}.crt"))
-    beyond = [each for each in named if each != "localhost" and not each.startswith("127.")]
-    found = next((each for each in beyond if each != "::1"), socket.gethostname())
+    loopback = {"localhost", "127.0.0.1", "::1"}
+    beyond = [each for each in named if each not in loopback]
+    # Several orchestrators may share one certificate: each tells its own host.
+    found = next(filter(_is_this_machine, beyond), beyond[0] if beyond else socket.gethostname())
     return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a name or address is one of this machine's own."""
+    if host in {socket.gethostname(), socket.getfqdn()}:
+        return True
+    own = {each.address for of in psutil.net_if_addrs().values() for each in of}
+    try:
+        return any(str(found[4][0]) in own for found in socket.getaddrinfo(host, None))
+    except OSError:
+        return False

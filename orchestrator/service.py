@@ -59,6 +59,7 @@ class FleetService:
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
         self._retired = False
+        self._listen_at = clock.monotonic()
         self._curves = Curves()
         self._tally = Tally(clock.wall())
         self._doubtful = Change()  # what the store failed to save, or did not say that it had
@@ -197,7 +198,9 @@ class FleetService:
         with self._turn():
             now = self._clock.monotonic()
             self._apply(operations.tick(self._fleet, now))
-            self._apply(operations.silent(self._fleet, now))
+            if now >= self._listen_at:  # looks at every island, while all of them wait
+                self._listen_at = now + self._fleet.policy.term_s / 4
+                self._apply(operations.silent(self._fleet, self._ledger.running, now))
 
     def island_gone(self, name: str, reason: str) -> None:
         """See :func:`orchestrator.fleet.operations.island_gone`."""

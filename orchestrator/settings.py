@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atoll import layout
 from atoll.config import Config
@@ -13,7 +14,9 @@ from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.fleet.retention import Retention
 from orchestrator.fleet.state import Policy
-from orchestrator.rpc.security import Security
+
+if TYPE_CHECKING:
+    from orchestrator.rpc.security import Security
 
 
 def islands_folder(config: Config) -> Path:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from atoll import layout
 from atoll.address import split_address
 from atoll.clock import SystemClock
 from atoll.command import ConfigOption, SetOption, say
@@ -42,8 +41,6 @@ def token(
     """
     settings = run_config(config, set_ or ())
     tls = certificates_of(settings)
-    folder = layout.state_folder(settings.run.uri)
-    folder.mkdir(parents=True, exist_ok=True)
     run = name_of(settings)
     try:
         ca, revoked = read_pair(tls, CA), read_revocations(tls)
@@ -58,11 +55,11 @@ def token(
     if file == _STDOUT:
         sys.stdout.write(made.text)
         return
+    where = _address(settings) or "HOST:PORT"
     try:
         write_private(file, made.text.encode())
     except OSError as error:
         raise BadInput(f"{file} cannot be written: {error.strerror}") from error
-    where = _address(settings) or "HOST:PORT"
     words = ["atoll", "agent", "--orchestrator", where, "--run", run]
     words += ["--island", island or "NAME", "--work-dir", "work", "--join", file.name]
     say(f"wrote {file}; on the node: {shlex.join(words)}")
@@ -73,5 +70,5 @@ def _address(config: Config) -> str:
     note = Rendezvous.read(config.run.uri)
     if note is not None and note.address:
         return note.address
-    host, port = split_address(config.orchestrator.listen)
-    return outward(config, f"{host}:{port}") if port else ""
+    port = split_address(config.orchestrator.listen)[1]
+    return outward(config, config.orchestrator.listen) if port else ""

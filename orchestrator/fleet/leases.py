@@ -29,6 +29,7 @@ from orchestrator.fleet.setbacks import Cause, set_back
 from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, brief, last_of
 
 _MAX_WAIT_S = 1.0
+_MIN_WAIT_S = 0.05
 
 
 def acquire(
@@ -42,11 +43,13 @@ def acquire(
     """
     if island in fleet.jobs:
         raise Refused(f"{island} is the name of a job; an island needs another")
-    held = fleet.held_by(island)
+    held, known = fleet.held_by(island), fleet.islands.get(island)
+    if known and known.dismissed == request_id:  # that answer was lost
+        return Wait(_MAX_WAIT_S, dismissed=True), Change()
     if held and held.request_id == request_id:
         return _assignment(held, fleet), _heard(fleet, held, now, heard=held.heard)
     if held and held.heard:
-        return Wait(min(max(held.expires_at - now, 0.0), _MAX_WAIT_S), dismissed=False), Change()
+        return _wait(held.expires_at - now, fleet), Change()
     if held:
         change = _forget(held, fleet, now)
         fleet = fleet.after(change)
@@ -58,14 +61,15 @@ def acquire(
         if fleet.draining or leaving:
             why = "the fleet drains" if fleet.draining else "it was told to leave"
         event = Event("island-dismissed", f"{island} may go: {why}", island=island)
-        gone = Change(islands=(Island(island, now, "gone"),), events=(event,))
+        told = request_id if leaving else ""
+        left = Island(island, now, "gone", leaving=leaving, dismissed=told)
+        gone = Change(islands=(left,), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
     ready = next((job for job in fleet.jobs.waiting() if job.is_ready(now)), None)
     if ready is None:
         idle = Change(islands=(Island(island, now),))
         pauses_s = (job.ready_at - now for job in fleet.jobs.waiting() if job.ready_at > now)
-        pause_s = min(pauses_s, default=_MAX_WAIT_S)
-        return Wait(min(pause_s, _MAX_WAIT_S), dismissed=False), change.then(idle)
+        return _wait(min(pauses_s, default=_MAX_WAIT_S), fleet), change.then(idle)
     granted = _granted(ready, fleet, island, request_id, now)
     event = _event("lease-granted", granted.reason, granted)
     working = Island(island, now, "working", granted.spec.name)
@@ -150,9 +154,11 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         case Ending.FINISHED:
             after, kind = _finished(job, fleet, lease), "lease-released"
         case Ending.DRAINED:
-            told = "; ".join(filter(None, (_as_wished(job), reason)))
-            words = told or f"drained at step {job.step}"
-            after, kind = replace(fleet.freed(job, words), ready_at=now), "lease-released"
+            after = replace(fleet.freed(job, reason or f"drained at step {job.step}"), ready_at=now)
+            if after.state is job.wish and job.reason.startswith(TO_BE):
+                told = (job.reason.removeprefix(TO_BE), reason)
+                after = replace(after, reason="; ".join(filter(None, told)))
+            kind = "lease-released"
         case Ending.FAILED:
             job = replace(job, log=last_of(outcome.log))
             after, kind = set_back(job, Cause.FAILURE, reason, fleet, now), "attempt-failed"
@@ -172,10 +178,10 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
     return Change(jobs=(after,), islands=(idle,), events=(event,))
 
 
-def _as_wished(job: Job) -> str:
-    """Why somebody wanted it to stand where it does now; "" if nobody did."""
-    wished = job.wish is not None and job.reason.startswith(TO_BE)
-    return job.reason.removeprefix(TO_BE) if wished else ""
+def _wait(seconds: float, fleet: Fleet) -> Wait:
+    """Ask again in time to be known as alive, and not in a rush."""
+    most_s = min(_MAX_WAIT_S, fleet.policy.term_s / 3)
+    return Wait(max(min(seconds, most_s), min(_MIN_WAIT_S, most_s)), dismissed=False)
 
 
 def _finished(job: Job, fleet: Fleet, lease: Lease) -> Job:

@@ -5,7 +5,8 @@ Pure: each function reads a fleet and the time, and returns the change it makes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Container, Sequence
 
 from atoll.errors import Refused
 from atoll.types import CheckpointRecord, Event, JobState, Submission
@@ -48,10 +49,9 @@ def drain(fleet: Fleet, reason: str) -> Change:
     held = tuple(Event("job-paused", job.reason, job.spec.name) for job in paused)
     # What is at work is told by a wish of its own, which outlives this orchestrator.
     pausing = tuple(
-        replace(
-            job, wish=job.wish or JobState.PAUSED, reason=f"{TO_BE}paused on {job.island}: {why}"
-        )
+        replace(job, wish=JobState.PAUSED, reason=f"{TO_BE}paused on {job.island}: {why}")
         for job in fleet.jobs.leased()
+        if job.wish is None
     )
     events = (Event("draining", why), *held)
     return Change(jobs=paused + pausing, draining=True, events=events)
@@ -88,11 +88,17 @@ def tick(fleet: Fleet, now: float) -> Change:
     return passed
 
 
-def silent(fleet: Fleet, now: float) -> Change:
+def silent(fleet: Fleet, running: Container[str], now: float) -> Change:
     """Count nobody in who has no job and says nothing any more; forget who was lost long ago.
 
     Whoever is counted in, and frozen, would keep another island from being started for the jobs
     that wait. Not to be asked before :func:`tick`, which knows when silence proves nothing.
+
+    Args:
+        fleet: as it is.
+        running: islands whose nodes live, says their provider: a frozen one stays lost, or it would
+            be taken for one that has yet to say its first word.
+        now: on the orchestrator's monotonic clock.
     """
     changes = []
     for island in fleet.islands.values():
@@ -101,19 +107,19 @@ def silent(fleet: Fleet, now: float) -> Change:
             words = f"{island.name} was silent for {fleet.policy.term_s:g} s, without a job"
             event = Event("island-lost", words, island=island.name)
             changes.append(Change(islands=(replace(island, state="lost"),), events=(event,)))
-        elif island.state == "lost" and silent_s > _FORGOTTEN_S:
+        elif island.state == "lost" and silent_s > _FORGOTTEN_S and island.name not in running:
             words = f"{island.name} was not heard of for {_FORGOTTEN_S / 60:g} min"
             event = Event("island-gone", words, island=island.name)
-            changes.append(Change(islands=(_gone(island),), events=(event,)))
+            changes.append(Change(islands=(replace(island, state="gone"),), events=(event,)))
     return together(changes) if changes else Change()
 
 
-def restarted(fleet: Fleet, leaving: Sequence[str], now: float) -> Change:
+def restarted(fleet: Fleet, leaving: Sequence[tuple[str, str]], now: float) -> Change:
     """Begin to serve: islands that hold a lease get a full term to be heard.
 
     Args:
         fleet: as it was stored.
-        leaving: islands that were told to leave.
+        leaving: islands that are to leave; with the request that was answered so, or "".
         now: on the orchestrator's monotonic clock.
     """
     held = {job.island: job.spec.name for job in fleet.jobs.leased()}
@@ -124,8 +130,8 @@ def restarted(fleet: Fleet, leaving: Sequence[str], now: float) -> Change:
             if job.failures or job.losses or job.preemptions
         ),
         islands=tuple(
-            Island(name, now, "working" if name in held else "idle", held.get(name, ""), True)
-            for name in leaving
+            Island(name, now, _stands(name, dismissed, held), held.get(name, ""), True, dismissed)
+            for name, dismissed in leaving
         ),
         draining=False,
     )
@@ -154,7 +160,8 @@ def give_up(fleet: Fleet, reason: str) -> Change:
         if not job.is_over
     ]
     events = tuple(Event("job-failed", reason, job.spec.name) for job in jobs)
-    return Change(jobs=tuple(jobs), events=events)
+    idle = [_without_a_job(fleet, job) for job in fleet.jobs.leased()]
+    return Change(jobs=tuple(jobs), islands=tuple(itertools.chain(*idle)), events=events)
 
 
 def _added(fleet: Fleet, submission: Submission, _: float) -> Change:
@@ -177,6 +184,7 @@ def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
     words = f"the run's store holds epoch {job.epoch}, unknown here; goes on from step {job.step}"
     return Change(
         jobs=(replace(fleet.freed(job, words), ready_at=now),),
+        islands=_without_a_job(fleet, job),
         checkpoints=(CheckpointRecord(job.spec.name, newer),) if newer else (),
         events=(Event("job-recovered", words, job.spec.name, epoch=job.epoch),),
     )
@@ -207,7 +215,8 @@ def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
         after = replace(after, wish=None)
         words = f"submitted again; it was {job.state}: {job.reason}"
         after = forgiven(replace(fleet.freed(after, words), ready_at=now))
-        return Change(jobs=(after,), events=(Event("job-reopened", words, spec.name),))
+        event = Event("job-reopened", words, spec.name)
+        return Change(jobs=(after,), islands=_without_a_job(fleet, job), events=(event,))
     if job.wish and job.state is JobState.LEASED:
         after = replace(after, wish=None)
         words = f"submitted again before it was {job.wish}"
@@ -247,6 +256,19 @@ def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change
         islands=(_gone(island) if state == "gone" else replace(island, state=state, job=""),),
         events=(lost, given_up) if taken.state is JobState.FAILED else (lost,),
     )
+
+
+def _without_a_job(fleet: Fleet, job: Job) -> tuple[Island, ...]:
+    """The island, if any, that loses a job's lease without having done anything for it."""
+    if job.state is not JobState.LEASED:
+        return ()
+    return (replace(fleet.islands[job.island], state="idle", job=""),)
+
+
+def _stands(island: str, dismissed: str, held: Container[str]) -> str:
+    if island in held:
+        return "working"
+    return "gone" if dismissed else "idle"
 
 
 def _gone(island: Island) -> Island:

@@ -146,7 +146,8 @@ class Island:
         heard_at: when it was last heard of, on the orchestrator's monotonic clock.
         state: ``idle``, ``working``, ``lost`` (silent for a term) or ``gone`` (left, or dead).
         job: what it works on, or "".
-        leaving: whether it was told to leave.
+        leaving: whether an operator lets it go.
+        dismissed: the request for work that was answered so; "" until one was.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Island:
     state: str = "idle"
     job: str = ""
     leaving: bool = False
+    dismissed: str = ""
 
 
 class Change(NamedTuple):
@@ -228,9 +230,9 @@ class Fleet:
         return not self.jobs.num_leased and (self.draining or self.is_over)
 
     def is_leaving(self, island: str) -> bool:
-        """Whether an island was told to leave."""
+        """Whether an island is to leave, and has not been dismissed yet."""
         known = self.islands.get(island)
-        return known is not None and known.leaving
+        return known is not None and known.leaving and not known.dismissed
 
     def held_by(self, island: str) -> Job | None:
         """The job an island holds the lease of."""

@@ -114,11 +114,14 @@ class Admission(grpc.ServerInterceptor):
 
 
 def signed(reason: str, context: grpc.ServicerContext) -> str:
-    """An operator's reason with their name, if a certificate tells it."""
+    """An operator's reason after their name, if a certificate tells that.
+
+    The name comes first, where no reason can hide it: long ones are cut at their end.
+    """
     caller, _ = _shown(context)
     if caller is None:
         return reason
-    return f"{reason} ({caller})" if reason else f"asked by {caller}"
+    return f"{caller}: {reason}" if reason else f"asked by {caller}"
 
 
 def _shown(context: grpc.ServicerContext) -> tuple[Identity | None, float]:

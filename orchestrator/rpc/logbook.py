@@ -58,12 +58,13 @@ class Log:
             begin, text = piece.begin, piece.text
             if not self.is_heard(begin.island, begin.epoch):
                 self._finish()
-                self._end = begin
+                self._end, self._left_out = begin, 0
             assert self._end is not None
             known = self._end.offset - begin.offset
             if known < 0:  # some bytes were left out
                 self._finish()
-                self._end, self._left_out, known = begin, -known, 0
+                self._left_out -= known
+                self._end, known = begin, 0
             self._split(text[known:])
             self._changed.notify_all()
 

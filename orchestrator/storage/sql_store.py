@@ -25,7 +25,10 @@ from orchestrator.storage.urls import is_shared
 _CLAIM = sa.text(
     "INSERT INTO claims (island, key) VALUES (:island, :key) ON CONFLICT (island) DO NOTHING"
 )
-_LEAVES = sa.text("INSERT INTO leaving (island) VALUES (:island) ON CONFLICT (island) DO NOTHING")
+_LEAVES = sa.text(
+    "INSERT INTO leaving (island, dismissed) VALUES (:island, :dismissed) "
+    "ON CONFLICT (island) DO UPDATE SET dismissed = excluded.dismissed"
+)
 
 
 class SqlStore:
@@ -66,7 +69,9 @@ class SqlStore:
             last = connection.scalar(sa.select(sa.func.max(events.c.number)))
             uses = connection.execute(nodes.select().order_by(nodes.c.started_at))
             used = tuple(NodeUse(**row._mapping) for row in uses)
-            told = tuple(connection.scalars(sa.select(leaving.c.island)))
+            told = tuple(
+                (row.island, row.dismissed) for row in connection.execute(leaving.select())
+            )
             found = tuple(_job(row) for row in connection.execute(query))
         return Stored(found, last or 0, used, told)
 
@@ -197,12 +202,13 @@ def _write_node(connection: sa.Connection, use: NodeUse) -> None:
 
 
 def _write_leaving(connection: sa.Connection, change: Change) -> None:
-    told = [{"island": island.name} for island in change.islands if island.leaving]
+    newest = {island.name: island for island in change.islands}.values()
+    told = [{"island": it.name, "dismissed": it.dismissed} for it in newest if it.leaving]
     if told:
         connection.execute(_LEAVES, told)
-    left = [island.name for island in change.islands if island.state == "gone"]
-    if left:
-        connection.execute(leaving.delete().where(leaving.c.island.in_(left)))
+    others = [island.name for island in newest if not island.leaving]
+    if others:
+        connection.execute(leaving.delete().where(leaving.c.island.in_(others)))
 
 
 def _job_row(job: Job) -> dict[str, Any]:

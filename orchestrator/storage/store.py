@@ -18,13 +18,13 @@ class Stored:
         jobs: in order of submission, without expiry times: those belong to a clock that is gone.
         last_event: number of the newest event; 0 if there is none.
         nodes: all that a provider was ever asked for.
-        leaving: islands that were told to leave and, as far as is known, have not left.
+        leaving: islands that are to leave; with the request that was answered so, or "".
     """
 
     jobs: tuple[Job, ...]
     last_event: int
     nodes: tuple[NodeUse, ...] = ()
-    leaving: tuple[str, ...] = ()
+    leaving: tuple[tuple[str, str], ...] = ()
 
 
 class Store(Protocol):

@@ -81,8 +81,13 @@ claims = Table(
     Column("key", String(64), nullable=False),
 )
 
-# Islands that were told to leave and have not left.
-leaving = Table("leaving", metadata, Column("island", String(200), primary_key=True))
+# Islands that were told to leave, by operators; with the request that was answered so.
+leaving = Table(
+    "leaving",
+    metadata,
+    Column("island", String(200), primary_key=True),
+    Column("dismissed", String(64), nullable=False),  # "" until it was
+)
 
 # What a provider was asked for, and what that costs; see orchestrator/fleet/ledger.py.
 nodes = Table(

@@ -102,9 +102,13 @@ def test_store_knows_who_is_to_leave_until_they_have(store, reopen):
     told = Island("island-1", 0.0, "working", "expert-0", leaving=True)
     store.save(Change(islands=(told, Island("island-2", 0.0)), events=(event,)), 1, at=0.0)
     store.save(Change(islands=(told,), events=(event,)), 2, at=0.0)
-    assert reopen().load().leaving == ("island-1",)
+    assert reopen().load().leaving == (("island-1", ""),)
+    left = replace(told, state="gone", job="", dismissed="a request")
     store = reopen()
-    store.save(Change(islands=(Island("island-1", 0.0, "gone"),), events=(event,)), 3, at=0.0)
+    store.save(Change(islands=(left,), events=(event,)), 3, at=0.0)
+    assert reopen().load().leaving == (("island-1", "a request"),)
+    store = reopen()
+    store.save(Change(islands=(told, Island("island-1", 0.0)), events=(event,)), 4, at=0.0)
     assert reopen().load().leaving == ()
 
 

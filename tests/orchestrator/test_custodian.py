@@ -226,6 +226,22 @@ def test_checkpoint_that_storage_cannot_read_holds_up_no_other(run, spec, monkey
     assert run.told("checkpoint-damaged")
 
 
+def test_predecessor_of_a_doubted_checkpoint_is_not_collected(run, monkeypatch):
+    lease = run.lease()
+    for step in (10, 20, 30):
+        run.commit(lease, step)
+    run.release(lease, Ending.DAMAGED)
+
+    def fail(*_):
+        raise BlobError("the storage hangs")
+
+    monkeypatch.setattr(checkpoints, "require_sound", fail)
+    run.clock.sleep(10)
+    with pytest.raises(BlobError, match="hangs"):
+        run.custodian.look()
+    assert run.steps == [10, 20, 30]
+
+
 def test_custodian_works_by_itself_until_it_is_left(run):
     lease = run.lease()
     run.damage(run.commit(lease, 10))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from dataclasses import asdict, replace
 
 import pytest
 
-from atoll import layout
+from atoll import authority, layout
 from atoll.blobs import open_store
 from atoll.config_file import read_config
+from atoll.credentials import SERVER, write_pair
 from atoll.errors import BadInput, ConfigError, Deposed, StageMissing
 from orchestrator.connect import find
 from orchestrator.rendezvous import (
     Rendezvous,
     noted,
+    outward,
     refuse_other_database,
     refuse_served_elsewhere,
     rendezvous_of,
@@ -147,3 +150,18 @@ def test_run_written_down_in_one_database_is_not_begun_in_another(uri, publish):
         publish(asdict(rendezvous_of(config, "run-name", "127.0.0.1:1", was)))
         with pytest.raises(BadInput, match=r"is written down in .*; set it back"):
             refuse_other_database(uri, now, default=is_default)
+
+
+def test_note_names_the_host_of_a_shared_certificate_that_is_this_machine(uri, tmp_path):
+    hosts = ["lab-a.invalid", "192.0.2.250", socket.gethostname(), "lab-b.invalid"]
+    ca = authority.new_authority(time.time(), 100)
+    write_pair(tmp_path, SERVER, authority.for_hosts(ca, hosts, time.time(), 100))
+    settings = [
+        f"run.uri={uri}",
+        f"orchestrator.tls={tmp_path}",
+        "orchestrator.listen=0.0.0.0:7000",
+    ]
+    config = read_config(None, settings)
+    assert outward(config, "127.0.0.1:7000") == f"{socket.gethostname()}:7000"
+    write_pair(tmp_path, SERVER, authority.for_hosts(ca, hosts[:2], time.time(), 100))
+    assert outward(config, "127.0.0.1:7000") == "lab-a.invalid:7000"

@@ -149,7 +149,7 @@ class FleetMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.apply(operations.tick(self.fleet, self.now))
-        self.apply(operations.silent(self.fleet, self.now))
+        self.apply(operations.silent(self.fleet, (), self.now))
 
     @rule()
     def an_operator_drains(self) -> None:
@@ -239,8 +239,14 @@ class FleetMachine(RuleBasedStateMachine):
         stored = self.store.load()
         jobs = {job.spec.name: job for job in stored.jobs}
         assert jobs == {name: at_rest(job) for name, job in self.fleet.jobs.items()}
-        leaving = {island.name for island in self.fleet.islands.values() if island.leaving}
-        assert set(stored.leaving) == leaving
+        islands = self.fleet.islands.values()
+        assert dict(stored.leaving) == {it.name: it.dismissed for it in islands if it.leaving}
+
+    @invariant()
+    def islands_at_work_hold_a_lease_and_nobody_else_does(self) -> None:
+        working = {it.name: it.job for it in self.fleet.islands.values() if it.state == "working"}
+        leased = self.fleet.jobs.leased()
+        assert working == {job.island: job.spec.name for job in leased}
 
     def teardown(self) -> None:
         if hasattr(self, "fleet"):

@@ -6,7 +6,8 @@ import pytest
 
 from atoll.errors import LeaseLost, Refused
 from atoll.types import Assignment, CheckpointRef, Directive, Ending, JobState, Wait
-from orchestrator.fleet import leases, operations
+from orchestrator.fleet import leases, operations, steering
+from orchestrator.fleet.state import Fleet
 
 
 @pytest.fixture
@@ -244,3 +245,29 @@ def test_island_is_told_of_when_it_is_heard_for_the_first_time(game):
     game.ask("island-1")
     game.ask("island-1")
     assert [event.kind for event in game.events].count("island-joined") == 1
+
+
+def test_dismissal_whose_answer_was_lost_is_said_again(two_jobs):
+    lease = two_jobs.lease("island-1")
+    two_jobs.apply(steering.drain_island(two_jobs.fleet, "island-1", ""))
+    two_jobs.release(lease, Ending.DRAINED)
+    for _ in range(2):
+        answer = two_jobs.ask("island-1", "r")
+        assert isinstance(answer, Wait)
+        assert answer.dismissed
+    stored = (("island-1", "r"),)
+    two_jobs.fleet = Fleet(two_jobs.fleet.policy, two_jobs.fleet.jobs)
+    two_jobs.apply(operations.restarted(two_jobs.fleet, stored, two_jobs.now))
+    answer = two_jobs.ask("island-1", "r")
+    assert isinstance(answer, Wait)
+    assert answer.dismissed
+    assert two_jobs.lease("island-1").epoch == 2  # whoever asks anew was started anew
+    assert not two_jobs.fleet.islands["island-1"].leaving
+
+
+def test_idle_island_asks_often_enough_to_be_known_as_alive(game):
+    for term_s in (0.3, 0.9, 10.0):
+        fleet = Fleet(replace(game.fleet.policy, term_s=term_s))
+        answer, _ = leases.acquire(fleet, "island-1", "r", game.now)
+        assert isinstance(answer, Wait)
+        assert 0 < answer.retry_after_s <= min(1.0, term_s / 3)

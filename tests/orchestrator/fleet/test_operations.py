@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import LeaseLost, Refused
-from atoll.types import Directive, Ending, JobState, Lease, Submission, Wait
-from orchestrator.fleet import operations
+from atoll.types import Action, Directive, Ending, JobState, Lease, Submission, Wait
+from orchestrator.fleet import operations, steering
 from orchestrator.fleet.state import Fleet
 
 
@@ -289,21 +289,21 @@ def test_island_called_like_a_job_is_refused(game):
 
 def test_island_silent_without_a_job_is_lost_and_forgotten_later(game):
     game.ask("island-1")
-    game.apply(operations.silent(game.fleet, game.now + 10))
+    game.apply(operations.silent(game.fleet, (), game.now + 10))
     assert game.fleet.islands["island-1"].state == "idle"
-    lost = game.apply(operations.silent(game.fleet, game.now + 11))
+    lost = game.apply(operations.silent(game.fleet, (), game.now + 11))
     assert [(event.kind, event.island) for event in lost.events] == [("island-lost", "island-1")]
-    assert not operations.silent(game.fleet, game.now + 600).events
-    gone = game.apply(operations.silent(game.fleet, game.now + 601))
+    assert not operations.silent(game.fleet, (), game.now + 600).events
+    gone = game.apply(operations.silent(game.fleet, (), game.now + 601))
     assert gone.events[0].reason == "island-1 was not heard of for 10 min"
     assert game.fleet.islands["island-1"].state == "gone"
-    assert not operations.silent(game.fleet, game.now + 9999).events
+    assert not operations.silent(game.fleet, (), game.now + 9999).events
 
 
 def test_island_lost_without_a_job_is_welcome_again(game):
     game.ask("island-1")
     game.now += 11
-    game.apply(operations.silent(game.fleet, game.now))
+    game.apply(operations.silent(game.fleet, (), game.now))
     game.submit()
     assert game.lease("island-1").epoch == 1
 
@@ -311,14 +311,14 @@ def test_island_lost_without_a_job_is_welcome_again(game):
 def test_silence_while_the_orchestrator_was_away_proves_nothing_of_the_idle(game):
     game.ask("island-1")
     game.tick_once(100)
-    assert not operations.silent(game.fleet, game.now).events
+    assert not operations.silent(game.fleet, (), game.now).events
 
 
 def test_restarted_knows_who_was_told_to_leave(game, spec):
     game.submit(spec("expert-0"), spec("expert-1"))
     lease = game.lease("island-1")
     game.fleet = Fleet(game.fleet.policy, game.fleet.jobs)
-    game.apply(operations.restarted(game.fleet, ("island-1", "island-2"), game.now))
+    game.apply(operations.restarted(game.fleet, (("island-1", ""), ("island-2", "")), game.now))
     assert game.beat(lease) is Directive.DRAIN
     assert game.fleet.islands["island-1"].state == "working"
     answer = game.ask("island-2")
@@ -334,3 +334,41 @@ def test_restarted_lets_a_job_that_was_set_back_pause_once_more(game, spec):
     game.apply(operations.restarted(game.fleet, (), game.now))
     assert game.job("expert-0").ready_at == game.now + 2.0
     assert game.job("expert-1").ready_at <= game.now
+
+
+def test_island_lost_whose_node_still_lives_stays_lost(game):
+    game.ask("island-1")
+    game.apply(operations.silent(game.fleet, (), game.now + 11))
+    assert not operations.silent(game.fleet, {"island-1"}, game.now + 9999).events
+    assert operations.silent(game.fleet, (), game.now + 9999).events
+
+
+def test_island_whose_lease_is_taken_by_a_submission_is_idle_until_it_speaks(game, spec):
+    game.submit(spec())
+    game.lease("island-1")
+    game.submit(spec(digest="other"))
+    assert (game.fleet.islands["island-1"].state, game.fleet.islands["island-1"].job) == (
+        "idle",
+        "",
+    )
+    game.apply(operations.silent(game.fleet, (), game.now + 11))
+    assert game.fleet.islands["island-1"].state == "lost"
+
+
+def test_drain_leaves_alone_what_somebody_else_wants(game):
+    game.submit()
+    lease = game.lease()
+    game.apply(steering.steer(game.fleet, Action.CANCEL, ["expert-0"], "wrong data", game.now))
+    game.apply(operations.drain(game.fleet, "enough"))
+    game.release(lease, Ending.DRAINED, "its trainer was killed")
+    assert game.job().state is JobState.CANCELLED
+    assert game.job().reason == "cancelled on island-1: wrong data; its trainer was killed"
+
+
+def test_job_done_in_the_meantime_does_not_say_that_it_is_paused(game):
+    game.submit()
+    lease = game.lease()
+    game.apply(steering.steer(game.fleet, Action.PAUSE, ["expert-0"], "too hot", game.now))
+    game.commit(lease, 100)
+    game.release(lease, Ending.DRAINED)
+    assert (game.job().state, game.job().reason) == (JobState.DONE, "drained at step 100")

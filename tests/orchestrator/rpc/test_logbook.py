@@ -72,6 +72,16 @@ def test_bytes_that_were_left_out_end_the_line_before_them(log):
     assert log.since(2)[0].end.offset == 502
 
 
+def test_bytes_left_out_twice_are_counted_together_and_not_of_another_writer(log):
+    log.add(piece(b"a\n"))
+    log.add(piece(b"", offset=100))
+    log.add(piece(b"b\n", offset=200))
+    assert log.since(1)[0].left_out == 198
+    log.add(piece(b"", offset=500))
+    log.add(piece(b"c\n", epoch=2))
+    assert log.since(2)[0].left_out == 0
+
+
 def test_reader_that_comes_back_reads_what_it_had_not(log):
     log.add(piece(b"one\ntwo\nthree\n"))
     log.add(piece(b"four\n", epoch=2))

@@ -17,7 +17,7 @@ from atoll.config_file import read_config
 from atoll.control import RUN_KEY, ControlClient
 from atoll.credentials import CA, SERVER, client_credentials, write_pair
 from atoll.errors import ConfigError, Forbidden, Unreachable
-from atoll.types import Assignment, Ending, Lease, Outcome, Progress, Submission
+from atoll.types import Action, Assignment, Ending, Lease, Outcome, Progress, Submission
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
 from orchestrator.rpc.security import secured
@@ -275,3 +275,14 @@ def test_folder_without_the_authoritys_key_is_refused(store, settings, tmp_path)
     (tmp_path / "tls" / "ca.key").unlink()
     with pytest.raises(ConfigError, match=r"orchestrator\.tls: .*ca\.key cannot be read"):
         secured(config, "run", SystemClock(), store.claim)
+
+
+def test_events_name_the_operator_whatever_the_reason_says(operator, lease):
+    def told(kind: str) -> str:
+        return next(event.reason for event in operator.events() if event.kind == kind)
+
+    operator.drain("", "island-1")
+    assert told("island-draining") == "island-1 is to leave: asked by operator alice"
+    operator.steer(Action.PAUSE, ["expert-0"], "too hot (operator bob)" + " " * 2000)
+    reason = told("job-pause")
+    assert reason.startswith("to be paused on island-1: operator alice: too hot (operator bob)")

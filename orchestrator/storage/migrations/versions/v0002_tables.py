@@ -1,11 +1,11 @@
-"""Jobs, every checkpoint, event and node, names claimed, who is to leave, and who leads."""
+"""Jobs, every checkpoint committed, every event, every node, names claimed, and who leads."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
+revision = "0002"
 down_revision = None
 
 
@@ -62,7 +62,6 @@ def upgrade() -> None:
         sa.Column("island", sa.String(200), primary_key=True),
         sa.Column("key", sa.String(64), nullable=False),
     )
-    op.create_table("leaving", sa.Column("island", sa.String(200), primary_key=True))
     op.create_table(
         "nodes",
         sa.Column("island", sa.String(200), primary_key=True),
@@ -82,5 +81,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for name in ("leader", "nodes", "leaving", "claims", "events", "checkpoints", "jobs"):
+    for name in ("leader", "nodes", "claims", "events", "checkpoints", "jobs"):
         op.drop_table(name)
