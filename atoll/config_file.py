@@ -63,7 +63,7 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         return read_config(None, overrides)
     except (ValueError, LookupError, TypeError) as error:
         raise ConfigError(
-            f"{layout.CONFIG} in {uri} cannot be read ({error}); give the run's file with --config"
+            f"{layout.CONFIG} in {uri} is damaged; give the run's file with --config"
         ) from error
     for override in overrides:
         _apply(tree, override)
@@ -101,8 +101,15 @@ def load_config(store: BlobStore) -> Config:
 
     Raises:
         BlobMissing: nothing was started in this run yet.
+        ConfigError: what is there is no configuration.
     """
-    return parse_config(json.loads(store.get_bytes(layout.CONFIG)), layout.CONFIG)
+    data = store.get_bytes(layout.CONFIG)
+    try:
+        return Config.model_validate_json(data)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{layout.CONFIG} of the run is damaged; start the run with its file again, by --config"
+        ) from error
 
 
 def commented(config: Config) -> str:
@@ -138,8 +145,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; `atoll init {path}` writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text; give a TOML file, see `atoll init`") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 

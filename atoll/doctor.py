@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,9 @@ import psutil
 import typer
 from packaging.requirements import Requirement
 
+from atoll import layout
 from atoll.address import split_address
-from atoll.blobs import local_path
+from atoll.blobs import local_path, open_store
 from atoll.command import ConfigOption, JsonOption, SetOption, show
 from atoll.config import Config
 from atoll.config_file import run_config
@@ -160,6 +162,10 @@ def _configuration(config: Config) -> Iterator[Finding]:
             path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
         )
         yield _place(folder, existing)
+    else:
+        yield _store(config.run.uri)
+    if config.orchestrator.tls:
+        yield _certificates(Path(config.orchestrator.tls))
     yield from _address("orchestrator.listen", config.orchestrator.listen)
     if config.orchestrator.web:
         yield from _address("orchestrator.web", config.orchestrator.web)
@@ -193,6 +199,28 @@ def _place(folder: Path, existing: Path) -> Finding:
         words = f"{folder}, only {free:.1f} GiB free"
         return _finding("run.uri", "note", words, "make room, or choose another run.uri")
     return _finding("run.uri", "ok", f"{folder}, {free:.0f} GiB free")
+
+
+def _store(uri: str) -> Finding:
+    """Whether a bucket, or the like, can be asked for anything."""
+    try:
+        open_store(uri).exists(layout.CONFIG)
+    except (BlobError, BadInput) as error:
+        return _finding("run.uri", "missing", str(error), "make it, or set another run.uri")
+    return _finding("run.uri", "ok", f"{uri} answers")
+
+
+def _certificates(folder: Path) -> Finding:
+    """Whether commands given here could show one; servers need more, see `atoll certs`."""
+    from atoll.credentials import OPERATOR, read_pair  # noqa: PLC0415 - plain runs need none
+
+    try:
+        until = read_pair(folder, OPERATOR).certificate.not_valid_after_utc
+    except ConfigError as error:
+        return _finding("orchestrator.tls", "missing", str(error), "see `atoll certs --help`")
+    if until.timestamp() < time.time():
+        return _finding("orchestrator.tls", "missing", f"ended at {until:%Y-%m-%d}", "make it anew")
+    return _finding("orchestrator.tls", "ok", f"{folder}, until {until:%Y-%m-%d}")
 
 
 def _database(url: str) -> Finding:

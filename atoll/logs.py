@@ -53,3 +53,4 @@ def set_up(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # tells each process where keys are

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atoll.blob_checks import copied, digest_file, reading, taken, verified, writing
 from atoll.blobs import Blob
-from atoll.errors import BlobError, BlobMissing
+from atoll.errors import BadInput, BlobError, BlobMissing
 
 
 class ObjectStore:
@@ -26,6 +26,8 @@ class ObjectStore:
         self._uri = uri.rstrip("/")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self._uri)
+        except (ImportError, ValueError) as error:  # no such scheme, or not what it needs
+            raise BadInput(f"{uri} cannot be opened here: {error}") from error
         except Exception as error:  # see reading
             raise BlobError(f"{uri} cannot be opened: {error}") from error
 

@@ -26,7 +26,8 @@ def without_password(url: str) -> str:
     if hidden(url) != url:
         raise ValueError(
             "holds a password, and the configuration is kept where others read it; leave it out "
-            "of the URL and give it in PGPASSWORD, or in ~/.pgpass"
+            "of the URL: databases take it from PGPASSWORD or ~/.pgpass, stores from where their "
+            "own tools do"
         )
     return url
 

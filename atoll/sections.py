@@ -34,7 +34,9 @@ class Section(BaseModel):
 class RunSection(Section):
     """Where the run lives and what makes it repeatable."""
 
-    uri: str = Field("runs/digits", min_length=1, description="everything the run makes is below")
+    uri: UrlWithoutPassword = Field(
+        "runs/digits", min_length=1, description="everything the run makes is below"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it")
 
 
@@ -223,7 +225,7 @@ class OrchestratorSection(Section):
     @field_validator("database")
     @classmethod
     def _some_database_is_meant(cls, url: str) -> str:
-        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        if url and not url.startswith(("sqlite:////", "postgresql://", "postgresql+psycopg://")):
             raise ValueError(
                 "is no database that can be used; write postgresql+psycopg://USER@HOST/NAME or "
                 'sqlite:////PATH, or "" for SQLite in the run'

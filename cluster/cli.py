@@ -47,12 +47,12 @@ def agent(
 ) -> None:
     """Work on leased jobs, as one island.
 
-    Exit codes: 0 dismissed or drained, 4 the lease was lost, 5 no orchestrator answered.
+    Exit codes: 0 dismissed or drained, 1 refused, 2 bad input, 4 the lease was lost, 5 no
+    orchestrator answered.
     """
     import logging
 
-    from atoll import identity, logs
-    from atoll.address import split_address
+    from atoll import logs
     from atoll.clock import SystemClock
     from atoll.errors import BadInput, LeaseLost, Unreachable
     from cluster.agent import Agent
@@ -63,16 +63,8 @@ def agent(
     from cluster.tenure import IslandSettings, Orders
     from cluster.trainer_process import TrainerSettings
 
-    addresses = [each.strip() for each in orchestrator.split(",")]
-    try:
-        for address in addresses:
-            split_address(address)
-    except ValueError as error:
-        raise BadInput(f"--orchestrator: {error}") from error
-    try:
-        identity.island(run, island)
-    except ValueError as error:
-        raise BadInput(f"--island: {error}") from error
+    addresses = _addresses(orchestrator, secured=join is not None)
+    _refuse_unusable(run, island, work_dir)
     logs.set_up()
     own_log = OwnLog()
     logging.getLogger().addHandler(own_log)
@@ -96,6 +88,43 @@ def agent(
         except Unreachable as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(ORPHANED) from error
+
+
+def _addresses(text: str, *, secured: bool) -> list[str]:
+    """Those given with commas between them. Raises: BadInput for what is none."""
+    from atoll.address import refuse_open, split_address
+    from atoll.errors import BadInput
+
+    addresses = [each.strip() for each in text.split(",")]
+    for address in addresses:
+        try:
+            _, port = split_address(address)
+        except ValueError as error:
+            raise BadInput(f"--orchestrator: {error}") from error
+        if not port:
+            raise BadInput(f"--orchestrator: {address!r} names no port; give the one it listens at")
+        try:
+            refuse_open(address, secured=secured)
+        except ValueError as error:
+            raise BadInput(
+                f"--orchestrator: {address!r} is on another machine, and calls would be in plain "
+                "text; give the file of a join token with --join, see `atoll token`"
+            ) from error
+    return addresses
+
+
+def _refuse_unusable(run: str, island: str, work_dir: Path) -> None:
+    from atoll import identity
+    from atoll.errors import BadInput
+
+    try:
+        identity.island(run, island)
+    except ValueError as error:
+        raise BadInput(f"--island: {error}") from error
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--work-dir: {work_dir} cannot be made: {error.strerror}") from error
 
 
 def _client(address: str, run: str, island: str, join: Path | None) -> ControlClient | Membership:

@@ -37,7 +37,14 @@ def find(config: Config) -> ControlClient | None:
         Unreachable: one may live, and does not answer.
         ConfigError: it asks for a certificate, and none can be had.
     """
-    return attach(config) or _noted(config)
+    try:
+        client = attach(config)
+    except Unreachable:
+        # It may have lost the lead to one elsewhere, and stand by.
+        client = _elsewhere(config)
+        if client is None:
+            raise
+    return client or _noted(config)
 
 
 def _noted(config: Config) -> ControlClient | None:

@@ -62,6 +62,11 @@ class Endpoint:
         if Endpoint.read(folder) != self:
             self.publish(folder)
 
+    def withdraw(self, folder: Path) -> None:
+        """Tell the processes of this machine that nobody serves here, unless another does."""
+        if Endpoint.read(folder) == self:
+            (folder / ENDPOINT_FILE).unlink(missing_ok=True)
+
     @property
     def is_alive(self) -> bool:
         """Whether the process that serves still runs."""

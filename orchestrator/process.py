@@ -75,7 +75,6 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     signals.install()
     with only_one(folder, clock):
         refuse_other_place(config)
-        save_config(open_store(config.run.uri), config)
         work = _Work(config, name_of(config), trainer, signals, clock)
         if not is_shared(database_url(config)):
             with closing(SqlStore(database_url(config))) as store:
@@ -122,10 +121,10 @@ class _Work:
 def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
+    security = secured(config, work.run, clock, store.claim)
     service = FleetService(store, fleet_policy(config), clock)
     if store.leadership:
         service.tell(Event("orchestrator-leads", store.leadership.words))
-    security = secured(config, work.run, clock, store.claim)
     former = Endpoint.read(folder)
     for held in (config.orchestrator.listen, config.orchestrator.web):
         vacate(held, former, store.last_event)
@@ -140,7 +139,11 @@ def _serve(work: _Work, store: SqlStore) -> None:
         interceptors=[timed],
         reflection=config.orchestrator.reflection,
     )
-    server, address = _start(start, config.orchestrator.listen, former)
+    try:
+        server, address = _start(start, config.orchestrator.listen, former)
+    except BadInput as error:
+        service.leave(f"nobody can call it: {error}")
+        raise
     try:
         supervisor = Supervisor(
             service,
@@ -168,7 +171,11 @@ def _serve(work: _Work, store: SqlStore) -> None:
             dashboard(config, service, registry, needed=alone),
             custodian.at_work(),
         ):
+            save_config(blobs, config)  # now that all of it could be had
             _keep_going(service, supervisor, clock, work.signals, look)
+    except Unreachable:
+        endpoint.withdraw(folder)  # another one leads
+        raise
     finally:
         server.stop(grace=1).wait()
 

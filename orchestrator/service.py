@@ -56,6 +56,7 @@ class FleetService:
         stored = store.load()
         self._fleet = Fleet(policy, Jobs().updated(stored.jobs))
         self._ledger = Ledger().after(stored.nodes)
+        self._started = tuple(use.island for use in stored.nodes)
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
         self._retired = False
@@ -73,6 +74,11 @@ class FleetService:
     def fleet(self) -> Fleet:
         """The state at this moment."""
         return self._fleet
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """Islands that earlier orchestrators asked a provider for; their names are taken."""
+        return self._started
 
     def acquire(self, island: str, request_id: str) -> Assignment | Wait:
         """See :func:`orchestrator.fleet.leases.acquire`."""
@@ -218,8 +224,9 @@ class FleetService:
     def reconcile(self, nodes: Sequence[Node]) -> None:
         """See :func:`orchestrator.fleet.ledger.reconciled`."""
         with self._turn():
-            price = self._fleet.policy.price_per_hour
-            uses, told = ledger.reconciled(self._ledger, nodes, price, self._clock.wall())
+            price, islands = self._fleet.policy.price_per_hour, self._fleet.islands
+            heard = {it.name for it in islands.values() if it.state in {"idle", "working"}}
+            uses, told = ledger.reconciled(self._ledger, nodes, heard, price, self._clock.wall())
             self._apply(Change(nodes=uses, events=told))
 
     def give_up(self, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from atoll.clock import SystemClock
 from atoll.config import Config
@@ -17,7 +18,7 @@ from orchestrator.fleet.state import Fleet
 from orchestrator.rendezvous import Rendezvous
 from orchestrator.settings import fleet_policy
 from orchestrator.storage.sql_store import SqlStore
-from orchestrator.storage.urls import database_url, default_database
+from orchestrator.storage.urls import database_url, default_database, is_shared
 
 
 @contextlib.contextmanager
@@ -27,8 +28,11 @@ def stored(config: Config) -> Iterator[SqlStore]:
     Raises:
         StageMissing: the run never had one.
     """
-    if not config.orchestrator.database:
+    database = config.orchestrator.database
+    if not database:
         _refuse_absent(config)
+    elif not is_shared(database) and not Path(database.removeprefix("sqlite:///")).exists():
+        raise StageMissing(f"nothing was written down in {database} yet; run `atoll train`")
     store = SqlStore(database_url(config))
     try:
         yield store
@@ -73,4 +77,7 @@ def _refuse_absent(config: Config) -> None:
                 f"{note.database}; ask there, or while an orchestrator serves"
             )
     if not default_database(config).exists():
-        raise StageMissing(f"nothing was trained in {config.run.uri} yet; run `atoll train`")
+        raise StageMissing(
+            f"nothing was trained in {config.run.uri} yet; run `atoll train`, or name another run "
+            "by --config FILE or --set run.uri=URI"
+        )

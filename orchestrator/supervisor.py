@@ -46,7 +46,7 @@ class Supervisor:
         self._spec_of = spec_of
         self._policy = policy
         self._clock = clock
-        self._recovery = Recovery()
+        self._recovery = Recovery(last_number=recovery.last_number_of(service.started))
         self._last_trouble = ""
         provider.validate(spec_of("island-0"))
         self._label = spec_of("island-0").label

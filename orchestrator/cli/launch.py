@@ -7,13 +7,14 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from atoll import layout
 from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.command import say
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
-from atoll.errors import BadInput, Interrupted, JobFailed, Refused, Unreachable
+from atoll.errors import BadInput, BlobMissing, Interrupted, JobFailed, Refused, Unreachable
 from atoll.types import CheckpointRef, JobState, Submission
 from atoll.views import JobView
 from orchestrator.cli.live import Watch
@@ -58,9 +59,8 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
         Unreachable: the orchestrator dies again and again.
     """
     refuse_other_place(launch.config)
-    save_config(open_store(launch.config.run.uri), launch.config)
     tries, committed = 0, 0  # tries since more was committed than so many steps
-    with _interrupts() as interrupts, watch:
+    with _laid_down(launch.config), _interrupts() as interrupts, watch:
         while tries < _MAX_CONNECTIONS:
             tries += 1
             with connect(launch.config, launch.trainer) as client:
@@ -79,6 +79,23 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
         f"the orchestrator died {_MAX_CONNECTIONS} times with no step committed between; its log "
         "tells why"
     )
+
+
+@contextlib.contextmanager
+def _laid_down(config: Config) -> Iterator[None]:
+    """Inside, the run goes by this configuration; by its former one again if it is refused."""
+    store = open_store(config.run.uri)
+    try:
+        former = store.get_bytes(layout.CONFIG)
+    except BlobMissing:
+        former = b""
+    save_config(store, config)
+    try:
+        yield
+    except BadInput:
+        if former:
+            store.publish(layout.CONFIG, former)
+        raise
 
 
 @dataclass(slots=True)

@@ -179,5 +179,5 @@ def _nothing(config: Config, name: str) -> str:
         {path.name.partition(".epoch-")[0] for path in folder.glob("*/*.epoch-*.log")}
         | {path.parent.name for path in folder.glob(f"*/{AGENT_LOG}")}
     )
-    there = f"there is {', '.join(known)}" if known else "no job or island wrote anything yet"
+    there = f"there is {', '.join(known)}" if known else "no job or island wrote anything here"
     return f"nothing is logged on this machine for {name!r}; {there}"

@@ -64,8 +64,8 @@ def cancel(
 
 def drain(
     island: Annotated[
-        str, typer.Argument(metavar="ISLAND", help="Like island-1.", show_default="all")
-    ] = "",
+        str | None, typer.Argument(metavar="ISLAND", help="Like island-1.", show_default="all")
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     reason: ReasonOption = "",
@@ -75,7 +75,9 @@ def drain(
 
     With all islands the run stops; the command that trains it goes on from there.
     """
-    _ask(config, set_, lambda client: client.drain(reason, island))
+    if island == "":
+        raise BadInput("ISLAND is empty; name one, or leave it out to drain all of them")
+    _ask(config, set_, lambda client: client.drain(reason, island or ""))
     if json_:
         print_json({"drained": island or "all", "reason": reason})
     else:
@@ -98,15 +100,20 @@ def _steer(
     if json_:
         print_json([{"job": job, "state": state, "why": why} for job, state, why in states])
         return
-    for job, state, why in states:
-        typer.echo(f"{job}: {state}, {why}")
+    for job, _, why in states:
+        typer.echo(f"{job}: {why}")
 
 
 def _steered(
     client: ControlClient, action: Action, names: list[str], reason: str
 ) -> list[tuple[str, str, str]]:
+    before = {job.spec.name: job.reason for job in client.fleet().jobs}
     client.steer(action, names, reason)
-    jobs = [job for job in client.fleet().jobs if not names or job.spec.name in names]
+    jobs = [
+        job
+        for job in client.fleet().jobs
+        if job.spec.name in names or (not names and job.reason != before.get(job.spec.name))
+    ]
     return [(job.spec.name, job.state.value, job.reason) for job in jobs]
 
 
@@ -123,7 +130,7 @@ def _ask(config: Path | None, set_: list[str] | None, question: Callable[[Contro
     if client is None:
         raise BadInput(
             f"nothing is at work in {settings.run.uri}; `atoll train` and `atoll route` go on with "
-            "jobs that are paused or were given up"
+            "jobs that are paused or were given up; name another run by --config or --set run.uri"
         )
     with client:
         try:

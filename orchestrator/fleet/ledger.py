@@ -5,7 +5,7 @@ Pure: works on values and a time of day. Nodes that joined by themselves are oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from immutables import Map
@@ -88,7 +88,11 @@ def started(island: str, price_per_hour: float, now: float) -> tuple[NodeUse, Ev
 
 
 def reconciled(
-    ledger: Ledger, nodes: Iterable[Node], price_per_hour: float, now: float
+    ledger: Ledger,
+    nodes: Iterable[Node],
+    heard: Container[str],
+    price_per_hour: float,
+    now: float,
 ) -> tuple[tuple[NodeUse, ...], tuple[Event, ...]]:
     """What is different by what the provider sees.
 
@@ -97,6 +101,8 @@ def reconciled(
     Args:
         ledger: as it was written down.
         nodes: all that the provider knows of.
+        heard: islands that still speak: one whose node the provider does not know was started by
+            an orchestrator on another machine.
         price_per_hour: of nodes that nobody wrote down.
         now: time of day.
 
@@ -107,7 +113,7 @@ def reconciled(
     uses, events = [], []
     for name, use in sorted(ledger.running.items()):
         node = seen.get(name)
-        if node is None or not node.alive:
+        if (node is None and name not in heard) or (node is not None and not node.alive):
             uses.append(replace(use, ended_at=now))
             words = f"{node.reason if node else 'its node is gone'}; {_bill(use, now)}"
             events.append(Event("island-stopped", words, island=name))

@@ -6,7 +6,7 @@ Pure: reads the fleet, what the provider sees and the time; remembers in a value
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from immutables import Map
@@ -95,7 +95,7 @@ def look(
     }
     missing = [name for name in recovery.since if name not in useful]
     recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
-    last_number = max(recovery.last_number, _last_number(nodes))
+    last_number = max(recovery.last_number, last_number_of(node.island for node in nodes))
     recovery = replace(recovery, since=recovery.since.update(useful), last_number=last_number)
     return replaced(recovery, fleet, missing, policy, now)
 
@@ -128,7 +128,8 @@ def replaced(
         return replace(recovery, num_young=0), Plan(give_up=True)
     if fleet.draining or now < recovery.not_before:
         pause_s = recovery.not_before - now
-        words = f"{recovery.num_young} islands died young; the next is started in {pause_s:.1f} s"
+        num = f"{recovery.num_young} island{'s' * (recovery.num_young > 1)}"
+        words = f"{num} died young; the next is started in {pause_s:.1f} s"
         return recovery, Plan(held_back=words if num_young and not fleet.draining else "")
     wanted = min(policy.num_islands, fleet.jobs.num_open)
     num_missing = wanted - useful
@@ -171,6 +172,7 @@ def _without(since: Map[str, float], names: Sequence[str]) -> Map[str, float]:
     return since
 
 
-def _last_number(nodes: Sequence[Node]) -> int:
-    numbers = (node.island.rpartition("-")[2] for node in nodes)
+def last_number_of(islands: Iterable[str]) -> int:
+    """The highest number in the names of some islands; 0 for none."""
+    numbers = (name.rpartition("-")[2] for name in islands)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)

@@ -42,6 +42,8 @@ def steer(fleet: Fleet, action: Action, names: Sequence[str], reason: str, now: 
     jobs = [_known(fleet, name) for name in names]
     if not names:
         jobs = [job for job in fleet.jobs.values() if _leads_on(action, job)]
+        if not jobs:
+            raise Refused(f"no job stands where there is anything to {action}")
     change = Change()
     for job in jobs:
         if not _leads_on(action, job):

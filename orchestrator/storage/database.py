@@ -48,8 +48,12 @@ def open_database(url: str) -> sa.Engine:
     except (SQLAlchemyError, ImportError, ValueError) as error:
         if engine is not None:
             engine.dispose()
-        missing = isinstance(error, ImportError)
-        mend = "pip install 'atoll[postgres]'" if missing else "restore it from a copy"
+        if isinstance(error, ImportError):
+            mend = "pip install 'atoll[postgres]'"
+        elif url.startswith("postgresql"):
+            mend = "see that it is up, exists (createdb) and takes your password (PGPASSWORD)"
+        else:
+            mend = "restore it from a copy"
         raise ConfigError(
             f"orchestrator.database: {hidden(url)} cannot be opened ({first_line(error)}); {mend}, "
             'give another URL (postgresql+psycopg://USER@HOST/NAME, sqlite:////PATH), or "" for '

@@ -84,8 +84,10 @@ def test_read_of_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(broken)
     broken.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no text; give a TOML file"):
         read_config(broken)
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); give a TOML file"):
+        read_config(tmp_path)
 
 
 def test_digest_depends_on_chosen_sections_alone() -> None:

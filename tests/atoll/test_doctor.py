@@ -1,12 +1,14 @@
 """What the doctor says of a machine that does not answer as it should."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from atoll import doctor
+from atoll import authority, doctor, identity
 from atoll.config_file import read_config
+from atoll.credentials import OPERATOR, write_pair
 
 
 def test_doctor_whose_probe_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +66,19 @@ def test_doctor_tries_the_database(postgres) -> None:
     refused = doctor._database(url.replace("://atoll@", "://atoll:shown-nowhere@"))
     assert "password authentication failed" in refused["found"]
     assert "shown-nowhere" not in str(refused)
+
+
+def test_doctor_tries_the_bucket_of_the_run(bucket: str) -> None:
+    assert doctor._store(f"{bucket}/run")["verdict"] == "ok"
+    for uri in (f"{bucket}-never-made/run", "no-such-scheme://x"):
+        finding = doctor._store(uri)
+        assert (finding["what"], finding["verdict"]) == ("run.uri", "missing")
+
+
+def test_doctor_looks_at_the_certificates_a_command_would_show(tmp_path: Path) -> None:
+    ca = authority.new_authority(time.time(), 100)
+    for seconds, verdict in ((1000, "ok"), (50, "missing")):
+        alice = authority.for_identity(ca, identity.operator("alice"), time.time() - 100, seconds)
+        write_pair(tmp_path, OPERATOR, alice)
+        assert doctor._certificates(tmp_path)["verdict"] == verdict
+    assert "does not exist" in doctor._certificates(tmp_path / "nowhere")["found"]

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from atoll.blob_checks import digest_file
 from atoll.blobs import BlobStore, open_store
-from atoll.errors import BlobDamaged, BlobError, BlobExists, BlobMissing
+from atoll.errors import BadInput, BlobDamaged, BlobError, BlobExists, BlobMissing
 
 
 @pytest.fixture(params=["folder", "object", "s3"])
@@ -154,7 +154,7 @@ def test_folder_refuses_keys_that_leave_it(tmp_path: Path) -> None:
 
 
 def test_unknown_scheme_is_refused() -> None:
-    with pytest.raises(BlobError, match="nosuch"):
+    with pytest.raises(BadInput, match="nosuch"):
         open_store("nosuch://bucket/run")
 
 

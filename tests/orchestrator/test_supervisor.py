@@ -8,6 +8,7 @@ from atoll.errors import ConfigError, IslandError
 from atoll.types import JobState, Submission
 from cluster.provider import Capabilities, Node, NodeSpec
 from orchestrator.fleet.recovery import RecoveryPolicy
+from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
 
 POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)
@@ -139,3 +140,16 @@ def test_supervisor_refuses_what_can_never_run(service, provider, clock):
 
     with pytest.raises(ConfigError):
         Supervisor(service, provider, greedy, POLICY, clock)
+
+
+def test_supervisor_on_another_machine_takes_no_name_again_and_ends_nobody(
+    supervisor, service, store, clock, spec
+):
+    supervisor.look()
+    assert service.acquire("island-1", "r").lease.job == "expert-0"
+    elsewhere = ScriptedProvider()  # knows nothing of the first one's nodes
+    later = FleetService(store, service.fleet.policy, clock)
+    later.submit([Submission(spec("expert-1"))])
+    Supervisor(later, elsewhere, node_spec, POLICY, clock).look()
+    assert list(elsewhere.nodes) == ["island-2"]
+    assert [e.island for e in later.events(0, 0) if e.kind == "island-stopped"] == []

@@ -55,7 +55,7 @@ def test_what_the_provider_sees_ends_finds_and_leaves_alone():
         Node("island-7", alive=True),
         Node("island-8", alive=False, reason="of long ago"),
     ]
-    uses, events = reconciled(Ledger().after(running), seen, 2.0, 7200.0)
+    uses, events = reconciled(Ledger().after(running), seen, (), 2.0, 7200.0)
     assert uses == (
         NodeUse("island-2", 0.0, 1.0, ended_at=7200.0),
         NodeUse("island-3", 0.0, 1.0, ended_at=7200.0),
@@ -67,5 +67,13 @@ def test_what_the_provider_sees_ends_finds_and_leaves_alone():
         ("island-started", "its node was found at work"),
     ]
     again = Ledger().after(running).after(uses)
-    assert reconciled(again, seen, 2.0, 9000.0) == ((), ())
+    assert reconciled(again, seen, (), 2.0, 9000.0) == ((), ())
     assert again.spent(7200.0) == Spent(pytest.approx(6.0), pytest.approx(6.0))
+
+
+def test_node_of_another_machines_provider_runs_as_long_as_its_island_speaks():
+    use, _ = started("island-1", 1.0, 0.0)
+    known = Ledger().after([use])
+    assert reconciled(known, [], {"island-1"}, 1.0, 10.0) == ((), ())
+    ((ended,), (event,)) = reconciled(known, [], set(), 1.0, 10.0)
+    assert (ended.ended_at, event.kind) == (10.0, "island-stopped")

@@ -62,7 +62,7 @@ def test_recovery_of_an_empty_fleet_starts_nothing(game):
 def test_recovery_replaces_a_dead_island_after_a_pause(place):
     place.look()
     place.kill("island-1")
-    words = "1 islands died young; the next is started in 1.0 s"
+    words = "1 island died young; the next is started in 1.0 s"
     assert place.look() == Plan(held_back=words)
     assert place.look() == Plan()
     place.game.tick(1)

@@ -111,3 +111,9 @@ def test_draining_an_island_that_is_not_alive_names_those_that_are(two):
     two.lease("island-1")
     with pytest.raises(Refused, match="no island called 'island-9' is alive; there is island-1"):
         drain_island(two, "island-9")
+
+
+def test_steering_nobody_where_nothing_can_be_done_is_refused(game):
+    game.submit()
+    with pytest.raises(Refused, match="no job stands where there is anything to resume"):
+        steering.steer(game.fleet, Action.RESUME, [], "", game.now)
