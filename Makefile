@@ -10,6 +10,7 @@ demo: $(INSTALLED)  ## digits, from data set to report, in a few minutes
 
 test: $(INSTALLED)
 	scripts/postgres install
+	scripts/slurm install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)

@@ -19,6 +19,7 @@ from atoll.sections import (
     RunSection,
     SamplingSection,
     Section,
+    SlurmSection,
     TrainingSection,
 )
 from atoll.strategies import num_experts_of
@@ -34,6 +35,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
     island: IslandSection = IslandSection()
+    slurm: SlurmSection = SlurmSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()

@@ -72,6 +72,8 @@ class Identity:
 
     def may_be(self, island: str) -> bool:
         """Whether a token, or an island, may be, or stay, the island of this name."""
+        if self.kind is Kind.JOIN and re.fullmatch(rf"{re.escape(self.name)}\.\d+", island):
+            return True  # started once more on another node, with the same token
         return self.kind is not Kind.OPERATOR and self.name in {island, _ANY}
 
 

@@ -172,7 +172,9 @@ class CheckpointsSection(Section):
 class IslandSection(Section):
     """Where the jobs run."""
 
-    provider: Literal["local"] = Field("local", description="local: processes of this machine")
+    provider: Literal["local", "slurm"] = Field(
+        "local", description="local: processes of this machine | slurm: batch jobs"
+    )
     count: int = Field(2, ge=1, description="islands alive at once")
     processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
     threads: int = Field(1, ge=1, description="CPU threads of a training process")
@@ -203,6 +205,29 @@ class IslandSection(Section):
     notices: Literal["none", "aws", "gcp", "azure"] = Field(
         "none", description="heed this cloud's word that it takes a node back: aws | gcp | azure"
     )
+
+
+class SlurmSection(Section):
+    """Islands as batch jobs, where island.provider = "slurm"."""
+
+    partition: str = Field("", description='of the cluster; "" = its default, here and below')
+    account: str = Field("", description="who pays")
+    qos: str = Field("", description="quality of service")
+    constraint: str = Field("", description="features a node must have, e.g. a100")
+    time_limit_min: int = Field(
+        0,
+        ge=0,
+        description="minutes; a last checkpoint is made before they are over; 0 = none",
+    )
+    cpus: int = Field(0, ge=0, description="of a node; 0 = island.processes x island.threads")
+    memory_gb: int = Field(0, ge=0, description="of a node; 0 = the cluster's default")
+    requeue: bool = Field(True, description="let Slurm start a job again whose node it took")
+    folder: str = Field(
+        "", description='for logs and work, shared by all nodes; "" = in the run\'s state folder'
+    )
+    python: str = Field("", description='interpreter that has Atoll, on every node; "" = this one')
+    setup: str = Field("", description="shell lines before the agent, e.g. module load cuda")
+    options: tuple[str, ...] = Field((), description="more options of sbatch")
 
 
 class OrchestratorSection(Section):

@@ -60,7 +60,7 @@ class LocalProvider:
             return self._node(spec.island, before)
         home = self._folder / spec.island
         command = [sys.executable, "-P", "-m", "atoll", "agent", *spec.agent]
-        command += ["--work-dir", str(home / WORK)]
+        command += ["--island", spec.island, "--work-dir", str(home / WORK)]
         try:
             (home / WORK).mkdir(parents=True, exist_ok=True)
             if spec.token:

@@ -24,8 +24,8 @@ class NodeSpec:
     Attributes:
         island: name of the island, unique for every start.
         label: the run it belongs to; all nodes of a run are found by it.
-        agent: arguments of ``atoll agent``; the provider adds ``--work-dir``, because
-            only it knows where on the node there is room.
+        agent: arguments of ``atoll agent``; the provider adds ``--island``, and ``--work-dir``,
+            because only it knows where on the node there is room.
         num_gpus: accelerators it needs.
         token: what lets the agent join (see :class:`atoll.join_token.JoinToken`), a secret; the
             provider puts it into a file that only its owner reads, and adds ``--join`` and its
@@ -46,6 +46,7 @@ class Node:
     Attributes:
         island: the island it was started for.
         alive: whether its agent runs, or may still come to run. A frozen one counts as alive.
+        waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
     """
@@ -54,6 +55,7 @@ class Node:
     alive: bool
     reason: str = ""
     cleared: bool = False
+    waiting: bool = False
 
 
 class Provider(Protocol):
@@ -75,7 +77,10 @@ class Provider(Protocol):
         ...
 
     def list(self, label: str) -> tuple[Node, ...]:
-        """All nodes of a run that are known, dead and cancelled ones included."""
+        """All nodes of a run that are known, dead and cancelled ones included.
+
+        Raises: IslandError, it does not answer.
+        """
         ...
 
     def logs(self, island: str, num_lines: int) -> str:

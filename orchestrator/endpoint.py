@@ -80,7 +80,7 @@ def this_process(address: str, run: str, settings: str, *, secured: bool = False
 
 def settings_of(config: Config) -> str:
     """Digest of what an orchestrator goes by from its start to its end."""
-    return config.digest("island", "orchestrator", "checkpoints")
+    return config.digest("island", "slurm", "orchestrator", "checkpoints")
 
 
 def identity(folder: Path) -> str:

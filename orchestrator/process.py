@@ -20,7 +20,7 @@ from atoll.config_file import save_config
 from atoll.errors import BadInput, Deposed, Unreachable
 from atoll.passwords import hidden
 from atoll.types import Event
-from cluster.local import LocalProvider
+from cluster.providers import provider_of
 from orchestrator.custodian import Custodian
 from orchestrator.endpoint import (
     Endpoint,
@@ -29,7 +29,7 @@ from orchestrator.endpoint import (
     this_process,
 )
 from orchestrator.naming import name_of
-from orchestrator.rendezvous import noted, refuse_other_place, rendezvous_of
+from orchestrator.rendezvous import noted, outward, refuse_other_place, rendezvous_of
 from orchestrator.rpc.interceptors import Timed
 from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
@@ -145,10 +145,12 @@ def _serve(work: _Work, store: SqlStore) -> None:
         service.leave(f"nobody can call it: {error}")
         raise
     try:
+        is_local = config.island.provider == "local"
+        called_at = address if is_local else outward(config, address)
         supervisor = Supervisor(
             service,
-            LocalProvider(islands_folder(config)),
-            spec_of(config, work.run, address, work.trainer, security),
+            provider_of(config, work.run, islands_folder(config), clock),
+            spec_of(config, work.run, called_at, work.trainer, security),
             recovery_policy(config),
             clock,
         )

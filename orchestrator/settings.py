@@ -83,8 +83,7 @@ def spec_of(
     num_gpus = island.processes if island.device == "cuda" else 0
 
     def named(name: str) -> NodeSpec:
-        agent = (*arguments, "--island", name)
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, agent, num_gpus, token)
+        return NodeSpec(name, run, arguments, num_gpus, token)
 
     return named

@@ -58,7 +58,14 @@ class Supervisor:
             Whether any node is alive.
         """
         self._service.tick()
-        nodes = self._provider.list(self._label)
+        try:
+            nodes = self._provider.list(self._label)
+        except IslandError as error:
+            # Nobody is started or buried by guesswork; islands that live go on by themselves.
+            if str(error) != self._last_trouble:
+                self._last_trouble = str(error)
+                self._service.tell(Event("islands-unknown", f"the provider: {error}"))
+            return True
         for node in nodes:
             if not node.alive and not node.cleared:
                 self._bury(node)

@@ -146,3 +146,29 @@ def postgres() -> Iterator[Postgres]:
         finally:
             server.kill()
             shutil.rmtree(server.folder)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Path]:
+    """A cluster of one node, found by SLURM_CONF; the folder of its daemons."""
+    script = SCRIPT.with_name("slurm")
+    if subprocess.run([script, "find"], stdout=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no Slurm here: as root, run scripts/slurm install")
+    with socket.socket() as free, socket.socket() as next_:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        next_.bind(("127.0.0.1", port + 1))
+    folder = Path(tempfile.mkdtemp(prefix="atoll-slurm-"))
+    with pytest.MonkeyPatch.context() as patch, (folder / "log").open("wb") as log:
+        patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        with subprocess.Popen(
+            [script, "run", folder, str(port)], stdout=log, stderr=log
+        ) as daemons:
+            give_up_at = time.monotonic() + 60
+            asked = ["sinfo", "--noheader", "--format=%T"]
+            while subprocess.run(asked, capture_output=True, check=False).stdout != b"idle\n":
+                assert time.monotonic() < give_up_at, (folder / "log").read_text()
+                time.sleep(0.2)
+            yield folder
+            daemons.terminate()
+    shutil.rmtree(folder)

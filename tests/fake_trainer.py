@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--deaf", action="store_true", help="does not drain")
     given = parser.parse_args()
     asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())  # as experts.leash does
     threading.Thread(target=watch_leash, args=(asked,), daemon=True).start()
     assignment, speaker = relay.read_assignment(given.work_dir), relay.Speaker(given.work_dir)
     spec, lease, resumed = assignment.spec, assignment.lease, assignment.checkpoint

@@ -83,11 +83,13 @@ def look(
     until the end, since its epoch can publish nothing.
     """
     alive = [node.island for node in nodes if node.alive]
+    waiting = {node.island for node in nodes if node.waiting}
     if fleet.is_settled:
         settled_at = min(recovery.settled_at, now)
         stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
         return replace(recovery, since=Map(), settled_at=settled_at), Plan(stop=stop)
-    first_seen = {name: recovery.since.get(name, now) for name in alive}
+    # One that stands in a queue has not begun to be silent.
+    first_seen = {name: now if name in waiting else recovery.since.get(name, now) for name in alive}
     useful = {
         name: since
         for name, since in first_seen.items()

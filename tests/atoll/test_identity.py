@@ -52,3 +52,12 @@ def test_identity_may_be_only_the_island_it_names() -> None:
     assert not identity.joining("run", "a").may_be("b")
     assert identity.joining("run").may_be("b")
     assert not Identity(Kind.OPERATOR, "lab", "a").may_be("a")
+
+
+def test_join_token_of_an_island_serves_its_later_starts_too() -> None:
+    token = identity.joining("run", "island-3")
+    assert token.may_be("island-3")
+    assert token.may_be("island-3.2")
+    for other in ("island-31", "island-3.x", "island-3.2.1", "island-2", "xisland-3.1"):
+        assert not token.may_be(other)
+    assert not identity.island("run", "island-3").may_be("island-3.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,14 +15,20 @@ import psutil
 import pytest
 
 from atoll import authority, identity
+from atoll.config_file import read_config
 from atoll.errors import ConfigError, IslandError
 from atoll.join_token import JoinToken
 from cluster import processes
 from cluster.local import LocalProvider
 from cluster.processes import ProcessId
 from cluster.provider import NodeSpec, Provider
+from cluster.slurm import SlurmProvider
 
-LABEL = "runs/test"
+
+@pytest.fixture
+def label(tmp_path: Path) -> str:
+    """Of a run for each test: Slurm remembers those of the others."""
+    return f"runs/{tmp_path.name}"
 
 
 @pytest.fixture
@@ -32,10 +39,16 @@ def nobodys_address() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.fixture(params=["local"])
-def make(request, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
+@pytest.fixture(params=["local", "slurm"])
+def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
     """Makes a provider of what is there already, as a restarted orchestrator would."""
-    yield {"local": lambda: LocalProvider(tmp_path / "islands")}[request.param]
+    if request.param == "slurm":
+        request.getfixturevalue("slurm")
+        config = read_config(None, ["slurm.time_limit_min=5"])
+        yield lambda: SlurmProvider(config, label, tmp_path / "islands")
+        subprocess.run(["scancel", "--me"], check=True)
+    else:
+        yield lambda: LocalProvider(tmp_path / "islands")
     processes.kill(processes.working_in(tmp_path))
 
 
@@ -45,10 +58,10 @@ def provider(make) -> Provider:
 
 
 @pytest.fixture
-def spec_of(nobodys_address) -> Callable[[str], NodeSpec]:
+def spec_of(nobodys_address, label) -> Callable[[str], NodeSpec]:
     def spec_of(island: str) -> NodeSpec:
-        agent = ("--orchestrator", nobodys_address, "--run", "run", "--island", island)
-        return NodeSpec(island, LABEL, agent, num_gpus=0)
+        agent = ("--orchestrator", nobodys_address, "--run", "run")
+        return NodeSpec(island, label, agent, num_gpus=0)
 
     return spec_of
 
@@ -59,6 +72,7 @@ def test_provider_hands_over_a_token_in_a_file_for_its_owner_alone(provider, spe
     token = JoinToken(pair, ca.certificate).text
     spec = replace(spec_of("island-1"), token=token)
     provider.submit(spec, "k")
+    wait_until(lambda: bool(processes.working_in(tmp_path)))
     (agent,) = processes.working_in(tmp_path)
     path = Path(agent.cmdline()[agent.cmdline().index("--join") + 1])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -68,11 +82,11 @@ def test_provider_hands_over_a_token_in_a_file_for_its_owner_alone(provider, spe
     wait_until(lambda: "does not answer" in provider.logs("island-1", 1))
     assert secret not in provider.logs("island-1", 1000)
     provider.cancel("island-1")
-    assert not path.exists()
+    wait_until(lambda: not path.exists())
 
 
-def alive(provider: Provider) -> dict[str, bool]:
-    return {node.island: node.alive for node in provider.list(LABEL)}
+def alive(provider: Provider, label: str) -> dict[str, bool]:
+    return {node.island: node.alive for node in provider.list(label)}
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -88,16 +102,16 @@ def agents(folder: Path) -> list[psutil.Process]:
     return processes.working_in(folder)
 
 
-def test_provider_without_nodes_lists_none(provider):
-    assert provider.list(LABEL) == ()
+def test_provider_without_nodes_lists_none(provider, label):
+    assert provider.list(label) == ()
     provider.drain("island-1")
     provider.cancel("island-1")
     assert provider.logs("island-1", 10) == ""
 
 
-def test_provider_lists_the_nodes_of_a_run(provider, spec_of):
+def test_provider_lists_the_nodes_of_a_run(provider, spec_of, label):
     assert provider.submit(spec_of("island-1"), "island-1").alive
-    assert alive(provider) == {"island-1": True}
+    assert alive(provider, label) == {"island-1": True}
     assert provider.list("another/run") == ()
 
 
@@ -109,40 +123,44 @@ def test_provider_submitting_a_key_twice_starts_one_node(provider, make, spec_of
         provider.submit(spec_of("island-1"), "another key")
 
 
-def test_provider_made_anew_finds_and_stops_living_nodes(provider, make, spec_of, tmp_path):
+def test_provider_made_anew_finds_and_stops_living_nodes(provider, make, spec_of, tmp_path, label):
     provider.submit(spec_of("island-1"), "island-1")
     later = make()
-    assert alive(later) == {"island-1": True}
+    assert alive(later, label) == {"island-1": True}
     later.cancel("island-1")
-    assert alive(later) == {"island-1": False}
+    wait_until(lambda: alive(later, label) == {"island-1": False})
     assert processes.working_in(tmp_path) == []
 
 
-def test_provider_remembers_which_nodes_were_cancelled(provider, make, spec_of, tmp_path):
+def test_provider_remembers_which_nodes_were_cancelled(provider, make, spec_of, tmp_path, label):
     for island in ("island-1", "island-2"):
         provider.submit(spec_of(island), island)
     provider.cancel("island-1")
+    wait_until(lambda: len(agents(tmp_path)) == 1)
     processes.kill(agents(tmp_path))
+    wait_until(lambda: not any(alive(provider, label).values()))
     for asked in (provider, make()):
-        cleared = {node.island: node.cleared for node in asked.list(LABEL)}
+        cleared = {node.island: node.cleared for node in asked.list(label)}
         assert cleared == {"island-1": True, "island-2": False}
 
 
-def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_path):
+def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_path, label):
     provider.submit(spec_of("island-1"), "island-1")
     wait_until(lambda: "does not answer" in provider.logs("island-1", 10))
     provider.drain("island-1")
-    wait_until(lambda: not alive(provider)["island-1"])
-    assert provider.list(LABEL)[0].reason == "exited with code 0"
+    wait_until(lambda: not alive(provider, label)["island-1"])
+    assert provider.list(label)[0].reason == "exited with code 0"
 
 
-def test_provider_tells_how_a_node_died(provider, spec_of, tmp_path):
+def test_provider_tells_how_a_node_died(provider, spec_of, tmp_path, label):
     provider.submit(spec_of("island-1"), "island-1")
     processes.kill(agents(tmp_path))
-    assert provider.list(LABEL)[0].reason == "killed by signal 9 (SIGKILL)"
+    wait_until(lambda: not alive(provider, label)["island-1"])
+    assert provider.list(label)[0].reason == "killed by signal 9 (SIGKILL)"
 
 
-def test_provider_cancel_stops_what_outlived_the_agent(provider, spec_of, tmp_path):
+def test_local_provider_cancel_stops_what_outlived_the_agent(tmp_path, spec_of):
+    provider = LocalProvider(tmp_path / "islands")
     provider.submit(spec_of("island-1"), "island-1")
     work = tmp_path / "islands" / "island-1" / "work"
     trainer = psutil.Popen(["sleep", "1000", "--work-dir", str(work / "expert-0")])
@@ -152,18 +170,21 @@ def test_provider_cancel_stops_what_outlived_the_agent(provider, spec_of, tmp_pa
     assert not work.exists()
 
 
-def test_provider_refuses_what_can_never_run_before_it_starts(provider):
+def test_provider_refuses_what_can_never_run_before_it_starts(provider, label):
     too_many = provider.capabilities().num_gpus + 1
     with pytest.raises(ConfigError, match=r"island\.device"):
-        provider.validate(NodeSpec("island-1", LABEL, (), num_gpus=too_many))
-    provider.validate(NodeSpec("island-1", LABEL, (), num_gpus=0))
+        provider.validate(NodeSpec("island-1", label, (), num_gpus=too_many))
+    provider.validate(NodeSpec("island-1", label, (), num_gpus=0))
 
 
-def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, make):
+def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, label):
+    def make() -> Provider:
+        return LocalProvider(tmp_path / "islands")
+
     provider = make()
     provider.submit(spec_of("island-1"), "island-1")
     record = tmp_path / "islands" / "island-1" / "node.json"
     born = ProcessId.of(agents(tmp_path)[0].pid).born
     assert born in record.read_text()
     record.write_text(record.read_text().replace(born, "in another life"))
-    assert alive(make()) == {"island-1": False}
+    assert alive(make(), label) == {"island-1": False}

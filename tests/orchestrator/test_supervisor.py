@@ -153,3 +153,21 @@ def test_supervisor_on_another_machine_takes_no_name_again_and_ends_nobody(
     Supervisor(later, elsewhere, node_spec, POLICY, clock).look()
     assert list(elsewhere.nodes) == ["island-2"]
     assert [e.island for e in later.events(0, 0) if e.kind == "island-stopped"] == []
+
+
+def test_supervisor_whose_provider_is_silent_starts_and_buries_nobody(
+    supervisor, provider, service, monkeypatch
+):
+    supervisor.look()
+    service.acquire("island-1", "r")
+
+    def silent(_):
+        raise IslandError("no route to the controller")
+
+    monkeypatch.setattr(provider, "list", silent)
+    for _ in range(3):
+        assert supervisor.look()
+    assert list(provider.nodes) == ["island-1"]
+    assert service.fleet.islands["island-1"].state == "working"
+    told = [event.reason for event in service.events(0, 0) if event.kind == "islands-unknown"]
+    assert told == ["the provider: no route to the controller"]

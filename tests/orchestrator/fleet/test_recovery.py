@@ -48,6 +48,18 @@ def test_recovery_starts_as_many_islands_as_are_wanted_once(place):
     assert [node.island for node in place.nodes] == ["island-1", "island-2"]
 
 
+def test_recovery_waits_for_who_stands_in_a_queue_however_long(place):
+    place.look()
+    place.nodes = [replace(node, waiting=True) for node in place.nodes]
+    place.game.now += 100 * POLICY.young_s
+    assert place.look() == Plan()
+    place.nodes = [replace(node, waiting=False) for node in place.nodes]
+    place.game.now += POLICY.young_s
+    assert place.look() == Plan()
+    place.game.now += 1
+    assert place.look().held_back  # they run, and say nothing
+
+
 def test_recovery_starts_no_more_islands_than_jobs_can_use(game, spec):
     place = Place(game, spec, num_jobs=1)
     assert place.look() == Plan(start=("island-1",))

@@ -1,0 +1,161 @@
+"""A provider whose calls take their time, asked in the background.
+
+Slurm may not answer for a minute, ssh and clouds take longer still. The orchestrator looks at its
+islands five times a second and waits for none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from atoll.clock import Clock
+from atoll.errors import IslandError
+from cluster.provider import Capabilities, Node, NodeSpec, Provider
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 16  # calls to a provider
+_LAST_LINES = 50
+_MOST_PAUSE_S = 60.0
+
+
+class Background:
+    """See :class:`cluster.provider.Provider`; every call answers at once.
+
+    Unreachable is not dead: while a provider does not answer, its nodes are as it told last.
+    """
+
+    def __init__(self, provider: Provider, label: str, poll_s: float, clock: Clock) -> None:
+        """Begin to ask.
+
+        Args:
+            provider: whom.
+            label: of the run; nodes of others are not asked for.
+            poll_s: pause between two questions.
+            clock: for pauses.
+        """
+        self._provider = provider
+        self._label = label
+        self._poll_s = poll_s
+        self._clock = clock
+        self._changed = threading.Condition()  # guards all that follows
+        self._seen: dict[str, Node] | None = None  # as told last
+        self._asked: dict[str, Node] = {}  # of submissions that no answer has shown yet
+        self._cancelled: set[str] = set()
+        self._words: dict[str, str] = {}  # the last lines of those that are dead
+        self._trouble = "it has not answered yet"
+        self._soon = False
+        self._work = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="provider")
+        threading.Thread(target=self._poll, name="provider-poll", daemon=True).start()
+
+    def capabilities(self) -> Capabilities:
+        """See :class:`cluster.provider.Provider`."""
+        return self._provider.capabilities()
+
+    def validate(self, spec: NodeSpec) -> None:
+        """See :class:`cluster.provider.Provider`; waits for the answer, before anything starts."""
+        self._provider.validate(spec)
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        """See :class:`cluster.provider.Provider`; a refusal is told as the node's end."""
+        with self._changed:
+            known = self._asked.get(spec.island) or (self._seen or {}).get(spec.island)
+            if known is not None:
+                return known
+            node = self._asked[spec.island] = Node(spec.island, alive=True)
+        self._work.submit(self._submit, spec, idempotency_key)
+        return node
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        """See :class:`cluster.provider.Provider`. Raises: IslandError, before the first answer."""
+        if label != self._label:
+            return ()
+        with self._changed:
+            if self._seen is None:
+                raise IslandError(self._trouble)
+            nodes = {**self._seen, **self._asked}
+            return tuple(self._as_cancelled(node) for node in nodes.values())
+
+    def logs(self, island: str, num_lines: int) -> str:
+        """See :class:`cluster.provider.Provider`; of the living nothing is fetched."""
+        with self._changed:
+            return "".join(self._words.get(island, "").splitlines(keepends=True)[-num_lines:])
+
+    def drain(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        self._work.submit(self._insist, self._provider.drain, island)
+
+    def cancel(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`; tried until it is done."""
+        with self._changed:
+            if island in self._cancelled:
+                return
+            self._cancelled.add(island)
+        self._work.submit(self._insist, self._provider.cancel, island)
+
+    def _as_cancelled(self, node: Node) -> Node:
+        """Dead, and somebody saw to it that nothing of it is left."""
+        done = not node.alive and node.island in self._cancelled
+        return replace(node, cleared=node.cleared or done)
+
+    def _submit(self, spec: NodeSpec, key: str) -> None:
+        try:
+            self._provider.submit(spec, key)
+        except IslandError as error:
+            failed = Node(spec.island, alive=False, reason=f"could not be started: {error}")
+            with self._changed:
+                self._asked[spec.island] = failed
+        else:
+            self._ask_soon()
+
+    def _insist(self, call: Callable[[str], None], island: str) -> None:
+        """Until the provider has taken it: what nobody stops costs money."""
+        pause_s = self._poll_s
+        while True:
+            try:
+                call(island)
+            except IslandError as error:
+                log.warning("tries again", extra={"fields": {"island": island, "why": str(error)}})
+                self._clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, _MOST_PAUSE_S)
+            else:
+                self._ask_soon()
+                return
+
+    def _ask_soon(self) -> None:
+        with self._changed:
+            self._soon = True
+            self._changed.notify_all()
+
+    def _poll(self) -> None:
+        while True:
+            with self._changed:
+                self._soon = False
+                submitted = set(self._asked)
+            try:
+                nodes = {node.island: node for node in self._provider.list(self._label)}
+                words = self._last_words(nodes)
+            except IslandError as error:
+                self._note(str(error))
+            else:
+                with self._changed:
+                    self._seen, self._trouble = nodes, ""
+                    self._words |= words
+                    for island in submitted & nodes.keys():
+                        del self._asked[island]
+            with self._changed:
+                self._changed.wait_for(lambda: self._soon, self._poll_s)
+
+    def _last_words(self, nodes: dict[str, Node]) -> dict[str, str]:
+        """What the newly dead wrote last."""
+        dead = [name for name, node in nodes.items() if not node.alive and name not in self._words]
+        return {name: self._provider.logs(name, _LAST_LINES) for name in dead}
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("the provider does not answer", extra={"fields": {"why": trouble}})
+        self._trouble = trouble

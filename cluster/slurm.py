@@ -1,0 +1,225 @@
+"""Islands as batch jobs of Slurm, by its own commands.
+
+What is known of a node lies in Slurm itself: a job is named for its island, and its comment tells
+run and key. So a later orchestrator finds it again, on whatever machine. A job that Slurm starts
+again by itself, because its node failed or was wanted by another, is an island of another name:
+``island-3`` is followed by ``island-3.1``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.config import Config
+from atoll.errors import ConfigError, IslandError
+from cluster.local import AGENT_LOG, WORK, ending, last_lines
+from cluster.provider import Capabilities, Node, NodeSpec
+
+_ANSWER_S = 60.0
+_WARNING_S = 30  # beyond the time for a last checkpoint
+# What is asked of each job, and how many characters it may take.
+_FIELDS = {
+    "JobID": 32,
+    "Name": 128,
+    "StateCompact": 8,
+    "RestartCnt": 8,
+    "exit_code": 16,
+    "Comment": 160,
+}
+_WAITING = {"PD", "CF", "RQ", "RH", "RF", "RS", "SE"}
+_ENDED = {
+    "BF": "its node did not boot",
+    "CA": "it was cancelled",
+    "CD": "",  # by itself: told by its exit code
+    "DL": "its deadline has passed",
+    "F": "",
+    "NF": "its node failed",
+    "OOM": "it ran out of memory",
+    "PR": "it was preempted",
+    "TO": "its time limit has come",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job as Slurm tells of it."""
+
+    number: str
+    name: str
+    state: str
+    restarts: int
+    status: int
+    comment: str
+
+    @property
+    def island(self) -> str:
+        """Which island it is now."""
+        return f"{self.name}.{self.restarts}" if self.restarts else self.name
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs, and nothing will."""
+        return self.state in _ENDED
+
+    @property
+    def node(self) -> Node:
+        """As a provider tells of it."""
+        reason = ""
+        if self.is_over:
+            reason = _ENDED[self.state] or ending(os.waitstatus_to_exitcode(self.status))
+        is_waiting, cleared = self.state in _WAITING, self.state == "CA"
+        return Node(self.island, not self.is_over, reason, cleared, is_waiting)
+
+
+class SlurmProvider:
+    """See :class:`cluster.provider.Provider`."""
+
+    def __init__(self, config: Config, label: str, folder: Path) -> None:
+        """Submit jobs as a configuration asks.
+
+        Args:
+            config: of the run.
+            label: its name; islands of others are called alike, and are none of its business.
+            folder: for logs and work, at the same path on every node.
+        """
+        self._slurm, self._island, self._label = config.slurm, config.island, label
+        self._folder = (Path(config.slurm.folder) if config.slurm.folder else folder).absolute()
+
+    def capabilities(self) -> Capabilities:
+        """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
+        return Capabilities(num_gpus=64)
+
+    def validate(self, spec: NodeSpec) -> None:
+        """See :class:`cluster.provider.Provider`; Slurm tests the request."""
+        if shutil.which("sbatch") is None:
+            raise ConfigError(
+                'island.provider = "slurm" needs the commands sbatch, squeue and scancel here; run '
+                "the orchestrator on a machine that submits jobs"
+            )
+        try:
+            _run(["sbatch", "--test-only", *self._options(spec, "")], self._script(spec))
+        except IslandError as error:
+            raise ConfigError(
+                f"Slurm takes no such job: {error}; see [slurm], island.device and island.processes"
+            ) from error
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        """See :class:`cluster.provider.Provider`."""
+        comment = f"{_of(spec.label)}{idempotency_key}"
+        former = [job for job in self._of_run(spec.label) if job.name == spec.island]
+        if any(job.comment != comment for job in former):
+            raise IslandError(f"{spec.island} was started before; islands are never reused")
+        if not former:
+            home = self._folder / spec.island
+            try:
+                (home / WORK).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise IslandError(f"{home} cannot be made: {error.strerror}") from error
+            _run(["sbatch", "--parsable", *self._options(spec, comment)], self._script(spec))
+        return Node(spec.island, alive=True, waiting=True)
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        """See :class:`cluster.provider.Provider`; Slurm forgets ended jobs after some minutes."""
+        return tuple(job.node for job in self._of_run(label))
+
+    def logs(self, island: str, num_lines: int) -> str:
+        """See :class:`cluster.provider.Provider`."""
+        return last_lines(self._folder / island.partition(".")[0] / AGENT_LOG, num_lines)
+
+    def drain(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        for job in self._alive(island):
+            _run(["scancel", "--batch", "--signal=TERM", job.number])
+
+    def cancel(self, island: str) -> None:
+        """See :class:`cluster.provider.Provider`."""
+        for job in self._alive(island):
+            _run(["scancel", job.number])
+        shutil.rmtree(self._folder / island.partition(".")[0] / WORK, ignore_errors=True)
+
+    def _alive(self, island: str) -> Sequence[_Job]:
+        mine = self._of_run(self._label)
+        return [job for job in mine if job.island == island and not job.is_over]
+
+    def _of_run(self, label: str) -> Sequence[_Job]:
+        return [job for job in self._jobs() if job.comment.startswith(_of(label))]
+
+    def _jobs(self) -> Sequence[_Job]:
+        """All of this user that Slurm still knows."""
+        fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
+        told = _run(["squeue", "--me", "--noheader", "--states=all", "--Format", fields])
+        return [_parsed(line) for line in told.splitlines() if line.strip()]
+
+    def _options(self, spec: NodeSpec, comment: str) -> Sequence[str]:
+        slurm, island = self._slurm, self._island
+        wanted = {
+            "--job-name": spec.island,
+            "--comment": comment,
+            "--output": str(self._folder / spec.island / AGENT_LOG),
+            "--open-mode": "append",
+            "--nodes": "1",
+            "--ntasks": "1",
+            "--cpus-per-task": str(slurm.cpus or island.processes * island.threads),
+            "--signal": f"B:TERM@{round(island.drain_s) + _WARNING_S}",
+            "--partition": slurm.partition,
+            "--account": slurm.account,
+            "--qos": slurm.qos,
+            "--constraint": slurm.constraint,
+            "--time": str(slurm.time_limit_min or ""),
+            "--mem": f"{slurm.memory_gb}G" if slurm.memory_gb else "",
+            "--gres": f"gpu:{spec.num_gpus}" if spec.num_gpus else "",
+        }
+        options = [f"{name}={value}" for name, value in wanted.items() if value]
+        return [*options, "--requeue" if slurm.requeue else "--no-requeue", *slurm.options]
+
+    def _script(self, spec: NodeSpec) -> str:
+        """What runs on the node. It goes through a pipe, and only its owner may read it there."""
+        work = shlex.quote(str(self._folder / spec.island / WORK))
+        python = self._slurm.python or sys.executable
+        agent = shlex.join([python, "-P", "-m", "atoll", "agent", *spec.agent])
+        island = shlex.quote(spec.island)
+        token = "" if not spec.token else f"cat >\"$work/join\" <<'TOKEN'\n{spec.token}TOKEN\n"
+        join = ' --join "$work/join"' if spec.token else ""
+        return f"""#!/bin/bash
+umask 077
+again=${{SLURM_RESTART_COUNT:+.$SLURM_RESTART_COUNT}}
+work={work}/start$again
+mkdir -p "$work"
+{token}{self._slurm.setup}
+exec {agent} --island {island}"$again" --work-dir "$work"{join}
+"""
+
+
+def _parsed(line: str) -> _Job:
+    values, begin = [], 0
+    for width in _FIELDS.values():
+        values.append(line[begin : begin + width].strip())
+        begin += width
+    number, name, state, restarts, status, comment = values
+    return _Job(number, name, state, int(restarts or 0), int(status or 0), comment)
+
+
+def _of(label: str) -> str:
+    """How the comments of a run's jobs begin."""
+    return f"atoll {label} "
+
+
+def _run(command: list[str], text: str = "") -> str:
+    """What one of Slurm's commands prints. Raises: IslandError with what it says is wrong."""
+    try:
+        ended = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, timeout=_ANSWER_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise IslandError(f"{command[0]} does not answer: {error}") from error
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+        raise IslandError(f"{command[0]}: {said[0].removeprefix(f'{command[0]}: ')}")
+    return ended.stdout

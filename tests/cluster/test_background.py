@@ -1,0 +1,139 @@
+"""A slow provider behind one that answers at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from atoll.clock import SystemClock
+from atoll.errors import IslandError
+from atoll.logs import fields_of
+from cluster.background import Background
+from cluster.provider import Capabilities, Node, NodeSpec
+
+
+class Slow:
+    """A provider that answers when the test lets it, or refuses."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.answers = threading.Event()
+        self.refuses = ""
+        self.cancelled: list[str] = []
+
+    def _answer(self) -> None:
+        assert self.answers.wait(30)
+        if self.refuses:
+            raise IslandError(self.refuses)
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(num_gpus=0)
+
+    def validate(self, spec: NodeSpec) -> None: ...
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        self._answer()
+        return self.nodes.setdefault(spec.island, Node(spec.island, alive=True))
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        self._answer()
+        return tuple(self.nodes.values())
+
+    def logs(self, island: str, num_lines: int) -> str:
+        return f"{island} had\nno driver\n"
+
+    def drain(self, island: str) -> None: ...
+
+    def cancel(self, island: str) -> None:
+        self._answer()
+        self.cancelled.append(island)
+        self.nodes[island] = Node(island, alive=False, reason="it was cancelled")
+
+
+@pytest.fixture
+def slow():
+    made = Slow()
+    yield made
+    made.answers.set()
+
+
+@pytest.fixture
+def provider(slow) -> Background:
+    return Background(slow, "run", 0.02, SystemClock())
+
+
+def spec_of(island: str) -> NodeSpec:
+    return NodeSpec(island, "run", (), num_gpus=0)
+
+
+def until(holds: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def nodes_of(provider: Background) -> dict[str, Node]:
+    return {node.island: node for node in provider.list("run")}
+
+
+def test_nothing_is_known_before_the_first_answer(slow, provider):
+    with pytest.raises(IslandError, match="not answered yet"):
+        provider.list("run")
+    slow.answers.set()
+    until(lambda: provider._seen is not None)
+    assert provider.list("run") == ()
+    assert provider.list("another") == ()
+
+
+def test_submission_is_known_at_once_and_made_once(slow, provider):
+    slow.answers.set()
+    until(lambda: provider._seen is not None)
+    slow.answers.clear()
+    for _ in range(3):
+        assert provider.submit(spec_of("island-1"), "island-1").alive
+    assert nodes_of(provider)["island-1"].alive
+    assert slow.nodes == {}
+    slow.answers.set()
+    until(lambda: not provider._asked)
+    assert list(nodes_of(provider)) == list(slow.nodes) == ["island-1"]
+
+
+def test_refused_submission_is_told_as_the_nodes_end(slow, provider):
+    slow.answers.set()
+    until(lambda: provider._seen is not None)
+    slow.refuses = "the quota is used up"
+    provider.submit(spec_of("island-1"), "island-1")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    assert nodes_of(provider)["island-1"].reason == "could not be started: the quota is used up"
+
+
+def test_provider_that_falls_silent_has_its_nodes_as_it_told_last(slow, provider, caplog):
+    slow.nodes["island-1"] = Node("island-1", alive=True)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    slow.refuses = "no route to the controller"
+    until(lambda: "no route" in provider._trouble)
+    assert nodes_of(provider)["island-1"].alive
+    told = [record for record in caplog.records if "no route" in str(fields_of(record))]
+    assert len(told) == 1
+    slow.refuses, slow.nodes["island-1"] = "", Node("island-1", alive=False, reason="gone")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    assert provider.logs("island-1", 1) == "no driver\n"
+
+
+def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
+    slow.nodes["island-1"] = Node("island-1", alive=True)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    slow.refuses = "busy"
+    for _ in range(2):
+        provider.cancel("island-1")
+    time.sleep(0.1)
+    assert slow.cancelled == []
+    slow.refuses = ""
+    until(lambda: nodes_of(provider)["island-1"].cleared)
+    assert slow.cancelled == ["island-1"]

@@ -1,0 +1,107 @@
+"""A run whose islands are jobs of a real Slurm, and what befalls those."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def squeue(state: str = "all") -> dict[str, tuple[str, str]]:
+    """Number and state of each job, by its name; of several with one name the newest."""
+    asked = ["squeue", "--me", "--noheader", f"--states={state}", "--format=%i %j %T"]
+    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    jobs = sorted((int(line.split()[0]), *line.split()[1:]) for line in told.splitlines())
+    return {name: (str(number), state) for number, name, state in jobs}
+
+
+def tell_slurm(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.fixture
+def run(make_run, slurm):
+    overrides = ['island.provider="slurm"', "slurm.time_limit_min=10"]
+    yield make_run("run", steps=400, options="--step-s 0.05 --every 10", overrides=overrides)
+    tell_slurm("scancel", "--me")
+
+
+def island_of(run, job: str) -> str:
+    return run.jobs()[job].island
+
+
+def test_run_on_slurm_survives_what_befalls_its_jobs(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    cancelled, requeued = island_of(run, "expert-0"), island_of(run, "expert-1")
+    tell_slurm("scancel", squeue()[cancelled][0])
+    tell_slurm("scontrol", "requeue", squeue()[requeued][0])
+    until(lambda: island_of(run, "expert-0") not in {"", cancelled, requeued})
+    until(lambda: f"{requeued}.1" in {job.island for job in run.jobs().values()})
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    until(lambda: not squeue("running,pending"))  # no orphan is left
+    told = {event.kind: event.reason for event in run.events() if event.island == cancelled}
+    assert "island-preempted" in told  # it had the time to hand its work over
+    assert "it was cancelled" in told["island-stopped"]
+
+
+def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    node = subprocess.run(["sinfo", "-hN", "-o%N"], check=True, capture_output=True, text=True)
+    name = node.stdout.strip()
+    tell_slurm("scontrol", "update", f"NodeName={name}", "State=DRAIN", "Reason=test")
+    for number, _ in squeue("running").values():
+        tell_slurm("scancel", number)
+    until(lambda: len(squeue("pending")) == 2)
+    waiting = set(squeue("pending"))
+    # Longer than an island may take to say its first word: who stands in a queue is not silent.
+    until(lambda: all(job.state == "waiting" for job in run.jobs().values()))
+    tell_slurm("scontrol", "update", f"NodeName={name}", "State=RESUME")
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    worked = {event.island for event in run.events() if event.kind == "lease-granted"}
+    assert waiting <= worked
+
+
+def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until, undisturbed):
+    run.steps, run.options = 700, "--step-s 0.1 --every 100"
+    run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
+    launcher = run.launch()
+    told = run.finish(launcher, timeout_s=220)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    preempted = [event for event in run.events() if event.kind == "island-preempted"]
+    assert len(preempted) >= 2
+    # Nothing was lost: each try begins at the step at which the one before was told to leave.
+    steps = [event.reason for event in run.events() if event.kind == "checkpoint-committed"]
+    assert any(int(reason.split()[1]) % 100 for reason in steps)
+
+
+def test_orchestrator_started_again_finds_its_jobs_in_slurm(run, until, undisturbed):
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    before = set(squeue())
+    run.orchestrator().kill()
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert set(squeue()) == before  # nobody was started in their place
+    status = json.loads(run.atoll("status", "--json"))
+    assert [job["leases"] for job in status["jobs"]] == [1, 1]
+
+
+def test_job_that_slurm_takes_from_nobody_is_refused_before_anything_starts(run):
+    run.overrides += ["slurm.partition=nowhere"]
+    launcher = run.launch()
+    told = run.finish(launcher)
+    assert launcher.returncode == 2
+    assert "Slurm takes no such job" in told
+    assert "invalid partition" in told.lower()
+    assert squeue("running,pending") == {}
