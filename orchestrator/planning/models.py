@@ -82,12 +82,12 @@ MODELS = {
             "made smaller evenly to 3B",
             "images of 512 x 512 as latents of 16 x 64 x 64, patches of 2: 1,024 tokens",
             "captions of 256 tokens",
-            "batch 128 for each expert: the 1,024 of the paper's LAION runs over 8 experts",
-            "two micro-batches of 8 images on a GPU: 16 at once would not fit 80 GB",
+            "if --set says nothing else: batch 1,024 over all experts, that of the paper's LAION "
+            "runs, so 128 for each, in two parts because 16 images at once would not fit 80 GB",
             "blocks keep for the backward pass what those of a DiT with as many tokens do",
-            "H100, if --gpu names no other",
+            "if --gpu says nothing else: H100",
             "latents and caption embeddings made beforehand: no encoder runs while training",
-            "a router like the paper's DiT-B/2 for as many steps, on batches of 1,024",
+            "a router like the DiT-B/2 of the paper's ImageNet runs, for as many steps and images",
         ),
     ),
 }
