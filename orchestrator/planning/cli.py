@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +52,7 @@ def plan(
         float | None, typer.Option(help="Of a sample in a shard.", show_default="its pixels")
     ] = None,
     prices: Annotated[
-        Path | None, typer.Option(help="TOML file of [[price]] entries, see docs/plan.md.")
+        Path | None, typer.Option(help="TOML file of prices of nodes, see docs/plan.md.")
     ] = None,
     lifetime_h: Annotated[
         float | None,
@@ -79,10 +78,10 @@ def plan(
     from orchestrator.planning.subject import Data, Subject, subject_of
     from orchestrator.planning.tables import tables
 
-    _refuse_beyond("--mfu", mfu, 1.0)
-    _refuse_beyond("--sample-kb", sample_kb)
-    _refuse_beyond("--lifetime-h", lifetime_h)
-    _refuse_beyond("--mb-per-s", mb_per_s)
+    _refuse_beyond("--mfu", mfu, 0.001, 1)
+    _refuse_beyond("--sample-kb", sample_kb, 0.001, 1e9)
+    _refuse_beyond("--lifetime-h", lifetime_h, 0.01, 1e6)
+    _refuse_beyond("--mb-per-s", mb_per_s, 0.001, 1e6)
     published = None if model is None else model_named(model)
     kind = gpu_named(gpu or (published.gpu if published else "H100"))
     settings = read_config(config, [*(published.settings if published else ()), *(set_ or ())])
@@ -125,7 +124,6 @@ def plan(
         )
 
 
-def _refuse_beyond(flag: str, value: float | None, most: float = math.inf) -> None:
-    if value is not None and not (0 < value <= most and math.isfinite(value)):
-        limit = "" if math.isinf(most) else f" and at most {most:g}"
-        raise BadInput(f"{flag} {value:g} cannot be used; give a number above 0{limit}")
+def _refuse_beyond(flag: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:
+        raise BadInput(f"{flag} {value:g} cannot be used; give a number from {least:g} to {most:g}")

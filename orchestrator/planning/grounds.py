@@ -31,7 +31,10 @@ def grounds(
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]
     if means.recompute:
-        told.append("recomputing makes a step a third longer, which MFU does not count")
+        told.append(
+            "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "
+            "does not do it"
+        )
     if "sharded" in layouts:
         told.append("sharded is what a trainer that shards would hold; Atoll's shares data alone")
     told.append("an island reads its shards once and keeps them on its disk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from atoll.config import Config
@@ -127,7 +128,10 @@ def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
 
 
 def _cost(price: Price, node_hours: float, spot: Spot | None) -> Cost:
-    lasting = 1.0 if spot is None else spot.overhead
+    on_demand = node_hours * price.on_demand
+    if not math.isfinite(on_demand):
+        raise OverflowError
     if price.spot is None or (spot is not None and not spot.done):
-        return Cost(price, node_hours * price.on_demand, None)
-    return Cost(price, node_hours * price.on_demand, node_hours * lasting * price.spot)
+        return Cost(price, on_demand, None)
+    lasting = 1.0 if spot is None else spot.overhead
+    return Cost(price, on_demand, node_hours * lasting * price.spot)

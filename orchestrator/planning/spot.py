@@ -14,6 +14,7 @@ from orchestrator.simulator.islands import Islands
 from orchestrator.simulator.world import World
 
 _PATIENCE = 10  # a run that takes so many times longer than its work is given up
+_MOST_ISLANDS = 1000
 _MOST_RECLAIMS = 300_000  # some seconds of simulation
 
 
@@ -60,6 +61,11 @@ def simulate_spot(
     Raises:
         BadInput: nodes live too shortly, or are too many, for a quick answer.
     """
+    if experts.count > _MOST_ISLANDS:
+        raise BadInput(
+            f"partition.num_experts = {experts.count} is too many to simulate quickly; leave out "
+            "--lifetime-h, or ask `atoll simulate`"
+        )
     work_s, island = experts.steps * step_s, config.island
     max_s = _PATIENCE * work_s + 86400
     if experts.count * max_s / (lifetime_h * 3600) > _MOST_RECLAIMS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,11 +78,8 @@ def parts_of(config: Config, subject: Subject, *, monolith: bool) -> tuple[Part,
 
 def days_of(parts: Sequence[Part], pace: Pace, num_islands: int) -> float:
     """From first step to last: experts and monolith as islands get free, then the router."""
-    free = [0.0] * min(num_islands, sum(part.count for part in parts))
-    for part in parts:
-        if part.name == "router":
-            free = [max(free)]
-        taken_s = pace.seconds(part.flops)
-        for _ in range(part.count):
-            heapq.heapreplace(free, free[0] + taken_s)
-    return max(free) / 86400
+    taken_s = {part.name: pace.seconds(part.flops) for part in parts}
+    num_experts, expert_s = parts[0].count, taken_s["expert"]
+    experts_s = -(-num_experts // num_islands) * expert_s
+    monolith_s = num_experts // num_islands * expert_s + taken_s.get("monolith", 0.0)
+    return (max(experts_s, monolith_s) + taken_s["router"]) / 86400

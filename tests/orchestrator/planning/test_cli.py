@@ -27,6 +27,9 @@ on_demand = 0.5
 """
 PRESET = ["-s", "expert.preset=DiT-S/4", "-s", "data.source=folder", "-s", "data.path=x"]
 
+MANY = [f"-spartition.num_{what}=20000" for what in ("experts", "fine")]
+MANY += ["-straining.batch_size=20000", "-sevaluation.monolith=false"]
+
 
 def answer(capsys, *flags: str):
     main_quietly("plan", "--json", *flags)
@@ -115,6 +118,9 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
         (("--lifetime-h", "inf"), "--lifetime-h"),
         (("--lifetime-h", "-1"), "--lifetime-h"),
         (("--mb-per-s", "0"), "--mb-per-s"),
+        (("--mfu", "1e-300"), "--mfu"),
+        (("-s", "island.price_per_hour=1e308", "-s", "training.steps=10000000000"), "beyond"),
+        ((*MANY, "--lifetime-h", "24"), "partition.num_experts"),
         (("--sample-kb", "inf"), "--sample-kb"),
         (("--model", "ddm-3b", "--size", "9"), "--size"),
         (("--gpu", "T4", "-s", "training.precision=bf16"), "training.precision"),
