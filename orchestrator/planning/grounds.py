@@ -30,6 +30,8 @@ def grounds(
         f"fp32 weights, gradients, AdamW's moments and average{copies}; activations {kept}; "
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]
+    if config.training.share == "proportional":
+        told.append("clusters of equal size, so that every expert has the same batch")
     if means.recompute:
         told.append(
             "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "

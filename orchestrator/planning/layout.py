@@ -71,6 +71,8 @@ def fit(
         mend = "raise training.accumulation" + ("" if recompute else ", or give --recompute")
     else:
         mend = "choose a larger --gpu" if recompute else "give --recompute, or a larger --gpu"
+    if name == "monolith":
+        mend += ", or leave it out with evaluation.monolith=false"
     size = "router.batch_size" if name == "router" else "training.batch_size"
     raise BadInput(
         f"{size} leaves a GPU {micro_batch} images of the {name} at a time, which take "

@@ -29,7 +29,7 @@ def tables(plan: Plan, means: Means, model: Model | None, num_islands: int) -> I
         ],
     )
     yield (
-        f"FLOPs of training, and time: {_time(24 * plan.days)} on {num_islands} islands",
+        f"FLOPs, and {_time(24 * plan.days)} on {num_islands} islands",
         [
             {
                 "job": each.part.name,
@@ -58,7 +58,7 @@ def tables(plan: Plan, means: Means, model: Model | None, num_islands: int) -> I
         ],
     )
     yield (
-        "Checkpoints, and what goes out of islands and into them, in GB",
+        "Checkpoints, and transfer of islands, in GB",
         [
             {
                 "job": each.part,
