@@ -125,7 +125,7 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
         (("--model", "ddm-3b", "--size", "9"), "--size"),
         (("--gpu", "T4", "-s", "training.precision=bf16"), "training.precision"),
         (("--model", "ddm-3b", "--gpu", "A100-40"), "training.accumulation"),
-        (("-s", "training.batch_size=4000000"), "evaluation.monolith=false"),
+        (("-s", "training.batch_size=1000000"), "evaluation.monolith=false"),
         (("--gpus-per-node", "64"), "--gpus-per-node"),
         (("--size", "9"), "expert.patch"),
         (PRESET, "data.size"),
