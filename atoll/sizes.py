@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MLP_RATIO = 4  # features inside an MLP for each one of a token
+TIME_DIMS = 256  # a cosine and a sine of each frequency of a time
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atoll.sizes import MLP_RATIO
 from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
 
-MLP_RATIO = 4
 _EPS = 1e-6
 
 

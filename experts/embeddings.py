@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atoll.sizes import TIME_DIMS
 from experts.condition import Conditioning
 
 TIME_SCALE = 1000.0  # DiT was made for steps 0 to 999; our times lie in [0, 1]
-TIME_DIMS = 256  # a cosine and a sine of each frequency
 
 
 class PatchEmbed(nn.Module):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atoll.sizes import Sizes
-from experts.condition import Conditioning
-from experts.dit import Shape
-from experts.flops import block_flops, linear_flops, vector_flops
+from atoll.flops import router_flops
 from router.ensemble import Routing
+
+__all__ = ["Meter", "Work", "router_flops"]
 
 
 class Meter:
@@ -48,15 +47,3 @@ class Work:
             gate_flops: of one image's forward pass through the gate; 0 for gates without a network.
         """
         return self.expert_evaluations * expert_flops + self.gate_evaluations * gate_flops
-
-
-def router_flops(sizes: Sizes, conditioning: Conditioning, shape: Shape, num_experts: int) -> int:
-    """Operations of one forward pass of a router on one image, counted as an expert's are."""
-    channels, height, width = shape
-    num_patches = (height // sizes.patch) * (width // sizes.patch)
-    return (
-        linear_flops(num_patches, channels * sizes.patch**2, sizes.width)
-        + vector_flops(sizes.width, conditioning)
-        + sizes.depth * block_flops(num_patches + 1, sizes.width)
-        + linear_flops(1, sizes.width, num_experts)
-    )

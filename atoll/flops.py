@@ -1,0 +1,86 @@
+"""What a network costs, in floating-point operations of its matrix products.
+
+A multiply-add counts as two operations. The DiT paper counts it as one: its 118.6 "GFLOPs" of
+DiT-XL/2 are 237 here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from atoll.sizes import MLP_RATIO, TIME_DIMS, Sizes
+
+TRAINING = 3  # a backward pass costs two forward passes
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+class Condition(Protocol):
+    """What a network is told besides image and time, as ``experts.condition`` has it.
+
+    Attributes:
+        kind: none, class or text.
+        size: number of classes, or length of an embedding.
+    """
+
+    @property
+    def kind(self) -> Literal["none", "class", "text"]:
+        """None, class or text."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of classes, or length of an embedding."""
+        ...
+
+
+def num_tokens(sizes: Sizes, shape: Shape) -> int:
+    """Patches of one image."""
+    return (shape[1] // sizes.patch) * (shape[2] // sizes.patch)
+
+
+def dit_flops(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
+    """Operations of one forward pass of a DiT on one image."""
+    tokens, num_pixels = num_tokens(sizes, shape), shape[0] * sizes.patch**2
+    final = linear_flops(1, sizes.width, 2 * sizes.width)
+    final += linear_flops(tokens, sizes.width, num_pixels)
+    return (
+        linear_flops(tokens, num_pixels, sizes.width)
+        + vector_flops(sizes.width, conditioning)
+        + sizes.depth * block_flops(tokens, sizes.width)
+        + final
+    )
+
+
+def router_flops(sizes: Sizes, conditioning: Condition, shape: Shape, num_experts: int) -> int:
+    """Operations of one forward pass of a router on one image, counted as an expert's are."""
+    tokens = num_tokens(sizes, shape)
+    return (
+        linear_flops(tokens, shape[0] * sizes.patch**2, sizes.width)
+        + vector_flops(sizes.width, conditioning)
+        + sizes.depth * block_flops(tokens + 1, sizes.width)
+        + linear_flops(1, sizes.width, num_experts)
+    )
+
+
+def block_flops(num_tokens: int, width: int) -> int:
+    """Operations of one transformer block on the tokens of one image."""
+    weights = 3 * width**2 + width**2 + 2 * MLP_RATIO * width**2  # qkv, proj, mlp
+    modulation = linear_flops(1, width, 6 * width)
+    return 2 * num_tokens * weights + attention_flops(num_tokens, width) + modulation
+
+
+def attention_flops(num_tokens: int, width: int) -> int:
+    """Operations of every token looking at every other: scores, and the mean by them."""
+    return 2 * 2 * num_tokens**2 * width
+
+
+def vector_flops(width: int, conditioning: Condition) -> int:
+    """Operations of embedding the time and the condition of one image."""
+    text = linear_flops(1, conditioning.size, width) if conditioning.kind == "text" else 0
+    return linear_flops(1, TIME_DIMS, width) + linear_flops(1, width, width) + text
+
+
+def linear_flops(num_rows: int, num_inputs: int, num_outputs: int) -> int:
+    """Operations of a linear layer."""
+    return 2 * num_rows * num_inputs * num_outputs

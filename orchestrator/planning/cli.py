@@ -1,0 +1,129 @@
+"""``atoll plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
+from atoll.config_file import read_config
+from atoll.errors import BadInput
+
+
+def plan(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="A published run instead of the file's networks: ddm-3b.")
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="H200 | H100 | A100-80 | A100-40 | L40S | L4 | RTX4090 | T4.", show_default="H100"
+        ),
+    ] = None,
+    gpus_per_node: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Of an island.", show_default="island.processes"),
+    ] = None,
+    mfu: Annotated[
+        float | None,
+        typer.Option(help="Share of peak FLOP/s that training reaches.", show_default="0.40"),
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Activations are computed twice, not kept.")
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of an image.", show_default="data.size")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Of an image.", show_default="3, of digits 1")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Of the data.", show_default="1000, of digits 10")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="In the data set, for the shards' bytes.")
+    ] = None,
+    sample_kb: Annotated[
+        float | None, typer.Option(help="Of a sample in a shard.", show_default="its pixels")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="TOML file of prices of nodes, see docs/plan.md.")
+    ] = None,
+    lifetime_h: Annotated[
+        float | None,
+        typer.Option(help="Mean hours until a spot node is reclaimed: simulates that."),
+    ] = None,
+    mb_per_s: Annotated[float, typer.Option(help="An island's bandwidth for checkpoints.")] = 100.0,
+    json_: JsonOption = False,
+) -> None:
+    """Foretell what a run needs: operations, memory, hours, bytes and money.
+
+    Nothing is opened but the configuration and the prices, and nothing is written. What the
+    numbers rest on is printed below them. A multiply-add counts as two operations.
+
+    For example, the large model of the paper: [bold]atoll plan --model ddm-3b[/bold]; or your own
+    run: [bold]atoll plan -c my.toml --gpu L40S --gpus-per-node 4 --lifetime-h 24[/bold].
+    """
+    from orchestrator.planning.document import document_of
+    from orchestrator.planning.hardware import gpu_named
+    from orchestrator.planning.means import Means
+    from orchestrator.planning.models import model_named
+    from orchestrator.planning.plan import plan_run
+    from orchestrator.planning.prices import offers_in
+    from orchestrator.planning.subject import Data, Subject, subject_of
+    from orchestrator.planning.tables import tables
+
+    _refuse_beyond("--mfu", mfu, 0.001, 1)
+    _refuse_beyond("--sample-kb", sample_kb, 0.001, 1e9)
+    _refuse_beyond("--lifetime-h", lifetime_h, 0.01, 1e6)
+    _refuse_beyond("--mb-per-s", mb_per_s, 0.001, 1e6)
+    published = None if model is None else model_named(model)
+    kind = gpu_named(gpu or (published.gpu if published else "H100"))
+    settings = read_config(config, [*(published.settings if published else ()), *(set_ or ())])
+    sample_bytes = None if sample_kb is None else sample_kb * 1e3
+    if published is None:
+        told = Data(size, channels, classes, samples, sample_bytes)
+        subject = subject_of(settings, told)
+    else:
+        if size or channels or classes:
+            raise BadInput(
+                f"--model {model} has images of its own; leave out --size, --channels and --classes"
+            )
+        data_bytes = samples * sample_bytes if samples and sample_bytes else None
+        subject = Subject(published.expert, published.router, data_bytes, ())
+    means = Means(
+        gpu=kind,
+        num_gpus=gpus_per_node or settings.island.processes,
+        mfu=mfu,
+        recompute=recompute,
+        lifetime_h=lifetime_h,
+        bytes_per_s=mb_per_s * 1e6,
+    )
+    offers = () if prices is None else offers_in(prices, kind.name, means.num_gpus)
+    try:
+        found = plan_run(settings, subject, means, offers)
+    except OverflowError as error:
+        raise BadInput(
+            "the numbers of [expert], [training] or [router] are beyond counting; make them smaller"
+        ) from error
+    if json_:
+        print_json(document_of(found, means, published))
+        return
+    for title, rows in tables(found, means, published, settings.island.count):
+        show(title, rows, as_json=False)
+    if published:
+        days = found.planned[0].hours / 24
+        say(
+            f"published: an expert in about {published.days:g} days; here {days:.3g} "
+            f"({days / published.days - 1:+.0%})"
+        )
+
+
+def _refuse_beyond(flag: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:
+        raise BadInput(f"{flag} {value:g} cannot be used; give a number from {least:g} to {most:g}")

@@ -1,0 +1,52 @@
+"""What the numbers of a plan rest on, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atoll.config import Config
+from orchestrator.planning.hardware import peak_flops
+from orchestrator.planning.layout import USABLE, Layout
+from orchestrator.planning.means import ASSUMED_MFU, Means
+from orchestrator.planning.prices import Price
+from orchestrator.planning.spot import Spot
+
+
+def grounds(
+    config: Config,
+    means: Means,
+    layouts: Sequence[Layout],
+    spot: Spot | None,
+    prices: Sequence[Price],
+) -> tuple[str, ...]:
+    """Sentences that say what a plan assumes of hardware, memory, transfer, prices and nodes."""
+    precision = config.training.precision
+    peak = peak_flops(means.gpu, precision) / 1e12
+    given = f"MFU {means.mfu:g}, as given" if means.mfu else f"MFU {ASSUMED_MFU:.2f}, assumed"
+    copies = ", bf16 copies of the weights to compute on" if precision == "bf16" else ""
+    kept = "computed again in the backward pass" if means.recompute else "of all blocks kept"
+    told = [
+        f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU",
+        f"fp32 weights, gradients, AdamW's moments and average{copies}; activations {kept}; "
+        f"{1 - USABLE:.0%} of a GPU's memory left free",
+    ]
+    if config.training.share == "proportional":
+        told.append("clusters of equal size, so that every expert has the same batch")
+    if means.recompute:
+        told.append(
+            "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "
+            "does not do it"
+        )
+    if "sharded" in layouts:
+        told.append("sharded is what a trainer that shards would hold; Atoll's shares data alone")
+    told.append("an island reads its shards once and keeps them on its disk")
+    if not prices:
+        told.append("no price: give --prices FILE, or set island.price_per_hour")
+    if spot is None and any(price.spot is not None for price in prices):
+        told.append("spot nodes are never taken back: give --lifetime-h to simulate it")
+    if spot is not None:
+        told.append(
+            "each expert on an island of its own; reclaims alone, a new node after 300 s, its "
+            f"first step 60 s later, checkpoints at {means.bytes_per_s / 1e6:g} MB/s"
+        )
+    return tuple(told)

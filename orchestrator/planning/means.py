@@ -1,0 +1,30 @@
+"""With what a run shall be trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.planning.hardware import Gpu
+
+ASSUMED_MFU = 0.40
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """With what a run shall be trained.
+
+    Attributes:
+        gpu: kind of GPU.
+        num_gpus: of an island.
+        mfu: share of the peak that training reaches; None for a usual one.
+        recompute: activations are computed again in the backward pass.
+        lifetime_h: mean hours until a spot node is reclaimed; None to simulate none.
+        bytes_per_s: at which an island moves checkpoints.
+    """
+
+    gpu: Gpu
+    num_gpus: int
+    mfu: float | None = None
+    recompute: bool = False
+    lifetime_h: float | None = None
+    bytes_per_s: float = 100e6

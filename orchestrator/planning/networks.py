@@ -1,0 +1,73 @@
+"""What a plan has to know of a network, whatever its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from atoll.flops import Shape, dit_flops, num_tokens, router_flops
+from atoll.parameters import block_parameters, dit_parameters, router_parameters
+from atoll.sizes import Sizes
+
+
+class Told(NamedTuple):
+    """A condition as :class:`atoll.flops.Condition` has it."""
+
+    kind: Literal["none", "class", "text"]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A transformer, in the numbers that memory and time follow from.
+
+    Attributes:
+        parameters: all of them.
+        forward_flops: operations of one forward pass on one image.
+        num_tokens: of one image, with those of its text where both attend together.
+        width: features of a token.
+        heads: attention heads.
+        num_blocks: transformer blocks each token passes.
+        block_parameters: of the largest block.
+        outside_parameters: of what comes before and after the blocks.
+    """
+
+    parameters: int
+    forward_flops: int
+    num_tokens: int
+    width: int
+    heads: int
+    num_blocks: int
+    block_parameters: int
+    outside_parameters: int
+
+
+def dit(sizes: Sizes, told: Told, shape: Shape) -> Network:
+    """An expert, or a monolith, as ``[expert]`` describes it."""
+    parameters, block = dit_parameters(sizes, told, shape), block_parameters(sizes.width)
+    return Network(
+        parameters=parameters,
+        forward_flops=dit_flops(sizes, told, shape),
+        num_tokens=num_tokens(sizes, shape),
+        width=sizes.width,
+        heads=sizes.heads,
+        num_blocks=sizes.depth,
+        block_parameters=block,
+        outside_parameters=parameters - sizes.depth * block,
+    )
+
+
+def router(sizes: Sizes, told: Told, shape: Shape, num_experts: int) -> Network:
+    """A router as ``[router]`` describes it: a DiT with one token more."""
+    parameters = router_parameters(sizes, told, shape, num_experts)
+    block = block_parameters(sizes.width)
+    return Network(
+        parameters=parameters,
+        forward_flops=router_flops(sizes, told, shape, num_experts),
+        num_tokens=num_tokens(sizes, shape) + 1,
+        width=sizes.width,
+        heads=sizes.heads,
+        num_blocks=sizes.depth,
+        block_parameters=block,
+        outside_parameters=parameters - sizes.depth * block,
+    )

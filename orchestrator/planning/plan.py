@@ -1,0 +1,137 @@
+"""A whole plan: what each of its parts says of one run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from atoll.config import Config
+from atoll.errors import BadInput
+from orchestrator.planning.grounds import grounds
+from orchestrator.planning.hardware import peak_flops
+from orchestrator.planning.layout import Fit, fit
+from orchestrator.planning.means import ASSUMED_MFU, Means
+from orchestrator.planning.prices import Price
+from orchestrator.planning.spot import Spot, simulate_spot
+from orchestrator.planning.subject import Subject
+from orchestrator.planning.volume import Volume, volumes
+from orchestrator.planning.work import Pace, Part, days_of, parts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One kind of job: how it fits an island, and how long one takes."""
+
+    part: Part
+    micro_batch: int
+    fit: Fit
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What all jobs together cost, at one price; None where there is none.
+
+    Attributes:
+        price: of a node for an hour.
+        on_demand: for the hours of the work.
+        spot: the same, longer by what reclaims take where they were simulated.
+    """
+
+    price: Price
+    on_demand: float
+    spot: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is foretold of a run.
+
+    Attributes:
+        days: from the first step to the last, on as many islands as the run has, undisturbed.
+        node_hours: of all jobs.
+        assumed: sentences; what the numbers rest on.
+    """
+
+    planned: tuple[Planned, ...]
+    days: float
+    node_hours: float
+    volumes: tuple[Volume, ...]
+    spot: Spot | None
+    costs: tuple[Cost, ...]
+    assumed: tuple[str, ...]
+
+
+def plan_run(
+    config: Config, subject: Subject, means: Means, prices: tuple[Price, ...] = ()
+) -> Plan:
+    """Plan a run.
+
+    Args:
+        config: of the run.
+        subject: its networks and data.
+        means: with what it is trained.
+        prices: of nodes as its islands are; without any, ``island.price_per_hour`` if it is set.
+
+    Raises:
+        BadInput: it cannot be trained so; names the key.
+    """
+    precision, mfu = config.training.precision, means.mfu or ASSUMED_MFU
+    pace = Pace(means.num_gpus, peak_flops(means.gpu, precision), mfu, means.recompute)
+    parts = parts_of(config, subject, monolith=config.evaluation.monolith)
+    planned = tuple(_planned(config, part, means, pace) for part in parts)
+    node_hours = sum(each.part.count * each.hours for each in planned)
+    spot = None
+    if means.lifetime_h is not None:
+        step_s = pace.seconds(parts[0].step_flops)
+        spot = simulate_spot(config, parts[0], step_s, means.lifetime_h, means.bytes_per_s)
+    if not prices and config.island.price_per_hour:
+        price = config.island.price_per_hour
+        own = Price(
+            provider="island.price_per_hour",
+            gpu=means.gpu.name,
+            gpus=means.num_gpus,
+            on_demand=price,
+            spot=price if spot else None,
+            currency="yours",
+        )
+        prices = (own,)
+    layouts = [each.fit.layout for each in planned]
+    return Plan(
+        planned=planned,
+        days=days_of(parts, pace, config.island.count),
+        node_hours=node_hours,
+        volumes=volumes(config, parts, subject.data_bytes),
+        spot=spot,
+        costs=tuple(_cost(price, node_hours, spot) for price in prices),
+        assumed=(*subject.assumed, *grounds(config, means, layouts, spot, prices)),
+    )
+
+
+def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
+    if part.batch < means.num_gpus:
+        raise BadInput(
+            f"the {part.name} has {part.batch} images in a step, too few for {means.num_gpus} "
+            "GPUs; lower island.processes or --gpus-per-node, or raise the batch size"
+        )
+    micro_batch = -(-part.batch // (means.num_gpus * config.training.accumulation))
+    found = fit(
+        part.network,
+        means.gpu,
+        means.num_gpus,
+        micro_batch,
+        config.training.precision,
+        recompute=means.recompute,
+        name=part.name,
+    )
+    return Planned(part, micro_batch, found, pace.seconds(part.flops) / 3600)
+
+
+def _cost(price: Price, node_hours: float, spot: Spot | None) -> Cost:
+    on_demand = node_hours * price.on_demand
+    if not math.isfinite(on_demand):
+        raise OverflowError
+    if price.spot is None or (spot is not None and not spot.done):
+        return Cost(price, on_demand, None)
+    lasting = 1.0 if spot is None else spot.overhead
+    return Cost(price, on_demand, node_hours * lasting * price.spot)

@@ -1,0 +1,87 @@
+"""What is planned: the networks of a run, and its data as far as they are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.config import Config
+from atoll.errors import BadInput
+from atoll.fit import refuse_patches
+from orchestrator.planning.networks import Network, Told, dit, router
+
+_DIGITS = {"size": 8, "channels": 1, "classes": 10, "samples": 1797}
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the flags tell of the data, which a plan does not open; None is not told.
+
+    Attributes:
+        size: side of an image in pixels; else that of ``data.size``.
+        channels: of an image.
+        classes: of its labels.
+        samples: images in the data set.
+        sample_bytes: of one in a shard.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    classes: int | None = None
+    samples: int | None = None
+    sample_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is planned.
+
+    Attributes:
+        expert: one of the experts; the monolith is as large.
+        router: the router.
+        data_bytes: of all shards; None if it is not known.
+        assumed: sentences.
+    """
+
+    expert: Network
+    router: Network
+    data_bytes: float | None
+    assumed: tuple[str, ...]
+
+
+def subject_of(config: Config, told: Data) -> Subject:
+    """The networks that ``[expert]`` and ``[router]`` describe.
+
+    Raises:
+        BadInput: the images' size is not known, or does not go into patches; names the key.
+    """
+    digits = config.data.source == "digits"
+    known = _DIGITS if digits else {}
+    size = told.size or config.data.size or known.get("size")
+    if size is None:
+        raise BadInput(
+            "data.size is not set, and a plan does not open the data; set it, or give --size"
+        )
+    refuse_patches(config, size, size)
+    channels = told.channels or known.get("channels", 3)
+    classes = told.classes or known.get("classes", 1000)
+    samples = told.samples or known.get("samples")
+    condition = Told("none", 0)
+    assumed = [f"images of {channels} x {size} x {size}"]
+    if config.expert.condition == "class":
+        condition = Told("class", classes)
+        assumed[0] += f" in {classes:,} classes"
+    elif config.expert.condition == "text":
+        condition = Told("text", config.expert.text_dims)
+    shape = (channels, size, size)
+    seen = condition if config.router.condition else Told("none", 0)
+    sample_bytes = told.sample_bytes or channels * size**2
+    if samples is None:
+        assumed.append("the number of samples is not known: give --samples for the shards' bytes")
+    elif told.sample_bytes is None:
+        assumed.append(f"{sample_bytes:,} bytes to a sample: its pixels as they are")
+    return Subject(
+        expert=dit(config.expert.sizes, condition, shape),
+        router=router(config.router.sizes, seen, shape, config.partition.num_experts),
+        data_bytes=None if samples is None else samples * sample_bytes,
+        assumed=tuple(assumed),
+    )

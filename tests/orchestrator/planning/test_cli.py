@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from atoll.__main__ import main
+from atoll.sizes import PRESETS
+from experts.condition import Conditioning
+from experts.dit import DiT
+from experts.flops import TRAINING, dit_flops
+
+PRICES = """
+[[price]]
+provider = "north"
+gpu = "h100"
+gpus = 8
+on_demand = 20
+spot = 8
+currency = "EUR"
+
+[[price]]
+provider = "south"
+gpu = "T4"
+gpus = 1
+on_demand = 0.5
+"""
+PRESET = ["-s", "expert.preset=DiT-S/4", "-s", "data.source=folder", "-s", "data.path=x"]
+
+MANY = [f"-spartition.num_{what}=20000" for what in ("experts", "fine")]
+MANY += ["-straining.batch_size=20000", "-sevaluation.monolith=false"]
+
+
+def answer(capsys, *flags: str):
+    main_quietly("plan", "--json", *flags)
+    return json.loads(capsys.readouterr().out)
+
+
+def main_quietly(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert not end.value.code
+
+
+def refusal(capsys, *flags: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(("plan", *flags))
+    told = capsys.readouterr()
+    assert end.value.code == 2
+    assert told.out == ""
+    assert told.err.startswith("atoll: ")
+    assert told.err.count("\n") == 1
+    return told.err
+
+
+@pytest.mark.parametrize("preset", ["DiT-S/2", "DiT-S/8", "DiT-B/4"])
+def test_plan_of_a_preset_counts_as_the_network_and_its_flops_do(capsys, preset):
+    flags = (*PRESET, "-s", f"expert.preset={preset}", "--size", "64", "--classes", "7")
+    found = answer(capsys, *flags, "-s", "router.patch=4")
+    expert, monolith, router = found["jobs"]
+    sizes, told, shape = PRESETS[preset], Conditioning("class", 7), (3, 64, 64)
+    count = sum(parameter.numel() for parameter in DiT(sizes, told, shape).parameters())
+    assert expert["parameters"] == monolith["parameters"] == count
+    assert expert["step_flops"] == TRAINING * 32 * dit_flops(sizes, told, shape)
+    assert expert["flops"] == 1000 * expert["step_flops"]
+    assert monolith["step_flops"] == 4 * expert["step_flops"]
+    assert router["name"] == "router"
+
+
+def test_plan_shows_people_every_table_and_what_it_rests_on(capsys, tmp_path):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    flags = ("--prices", str(tmp_path / "prices.toml"), "--lifetime-h", "24")
+    main_quietly("plan", "--model", "ddm-3b", *flags)
+    told = capsys.readouterr()
+    for part in ("FLOPs", "Memory", "Checkpoints", "24 hours", "Price", "MFU 0.40, assumed"):
+        assert part in told.out
+    assert "published: an expert in about 6.5 days" in told.err
+
+
+def test_plan_takes_prices_of_nodes_like_its_own(capsys, tmp_path):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    flags = ("--model", "ddm-3b", "--prices", str(tmp_path / "prices.toml"))
+    found = answer(capsys, *flags)
+    (cost,) = found["costs"]
+    assert (cost["provider"], cost["currency"]) == ("north", "EUR")
+    assert cost["cost"] == pytest.approx(20 * found["node_hours"])
+    assert cost["spot_cost"] == pytest.approx(8 * found["node_hours"])
+    rough = answer(capsys, *flags, "--lifetime-h", "12")
+    longer = rough["spot"]["overhead"]
+    assert rough["costs"][0]["spot_cost"] == pytest.approx(8 * longer * found["node_hours"])
+
+
+def test_plan_without_prices_takes_the_islands_or_says_that_there_is_none(capsys):
+    found = answer(capsys, "-s", "island.price_per_hour=3")
+    assert found["costs"][0]["cost"] == pytest.approx(3 * found["node_hours"])
+    found = answer(capsys)
+    assert found["costs"] == []
+    assert any("no price" in sentence for sentence in found["assumed"])
+
+
+def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
+    two = answer(capsys, "-s", "island.processes=2", "--mfu", "0.2")
+    four = answer(capsys, "-s", "island.processes=2", "--gpus-per-node", "4", "--mfu", "0.4")
+    assert two["jobs"][0]["hours"] == pytest.approx(4 * four["jobs"][0]["hours"])
+    assert four["hardware"]["mfu"] == 0.4
+    assert two["jobs"][0]["layout"] == "data"
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--gpu", "H1000"), "--gpu H1000"),
+        (("--model", "ddm-9b"), "--model ddm-9b"),
+        (("--mfu", "0"), "--mfu 0"),
+        (("--mfu", "1.5"), "--mfu 1.5"),
+        (("--mfu", "nan"), "--mfu nan"),
+        (("--mfu", "inf"), "--mfu inf"),
+        (("--lifetime-h", "inf"), "--lifetime-h"),
+        (("--lifetime-h", "-1"), "--lifetime-h"),
+        (("--mb-per-s", "0"), "--mb-per-s"),
+        (("--mfu", "1e-300"), "--mfu"),
+        (("-s", "island.price_per_hour=1e308", "-s", "training.steps=10000000000"), "beyond"),
+        ((*MANY, "--lifetime-h", "24"), "partition.num_experts"),
+        (("--sample-kb", "inf"), "--sample-kb"),
+        (("--model", "ddm-3b", "--size", "9"), "--size"),
+        (("--gpu", "T4", "-s", "training.precision=bf16"), "training.precision"),
+        (("--model", "ddm-3b", "--gpu", "A100-40"), "training.accumulation"),
+        (("-s", "training.batch_size=1000000"), "evaluation.monolith=false"),
+        (("--gpus-per-node", "64"), "--gpus-per-node"),
+        (("--size", "9"), "expert.patch"),
+        (PRESET, "data.size"),
+        (("-s", f"training.steps=1{'0' * 400}"), "beyond counting"),
+        (("-s", "training.step=9"), "training.step"),
+        (("--prices", "/no/such/file"), "--prices /no/such/file"),
+    ],
+)
+def test_plan_refuses_what_it_cannot_use_in_one_sentence(capsys, flags, names):
+    assert names in refusal(capsys, *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[[price]\n", "not valid TOML"),
+        ("", "price"),
+        (PRICES.replace("on_demand = 20", "on_demand = inf"), "price.0.on_demand"),
+        (PRICES.replace("on_demand = 20", "on_demand = -1"), "price.0.on_demand"),
+        (PRICES.replace("gpus = 8", "gpus = 0"), "price.0.gpus"),
+        (PRICES.replace("currency", "curency"), "price.0.curency"),
+        (PRICES, "8 x h100, 1 x T4"),
+    ],
+)
+def test_plan_refuses_broken_prices_in_one_sentence(capsys, tmp_path, text, names):
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    told = refusal(capsys, "--prices", str(path))
+    assert str(path) in told
+    if names == "8 x h100, 1 x T4":
+        names = "1 x T4, 8 x h100"
+    assert names in told
