@@ -38,7 +38,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """What a command on a run goes by: a file, or the configuration the run has, with overrides.
 
-    Of a run in a bucket, which others may write to, all but the section about its orchestrator.
+    Of a run in a bucket, which others may write to, all but [orchestrator] and [slurm].
 
     Args:
         path: the file; none means what the run was last started with, or, for a new one, the
@@ -57,8 +57,10 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         tree = json.loads(open_store(uri).get_bytes(layout.CONFIG))
         tree["run"]["uri"] = uri  # it may have been spelled from another folder, or moved
         if local_path(uri) is None:
-            # Whoever may write to a bucket must not say where commands go, and with what secrets.
-            tree.pop("orchestrator", None)
+            # Whoever may write to a bucket must not say where commands go, with what secrets, nor
+            # what a shell runs.
+            for section in ("orchestrator", "slurm"):
+                tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)
     except (ValueError, LookupError, TypeError) as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from atoll.clock import Clock
 from atoll.errors import IslandError
@@ -45,12 +45,13 @@ class Background:
         self._changed = threading.Condition()  # guards all that follows
         self._seen: dict[str, Node] | None = None  # as told last
         self._asked: dict[str, Node] = {}  # of submissions that no answer has shown yet
+        self._taken: set[str] = set()  # of them, those that the provider said yes to
         self._cancelled: set[str] = set()
         self._words: dict[str, str] = {}  # the last lines of those that are dead
         self._trouble = "it has not answered yet"
         self._soon = False
-        self._work = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="provider")
-        threading.Thread(target=self._poll, name="provider-poll", daemon=True).start()
+        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._start(self._poll)
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
@@ -67,7 +68,7 @@ class Background:
             if known is not None:
                 return known
             node = self._asked[spec.island] = Node(spec.island, alive=True)
-        self._work.submit(self._submit, spec, idempotency_key)
+        self._start(self._submit, spec, idempotency_key)
         return node
 
     def list(self, label: str) -> tuple[Node, ...]:
@@ -87,7 +88,7 @@ class Background:
 
     def drain(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
-        self._work.submit(self._insist, self._provider.drain, island)
+        self._start(self._insist, self._provider.drain, island)
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`; tried until it is done."""
@@ -95,7 +96,11 @@ class Background:
             if island in self._cancelled:
                 return
             self._cancelled.add(island)
-        self._work.submit(self._insist, self._provider.cancel, island)
+        self._start(self._insist, self._provider.cancel, island)
+
+    def _start(self, call: Callable[..., None], *arguments: Any) -> None:
+        """In a thread that keeps no process from ending, as those of the standard pools would."""
+        threading.Thread(target=call, args=arguments, name="provider", daemon=True).start()
 
     def _as_cancelled(self, node: Node) -> Node:
         """Dead, and somebody saw to it that nothing of it is left."""
@@ -104,12 +109,15 @@ class Background:
 
     def _submit(self, spec: NodeSpec, key: str) -> None:
         try:
-            self._provider.submit(spec, key)
+            with self._room:
+                self._provider.submit(spec, key)
         except IslandError as error:
             failed = Node(spec.island, alive=False, reason=f"could not be started: {error}")
             with self._changed:
                 self._asked[spec.island] = failed
         else:
+            with self._changed:
+                self._taken.add(spec.island)
             self._ask_soon()
 
     def _insist(self, call: Callable[[str], None], island: str) -> None:
@@ -117,7 +125,8 @@ class Background:
         pause_s = self._poll_s
         while True:
             try:
-                call(island)
+                with self._room:
+                    call(island)
             except IslandError as error:
                 log.warning("tries again", extra={"fields": {"island": island, "why": str(error)}})
                 self._clock.sleep(pause_s)
@@ -135,18 +144,24 @@ class Background:
         while True:
             with self._changed:
                 self._soon = False
-                submitted = set(self._asked)
+                submitted, taken = set(self._asked), set(self._taken)
             try:
                 nodes = {node.island: node for node in self._provider.list(self._label)}
                 words = self._last_words(nodes)
             except IslandError as error:
                 self._note(str(error))
+            except Exception as error:  # whatever it answers must not end the asking
+                self._note(f"its answer is not understood ({error!r})")
             else:
                 with self._changed:
                     self._seen, self._trouble = nodes, ""
                     self._words |= words
                     for island in submitted & nodes.keys():
                         del self._asked[island]
+                    for island in (submitted & taken) - nodes.keys():
+                        gone = "its provider knows nothing of it any more"
+                        self._asked[island] = Node(island, alive=False, reason=gone)
+                    self._taken -= taken
             with self._changed:
                 self._changed.wait_for(lambda: self._soon, self._poll_s)
 

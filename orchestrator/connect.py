@@ -17,8 +17,10 @@ from atoll.blobs import absolute
 from atoll.clock import Clock, SystemClock
 from atoll.command import say
 from atoll.config import Config
+from atoll.config_file import parse_config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, BlobError, ConfigError, Unreachable
+from cluster import state_file
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
 from orchestrator.endpoint import Endpoint, is_taken, settings_of
@@ -26,6 +28,7 @@ from orchestrator.rendezvous import Rendezvous
 from orchestrator.storage.urls import database_url, is_shared
 
 LOG = "orchestrator.log"
+HANDED = "handed-over.json"
 _START_S = 60.0
 _LEAVE_S = 20.0
 
@@ -135,7 +138,7 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
             elif shared and child is None and is_taken(folder):
                 trouble = "the one on this machine stands by"
             elif child is None:
-                child = _start(config.run.uri, trainer, folder / LOG)
+                child = _start(config, trainer, folder)
             else:
                 _refuse_ended(child, folder / LOG)
         clock.sleep(0.1)
@@ -206,11 +209,27 @@ def _dismiss(folder: Path, clock: Clock) -> None:
         clock.sleep(0.1)
 
 
-def _start(run_uri: str, trainer: Sequence[str], log: Path) -> Detached:
-    log.parent.mkdir(parents=True, exist_ok=True)
+def handed_over(run_uri: str) -> Config:
+    """The configuration that a command of this machine has started an orchestrator with.
+
+    Raises:
+        BadInput: none has; what a bucket says of its orchestrator anybody may have written.
+    """
+    tree = state_file.read(layout.state_folder(run_uri) / HANDED)
+    if tree is None:
+        raise BadInput(
+            f"--run-uri: {run_uri} was never served from here, and what a bucket says of its own "
+            "orchestrator is not gone by; give the run's file with --config"
+        )
+    return parse_config(tree, HANDED)
+
+
+def _start(config: Config, trainer: Sequence[str], folder: Path) -> Detached:
+    folder.mkdir(parents=True, exist_ok=True)
+    state_file.write(folder / HANDED, config.model_dump(mode="json"))
     command = [sys.executable, "-P", "-m", "atoll", "orchestrator"]
-    command += ["--run-uri", absolute(run_uri), "--trainer", shlex.join(trainer)]
-    return Detached(command, log)
+    command += ["--run-uri", absolute(config.run.uri), "--trainer", shlex.join(trainer)]
+    return Detached(command, folder / LOG)
 
 
 def _refuse_ended(child: Detached, log: Path) -> None:

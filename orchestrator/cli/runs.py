@@ -96,16 +96,18 @@ def serve(
 ) -> None:
     """Serve a run's control plane in the foreground; Ctrl-C drains the islands first."""
     from atoll import logs as logging_setup
-    from atoll.blobs import make_place, open_store
+    from atoll.blobs import local_path, make_place, open_store
     from atoll.config_file import load_config
     from atoll.errors import BadInput, BlobMissing
     from orchestrator.cli.training import refuse_other_settings
+    from orchestrator.connect import handed_over
     from orchestrator.process import serve as process
 
     logging_setup.set_up()
     if run_uri:
         try:
-            found = load_config(open_store(run_uri))
+            in_folder = local_path(run_uri) is not None
+            found = load_config(open_store(run_uri)) if in_folder else handed_over(run_uri)
         except BlobMissing as error:
             raise BadInput(f"--run-uri: no run was ever started at {run_uri}") from error
         # It may have been spelled from another folder.

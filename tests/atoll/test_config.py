@@ -177,3 +177,12 @@ def test_run_whose_configuration_is_torn_asks_for_a_file(tmp_path: Path, torn: s
     (tmp_path / "config.json").write_text(torn, encoding="latin-1")
     with pytest.raises(ConfigError, match="with --config"):
         run_config(None, [f"run.uri={tmp_path}"])
+
+
+def test_run_in_a_bucket_says_nothing_of_its_orchestrator_nor_to_a_shell(bucket: str) -> None:
+    uri = f"run.uri={bucket}/run"
+    told = ["orchestrator.database=sqlite:////tmp/evil.db", "slurm.setup=evil", "training.steps=7"]
+    save_config(open_store(f"{bucket}/run"), read_config(None, [uri, *told]))
+    found = run_config(None, [uri])
+    assert (found.orchestrator, found.slurm) == (Config().orchestrator, Config().slurm)
+    assert found.training.steps == 7

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -137,3 +139,36 @@ def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
     slow.refuses = ""
     until(lambda: nodes_of(provider)["island-1"].cleared)
     assert slow.cancelled == ["island-1"]
+
+
+def test_node_that_its_provider_took_and_never_showed_is_dead(slow, provider, monkeypatch):
+    slow.answers.set()
+    until(lambda: provider._seen is not None)
+    monkeypatch.setattr(slow, "submit", lambda spec, _: Node(spec.island, alive=True))
+    provider.submit(spec_of("island-1"), "island-1")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    assert "knows nothing of it" in nodes_of(provider)["island-1"].reason
+
+
+def test_answer_that_makes_no_sense_does_not_end_the_asking(slow, provider):
+    slow.answers.set()
+    until(lambda: provider._seen is not None)
+    slow.nodes = {"island-1": None}
+    until(lambda: "not understood" in provider._trouble)
+    slow.nodes = {"island-1": Node("island-1", alive=True)}
+    until(lambda: nodes_of(provider))
+
+
+def test_process_ends_although_a_provider_never_answers_again():
+    program = """
+import time
+from atoll.clock import SystemClock
+from atoll.errors import IslandError
+from cluster.background import Background
+class Silent:
+    def list(self, label): raise IslandError("no")
+    def cancel(self, island): raise IslandError("no")
+Background(Silent(), "run", 0.01, SystemClock()).cancel("island-1")
+time.sleep(0.2)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

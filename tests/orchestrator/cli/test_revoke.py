@@ -6,21 +6,7 @@ import json
 
 import pytest
 
-from atoll.__main__ import main
 from atoll.revocations import read_revocations
-
-
-@pytest.fixture
-def atoll(tmp_path, capsys):
-    """Runs a command; returns its exit code and what it told."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        output = capsys.readouterr()
-        return ended.value.code, output.out, output.err
-
-    return call
 
 
 @pytest.fixture

@@ -10,14 +10,6 @@ from atoll.control import ControlClient
 from atoll.errors import Busy, LeaseLost, Refused
 from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.types import Progress, Submission
-from orchestrator.rpc.server import start_server
-
-
-@pytest.fixture
-def address(service):
-    server, address = start_server(service, "127.0.0.1:0", "run")
-    yield address
-    server.stop(grace=None).wait()
 
 
 @pytest.fixture

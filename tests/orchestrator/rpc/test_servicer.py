@@ -23,16 +23,8 @@ from atoll.types import (
 )
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
-from orchestrator.rpc.server import start_server
 
 OURS = ((RUN_KEY, "run"),)
-
-
-@pytest.fixture
-def address(service):
-    server, address = start_server(service, "127.0.0.1:0", "run")
-    yield address
-    server.stop(grace=None).wait()
 
 
 @pytest.fixture
