@@ -152,6 +152,10 @@ class Tenure:
                 case relay.Published():
                     self._uncommitted.append(message)
                 case relay.Ended(finished):
+                    if not finished and self._drain_until is None:
+                        # Slurm, for one, tells all processes of a job at once that it ends.
+                        self._preempted = True
+                        self._why = self._why or "its trainer was told to leave, not by its agent"
                     self._ending = Outcome(Ending.FINISHED) if finished else self._left()
                 case relay.Damaged(reason) if self._ending is None:
                     self._ending = Outcome(Ending.DAMAGED, reason)
