@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,21 @@ def test_agent_whose_trainer_claims_an_end_it_never_reached_reports_a_failure(ag
     said = '{"kind": "Ended", "finished": true}\n'
     agent(sys.executable, "-c", SAY, said).work(Orders())
     assert "step 20 was never committed" in job(service).reason
+
+
+def test_agent_whose_trainer_others_told_to_leave_hands_over_as_preempted(agent, service, tmp_path):
+    def tell_trainer() -> None:
+        wait_until(lambda: job(service).progress.step >= 2)
+        for process in processes.working_in(tmp_path):
+            process.terminate()
+
+    telling = threading.Thread(target=tell_trainer)
+    telling.start()
+    agent(*FAKE_TRAINER, "--step-s", "0.3").work(Orders())
+    telling.join()
+    told = {event.kind: event.reason for event in service.events(0, 0)}
+    assert told["island-preempted"] == "its trainer was told to leave, not by its agent"
+    assert job(service).state is JobState.DONE  # the same island took it again
 
 
 def test_agent_whose_checkpoint_is_refused_stops_its_trainer(agent, service):
