@@ -27,7 +27,7 @@ def refuse_beyond_loopback(text: str) -> None:
     Raises:
         ValueError: others could reach it, or it is no address.
     """
-    if not _is_loopback(text):
+    if not is_loopback(text):
         raise ValueError(
             f"{text!r} could be reached from other machines, and whoever looks on is not asked who "
             "they are; listen on 127.0.0.1 or [::1], and come through a tunnel (ssh -L)"
@@ -44,7 +44,7 @@ def refuse_open(text: str, *, secured: bool) -> None:
     Raises:
         ValueError: others could reach it and calls are not secured, or it is no address.
     """
-    if not _is_loopback(text) and not secured:
+    if not is_loopback(text) and not secured:
         raise ValueError(
             f"{text!r} could be reached from other machines, and calls are in plain text; "
             "set orchestrator.tls to a folder that `atoll certs` made, or listen on 127.0.0.1 or "
@@ -60,7 +60,8 @@ def answers_at(host: str, port: int) -> str:
     return f"{host}:{port}"
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
+    """Whether only this machine can call an address. Raises: ValueError, it is none."""
     host, _ = split_address(text)
     ip = _ip(host)
     return host == "localhost" or bool(ip and ip.is_loopback)

@@ -7,19 +7,19 @@ from typing import Self
 from pydantic import model_validator
 
 from atoll.digests import digest_of
+from atoll.island_section import IslandSection
+from atoll.provider_sections import SlurmSection, SshSection
+from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
     DataSection,
     EvaluationSection,
     ExpertSection,
-    IslandSection,
     OrchestratorSection,
     PartitionSection,
     RouterSection,
     RunSection,
     SamplingSection,
-    Section,
-    SlurmSection,
     TrainingSection,
 )
 from atoll.strategies import num_experts_of
@@ -36,6 +36,7 @@ class Config(Section):
     checkpoints: CheckpointsSection = CheckpointsSection()
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
+    ssh: SshSection = SshSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()

@@ -16,6 +16,7 @@ from atoll.blobs import BlobStore, local_path, open_store
 from atoll.config import Config
 from atoll.errors import BlobMissing, ConfigError
 from atoll.passwords import hidden
+from atoll.provider_sections import PROVIDER_SECTIONS
 
 
 def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -38,7 +39,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """What a command on a run goes by: a file, or the configuration the run has, with overrides.
 
-    Of a run in a bucket, which others may write to, all but [orchestrator] and [slurm].
+    Of a run in a bucket, which others may write to, all but its orchestrator's and providers'.
 
     Args:
         path: the file; none means what the run was last started with, or, for a new one, the
@@ -59,7 +60,7 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         if local_path(uri) is None:
             # Whoever may write to a bucket must not say where commands go, with what secrets, nor
             # what a shell runs.
-            for section in ("orchestrator", "slurm"):
+            for section in ("orchestrator", *PROVIDER_SECTIONS):
                 tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)
@@ -134,8 +135,9 @@ def _sections(config: Config) -> Iterator[str]:
 
 def _toml(value: Any) -> str:
     if isinstance(value, BaseModel):
-        inner = ", ".join(f"{key} = {_toml(item)}" for key, item in value.model_dump().items())
-        return f"{{ {inner} }}"
+        value = value.model_dump()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     # Strings, numbers and booleans look the same in JSON and TOML.

@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
+from atoll.section import Section
 from atoll.sizes import PRESETS, Sizes, refuse_heads
 from atoll.strategies import Strategy
-
-
-class Section(BaseModel):
-    """A section of the file: no unknown keys, nothing changes after it was read."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
 
 
 class RunSection(Section):
@@ -167,67 +153,6 @@ class CheckpointsSection(Section):
         0, ge=0, description="those at a multiple of so many steps; 0 = none"
     )
     keep_best: int = Field(1, ge=0, description="so many with the lowest loss")
-
-
-class IslandSection(Section):
-    """Where the jobs run."""
-
-    provider: Literal["local", "slurm"] = Field(
-        "local", description="local: processes of this machine | slurm: batch jobs"
-    )
-    count: int = Field(2, ge=1, description="islands alive at once")
-    processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
-    threads: int = Field(1, ge=1, description="CPU threads of a training process")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
-    lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
-    max_failures: int = Field(
-        5, ge=0, description="failed tries in a row that a job is forgiven; the next ends it"
-    )
-    max_losses: int = Field(
-        20, ge=0, description="lost islands in a row that a job is forgiven; the next ends it"
-    )
-    max_preemptions: int = Field(
-        100, ge=0, description="reclaimed islands in a row that a job is forgiven"
-    )
-    stuck_s: float = Field(
-        600.0, gt=0, description="time without a step after which a trainer is started anew"
-    )
-    backoff_s: float = Field(
-        1.0, gt=0, description="pause before the second try; doubles each time"
-    )
-    price_per_hour: float = Field(
-        0.0, ge=0, description="of an island's node, in your currency; 0 = costs are not counted"
-    )
-    orphan_s: float = Field(
-        600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
-    )
-    drain_s: float = Field(60.0, gt=0, description="time a trainer has for its last checkpoint")
-    notices: Literal["none", "aws", "gcp", "azure"] = Field(
-        "none", description="heed this cloud's word that it takes a node back: aws | gcp | azure"
-    )
-
-
-class SlurmSection(Section):
-    """Islands as batch jobs, where island.provider = "slurm"."""
-
-    partition: str = Field("", description='of the cluster; "" = its default, here and below')
-    account: str = Field("", description="who pays")
-    qos: str = Field("", description="quality of service")
-    constraint: str = Field("", description="features a node must have, e.g. a100")
-    time_limit_min: int = Field(
-        0,
-        ge=0,
-        description="minutes; a last checkpoint is made before they are over; 0 = none",
-    )
-    cpus: int = Field(0, ge=0, description="of a node; 0 = island.processes x island.threads")
-    memory_gb: int = Field(0, ge=0, description="of a node; 0 = the cluster's default")
-    requeue: bool = Field(True, description="let Slurm start a job again whose node it took")
-    folder: str = Field(
-        "", description='for logs and work, shared by all nodes; "" = in the run\'s state folder'
-    )
-    python: str = Field("", description='interpreter that has Atoll, on every node; "" = this one')
-    setup: str = Field("", description="shell lines before the agent, e.g. module load cuda")
-    options: tuple[str, ...] = Field((), description="more options of sbatch")
 
 
 class OrchestratorSection(Section):

@@ -53,6 +53,12 @@ class Background:
         self._room = threading.BoundedSemaphore(_AT_ONCE)
         self._start(self._poll)
 
+    @property
+    def trouble(self) -> str:
+        """Why the provider does not answer; "" while it does."""
+        with self._changed:
+            return self._trouble
+
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
         return self._provider.capabilities()
@@ -79,7 +85,10 @@ class Background:
             if self._seen is None:
                 raise IslandError(self._trouble)
             nodes = {**self._seen, **self._asked}
-            return tuple(self._as_cancelled(node) for node in nodes.values())
+            is_stale = bool(self._trouble)
+            return tuple(
+                replace(self._as_cancelled(node), stale=is_stale) for node in nodes.values()
+            )
 
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`; of the living nothing is fetched."""
@@ -171,6 +180,7 @@ class Background:
         return {name: self._provider.logs(name, _LAST_LINES) for name in dead}
 
     def _note(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        with self._changed:
+            is_new, self._trouble = trouble != self._trouble, trouble
+        if is_new:
             log.warning("the provider does not answer", extra={"fields": {"why": trouble}})
-        self._trouble = trouble

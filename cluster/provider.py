@@ -12,9 +12,14 @@ class Capabilities:
 
     Attributes:
         num_gpus: accelerators of one node, at most.
+        elsewhere: whether nodes are, or may be, other machines than the orchestrator's, which then
+            has to be heard beyond loopback.
+        num_nodes: alive at once, at most; None if nobody knows.
     """
 
     num_gpus: int
+    elsewhere: bool = False
+    num_nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Node:
     reason: str = ""
     cleared: bool = False
     waiting: bool = False
+    stale: bool = False
+    provider: str = ""
 
 
 class Provider(Protocol):
@@ -69,7 +76,12 @@ class Provider(Protocol):
         ...
 
     def validate(self, spec: NodeSpec) -> None:
-        """Refuse, before anything starts, what can never run. Raises: ConfigError."""
+        """Refuse, before anything starts, what can never run.
+
+        Raises:
+            ConfigError: it can never run as it is asked for.
+            IslandError: nobody knows, because the provider does not answer.
+        """
         ...
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:

@@ -1,15 +1,25 @@
-"""The provider that a run's configuration names."""
+"""The providers that a run's configuration names."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from atoll.clock import Clock
 from atoll.config import Config
+from atoll.island_section import ProviderName
+from cluster.background import Background
 from cluster.local import LocalProvider
 from cluster.provider import Provider
+from cluster.several import Several
 
-_SLURM_POLL_S = 2.0  # each question costs the controller, which a whole lab asks
+# Where each is, and the pause between two questions to it in seconds: whole labs ask the same one.
+_FAR: dict[ProviderName, tuple[str, str, float]] = {
+    "slurm": ("cluster.slurm", "SlurmProvider", 2.0),
+    "ssh": ("cluster.ssh", "SshProvider", 2.0),
+    "skypilot": ("cluster.skypilot", "SkypilotProvider", 20.0),
+    "kubernetes": ("cluster.kubernetes", "KubernetesProvider", 2.0),
+}
 
 
 def provider_of(config: Config, label: str, folder: Path, clock: Clock) -> Provider:
@@ -21,9 +31,14 @@ def provider_of(config: Config, label: str, folder: Path, clock: Clock) -> Provi
         folder: where local islands keep their logs.
         clock: the orchestrator's.
     """
-    if config.island.provider == "local":
-        return LocalProvider(folder)
-    from cluster.background import Background  # noqa: PLC0415 - local runs do without
-    from cluster.slurm import SlurmProvider  # noqa: PLC0415
+    shares = config.island.shares
+    made = [(_made(name, config, label, folder, clock), name, shares[name]) for name in shares]
+    return Several(made, clock) if len(made) > 1 else made[0][0]
 
-    return Background(SlurmProvider(config, label, folder), label, _SLURM_POLL_S, clock)
+
+def _made(name: ProviderName, config: Config, label: str, folder: Path, clock: Clock) -> Provider:
+    if name == "local":
+        return LocalProvider(folder)
+    module, kind, poll_s = _FAR[name]
+    provider = getattr(importlib.import_module(module), kind)(config, label, folder)
+    return Background(provider, label, poll_s, clock)

@@ -8,9 +8,11 @@ again by itself, because its node failed or was wanted by another, is an island 
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -94,7 +96,16 @@ class SlurmProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
-        return Capabilities(num_gpus=64)
+        return Capabilities(num_gpus=64, elsewhere=self._elsewhere)
+
+    @functools.cached_property
+    def _elsewhere(self) -> bool:
+        """Whether it has nodes besides this machine."""
+        try:
+            hosts = set(_run(["sinfo", "--noheader", "--Node", "--format=%n"]).split())
+        except (IslandError, ConfigError):
+            return False  # told by what is asked next
+        return not hosts <= {socket.gethostname(), socket.gethostname().partition(".")[0]}
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; Slurm tests the request."""
@@ -103,6 +114,7 @@ class SlurmProvider:
                 'island.provider = "slurm" needs the commands sbatch, squeue and scancel here; run '
                 "the orchestrator on a machine that submits jobs"
             )
+        _run(["squeue", "--me", "--noheader"])  # who does not answer has refused nothing
         try:
             _run(["sbatch", "--test-only", *self._options(spec, "")], self._script(spec))
         except IslandError as error:

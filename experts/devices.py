@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from atoll.errors import BadInput
-from atoll.sections import IslandSection
+from atoll.island_section import IslandSection
 
 
 def device_of(island: IslandSection, number: int | None = None) -> torch.device:

@@ -13,6 +13,7 @@ from pathlib import Path
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import BadInput
+from atoll.provider_sections import PROVIDER_SECTIONS
 from cluster import state_file
 from cluster.processes import ProcessId
 
@@ -80,7 +81,7 @@ def this_process(address: str, run: str, settings: str, *, secured: bool = False
 
 def settings_of(config: Config) -> str:
     """Digest of what an orchestrator goes by from its start to its end."""
-    return config.digest("island", "slurm", "orchestrator", "checkpoints")
+    return config.digest("island", *PROVIDER_SECTIONS, "orchestrator", "checkpoints")
 
 
 def identity(folder: Path) -> str:

@@ -38,6 +38,7 @@ from orchestrator.settings import (
     fleet_policy,
     islands_folder,
     recovery_policy,
+    refuse_unheard,
     retention_of,
     spec_of,
 )
@@ -145,11 +146,14 @@ def _serve(work: _Work, store: SqlStore) -> None:
         service.leave(f"nobody can call it: {error}")
         raise
     try:
-        is_local = config.island.provider == "local"
-        called_at = address if is_local else outward(config, address)
+        provider = provider_of(config, work.run, islands_folder(config), clock)
+        elsewhere = provider.capabilities().elsewhere
+        if elsewhere:
+            refuse_unheard(config)
+        called_at = outward(config, address) if elsewhere else address
         supervisor = Supervisor(
             service,
-            provider_of(config, work.run, islands_folder(config), clock),
+            provider,
             spec_of(config, work.run, called_at, work.trainer, security),
             recovery_policy(config),
             clock,

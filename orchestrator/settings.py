@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll import layout
+from atoll.address import is_loopback
 from atoll.config import Config
+from atoll.errors import ConfigError
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.recovery import RecoveryPolicy
@@ -36,6 +38,17 @@ def fleet_policy(config: Config) -> Policy:
         stuck_s=island.stuck_s,
         price_per_hour=island.price_per_hour,
     )
+
+
+def refuse_unheard(config: Config) -> None:
+    """Refuse to start islands on machines that cannot call. Raises: ConfigError."""
+    listen = config.orchestrator.listen
+    if is_loopback(listen):
+        raise ConfigError(
+            f"orchestrator.listen = {listen} is heard on this machine alone, and islands of "
+            f"{', '.join(config.island.shares)} may run on others; set it to 0.0.0.0:7000, say, "
+            "and orchestrator.tls to a folder of certificates (`atoll certs`)"
+        )
 
 
 def recovery_policy(config: Config) -> RecoveryPolicy:

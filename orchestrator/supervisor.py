@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from atoll.clock import Clock
-from atoll.errors import IslandError
+from atoll.errors import ConfigError, IslandError
 from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
 from orchestrator.fleet import recovery
@@ -39,7 +39,7 @@ class Supervisor:
             clock: the orchestrator's.
 
         Raises:
-            ConfigError: the provider can never run such nodes.
+            ConfigError: the provider can never run such nodes, or does not answer.
         """
         self._service = service
         self._provider = provider
@@ -48,14 +48,18 @@ class Supervisor:
         self._clock = clock
         self._recovery = Recovery(last_number=recovery.last_number_of(service.started))
         self._last_trouble = ""
-        provider.validate(spec_of("island-0"))
+        self._forsaken: set[str] = set()
+        try:
+            provider.validate(spec_of("island-0"))
+        except IslandError as error:
+            raise ConfigError(f"island.provider: {error}; mend that, or name another") from error
         self._label = spec_of("island-0").label
 
     def look(self) -> bool:
         """Look once at the clock and at every node, and act.
 
         Returns:
-            Whether any node is alive.
+            Whether any node is alive that can still be stopped.
         """
         self._service.tick()
         try:
@@ -83,7 +87,14 @@ class Supervisor:
             self._service.island_gone(island, "stopped, since nothing is left to do")
         for island in plan.start:
             self._start(island)
-        return any(node.alive for node in nodes)
+        self._forsake(set(plan.forsaken))
+        return any(node.alive and node.island not in self._forsaken for node in nodes)
+
+    def _forsake(self, islands: set[str]) -> None:
+        for island in sorted(islands - self._forsaken):
+            words = "its provider does not answer; unless it is gone, it stops by island.orphan_s"
+            self._service.tell(Event("island-forsaken", words, island=island))
+        self._forsaken = islands
 
     def _start(self, island: str) -> None:
         # Written down first: one that froze since it was decided is another's to start.

@@ -16,6 +16,7 @@ from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.state import Fleet, Island
 
 _LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
+_FORSAKE_S = 60.0  # a provider that does not answer is asked to stop them for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,15 @@ class Plan:
         stop: islands to stop.
         give_up: whether no island can be kept alive.
         held_back: why none is started for a while, in words; "" for nothing new.
+        forsaken: islands that nobody can stop, because their provider does not answer; they do it
+            themselves once they have reached no orchestrator for long enough.
     """
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     give_up: bool = False
     held_back: str = ""
+    forsaken: tuple[str, ...] = ()
 
 
 def look(
@@ -87,7 +91,9 @@ def look(
     if fleet.is_settled:
         settled_at = min(recovery.settled_at, now)
         stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
-        return replace(recovery, since=Map(), settled_at=settled_at), Plan(stop=stop)
+        stale = tuple(node.island for node in nodes if node.alive and node.stale)
+        plan = Plan(stop=stop, forsaken=stale if now - settled_at >= _FORSAKE_S else ())
+        return replace(recovery, since=Map(), settled_at=settled_at), plan
     # One that stands in a queue has not begun to be silent.
     first_seen = {name: now if name in waiting else recovery.since.get(name, now) for name in alive}
     useful = {

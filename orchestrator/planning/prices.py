@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from atoll.errors import BadInput
-from atoll.sections import Section
+from atoll.section import Section
 
 
 class Price(Section):

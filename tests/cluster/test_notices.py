@@ -13,7 +13,7 @@ import pytest
 
 from atoll.clock import SystemClock
 from atoll.errors import BadInput
-from atoll.sections import IslandSection
+from atoll.island_section import IslandSection
 from cluster.clouds import CLOUDS, NoAnswer
 from cluster.notices import heed_notices
 from cluster.tenure import Orders

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from atoll.errors import BadInput
-from atoll.sections import IslandSection
+from atoll.island_section import IslandSection
 from experts.devices import device_of
 
 

@@ -1,0 +1,100 @@
+"""The section of the configuration file that says where the jobs run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from atoll.section import Section
+
+ProviderName = Literal["local", "slurm", "ssh", "skypilot", "kubernetes"]
+
+
+class IslandSection(Section):
+    """Where the jobs run."""
+
+    provider: ProviderName | dict[ProviderName, int] = Field(
+        "local",
+        description="local | slurm | ssh | skypilot | kubernetes; or several, with the islands of "
+        "each: { local = 1, ssh = 3 }",
+    )
+    count: int = Field(2, ge=1, description="islands alive at once; of several providers their sum")
+    processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
+    threads: int = Field(1, ge=1, description="CPU threads of a training process")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
+    lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
+    max_failures: int = Field(
+        5, ge=0, description="failed tries in a row that a job is forgiven; the next ends it"
+    )
+    max_losses: int = Field(
+        20, ge=0, description="lost islands in a row that a job is forgiven; the next ends it"
+    )
+    max_preemptions: int = Field(
+        100, ge=0, description="reclaimed islands in a row that a job is forgiven"
+    )
+    stuck_s: float = Field(
+        600.0, gt=0, description="time without a step after which a trainer is started anew"
+    )
+    backoff_s: float = Field(
+        1.0, gt=0, description="pause before the second try; doubles each time"
+    )
+    price_per_hour: float = Field(
+        0.0, ge=0, description="of an island's node, in your currency; 0 = costs are not counted"
+    )
+    orphan_s: float = Field(
+        600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
+    )
+    drain_s: float = Field(60.0, gt=0, description="time a trainer has for its last checkpoint")
+    notices: Literal["none", "aws", "gcp", "azure"] = Field(
+        "none", description="heed this cloud's word that it takes a node back: aws | gcp | azure"
+    )
+
+    @property
+    def shares(self) -> dict[ProviderName, int]:
+        """How many islands each provider is to keep alive."""
+        return self.provider if isinstance(self.provider, dict) else {self.provider: self.count}
+
+    @field_validator("provider", mode="before")
+    @classmethod
+    def _provider_is_known(cls, given: object) -> object:
+        """One sentence, where the types alone would complain once for every form."""
+        shares = given if isinstance(given, dict) else {given: 1}
+        for name, share in shares.items():
+            if name not in get_args(ProviderName):
+                raise ValueError(
+                    f"{name!r} is not known; there are {', '.join(get_args(ProviderName))}"
+                )
+            if not isinstance(share, int) or isinstance(share, bool) or share < 1:
+                raise ValueError(f"{name} = {share!r} islands cannot be; give at least 1")
+        if not shares:
+            raise ValueError("names no provider; give at least one, e.g. { local = 2 }")
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_is_their_sum(cls, tree: Any) -> Any:
+        provider = tree.get("provider") if isinstance(tree, dict) else None
+        numbers = list(provider.values()) if isinstance(provider, dict) else []
+        if not numbers or not all(isinstance(number, int) for number in numbers):
+            return tree
+        if tree.setdefault("count", sum(numbers)) != sum(numbers):
+            raise ValueError(
+                f"count = {tree['count']}, and the islands in provider are {sum(numbers)}; "
+                "leave count out"
+            )
+        return tree
+
+    @model_serializer(mode="wrap")
+    def _count_once(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Another table may be set over a saved one, whose sum must not speak against it."""
+        tree: dict[str, Any] = handler(self)
+        if isinstance(self.provider, dict):
+            del tree["count"]
+        return tree
