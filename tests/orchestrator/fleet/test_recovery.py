@@ -185,3 +185,15 @@ def test_recovery_counts_an_island_that_could_not_be_started(game, spec):
     place.nodes.clear()
     place.look()
     assert place.recovery.num_young == 2
+
+
+def test_recovery_stops_all_when_settled_and_forsakes_whom_nobody_can_reach(place):
+    place.look()
+    place.nodes = [replace(place.nodes[0], stale=True), place.nodes[1]]
+    place.game.apply(operations.give_up(place.game.fleet, "told to"))
+    assert place.look() == Plan()
+    place.game.now += 3
+    both = ("island-1", "island-2")
+    assert place.look() == Plan(stop=both)
+    place.game.now += 60
+    assert place.look() == Plan(stop=both, forsaken=("island-1",))
