@@ -277,10 +277,22 @@ def run(make_run: Callable[..., Run]) -> Run:
 
 
 @pytest.fixture
-def digits(tmp_path: Path) -> Iterator[DigitsRun]:
-    made = DigitsRun(tmp_path / "digits")
-    yield made
-    made.stop()
+def make_digits(tmp_path: Path) -> Iterator[Callable[..., DigitsRun]]:
+    """As ``make_run``, of the digits."""
+    made: list[DigitsRun] = []
+
+    def make(place: str, **settings: Any) -> DigitsRun:
+        made.append(DigitsRun(tmp_path / place, **settings))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.stop()
+
+
+@pytest.fixture
+def digits(make_digits: Callable[..., DigitsRun]) -> DigitsRun:
+    return make_digits("digits")
 
 
 @pytest.fixture(scope="session")
