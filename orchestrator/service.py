@@ -214,12 +214,13 @@ class FleetService:
             now = self._clock.monotonic()
             self._apply(operations.island_gone(self._fleet, name, reason, now))
 
-    def node_started(self, island: str) -> None:
-        """A provider is about to be asked for a node; see :mod:`orchestrator.fleet.ledger`."""
+    def nodes_started(self, islands: Sequence[str]) -> None:
+        """A provider is about to be asked for nodes; see :mod:`orchestrator.fleet.ledger`."""
         with self._turn():
-            price = self._fleet.policy.price_per_hour
-            use, event = ledger.started(island, price, self._clock.wall())
-            self._apply(Change(nodes=(use,), events=(event,)))
+            price, now = self._fleet.policy.price_per_hour, self._clock.wall()
+            noted = [ledger.started(island, price, now) for island in islands]
+            uses, told = tuple(use for use, _ in noted), tuple(event for _, event in noted)
+            self._apply(Change(nodes=uses, events=told))
 
     def reconcile(self, nodes: Sequence[Node]) -> None:
         """See :func:`orchestrator.fleet.ledger.reconciled`."""
