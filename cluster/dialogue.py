@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import tempfile
 import time
+import weakref
 from collections.abc import Sequence
+from typing import TextIO
 
 _ENDING_S = 1.0
 
 
 class Dialogue:
-    """With a process of its own, whose standard error is kept aside."""
+    """With a process of its own, which ends with it; what that says on standard error is kept."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start it. Raises: OSError."""
-        self._aside = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end
         self._rest = b""  # of what was heard, after the last line
-        try:
+        with tempfile.TemporaryFile() as aside:
             self._process = subprocess.Popen(
                 command,
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._aside,
+                stderr=aside,
                 start_new_session=True,  # Ctrl-C is none of its business
             )
-        except OSError:
-            self._aside.close()
-            raise
+            said = os.fdopen(os.dup(aside.fileno()), encoding="utf-8", errors="replace")
+        self._end = weakref.finalize(self, _end, self._process, said)
+        self._end.atexit = False  # its input ends with this process, and so does it
 
     @property
     def is_over(self) -> bool:
@@ -64,14 +66,21 @@ class Dialogue:
         return line.decode(errors="replace")
 
     def end(self) -> tuple[int, str]:
-        """End it, if it does not by itself. Returns: its exit code, and what it said aside."""
-        if self._aside.closed:
-            return self._process.returncode, ""
-        try:
-            self._process.communicate(timeout=_ENDING_S)  # closes its input, too
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        with self._aside:
-            self._aside.seek(0)
-            return self._process.returncode, self._aside.read().decode(errors="replace")
+        """End it, if it does not by itself.
+
+        Returns:
+            Its exit code, and what it said on standard error; that is told once.
+        """
+        said = self._end() or ""
+        return self._process.returncode, said
+
+
+def _end(process: subprocess.Popen[bytes], said: TextIO) -> str:
+    try:
+        process.communicate(timeout=_ENDING_S)  # closes its input, too
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    with said:
+        said.seek(0)
+        return said.read()

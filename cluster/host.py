@@ -46,7 +46,7 @@ class Host:
             folder: of all runs.
             label: of the run.
         """
-        self._folder = folder.expanduser().absolute() / socket.gethostname()
+        self._folder = folder.expanduser().resolve() / socket.gethostname()
         self._label = label
         self._provider = LocalProvider(self._folder / quote(label, safe=""))
 

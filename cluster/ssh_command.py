@@ -6,6 +6,7 @@ import ipaddress
 import shlex
 import socket
 import subprocess
+from pathlib import Path
 
 from atoll.provider_sections import SshSection
 
@@ -51,7 +52,7 @@ def leads_here(ssh: SshSection, host: str) -> bool:
 
 
 def _config(ssh: SshSection) -> list[str]:
-    return ["-F", ssh.config] if ssh.config else []
+    return ["-F", str(Path(ssh.config).expanduser())] if ssh.config else []
 
 
 def _far_end(ssh: SshSection, label: str) -> str:

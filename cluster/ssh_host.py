@@ -35,7 +35,7 @@ class SshHost:
         self._calling = threading.Lock()  # held by whoever makes a call and notes its answer
         self._listing: Future[None] | None = None
         self._nodes: Mapping[str, Node] = {}
-        self.trouble = ""  # why it does not answer
+        self.trouble: AtollError | None = None  # why it does not answer
 
     @property
     def greeting(self) -> dict[str, Any]:
@@ -98,10 +98,10 @@ class SshHost:
             except ConfigError as error:  # mended some day: until then it does not answer
                 raise IslandError(str(error)) from error
 
-    def note(self, trouble: str) -> None:
-        """Keep in mind why it does not answer; "" if it does."""
-        if trouble and trouble != self.trouble:
-            fields = {"host": self.name, "why": trouble}
+    def note(self, trouble: AtollError | None) -> None:
+        """Keep in mind why it does not answer; None if it does."""
+        if trouble and str(trouble) != str(self.trouble):
+            fields = {"host": self.name, "why": str(trouble)}
             log.warning("a host does not answer", extra={"fields": fields})
         self.trouble = trouble
 
@@ -109,11 +109,14 @@ class SshHost:
         with self._calling:
             try:
                 told = [Node(**tree) for tree in self._link.call("list")]
-            except (AtollError, TypeError) as error:
-                self.note(str(error))
+            except AtollError as error:
+                self.note(error)
+                return
+            except TypeError as error:
+                self.note(IslandError(f"{self.name} tells of nodes in another way: {error}"))
                 return
             self._nodes = {node.island: node for node in told}
-            self.note("")
+            self.note(None)
             for words in self.probation.ended_young(self._nodes):
                 self._failed(words)
 

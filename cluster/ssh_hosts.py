@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 
 from atoll.errors import ConfigError, IslandError
 from cluster.host import Untouched
@@ -12,6 +12,7 @@ from cluster.provider import Node, NodeSpec
 from cluster.ssh_host import SshHost, begun
 
 _PATIENCE_S = 10.0  # with a host that answered last time
+_FIRST_PATIENCE_S = 60.0  # who cannot be reached is told of sooner; Python may start slowly
 
 
 class SshHosts:
@@ -33,7 +34,7 @@ class SshHosts:
     def trouble(self) -> str:
         """Why none answers; "" while one does."""
         troubles = [host.trouble for host in self._hosts]
-        return "; ".join(troubles) if all(troubles) else ""
+        return "; ".join(map(str, troubles)) if all(troubles) else ""
 
     @property
     def num_gpus(self) -> int:
@@ -45,10 +46,7 @@ class SshHosts:
         """Ask what they have; nobody waits for those that did not answer last time."""
         with self._looking:
             asked = [(host, host.look()) for host in self._hosts]
-            wait([answer for host, answer in asked if not host.trouble], _PATIENCE_S)
-            for host, answer in asked:
-                if not answer.done() and not host.trouble:
-                    host.note(f"{host.name} has not answered for {_PATIENCE_S:g} s")
+            self._wait(asked, _PATIENCE_S if self._looked else _FIRST_PATIENCE_S)
             self._looked = True
 
     def look_once(self) -> None:
@@ -63,13 +61,13 @@ class SshHosts:
             ConfigError: one cannot, or two are the same.
             IslandError: none answers.
         """
-        asked = [begun(host.check, spec, run) for host in self._hosts]
-        wait(asked)
+        asked = [(host, begun(host.check, spec, run)) for host in self._hosts]
+        self._wait(asked, _FIRST_PATIENCE_S)
         silent = []
-        for host, answer in zip(self._hosts, asked, strict=True):
-            error = answer.exception()
+        for host, answer in asked:
+            error = answer.exception() if answer.done() else host.trouble
             if isinstance(error, IslandError):
-                host.note(str(error))
+                host.note(error)
                 silent.append(str(error))
             elif error is not None:
                 raise error
@@ -110,6 +108,13 @@ class SshHosts:
                 self._homes[spec.island] = host
                 raise
         raise Untouched("; ".join(reasons) or "each host has an island, or was in trouble of late")
+
+    def _wait(self, asked: Sequence[tuple[SshHost, Future[None]]], patience_s: float) -> None:
+        """For answers of those that were in no trouble; who gives none by then is now."""
+        wait([answer for host, answer in asked if not host.trouble], patience_s)
+        for host, answer in asked:
+            if not answer.done() and not host.trouble:
+                host.note(IslandError(f"{host.name} has not answered for {patience_s:g} s"))
 
     def _told_of(self, island: str) -> SshHost | None:
         return next((host for host in self._hosts if host.has(island)), None)

@@ -38,10 +38,6 @@ class Link:
         self._dialogue: Dialogue | None = None
         self.greeting: dict[str, Any] = {}  # of the host, when it last came up
 
-    def __del__(self) -> None:
-        if self._dialogue:
-            self._dialogue.end()
-
     def call(self, name: str, *given: Any) -> Any:
         """What :class:`cluster.host.Host` answers.
 

@@ -11,8 +11,10 @@ from cluster.host import Untouched
 from cluster.ssh_command import by_hand
 
 _SSH_FAILED = 255
-# What ssh says, what that means, and what to do; {typed} is the command to try.
-_WRONG = (
+_KILLED = -9  # by us, for its silence
+# What ssh says, or the host's shell and Python; what that means, and the mend. {typed} is the
+# command that a user would come there with.
+_CAUSES = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "shows another key than the one that is known here",
@@ -24,7 +26,7 @@ _WRONG = (
         "compare it with the host's own, and accept it: `{typed}`",
     ),
     (
-        r"Permission denied|Too many authentication failures",
+        r"Permission denied \(|Too many authentication failures",
         "does not let you in",
         "`{typed} true` must work without a question: put your public key there (ssh-copy-id)",
     ),
@@ -33,11 +35,21 @@ _WRONG = (
         "cannot be called by ssh as it is told to",
         "see ssh.config and ssh.options",
     ),
-)
-# The same of what its shell and Python say.
-_MISSING = (
-    (r"No module named", "has a {python} without Atoll", "install Atoll there, or set ssh.python"),
-    (r"not found|No such file", "has no {python}", "set ssh.python to the interpreter with Atoll"),
+    (
+        r"No module named",
+        "has a {python} without Atoll",
+        "install Atoll there, or set ssh.python to the interpreter that has it",
+    ),
+    (
+        r"Unknown option: -P",
+        "has a {python} older than 3.11",
+        "set ssh.python to the interpreter that has Atoll",
+    ),
+    (
+        r"exec: .*(not found|No such file)|exec: .*: [Pp]ermission denied",
+        "has no {python}",
+        "set ssh.python to the interpreter that has Atoll",
+    ),
 )
 
 
@@ -55,12 +67,11 @@ def why_not(ssh: SshSection, name: str, code: int, said: str) -> AtollError:
     """
     typed = shlex.join(by_hand(ssh, name))
     last = next(iter(said.strip().splitlines()[-1:]), f"exit code {code}").strip()
-    for pattern, what, mend in _WRONG if code == _SSH_FAILED else _MISSING:
+    for pattern, what, mend in _CAUSES:
         if re.search(pattern, said):
-            sentence = f"ssh.hosts: {{name}} {what} ({{last}}); {mend}"
-            words = {"name": name, "last": last, "python": ssh.python, "typed": typed}
-            return ConfigError(sentence.format(**words))
-    if code in {_SSH_FAILED, -9}:
+            words = f"{what.format(python=ssh.python)} ({last}); {mend.format(typed=typed)}"
+            return ConfigError(f"ssh.hosts: {name} {words}")
+    if code in {_SSH_FAILED, _KILLED}:
         return Untouched(f"{name} cannot be reached ({last}); try `{typed}`")
     return ConfigError(
         f"ssh.hosts: {name} does not start Atoll ({last}); see ssh.python and ssh.setup"

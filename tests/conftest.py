@@ -153,8 +153,6 @@ def sshd() -> Iterator[Any]:
     """Two hosts on loopback, each with a home of its own; see sshd.py."""
     from tests.sshd import SshHosts
 
-    if subprocess.run([SCRIPT.with_name("sshd"), "find"], capture_output=True).returncode:
-        pytest.skip("no OpenSSH server here: as root, run scripts/sshd install")
     hosts = SshHosts(Path(tempfile.mkdtemp(prefix="atoll-sshd-")))
     try:
         for name in ("one", "two"):

@@ -50,7 +50,10 @@ def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
         subprocess.run(["scancel", "--me"], check=True)
     elif request.param == "ssh":
         sshd = request.getfixturevalue("sshd")
-        own = [f"ssh.folder={tmp_path / 'islands'}", f"run.uri={tmp_path}"]
+        for name in sshd.servers:
+            (tmp_path / name).mkdir()
+            (sshd.home(name) / tmp_path.name).symlink_to(tmp_path / name)
+        own = [f"ssh.folder=~/{tmp_path.name}", f"run.uri={tmp_path}"]
         config = read_config(None, [*sshd.settings(), *own])
         yield lambda: SshProvider(config, label, tmp_path)
     else:
