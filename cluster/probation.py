@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from atoll.clock import Clock
+from cluster.local import ending
 from cluster.provider import Node
 
 _YOUNG_S = 60.0  # an island that ends by itself before this age has failed to start
 _PAUSE_S = 10.0
 _MOST_PAUSE_S = 600.0
 _MOST_FAILURES = 10  # that count
+_LEFT = ending(0)  # as it was asked to
 
 
 class Probation:
@@ -44,7 +46,7 @@ class Probation:
         return pause_s
 
     def ended_young(self, nodes: Mapping[str, Node]) -> list[str]:
-        """The islands started there that ended by themselves too soon; each is told once.
+        """The islands started there that ended too soon, unasked; each is told once.
 
         Args:
             nodes: all of the place, by island, as it tells now.
@@ -61,7 +63,7 @@ class Probation:
                 self._failures = 0
                 del self._started_at[island]
             elif not node.alive:
-                if not node.cleared:
+                if not node.cleared and node.reason != _LEFT:
                     young.append(f"{island} {node.reason}")
                 del self._started_at[island]
         return young

@@ -29,6 +29,8 @@ from cluster.ssh_link import Link
 
 log = logging.getLogger(__name__)
 
+_ENDPOINT = "--endpoint"
+
 
 class SshProvider:
     """See :class:`cluster.provider.Provider`.
@@ -66,10 +68,10 @@ class SshProvider:
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
-        """Whether any host is another machine; what nobody can tell is told by validate."""
+        """Whether any host is another machine, as one is of which nobody can tell."""
         with suppress(OSError):
             return not all(leads_here(self._ssh, name) for name in self._ssh.hosts)
-        return False
+        return True
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; hosts that do not answer hold up none."""
@@ -87,6 +89,7 @@ class SshProvider:
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
         """See :class:`cluster.provider.Provider`."""
+        spec = _without_endpoint(spec) if self._elsewhere else spec
         with self._placing:
             self._hosts.look()
             try:
@@ -140,6 +143,17 @@ class SshProvider:
                 fields = {"island": island, "why": str(error)}
                 log.warning("could not be started", extra={"fields": fields})
             del self._queue[island]
+
+
+def _without_endpoint(spec: NodeSpec) -> NodeSpec:
+    """Without the file in which orchestrators leave the address at which their machine calls them.
+
+    A host that mounts it would call itself.
+    """
+    if _ENDPOINT not in spec.agent:
+        return spec
+    at = spec.agent.index(_ENDPOINT)
+    return replace(spec, agent=(*spec.agent[:at], *spec.agent[at + 2 :]))
 
 
 def _waiting(island: str) -> Node:

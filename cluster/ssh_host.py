@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, replace
@@ -16,6 +17,8 @@ from cluster.provider import Node, NodeSpec
 from cluster.ssh_link import Link
 
 log = logging.getLogger(__name__)
+
+_MENDING_S = 60.0
 
 
 class SshHost:
@@ -36,6 +39,7 @@ class SshHost:
         self._listing: Future[None] | None = None
         self._nodes: Mapping[str, Node] = {}
         self.trouble: AtollError | None = None  # why it does not answer
+        self._troubled_at = 0.0
 
     @property
     def greeting(self) -> dict[str, Any]:
@@ -58,8 +62,14 @@ class SshHost:
         return island in self._nodes
 
     def look(self) -> Future[None]:
-        """Begin to ask what it has, unless it has not answered yet; never fails."""
-        if self._listing is None or self._listing.done():
+        """Begin to ask what it has, unless it has not answered yet; never fails.
+
+        One that has to be mended is left alone for a while: many shut out who knocks too often.
+        """
+        rests = isinstance(self.trouble, ConfigError) and (
+            time.monotonic() - self._troubled_at < _MENDING_S
+        )
+        if self._listing is None or (self._listing.done() and not rests):
             self._listing = begun(self._list)
         return self._listing
 
@@ -103,7 +113,7 @@ class SshHost:
         if trouble and str(trouble) != str(self.trouble):
             fields = {"host": self.name, "why": str(trouble)}
             log.warning("a host does not answer", extra={"fields": fields})
-        self.trouble = trouble
+        self.trouble, self._troubled_at = trouble, time.monotonic()
 
     def _list(self) -> None:
         with self._calling:

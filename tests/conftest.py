@@ -151,9 +151,9 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def sshd() -> Iterator[Any]:
     """Two hosts on loopback, each with a home of its own; see sshd.py."""
-    from tests.sshd import SshHosts
+    from tests.sshd import ThrowAwayHosts
 
-    hosts = SshHosts(Path(tempfile.mkdtemp(prefix="atoll-sshd-")))
+    hosts = ThrowAwayHosts(Path(tempfile.mkdtemp(prefix="atoll-sshd-")))
     try:
         for name in ("one", "two"):
             hosts.start(name)

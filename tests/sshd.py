@@ -18,7 +18,7 @@ from cluster import processes
 SCRIPT = Path(__file__).parents[1] / "scripts" / "sshd"
 
 
-class SshHosts:
+class ThrowAwayHosts:
     """Hosts that this machine plays, called by their names with one configuration of ssh."""
 
     def __init__(self, folder: Path) -> None:

@@ -50,6 +50,13 @@ def test_island_that_ends_young_is_told_once(clock):
     assert probation.ended_young(dead("island-1")) == []
 
 
+def test_island_that_left_as_it_was_asked_to_says_nothing_of_a_place(clock):
+    probation = Probation(clock)
+    probation.started("island-1")
+    left = Node("island-1", alive=False, reason="exited with code 0")
+    assert probation.ended_young({"island-1": left}) == []
+
+
 def test_island_that_was_cancelled_or_started_elsewhere_says_nothing_of_a_place(clock):
     probation = Probation(clock)
     probation.started("island-1")

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import processes
 from tests.namespaces import network
-from tests.sshd import SshHosts
+from tests.sshd import ThrowAwayHosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -22,7 +22,7 @@ def net():
 
 @pytest.fixture
 def hosts(net, tmp_path):
-    made = SshHosts(tmp_path / "hosts")
+    made = ThrowAwayHosts(tmp_path / "hosts")
     for name, address in net.addresses.items():
         made.start(name, address, net.within(name))
     yield made
@@ -61,7 +61,9 @@ def test_run_goes_on_while_a_host_is_cut_off_and_after_it_is_back(
     until(lambda: island_of(run, "expert-0") not in {"", lost, other})
     at_last = run.committed("expert-0")
     until(lambda: run.committed("expert-0") > at_last)
-    assert processes.working_in(hosts.home(cut_off))
+    cut_off_agents = processes.working_in(hosts.home(cut_off))
+    assert cut_off_agents  # unreachable is not dead
+    assert all("--endpoint" not in agent.cmdline() for agent in cut_off_agents)
     net.heal(cut_off)
     until(lambda: not processes.working_in(hosts.home(cut_off)))
     told = run.finish(launcher)
