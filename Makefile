@@ -11,6 +11,7 @@ demo: $(INSTALLED)  ## digits, from data set to report, in a few minutes
 test: $(INSTALLED)
 	scripts/postgres install
 	scripts/slurm install
+	scripts/sshd install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from atoll.section import Section
 
@@ -46,3 +46,27 @@ class SshSection(Section):
     python: str = Field("python3", description="interpreter that has Atoll, on every host")
     setup: str = Field("", description="shell lines before the agent, e.g. module load cuda")
     options: tuple[str, ...] = Field((), description='more options of ssh, e.g. "-oPort=2222"')
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not host or host.startswith("-") or any(c.isspace() or c < " " for c in host):
+                raise ValueError(
+                    f"{host!r} is no host: ssh would take it for something else; give user@host, "
+                    "or an alias of ssh's configuration"
+                )
+            if hosts.count(host) > 1:
+                raise ValueError(f"{host!r} stands there twice; one island works on it at a time")
+        return hosts
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_options(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for option in options:
+            if not option.startswith("-"):
+                raise ValueError(
+                    f"{option!r} is no option: ssh would take it for a host; write it with its "
+                    "value as one word that begins with a dash, e.g. -oPort=2222"
+                )
+        return options

@@ -149,6 +149,21 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def sshd() -> Iterator[Any]:
+    """Two hosts on loopback, each with a home of its own; see sshd.py."""
+    from tests.sshd import ThrowAwayHosts
+
+    hosts = ThrowAwayHosts(Path(tempfile.mkdtemp(prefix="atoll-sshd-")))
+    try:
+        for name in ("one", "two"):
+            hosts.start(name)
+        yield hosts
+    finally:
+        hosts.stop()
+    shutil.rmtree(hosts.folder)
+
+
+@pytest.fixture(scope="session")
 def slurm() -> Iterator[Path]:
     """A cluster of one node, found by SLURM_CONF; the folder of its daemons."""
     script = SCRIPT.with_name("slurm")

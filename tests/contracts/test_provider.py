@@ -23,6 +23,7 @@ from cluster.local import LocalProvider
 from cluster.processes import ProcessId
 from cluster.provider import NodeSpec, Provider
 from cluster.slurm import SlurmProvider
+from cluster.ssh import SshProvider
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def nobodys_address() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(params=["local", "slurm", "ssh"])
 def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
     """Makes a provider of what is there already, as a restarted orchestrator would."""
     if request.param == "slurm":
@@ -47,6 +48,14 @@ def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
         config = read_config(None, ["slurm.time_limit_min=5"])
         yield lambda: SlurmProvider(config, label, tmp_path / "islands")
         subprocess.run(["scancel", "--me"], check=True)
+    elif request.param == "ssh":
+        sshd = request.getfixturevalue("sshd")
+        for name in sshd.servers:
+            (tmp_path / name).mkdir()
+            (sshd.home(name) / tmp_path.name).symlink_to(tmp_path / name)
+        own = [f"ssh.folder=~/{tmp_path.name}", f"run.uri={tmp_path}"]
+        config = read_config(None, [*sshd.settings(), *own])
+        yield lambda: SshProvider(config, label, tmp_path)
     else:
         yield lambda: LocalProvider(tmp_path / "islands")
     processes.kill(processes.working_in(tmp_path))
