@@ -320,5 +320,6 @@ def undisturbed() -> Callable[[Run], dict[str, str]]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return lambda run: {
-        name: module.weights_after(name, run.steps) for name in ("expert-0", "expert-1")
+        name: module.weights_after(name, run.steps)
+        for name in (f"expert-{index}" for index in range(run.config.partition.num_experts))
     }

@@ -195,5 +195,5 @@ def test_recovery_stops_all_when_settled_and_forsakes_whom_nobody_can_reach(plac
     place.game.now += 3
     both = ("island-1", "island-2")
     assert place.look() == Plan(stop=both)
-    place.game.now += 60
+    place.game.now += 30
     assert place.look() == Plan(stop=both, forsaken=("island-1",))
