@@ -148,14 +148,12 @@ class Api:
         try:
             tree: Tree = json.loads(text)
         except ValueError as error:
-            raise IslandError(f"the cluster answers what is no JSON: {text[:80]!r}") from error
+            raise IslandError("the cluster's answer is no JSON") from error
         return tree
 
     def _text(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
         with _told():
-            answer = call(
-                *arguments, **options, _preload_content=False, _request_timeout=_ANSWER_S
-            )
+            answer = call(*arguments, **options, _preload_content=False, _request_timeout=_ANSWER_S)
             return str(answer.data.decode(errors="replace"))
 
 
@@ -190,13 +188,17 @@ def _told() -> Iterator[None]:
 
 
 def _refusal(error: ApiException) -> Refusal:
-    """What the cluster says is wrong: its own words, or those of whoever stands before it."""
+    """What the cluster says is wrong.
+
+    Of an answer that is not its own only the number is told: what stands before a cluster may send
+    back what it was sent, secrets and all.
+    """
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
     try:
         status = json.loads(body or "")
         message, about = status["message"], (status.get("details") or {}).get("kind", "")
     except (ValueError, LookupError, TypeError, AttributeError):
-        message, about = body or error.reason or f"status {error.status}", ""
+        message, about = f"status {error.status} ({error.reason})", ""
     return Refusal(_line(str(message)), error.status, str(about))
 
 

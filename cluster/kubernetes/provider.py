@@ -180,8 +180,8 @@ class KubernetesProvider:
         memory = self._memories.setdefault(island, _Memory(since=now))
         memory.notice = sight.notice or memory.notice
         if not sight.is_alive:
-            memory.end = sight.obstacle or memory.notice or sight.end
-            cleared = sight.is_deleted or island in self._cancelled
+            memory.end = memory.end or sight.obstacle or memory.notice or sight.end
+            cleared = sight.is_leaving or island in self._cancelled
             return Node(island, alive=False, reason=memory.end, cleared=cleared)
         memory.begun = memory.begun or not sight.is_waiting
         if memory.begun:

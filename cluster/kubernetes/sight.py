@@ -52,7 +52,7 @@ class Sight:
         """Whether something of it runs, or may still come to run."""
         if self.obstacle:
             return False
-        return self._has_living_pods or not (self._is_finished or self.is_deleted)
+        return self._has_living_pods or not (self._is_finished or self._is_deleted)
 
     @property
     def is_waiting(self) -> bool:
@@ -60,14 +60,14 @@ class Sight:
         return self.is_alive and all(_phase(pod) == "Pending" for pod in self.pods)
 
     @property
-    def is_deleted(self) -> bool:
-        """Whether its JobSet is gone, or on its way."""
-        return "deletionTimestamp" in self.jobset.get("metadata", {"deletionTimestamp": ""})
+    def is_leaving(self) -> bool:
+        """Whether its JobSet is being deleted, with all that is left of it."""
+        return "deletionTimestamp" in self.jobset.get("metadata", {})
 
     @property
     def obstacle(self) -> str:
         """Why it cannot begin, in words; "" if it can, or has."""
-        if not self.pods and not self._is_finished and not self.is_deleted:
+        if not (self.pods or self._is_finished or self._is_deleted):
             return next((f"its pod cannot be made: {words}" for words in self.warnings), "")
         for waiting in self._containers("waiting"):
             if waiting.get("reason") in _STUCK:
@@ -92,6 +92,8 @@ class Sight:
     @property
     def end(self) -> str:
         """How it ended, in words."""
+        if self._is_deleted:
+            return "its JobSet was deleted"
         for terminated in self._containers("terminated"):
             return _ending(terminated)
         for status in (pod.get("status", {}) for pod in self.pods):
@@ -103,7 +105,11 @@ class Sight:
                     return f"its job failed: {condition.get('message') or condition.get('reason')}"
                 if condition["type"] == "Complete":
                     return ending(0)
-        return "its JobSet was deleted" if self.is_deleted else "its JobSet has ended"
+        return "its JobSet has ended"
+
+    @property
+    def _is_deleted(self) -> bool:
+        return self.is_leaving or not self.jobset
 
     @property
     def _is_finished(self) -> bool:

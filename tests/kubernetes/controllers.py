@@ -15,7 +15,11 @@ Tree = dict[str, Any]
 
 def collect(cluster: Cluster) -> None:
     """What belongs to nobody any more goes, and what leaves goes after all that it owns."""
-    alive = {tree["metadata"]["uid"] for kind in ("jobsets", "jobs") for tree in cluster.of(kind).values()}
+    alive = {
+        tree["metadata"]["uid"]
+        for kind in ("jobsets", "jobs")
+        for tree in cluster.of(kind).values()
+    }
     for kind in ("jobs", "pods", "secrets"):
         for name, tree in list(cluster.of(kind).items()):
             if owner_of(tree) and owner_of(tree)["uid"] not in alive:

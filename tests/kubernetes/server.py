@@ -129,6 +129,8 @@ class Server:
         """What a request is answered: an object, or text. Raises: Refused."""
         url = urlsplit(request.path)
         options = dict(parse_qsl(url.query))
+        text = request.rfile.read(int(request.headers.get("Content-Length", 0))).decode()
+        self.bodies.append(text)
         time.sleep(self.delay_s)
         if request.headers.get("Authorization", "").lower() != f"bearer {TOKEN}":
             raise Refused(401, "Unauthorized")
@@ -137,13 +139,15 @@ class Server:
         group, version = _GROUPS.get(kind, (None, "v1"))
         known = found and kind in KINDS and (found["group"], found["version"]) == (group, version)
         if not found or not known or (kind == "jobsets" and not self.has_jobsets):
-            raise Refused(404, "404 page not found")
+            raise Refused(404, "raw:404 page not found")
         verb = _VERBS[method][name is not None]
         self._allow(group or "", f"{kind}/log" if found["log"] else kind, verb)
         self._fault(verb, kind)
         if unknown := options.keys() - _OPTIONS[verb]:
             raise Refused(400, f"unknown options {unknown}")
-        body = self._body(request)
+        body: Tree = json.loads(text) if text else {}
+        if method == "DELETE" and (wrong := problems(body, f"{META}DeleteOptions")):
+            raise Refused(400, "; ".join(wrong))
         if found["namespace"] != self.cluster.namespace and verb != "list":
             raise Refused(404, f'namespaces "{found["namespace"]}" not found', "namespaces")
         with self.cluster.lock, _told(kind):
@@ -190,14 +194,6 @@ class Server:
                 fault.times -= 1
                 raise Refused(fault.code, fault.message, kind)
 
-    def _body(self, request: _Handler) -> Tree:
-        text = request.rfile.read(int(request.headers.get("Content-Length", 0))).decode()
-        self.bodies.append(text)
-        body: Tree = json.loads(text) if text else {}
-        if request.command == "DELETE" and (found := problems(body, f"{META}DeleteOptions")):
-            raise Refused(400, "; ".join(found))
-        return body
-
     def _sound(self, kind: str, tree: Tree) -> Tree:
         text = json.dumps(tree)
         if text not in self._checked:
@@ -224,11 +220,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not code:
             self.close_connection = True
             return
-        if code != 200 and text != "404 page not found":
+        if code != 200 and not text.startswith("raw:"):
             status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
             status |= {"message": text, "code": code, "details": {"kind": kind}}
             text = json.dumps(status)
-        data = text.encode()
+        data = text.removeprefix("raw:").encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
