@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from atoll.config import KubernetesSection
 from atoll.errors import ConfigError, IslandError
+from atoll.provider_sections import KubernetesSection
 
 try:
     import yaml
@@ -167,8 +167,8 @@ def _found(context: str) -> Configuration:
             load_kube_config(file, context or None, client_configuration=found)
     except (ConfigException, yaml.YAMLError, OSError, TypeError) as error:
         raise ConfigError(
-            f"kubernetes.context: no cluster is known here ({_line(str(error))}); see that `kubectl "
-            "config get-contexts` shows it, or set KUBECONFIG to its file"
+            f"kubernetes.context: no cluster is known here ({_line(str(error))}); see that "
+            "`kubectl config get-contexts` shows it, or set KUBECONFIG to its file"
         ) from error
     found.retries = False  # who asks does it again
     return found

@@ -133,7 +133,7 @@ def pod_of(config: Config, spec: NodeSpec) -> Tree:
 
 def _container(config: Config, spec: NodeSpec) -> Tree:
     wanted = config.kubernetes
-    mounts = [{"name": "atoll-work", "mountPath": _WORK}]
+    mounts: list[Tree] = [{"name": "atoll-work", "mountPath": _WORK}]
     if spec.token:
         mounts.append({"name": "atoll-join", "mountPath": _JOIN, "readOnly": True})
     if spec.num_gpus:

@@ -6,8 +6,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-# Names go into those of jobs and pods, which end at 63 characters.
-_SAFE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+# Names go into those of pods, with 15 characters and more behind them, and no host's has over 63.
+_MOST = 28
+_SAFE = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{_MOST - 2}}}[a-z0-9])?")
 
 RUN, ISLAND = "atoll/run", "atoll/island"  # labels, and the latter an annotation besides
 LABEL, KEY = "atoll/label", "atoll/key"  # annotations
@@ -50,8 +51,8 @@ class Names:
         """The island as part of a name."""
         if _SAFE.fullmatch(self.island):
             return self.island
-        plain = re.sub(r"[^a-z0-9]+", "-", self.island.lower()).strip("-")
-        return f"{plain[:20].rstrip('-')}-{_digest(self.island)}"
+        plain, mark = re.sub(r"[^a-z0-9]+", "-", self.island.lower()), _digest(self.island)
+        return f"{plain[: _MOST - len(mark) - 1].strip('-')}-{mark}"
 
 
 def selector_of(label: str) -> str:

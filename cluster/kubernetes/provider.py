@@ -144,23 +144,26 @@ class KubernetesProvider:
             )
         if spec.num_gpus > _MOST_GPUS:
             raise ConfigError(
-                f"island.device = cuda needs {spec.num_gpus} GPUs for island.processes, and no node "
-                f"has more than {_MOST_GPUS}; ask for fewer processes"
+                f"island.device = cuda needs {spec.num_gpus} GPUs for island.processes, and no "
+                f"node has more than {_MOST_GPUS}; ask for fewer processes"
             )
         path = local_path(uri)
         seen = [Path(place) for place in wanted.claims.values()]
         if path is not None and not any(path.absolute().is_relative_to(each) for each in seen):
             raise ConfigError(
-                f"run.uri = {uri} is a folder of this machine, which pods do not see; give a bucket, "
-                "or a folder on a volume that kubernetes.claims names"
+                f"run.uri = {uri} is a folder of this machine, which pods do not see; give a "
+                "bucket, or a folder on a volume that kubernetes.claims names"
             )
 
     def _sights(self) -> dict[str, Sight]:
         """All that there is of the run's islands, by island."""
         selector = selector_of(self._label)
         jobsets = _by_island(self._api.jobsets(selector))
-        jobs, pods = _by_island(self._api.jobs(selector)), _by_island(self._api.pods(selector))
-        warnings = self._api.warnings() if jobsets.keys() - pods.keys() else ()
+        pods = _by_island(self._api.pods(selector))
+        # Asked for seldom: where a pod is missing, or gone, they tell why.
+        is_podless = bool(jobsets.keys() - pods.keys())
+        jobs = _by_island(self._api.jobs(selector) if is_podless else ())
+        warnings = self._api.warnings() if is_podless else ()
 
         def sight(island: str) -> Sight:
             mine = [*jobsets.get(island, ()), *jobs.get(island, ())]

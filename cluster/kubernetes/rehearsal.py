@@ -84,8 +84,8 @@ def _mend(error: Refusal, config: Config) -> Exception:
         )
     if error.code == 404:
         return ConfigError(
-            f"kubernetes.context: the cluster knows no JobSets ({error}); have its operator install "
-            "the JobSet controller, see docs/kubernetes.md"
+            f"kubernetes.context: the cluster knows no JobSets ({error}); have its operator "
+            "install the JobSet controller, see docs/kubernetes.md"
         )
     if error.code in {400, 403, 422}:
         return ConfigError(f"Kubernetes takes no such island: {error}; see [kubernetes]")

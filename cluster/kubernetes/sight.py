@@ -37,7 +37,7 @@ class Sight:
 
     Attributes:
         jobset: empty once it is deleted, while its pods still end.
-        jobs: of it.
+        jobs: of it; none, where its pods tell all.
         pods: of it.
         warnings: why the next job or pod cannot be made, in words.
     """

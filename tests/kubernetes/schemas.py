@@ -1,4 +1,4 @@
-"""Whether an object is one that Kubernetes knows: by its published schemas, and by its rules for names."""
+"""Whether Kubernetes takes an object: by its published schemas, and its rules for names."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Fault:
         verb: of those it befalls, as in a Role.
         kind: likewise.
         code: it answers; 0 for none, as a connection that breaks.
-        message: with it.
+        message: with it; what stands behind "raw:" is no status, as of a proxy.
         times: how often; then all is well.
     """
 
@@ -231,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_DELETE = _serve
+    do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - as http.server looks for them
 
     def log_message(self, *_: Any) -> None:
         """Nothing on the terminal."""

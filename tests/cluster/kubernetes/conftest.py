@@ -9,10 +9,12 @@ import pytest
 
 from atoll.config import Config
 from atoll.config_file import read_config
+from cluster import processes
 from cluster.kubernetes.provider import KubernetesProvider
 from cluster.provider import Node, NodeSpec
 
 LABEL = "some/run"
+JOIN = "a secret"
 # Leaves when it is told to, as agents do.
 AGENT = "#!/bin/sh\necho started\ntrap 'exit 0' TERM\nwhile :; do sleep 0.02; done\n"
 
@@ -43,7 +45,7 @@ def provider(make) -> KubernetesProvider:
 
 @pytest.fixture
 def spec() -> NodeSpec:
-    return NodeSpec("island-1", LABEL, ("--run", "run"), num_gpus=0, token="a secret")
+    return NodeSpec("island-1", LABEL, ("--run", "run"), num_gpus=0, token=JOIN)
 
 
 @pytest.fixture
@@ -63,8 +65,8 @@ def node(provider, kubernetes):
 
 
 @pytest.fixture
-def nothing_left(kubernetes):
-    """Whether the cluster has forgotten all, as it does in a moment."""
+def nothing_left(kubernetes, tmp_path):
+    """Whether the cluster has forgotten all, as it does in a moment, and nothing runs."""
 
     def is_so() -> bool:
         give_up_at = time.monotonic() + 30
@@ -73,6 +75,6 @@ def nothing_left(kubernetes):
             if time.monotonic() > give_up_at:
                 return False
             time.sleep(0.02)
-        return True
+        return not processes.working_in(tmp_path)
 
     return is_so

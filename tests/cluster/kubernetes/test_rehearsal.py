@@ -37,8 +37,8 @@ def test_namespace_that_is_not_there_is_told_of(make, spec):
 
 
 def test_caller_whom_the_cluster_does_not_know_is_told_so(make, kubernetes, spec, tmp_path):
-    kubernetes.kubeconfig(tmp_path / "kubeconfig", token="stale")
-    with pytest.raises(ConfigError, match="does not know who calls.*log in again"):
+    kubernetes.kubeconfig(tmp_path / "kubeconfig", "stale")
+    with pytest.raises(ConfigError, match=r"does not know who calls.*log in again"):
         make().validate(spec)
 
 
