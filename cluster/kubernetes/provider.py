@@ -6,16 +6,14 @@ and its JobSet what it was submitted under. So a later orchestrator finds them a
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from atoll.blobs import local_path
+from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.errors import ConfigError, IslandError
 from cluster.kubernetes import rehearsal
@@ -23,33 +21,13 @@ from cluster.kubernetes.api import Api, Refusal
 from cluster.kubernetes.manifests import CONTAINER, jobset_of, secret_of
 from cluster.kubernetes.names import ISLAND, KEY, Names, selector_of
 from cluster.kubernetes.sight import Sight
+from cluster.kubernetes.watch import Watch
 from cluster.provider import Capabilities, Node, NodeSpec
-
-log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
 
 _MISSING, _TAKEN = 404, 409
 _MOST_GPUS = 64
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is remembered of an island that was seen.
-
-    Attributes:
-        since: when it was seen first, on the monotonic clock.
-        begun: whether a pod of it has run.
-        waits_for: as told last, in words.
-        notice: that it is taken away, in words; its pod is gone soon after.
-        end: how it ended, in words.
-    """
-
-    since: float
-    begun: bool = False
-    waits_for: str = ""
-    notice: str = ""
-    end: str = ""
 
 
 class KubernetesProvider:
@@ -68,8 +46,7 @@ class KubernetesProvider:
         """
         self._config, self._label = config, label
         self._api = Api(config.kubernetes)
-        self._memories: dict[str, _Memory] = {}
-        self._cancelled: set[str] = set()
+        self._watch = Watch(config.kubernetes.start_s, SystemClock())
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only the cluster knows."""
@@ -89,7 +66,7 @@ class KubernetesProvider:
             if error.code != _TAKEN:
                 raise
             jobset = self._api.jobset(name)
-            if jobset["metadata"]["annotations"].get(KEY) != idempotency_key:
+            if jobset["metadata"].get("annotations", {}).get(KEY) != idempotency_key:
                 raise IslandError(
                     f"{spec.island} was started before; islands are never reused"
                 ) from error
@@ -100,18 +77,13 @@ class KubernetesProvider:
         except IslandError:
             self._delete(spec.island)  # it would wait for its secret for ever
             raise
-        if spec.island in self._cancelled:  # meanwhile, when there was nothing to delete
+        if self._watch.was_cancelled(spec.island):  # meanwhile, when there was nothing to delete
             self._delete(spec.island)
         return Node(spec.island, alive=True, waiting=True)
 
     def list(self, label: str) -> tuple[Node, ...]:
         """See :class:`cluster.provider.Provider`; one that vanished is told of as dead."""
-        if label != self._label:
-            return ()
-        sights = self._sights()
-        nodes = [self._node(island, sight) for island, sight in sights.items()]
-        vanished = [self._vanished(name) for name in self._memories if name not in sights]
-        return (*nodes, *vanished)
+        return self._watch.nodes(self._sights()) if label == self._label else ()
 
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`."""
@@ -127,7 +99,7 @@ class KubernetesProvider:
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`; its Secret goes with the JobSet."""
-        self._cancelled.add(island)
+        self._watch.cancelled(island)
         self._delete(island)
 
     def _delete(self, island: str) -> None:
@@ -177,32 +149,6 @@ class KubernetesProvider:
             return Sight(jobset, jobs.get(island, ()), pods.get(island, ()), words)
 
         return {island: sight(island) for island in sorted(jobsets.keys() | pods.keys())}
-
-    def _node(self, island: str, sight: Sight) -> Node:
-        now = time.monotonic()
-        memory = self._memories.setdefault(island, _Memory(since=now))
-        memory.notice = sight.notice or memory.notice
-        if not sight.is_alive:
-            memory.end = memory.end or sight.obstacle or memory.notice or sight.end
-            cleared = sight.is_leaving or island in self._cancelled
-            return Node(island, alive=False, reason=memory.end, cleared=cleared)
-        memory.begun = memory.begun or not sight.is_waiting
-        if memory.begun:
-            return Node(island, alive=True)
-        if sight.waits_for != memory.waits_for:
-            memory.waits_for = sight.waits_for
-            log.info("waits", extra={"fields": {"island": island, "for": memory.waits_for}})
-        limit_s = self._config.kubernetes.start_s
-        if now - memory.since <= limit_s:
-            return Node(island, alive=True, waiting=True)
-        memory.end = f"it did not begin in {limit_s:g} s, waiting for {memory.waits_for or 'a pod'}"
-        return Node(island, alive=False, reason=memory.end, cleared=island in self._cancelled)
-
-    def _vanished(self, island: str) -> Node:
-        """One of which nothing is left, whoever deleted it."""
-        memory = self._memories[island]
-        reason = memory.end or memory.notice or "its JobSet was deleted"
-        return Node(island, alive=False, reason=reason, cleared=island in self._cancelled)
 
 
 def _by_island(trees: Sequence[Tree]) -> dict[str, list[Tree]]:
