@@ -59,7 +59,7 @@ class Api:
         self._core, self._custom = CoreV1Api(client), CustomObjectsApi(client)
 
     def create_jobset(self, jobset: Tree, *, rehearse: bool = False) -> Tree:
-        """Returns it as it was taken. Raises: Refusal."""
+        """Make one; returns it as it was taken. Raises: Refusal."""
         return self._tree(
             self._custom.create_namespaced_custom_object,
             *_JOBSETS,
@@ -70,11 +70,11 @@ class Api:
         )
 
     def create_pod(self, pod: Tree, *, rehearse: bool = False) -> None:
-        """Raises: Refusal."""
+        """Make one. Raises: Refusal."""
         self._tree(self._core.create_namespaced_pod, self._namespace, pod, **_strictly(rehearse))
 
     def create_secret(self, secret: Tree, *, rehearse: bool = False) -> None:
-        """Raises: Refusal."""
+        """Make one. Raises: Refusal."""
         call = self._core.create_namespaced_secret
         self._tree(call, self._namespace, secret, **_strictly(rehearse))
 
@@ -111,7 +111,7 @@ class Api:
         return self._text(call, pod, self._namespace, **where)
 
     def delete_jobset(self, name: str, *, rehearse: bool = False) -> None:
-        """With all that it owns, and seen until that is gone. Raises: Refusal."""
+        """Delete one and all that it owns; it is seen until that is gone. Raises: Refusal."""
         self._tree(
             self._custom.delete_namespaced_custom_object,
             *_JOBSETS,

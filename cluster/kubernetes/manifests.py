@@ -116,6 +116,7 @@ def pod_of(config: Config, spec: NodeSpec) -> Tree:
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": math.ceil(config.island.drain_s) + _MARGIN_S,
+        "shareProcessNamespace": True,  # somebody has to collect what trainers leave behind
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -137,8 +138,10 @@ def _container(config: Config, spec: NodeSpec) -> Tree:
     if spec.token:
         mounts.append({"name": "atoll-join", "mountPath": _JOIN, "readOnly": True})
     if spec.num_gpus:
-        mounts.append({"name": "atoll-shm", "mountPath": "/dev/shm"})  # noqa: S108 - processes meet there
-    mounts += [{"name": name, "mountPath": path} for name, path in wanted.claims.items()]
+        # By default it is too small for the processes of several GPUs.
+        mounts.append({"name": "atoll-shm", "mountPath": "/dev/shm"})  # noqa: S108
+    for number, path in enumerate(wanted.claims.values()):
+        mounts.append({"name": f"claim-{number}", "mountPath": path})
     return {
         "name": CONTAINER,
         "image": wanted.image,
@@ -183,7 +186,7 @@ def _volumes(config: Config, spec: NodeSpec) -> Sequence[Tree]:
         volumes.append({"name": "atoll-join", "secret": secret})
     if spec.num_gpus:
         volumes.append({"name": "atoll-shm", "emptyDir": {"medium": "Memory"}})
-    return volumes + [
-        {"name": name, "persistentVolumeClaim": {"claimName": name}}
-        for name in config.kubernetes.claims
-    ]
+    for number, name in enumerate(config.kubernetes.claims):
+        claim = {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": name}}
+        volumes.append(claim)
+    return volumes

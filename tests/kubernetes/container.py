@@ -64,8 +64,8 @@ class Container:
             self._over = True
         return 128 - code if code is not None and code < 0 else code
 
-    def terminate(self) -> None:
-        self._process.terminate()
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         self._end()

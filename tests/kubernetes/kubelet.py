@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,11 @@ class Kubelet:
             meta |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": grace_s}
             self._until[meta["uid"]] = time.monotonic() + grace_s
             if pod["status"]["phase"] == "Running":
-                self._containers[meta["uid"]].terminate()
+                self.signal(pod, signal.SIGTERM)
+
+    def signal(self, pod: Tree, number: int) -> None:
+        """To the first process of its container, as from a kernel."""
+        self._containers[pod["metadata"]["uid"]].signal(number)
 
     def kill(self, pod: Tree, code: int, reason: str) -> None:
         """End its container as the kernel does, or a node's shutdown."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
 from atoll.errors import IslandError
-from cluster import processes
 from cluster.kubernetes import api
 from tests.cluster.kubernetes.conftest import LABEL
 from tests.kubernetes.server import Fault
@@ -57,15 +57,13 @@ def test_pod_that_no_quota_allows_ends_the_island_with_the_quotas_words(
     assert nothing_left()
 
 
-def test_pod_that_is_evicted_has_its_time_and_tells_why_it_ended(
-    provider, kubernetes, spec, node, tmp_path
-):
+def test_pod_that_is_evicted_has_its_time_and_tells_why_it_ended(provider, kubernetes, spec, node):
     begin(provider, spec, node)
-    (agent,) = processes.working_in(tmp_path)
-    agent.suspend()
-    kubernetes.cluster.disrupt(pod_of(kubernetes), "EvictionByEvictionAPI", "node is drained")
+    kubelet, pod = kubernetes.cluster.kubelet, kubernetes.cluster.of("pods")[pod_of(kubernetes)]
+    kubelet.signal(pod, signal.SIGSTOP)  # it takes its time
+    kubernetes.cluster.disrupt(pod["metadata"]["name"], "EvictionByEvictionAPI", "node is drained")
     assert node(lambda it: it.alive).reason == ""
-    agent.resume()
+    kubelet.signal(pod, signal.SIGCONT)
     assert node(lambda it: not it.alive).reason == "it was evicted: node is drained"
     assert not kubernetes.cluster.of("pods")  # and yet it is known
 
