@@ -7,8 +7,8 @@ it may have room by the time it is needed.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import partial
 
 from atoll.config import Config
 from atoll.errors import ConfigError
@@ -49,19 +49,18 @@ def _calls(
     }
     owner = {**jobset, "metadata": {**jobset["metadata"], "uid": _NOBODY}}
     nobody = Names(spec.label, _NOBODY)
-    dry = functools.partial
     return [
-        (dry(api.jobsets, run), ()),
-        (dry(api.jobs, run), ()),
-        (dry(api.pods, run), ()),
+        (partial(api.jobsets, run), ()),
+        (partial(api.jobs, run), ()),
+        (partial(api.pods, run), ()),
         (api.warnings, ()),
-        (dry(api.create_jobset, jobset, rehearse=True), (409,)),
-        (dry(api.create_pod, pod, rehearse=True), (409,)),
-        (dry(api.create_secret, secret_of(spec, owner), rehearse=True), (409,)),
-        (dry(api.jobset, nobody.name), (404,)),
-        (dry(api.log, nobody.name, CONTAINER, 1), (404,)),
-        (dry(api.delete_jobset, nobody.name, rehearse=True), (404,)),
-        (dry(api.delete_pods, nobody.selector, rehearse=True), ()),
+        (partial(api.create_jobset, jobset, rehearse=True), (409,)),
+        (partial(api.create_pod, pod, rehearse=True), (409,)),
+        (partial(api.create_secret, secret_of(spec, owner), rehearse=True), (409,)),
+        (partial(api.jobset, nobody.name), (404,)),
+        (partial(api.log, nobody.name, CONTAINER, 1), (404,)),
+        (partial(api.delete_jobset, nobody.name, rehearse=True), (404,)),
+        (partial(api.delete_pods, nobody.selector, rehearse=True), ()),
     ]
 
 
