@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
-from atoll.provider_sections import SlurmSection, SshSection
+from atoll.provider_sections import KubernetesSection, SlurmSection, SshSection
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -37,6 +37,7 @@ class Config(Section):
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
+    kubernetes: KubernetesSection = KubernetesSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()

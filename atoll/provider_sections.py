@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from atoll.section import Section
 
 # Their names in the file. They say what shells run, and with whose rights.
-PROVIDER_SECTIONS = ("slurm", "ssh")
+PROVIDER_SECTIONS = ("slurm", "ssh", "kubernetes")
 
 
 class SlurmSection(Section):
@@ -70,3 +72,47 @@ class SshSection(Section):
                     "value as one word that begins with a dash, e.g. -oPort=2222"
                 )
         return options
+
+
+class Toleration(Section):
+    """A taint of nodes that islands put up with, in the words of Kubernetes."""
+
+    key: str = Field("", description='of the taint; "" = every one')
+    operator: Literal["Equal", "Exists"] = Field("Exists", description="Equal | Exists")
+    value: str = Field("", description="of the taint, for Equal")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        "", description='of the taint; "" = every one'
+    )
+
+
+class KubernetesSection(Section):
+    """Islands as JobSets, where island.provider = "kubernetes"."""
+
+    image: str = Field("", description="whose python has Atoll")
+    python: str = Field("python3", description="interpreter that has Atoll, in the image")
+    context: str = Field(
+        "", description='of the kubeconfig; "" = its current one, or the cluster this runs in'
+    )
+    namespace: str = Field("default", min_length=1, description="where the islands are")
+    node_selector: dict[str, str] = Field(
+        {}, description='labels a node must have: { "cloud.google.com/gke-spot" = "true" }'
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        (), description='taints they put up with: [{ key = "nvidia.com/gpu" }]'
+    )
+    cpus: int = Field(0, ge=0, description="of a pod; 0 = island.processes x island.threads")
+    memory_gb: int = Field(0, ge=0, description="of a pod; 0 = the namespace's default")
+    gpu_resource: str = Field("nvidia.com/gpu", description="what GPUs are called there")
+    user: int = Field(1000, ge=0, description="number of the user in the container; 0 = root")
+    service_account: str = Field("", description='of the pods; "" = the default one')
+    priority_class: str = Field("", description="who may be preempted by whom")
+    image_pull_secrets: tuple[str, ...] = Field((), description="secrets that open the registry")
+    env_from_secrets: tuple[str, ...] = Field(
+        (), description="secrets that become environment variables, e.g. the storage's keys"
+    )
+    claims: dict[str, str] = Field(
+        {}, description='PersistentVolumeClaims, and where they are seen: { shared = "/shared" }'
+    )
+    start_s: float = Field(
+        3600.0, gt=0, description="time in which a pod must find a node and get its image"
+    )

@@ -62,9 +62,9 @@ def _asked(name: ProviderName, config: Config) -> list[Finding]:
     from cluster.providers import bare  # noqa: PLC0415
 
     folder = layout.state_folder(config.run.uri) / "islands"
-    provider: Any = bare(name, config, _ISLAND, folder)
     num_gpus = config.island.processes if config.island.device == "cuda" else 0
     try:
+        provider: Any = bare(name, config, _ISLAND, folder)
         provider.validate(NodeSpec(_ISLAND, _ISLAND, (), num_gpus))
     except (ConfigError, IslandError) as error:
         return [finding(name, "missing", str(error), "see below")]

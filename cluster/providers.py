@@ -18,7 +18,7 @@ _FAR: dict[ProviderName, tuple[str, str, float]] = {
     "slurm": ("cluster.slurm", "SlurmProvider", 2.0),
     "ssh": ("cluster.ssh", "SshProvider", 2.0),
     "skypilot": ("cluster.skypilot", "SkypilotProvider", 20.0),
-    "kubernetes": ("cluster.kubernetes", "KubernetesProvider", 2.0),
+    "kubernetes": ("cluster.kubernetes.provider", "KubernetesProvider", 2.0),
 }
 
 

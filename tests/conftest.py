@@ -187,3 +187,15 @@ def slurm() -> Iterator[Path]:
             yield folder
             daemons.terminate()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of this process and its API server, found by KUBECONFIG; see kubernetes/."""
+    from tests.kubernetes.cluster import Cluster
+    from tests.kubernetes.server import Server
+
+    server = Server(Cluster(tmp_path / "pods"))
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
+    yield server
+    server.stop()

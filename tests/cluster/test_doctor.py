@@ -46,6 +46,20 @@ def test_doctor_asks_a_provider_whether_it_takes_an_island(slurm, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_doctor_asks_a_cluster_whether_it_takes_an_island(kubernetes, tmp_path, monkeypatch):
+    wanted = ["image=atoll:test", "namespace=atoll", f'claims={{shared="{tmp_path}"}}']
+    settings = [f"run.uri={tmp_path / 'run'}", *(f"kubernetes.{each}" for each in wanted)]
+    asked = ["--provider", "kubernetes", *(w for each in settings for w in ("--set", each))]
+    code, told = called(*asked)
+    assert (code, told["findings"][0]["verdict"]) == (0, "ok")
+    assert "on other machines" in told["findings"][0]["found"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    code, told = called(*asked)
+    assert (code, told["findings"][0]["verdict"]) == (1, "missing")
+    assert "no cluster is known here" in told["findings"][0]["found"]
+    assert any("no cluster is known" in row["symptom"] for row in told["troubles"])
+
+
 def test_doctor_of_an_unknown_provider_names_those_there_are():
     with pytest.raises(BadInput, match="'aws' is not known; there are local, slurm"):
         doctor(provider="aws")

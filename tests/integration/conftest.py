@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -304,6 +305,20 @@ def undisturbed_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dig
     wait_until(lambda: not made.processes())
     yield made
     made.stop()
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that others could call."""
+    found = [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
+    if not found:
+        pytest.skip("this machine has no address but loopback")
+    return found[0]
 
 
 @pytest.fixture
