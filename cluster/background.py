@@ -130,6 +130,9 @@ class Background:
                 if spec.island in self._asked:
                     self._asked[spec.island] = node
                 self._taken.add(spec.island)
+                is_overtaken = spec.island in self._cancelled
+            if is_overtaken:  # by its own cancellation, which may have found nothing to stop
+                self._insist(self._provider.cancel, spec.island)
             self._ask_soon()
 
     def _insist(self, call: Callable[[str], None], island: str) -> None:

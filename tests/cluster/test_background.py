@@ -152,6 +152,27 @@ def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
     assert slow.cancelled == ["island-1"]
 
 
+def test_cancellation_that_overtakes_its_own_submission_is_made_again(slow, provider):
+    begun, may_end = threading.Event(), threading.Event()
+    submit, cancel = slow.submit, slow.cancel
+
+    def late(spec: NodeSpec, key: str) -> Node:
+        begun.set()
+        assert may_end.wait(30)
+        return submit(spec, key)
+
+    in_vain = threading.Event()
+    slow.submit = late
+    slow.cancel = lambda island: cancel(island) if island in slow.nodes else in_vain.set()
+    slow.answers.set()
+    provider.submit(spec_of("island-1"), "k")
+    assert begun.wait(30)
+    provider.cancel("island-1")
+    assert in_vain.wait(30)
+    may_end.set()
+    until(lambda: slow.cancelled == ["island-1"])
+
+
 def test_node_that_its_provider_took_and_never_showed_is_dead(slow, provider, monkeypatch):
     slow.answers.set()
     until(lambda: provider._seen is not None)
