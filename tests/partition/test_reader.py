@@ -6,6 +6,7 @@ import pytest
 from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
 from atoll.errors import BadInput, BlobDamaged, BlobMissing
+from atoll.node_cache import NodeCache
 from partition.manifest import Partition
 from partition.reader import Batch, ShardReader
 from partition.stage import run_partition
@@ -41,7 +42,7 @@ def run(folder: Path) -> tuple[BlobStore, Partition]:
 def reader(
     run: tuple[BlobStore, Partition], tmp_path: Path, clusters: list[int] | None = None, **kw: int
 ) -> ShardReader:
-    return ShardReader(*run, clusters, tmp_path / "cache", kw.pop("seed", 0), **kw)
+    return ShardReader(*run, clusters, NodeCache(tmp_path / "cache"), kw.pop("seed", 0), **kw)
 
 
 def assert_equal(first: Batch, second: Batch) -> None:
