@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atoll.blobs import BlobStore, open_store
+from atoll.cache_stamp import Stamp
 from atoll.config import Config
 from atoll.errors import BadInput, BlobDamaged, BlobMissing
 from atoll.node_cache import NodeCache
@@ -126,6 +127,22 @@ def test_damaged_shard_is_named(folder: Path, tmp_path: Path, damage: str) -> No
     data = path.read_bytes()
     path.write_bytes(data[:5000] if damage == "cut" else data.replace(b"label", b"lapel", 1))
     with pytest.raises(BlobDamaged, match=path.name):
+        reader(run, tmp_path)
+
+
+def test_shard_that_rotted_since_it_was_verified_is_verified_anew_at_the_next_try(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = partitioned(folder, tmp_path / "run")
+    whole = reader(run, tmp_path)
+    shard = run[1].shard_sets[0].shards[0]
+    path = tmp_path / "run" / shard.key
+    path.write_bytes(path.read_bytes().replace(b"IDAT", b"IDOT"))
+    with Stamp.opened(tmp_path / "cache" / "seen" / shard.digest) as stamp:
+        stamp.set(path)  # a disk tells nobody what it forgets
+    with pytest.raises(BlobDamaged, match=f"{path.name} makes no sense on this machine"):
+        whole.batch(0, NUM)
+    with pytest.raises(BlobDamaged, match=f"{path.name} is damaged"):
         reader(run, tmp_path)
 
 
