@@ -76,5 +76,5 @@ def refuse_cache(size_bytes: int, needs: Mapping[str, int]) -> None:
     if 0 < size_bytes < needs[name]:
         raise ConfigError(
             f"cache.size_gb = {size_bytes / 1e9:g} has no room for the shards of {name}, "
-            f"{needs[name] / 1e9:.2f} GB; raise it, or set it to 0 for no limit"
+            f"{needs[name] / 1e9:.3f} GB; raise it, or set it to 0 for no limit"
         )

@@ -83,6 +83,10 @@ class NodeCache:
                 if partial.name not in used:  # nobody who lives is making it
                     shutil.rmtree(partial)
             self._make_room(used)
+            there = {copy.digest for copy in self._copies()}
+            missing = [size for digest, size in wanted.items() if digest not in there]
+            fields = {"files": len(wanted), "missing": len(missing), "bytes": sum(missing)}
+            log.info("copies", extra={"fields": fields})
             return Claim(self._folder / "claims", wanted)
 
     def _make_room(self, used: Mapping[str, int]) -> None:
@@ -93,8 +97,8 @@ class NodeCache:
             room, mend = self._size_bytes, "raise cache.size_gb, or have fewer islands on a node"
         if needed > room:
             raise StorageFull(
-                f"{self._folder.absolute()} on {platform.node()} has room for {room / 1e9:.2f} GB "
-                f"of shards, and those in use there would take {needed / 1e9:.2f}; {mend}"
+                f"{self._folder.absolute()} on {platform.node()} has room for {room / 1e9:.3f} GB "
+                f"of shards, and those in use there would take {needed / 1e9:.3f}; {mend}"
             )
         for copy in giving_way(copies, used, needed + idle - room):
             (self._folder / "copies" / copy.digest).unlink()

@@ -35,12 +35,12 @@ def partitioned(tmp_path):
 
 
 def test_cache_too_small_for_a_cluster_is_refused_before_anything_starts(partitioned):
-    words = "cache.size_gb = 2.5 has no room for the shards of expert-1, 3.00 GB; raise it"
+    words = "cache.size_gb = 2.5 has no room for the shards of expert-1, 3.000 GB; raise it"
     with pytest.raises(ConfigError, match=re.escape(words)):
         train(partitioned(2.5), "train")
 
 
 @pytest.mark.parametrize(("stage", "job"), [("train", "monolith"), ("route", "router")])
 def test_cache_too_small_for_a_job_that_reads_all_clusters_is_refused(partitioned, stage, job):
-    with pytest.raises(ConfigError, match=f"the shards of {job}, 4.00 GB"):
+    with pytest.raises(ConfigError, match=f"the shards of {job}, 4.000 GB"):
         train(partitioned(3.5, monolith=True), stage)
