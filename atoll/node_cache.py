@@ -11,6 +11,7 @@ Processes share a folder without knowing of each other, whatever run they belong
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import re
@@ -107,9 +108,11 @@ class NodeCache:
 
     def _disk_bytes(self, copies: Sequence[Copy]) -> int:
         """What all copies could take together, if each could go."""
-        begun = sum(path.stat().st_size for path in (self._folder / "partial").glob("*/*"))
         there = sum(copy.size_bytes for copy in copies)
-        return there + begun + shutil.disk_usage(self._folder).free
+        for path in (self._folder / "partial").glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # complete meanwhile, or given up
+                there += path.stat().st_size
+        return there + shutil.disk_usage(self._folder).free
 
     def _copies(self) -> list[Copy]:
         found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from atoll.node_cache import NodeCache
 from partition.images import decode_png
 from partition.manifest import Partition, Shard
 from partition.order import EndlessOrder
+from partition.shards import places
 
 _MEMORY_BYTES = 512 << 20
 
@@ -160,7 +160,7 @@ class ShardReader:
         """A shard was verified once, so what cannot be read of it now is damage since then."""
         try:
             yield
-        except (OSError, ValueError, KeyError, SyntaxError, tarfile.TarError) as error:
+        except (OSError, ValueError, KeyError, SyntaxError) as error:
             self._files.doubt(shard.blob)
             raise BlobDamaged(
                 f"{shard.key} makes no sense on this machine ({error}); the next try verifies it, "
@@ -179,14 +179,13 @@ class _Kept:
 
 
 def _index(path: Path, shard: Shard) -> _ShardIndex:
-    with tarfile.open(path, "r:") as tar:
-        places = np.array([(m.offset_data, m.size) for m in tar], np.int64).reshape(-1, 2)
-    if len(places) != 2 * shard.num_samples:
+    found = places(path)
+    if len(found) != 2 * shard.num_samples:
         raise BlobDamaged(
-            f"{shard.key} holds {len(places)} files, not the {2 * shard.num_samples} of its "
+            f"{shard.key} holds {len(found)} files, not the {2 * shard.num_samples} of its "
             "manifest; run `atoll partition` under a run.uri of its own"
         )
-    return _ShardIndex(shard, path, images=places[0::2], abouts=places[1::2])
+    return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
 
 
 def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:

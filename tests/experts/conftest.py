@@ -65,7 +65,7 @@ class Run:
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
         seed = self.config.run.seed
-        cache = NodeCache(work_dir / "cache")
+        cache = NodeCache(self.folder / "shards")
         samples = ShardReader(self.store, self.partition, task.clusters, cache, seed)
         at = Workplace(
             assignment, self.store, work_dir, Place(0, world), torch.device("cpu"), drain

@@ -1,3 +1,4 @@
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from atoll.errors import BadInput, BlobDamaged, BlobMissing
 from atoll.node_cache import NodeCache
 from partition.manifest import Partition
 from partition.reader import Batch, ShardReader
+from partition.shards import places
 from partition.stage import run_partition
 
 NUM = 101
@@ -144,6 +146,15 @@ def test_shard_that_rotted_since_it_was_verified_is_verified_anew_at_the_next_tr
         whole.batch(0, NUM)
     with pytest.raises(BlobDamaged, match=f"{path.name} is damaged"):
         reader(run, tmp_path)
+
+
+def test_places_in_a_shard_are_those_that_the_standard_library_finds(
+    run: tuple[BlobStore, Partition],
+) -> None:
+    path = run[0].in_place(run[1].shard_sets[1].shards[0].key)
+    assert path
+    with tarfile.open(path) as tar:
+        assert places(path).tolist() == [[member.offset_data, member.size] for member in tar]
 
 
 def test_missing_shard_is_named(folder: Path, tmp_path: Path) -> None:
