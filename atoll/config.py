@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
 from atoll.provider_sections import KubernetesSection, SlurmSection, SshSection
@@ -34,6 +35,7 @@ class Config(Section):
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
+    cache: CacheSection = CacheSection()
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
