@@ -9,7 +9,7 @@ from typing import Any
 
 from atoll.errors import IslandError
 
-_ANSWER_S = 180.0  # it may have to start its server first
+_ANSWER_S = 600.0  # to start its server takes it a minute, to take down a node several
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception): (.+)", re.MULTILINE)
 # Below the error stands what each place said, under its name.
@@ -24,17 +24,16 @@ class Sky:
         """Use this program, a path or a name on the path."""
         self._command = command
 
-    def tell(self, *words: str, answer_s: float = _ANSWER_S) -> str:
+    def tell(self, *words: str) -> str:
         """What it prints, without colours.
 
         Args:
             words: arguments.
-            answer_s: patience, in seconds.
 
         Raises:
             IslandError: it fails, with what it says is wrong, or it does not answer.
         """
-        code, said, complaint = self._run(words, answer_s)
+        code, said, complaint = self._run(words)
         if code:
             raise IslandError(f"sky {words[0]}: {sentence_of(complaint or said)}")
         return said
@@ -50,7 +49,7 @@ class Sky:
 
     def failure_of(self, request: str) -> str:
         """Why a request failed, in a sentence. Raises: IslandError, it does not answer."""
-        _, said, complaint = self._run(("api", "logs", request), _ANSWER_S)
+        _, said, complaint = self._run(("api", "logs", request))
         return sentence_of(complaint or said)
 
     def last_words(self, cluster: str, job: int, num_lines: int) -> str:
@@ -60,9 +59,9 @@ class Sky:
             IslandError: it does not answer.
         """
         words = ("logs", cluster, str(job), "--no-follow", "--tail", str(num_lines))
-        return self._run(words, _ANSWER_S)[1]
+        return self._run(words)[1]
 
-    def _run(self, words: tuple[str, ...], answer_s: float) -> tuple[int, str, str]:
+    def _run(self, words: tuple[str, ...]) -> tuple[int, str, str]:
         try:
             ended = subprocess.run(
                 [self._command, *words],
@@ -71,7 +70,7 @@ class Sky:
                 text=True,
                 errors="replace",
                 check=False,
-                timeout=answer_s,
+                timeout=_ANSWER_S,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise IslandError(f"sky {words[0]} does not answer: {error}") from error

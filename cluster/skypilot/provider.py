@@ -33,7 +33,6 @@ from cluster.skypilot.task import (
 from cluster.skypilot.view import JOB, View
 
 _LAST_LINES = 100
-_DOWN_S = 900.0
 _TASK = "task.yaml"
 _TOKEN = "join-token.pem"  # noqa: S105 - the name of its file
 
@@ -142,7 +141,7 @@ class SkypilotProvider:
         if request := self._request_of(island):
             # First, or what is not there yet would be made after it was taken down.
             self._sky.tell("api", "cancel", request)
-        said = self._sky.tell("down", "--yes", self._name(island), answer_s=_DOWN_S)
+        said = self._sky.tell("down", "--yes", self._name(island))
         if island in self._view.clusters():  # its exit code says nothing of failures
             raise IslandError(f"sky down: {self._name(island)} is still there: {sentence_of(said)}")
         if self._records.get(island) is not None:
