@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,8 +32,12 @@ def sky(tmp_path) -> Iterator[Path]:
 
 @pytest.fixture
 def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
+    idle = sky / "idle"  # an agent that does nothing
+    idle.write_text("#!/bin/sh\nexec sleep 1000\n")
+    idle.chmod(0o755)
+
     def make(*keys: str, place: str = "here") -> SkypilotProvider:
-        known = [f"skypilot.command={sky / 'sky'}", f"skypilot.python={sys.executable}"]
+        known = [f"skypilot.command={sky / 'sky'}", f"skypilot.python={idle}"]
         return SkypilotProvider(read_config(None, [*known, *keys]), LABEL, tmp_path / place)
 
     return make
@@ -64,7 +67,7 @@ def is_dead(node: Node) -> bool:
     [
         ("command=/no/sky", {}, r'skypilot\.command = "/no/sky" is no program'),
         ("wheel=/no/wheel", {}, r"skypilot\.wheel: there is no /no/wheel"),
-        ("spot=true", {"clouds": []}, "credentials for no cloud; sky check says"),
+        ("spot=true", {"no_cloud": True}, "Cloud access is not set up. Run: sky check"),
         ("cpus=1000", {}, "SkyPilot takes no such task: sky launch: Catalog does not contain any"),
     ],
     ids=["no program", "no wheel", "no credentials", "impossible resources"],
