@@ -114,7 +114,8 @@ class SkypilotProvider:
         up = [name for name in living if clusters.get(name, {}).get("status") == "UP"]
         jobs = self._view.jobs(up)
         for name in living:
-            self._judge(name, Seen(clusters.get(name), jobs.get(name, ""), launches.get(name, "")))
+            launch = launches.get(name, "SUCCEEDED")  # of those that run nobody has asked
+            self._judge(name, Seen(clusters.get(name), jobs.get(name, ""), launch))
         self._adopt(clusters)
         return tuple(map(self._node, self._records.all()))
 
