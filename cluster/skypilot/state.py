@@ -78,6 +78,7 @@ def _end_of_job(state: str, words: str) -> str:
         return ending(128 - number if number > 128 else number)
     said = agents_words(words).splitlines()[-1:] or ["nothing"]
     return {
+        "SUCCEEDED": ending(0),
         "FAILED_SETUP": f"its setup failed, and wrote last: {said[0]}",
         "CANCELLED": "its job was cancelled",
     }.get(state, f"its job is {state}, and SkyPilot does not tell why")

@@ -50,6 +50,7 @@ def test_end_of_a_node(seen, reason):
     [
         ("FAILED_SETUP", "its setup failed, and wrote last: no such thing"),
         ("CANCELLED", "its job was cancelled"),
+        ("SUCCEEDED", "exited with code 0"),
         ("FAILED_DRIVER", "its job is FAILED_DRIVER, and SkyPilot does not tell why"),
     ],
 )

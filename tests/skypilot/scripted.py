@@ -285,20 +285,23 @@ def execute(words: list[str]) -> int:
 
 
 def down(words: list[str]) -> int:
-    name = words[-1]
+    for name in words[2:]:
+        take_down(name)
+    return 0
+
+
+def take_down(name: str) -> None:
     if read(f"clusters/{name}.json") is None:
         print(f"Cluster(s) not found: \x1b[1m{name}\x1b[0m.")
-        return 0
-    if left := script().get("undying", 0):
+    elif left := script().get("undying", 0):
         change("script.json", undying=left - 1)
         print(f"\n\nTerminating cluster {name}...failed. RuntimeError: the cloud does not answer")
         print("Cluster(s) failed. See details above.")
-        return 0
-    end_node(FOLDER, name)
-    for kind in ("clusters", "jobs"):
-        (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
-    print(f"\n\nTerminating cluster {name}...done.")
-    return 0
+    else:
+        end_node(FOLDER, name)
+        for kind in ("clusters", "jobs"):
+            (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
+        print(f"\n\nTerminating cluster {name}...done.")
 
 
 def end_node(folder: Path, name: str) -> None:
