@@ -29,7 +29,7 @@ from orchestrator.storage.urls import database_url, is_shared
 
 LOG = "orchestrator.log"
 HANDED = "handed-over.json"
-_START_S = 60.0
+_START_S = 300.0  # providers are asked first whether they take islands, and clouds take their time
 _LEAVE_S = 20.0
 
 
