@@ -62,6 +62,7 @@ class Supervisor:
             Whether any node is alive that can still be stopped.
         """
         self._service.tick()
+        self._service.keep_within_budget()  # also where the provider does not answer
         try:
             nodes = self._provider.list(self._label)
         except IslandError as error:
@@ -75,7 +76,10 @@ class Supervisor:
                 self._bury(node)
         self._service.reconcile(nodes)
         fleet, now = self._service.fleet, self._clock.monotonic()
-        self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        recovered, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        if plan.start and self._service.keep_within_budget(len(plan.start)):
+            return True  # nothing of the plan holds any more
+        self._recovery = recovered
         if plan.give_up:
             self._service.give_up(self._why_given_up())
         if plan.held_back:

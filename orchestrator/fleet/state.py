@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from atoll.views import FleetView, IslandView, JobView
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.islands import Islands
 from orchestrator.fleet.jobs import Jobs
-from orchestrator.fleet.ledger import NodeUse
+from orchestrator.fleet.ledger import NodeUse, Prices
 
 _MOST_LOG = 4000  # characters of the end of a log
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
@@ -50,7 +50,8 @@ class Policy:
         max_losses: islands lost in a row that a job is forgiven.
         max_preemptions: islands reclaimed in a row that a job is forgiven.
         stuck_s: time a trainer may stand still before it is started anew.
-        price_per_hour: of a node; 0 is not counted.
+        prices: of nodes.
+        speeds: of islands beside each other, by the name of their provider; none are all alike.
     """
 
     term_s: float
@@ -59,7 +60,8 @@ class Policy:
     max_losses: int = sys.maxsize
     max_preemptions: int = sys.maxsize
     stuck_s: float = math.inf
-    price_per_hour: float = 0.0
+    prices: Prices = field(default_factory=Prices)
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

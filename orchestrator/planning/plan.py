@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from atoll.config import Config
@@ -85,17 +86,7 @@ def plan_run(
     if means.lifetime_h is not None:
         step_s = pace.seconds(parts[0].step_flops)
         spot = simulate_spot(config, parts[0], step_s, means.lifetime_h, means.bytes_per_s)
-    if not prices and config.island.price_per_hour:
-        price = config.island.price_per_hour
-        own = Price(
-            provider="island.price_per_hour",
-            gpu=means.gpu.name,
-            gpus=means.num_gpus,
-            on_demand=price,
-            spot=price if spot else None,
-            currency="yours",
-        )
-        prices = (own,)
+    prices = prices or tuple(_own_prices(config, means, is_spot=spot is not None))
     layouts = [each.fit.layout for each in planned]
     return Plan(
         planned=planned,
@@ -106,6 +97,21 @@ def plan_run(
         costs=tuple(_cost(price, node_hours, spot) for price in prices),
         assumed=(*subject.assumed, *grounds(config, means, layouts, spot, prices)),
     )
+
+
+def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Price]:
+    """Those of the configuration, for each provider that islands are asked of."""
+    several = len(config.island.prices) > 1
+    for name, price in config.island.prices.items():
+        if price:
+            yield Price(
+                provider=f"island.price_per_hour{f'.{name}' if several else ''}",
+                gpu=means.gpu.name,
+                gpus=means.num_gpus,
+                on_demand=price,
+                spot=price if is_spot else None,
+                currency="yours",
+            )
 
 
 def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
