@@ -158,6 +158,11 @@ class FleetService:
             self._asked()
             self._apply(steering.drain_island(self._fleet, name, reason))
 
+    def let_go(self, islands: Sequence[str]) -> None:
+        """See :func:`orchestrator.fleet.steering.let_go`."""
+        with self._turn():
+            self._apply(steering.let_go(self._fleet, islands))
+
     def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
         """See :func:`orchestrator.fleet.steering.steer`. Raises: OverBudget."""
         with self._turn():

@@ -89,6 +89,7 @@ class Supervisor:
             log.info("stopping what is left", extra={"fields": {"island": island}})
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
+        self._service.let_go(plan.dismiss)
         for island in plan.start:
             self._start(island)
         self._forsake(set(plan.forsaken))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +27,10 @@ def test_cost_is_reached_once_nodes_could_not_leave_within_it():
     budget = Budget(cost=10.0, ahead_s=AHEAD_S)
     two = ledger_of(2)  # which cost 4 an hour, and 0.4 until they have left
     assert reached(budget, two, 0, 2.0, 2.399 * HOUR_S) == ""
-    assert reached(budget, two, 0, 2.0, 2.4001 * HOUR_S) == (
-        "budget.cost = 10 is reached: 9.60 is spent, and 2 nodes may take 0.40 more until they have "
-        "checkpointed and left"
+    words = reached(budget, two, 0, 2.0, 2.4001 * HOUR_S)
+    assert words == (
+        "budget.cost = 10 is reached: 9.60 is spent, and 2 nodes may take 0.40 more until they "
+        "have checkpointed and left"
     )
 
 
