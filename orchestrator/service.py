@@ -27,7 +27,7 @@ from atoll.types import (
 from atoll.views import BudgetView, FleetView
 from cluster.provider import Node
 from orchestrator.curves import Curves
-from orchestrator.fleet import leases, operations, registry, steering
+from orchestrator.fleet import leases, matching, operations, registry, steering
 from orchestrator.fleet.budget import Budget
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
@@ -235,9 +235,10 @@ class FleetService:
             self._apply(self._spending.started(island))
 
     def reconcile(self, nodes: Sequence[Node]) -> None:
-        """See :func:`orchestrator.fleet.ledger.reconciled`."""
+        """See :func:`orchestrator.fleet.ledger.reconciled`, and ``seen`` of ``matching`` there."""
         with self._turn():
             self._apply(self._spending.reconciled(self._fleet, nodes))
+            self._apply(matching.seen(self._fleet, nodes))
 
     def keep_within_budget(self, num_new: int = 0) -> bool:
         """Pause the run before it takes more, with so many nodes more; whether it is paused now."""

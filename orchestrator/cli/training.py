@@ -138,12 +138,23 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.
         roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
     inputs = shaping_settings(config, digest, roles[0])
-    specs = job_specs(config, digest, roles)
+    specs = _heaviest_first(job_specs(config, digest, roles), config, partition)
     epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
     if any(epochs.values()):
         stages.finished(store, _begun(name), inputs)
     before = stages.finished(store, name, inputs) or {}
     return _Stage(name, inputs, specs, before, epochs)
+
+
+def _heaviest_first(
+    specs: list[JobSpec], config: Config, partition: dict[str, Any]
+) -> list[JobSpec]:
+    """Jobs are granted in this order, see :mod:`orchestrator.fleet.matching`."""
+    if config.training.share == "equal":
+        return specs
+    sizes = [shard_set["num_samples"] for shard_set in partition["shard_sets"]]
+    share = {spec.name: sizes[spec.index] for spec in specs if spec.role is Role.EXPERT}
+    return sorted(specs, key=lambda spec: -share.get(spec.name, sum(sizes)))
 
 
 def _begun(name: str) -> str:

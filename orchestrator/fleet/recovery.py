@@ -172,7 +172,8 @@ def spared(
         policy: what recovery goes by.
 
     Returns:
-        What to remember, and who may go: waiting or idle; none that works is disturbed.
+        What to remember, and who may go: those that wait, then the idle, the slowest first. None
+        that works is disturbed.
     """
     num = len(recovery.since) - min(policy.num_islands, fleet.jobs.num_open)
     if num <= 0 or fleet.draining:
@@ -180,6 +181,7 @@ def spared(
     known = {name: fleet.islands.get(name) for name in sorted(recovery.since, key=_number_of)}
     queued = [name for name, island in known.items() if island is None and name in waiting]
     idle = [name for name, island in known.items() if island and island.state == "idle"]
+    idle.sort(key=lambda name: fleet.speeds.get(name, 1.0))
     spare = (queued + idle)[:num]
     let_go = recovery.let_go.union(spare)
     since = _without(recovery.since, spare)

@@ -171,6 +171,7 @@ class Change(NamedTuple):
         draining: whether the fleet drains from now on; None leaves it.
         ticked_at: when time last passed; None leaves it.
         nodes: provider's nodes as they are afterwards.
+        speeds: of islands from now on; None leaves them.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -180,6 +181,7 @@ class Change(NamedTuple):
     draining: bool | None = None
     ticked_at: float | None = None
     nodes: tuple[NodeUse, ...] = ()
+    speeds: Mapping[str, float] | None = None
 
     def then(self, later: Change) -> Change:
         """Both, one after the other."""
@@ -191,6 +193,7 @@ class Change(NamedTuple):
             self.draining if later.draining is None else later.draining,
             self.ticked_at if later.ticked_at is None else later.ticked_at,
             self.nodes + later.nodes,
+            self.speeds if later.speeds is None else later.speeds,
         )
 
 
@@ -213,6 +216,7 @@ class Fleet:
         islands: by name, in order of appearance; of those that are gone only the last.
         draining: every island is to checkpoint and leave.
         ticked_at: when time last passed, on the orchestrator's monotonic clock.
+        speeds: of the islands whose nodes live, beside each other; none where all are alike.
     """
 
     policy: Policy
@@ -220,6 +224,7 @@ class Fleet:
     islands: Islands = field(default_factory=Islands)
     draining: bool = False
     ticked_at: float | None = None
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -265,7 +270,8 @@ class Fleet:
         if change.islands:
             islands = islands.updated(change.islands)
         draining = self.draining if change.draining is None else change.draining
-        return Fleet(self.policy, jobs, islands, draining, ticked_at)
+        speeds = self.speeds if change.speeds is None else change.speeds
+        return Fleet(self.policy, jobs, islands, draining, ticked_at, speeds)
 
     def view(self, now: float) -> FleetView:
         """What an operator sees."""
