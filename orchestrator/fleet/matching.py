@@ -1,10 +1,10 @@
 """Which job an island gets: the heavier ones are left to the faster islands.
 
-Jobs wait in the order of submission, the heaviest first. Who asks gets the first of them, but leaves
-one to each faster island that lives and holds no job; it never goes without for that. With as many
-jobs as islands this pairs the heaviest job with the fastest island, the second with the second, and
-so on, in whatever order they ask. Nobody can be done earlier: of two pairs that are the other way
-round, an exchange never makes the later end later.
+Jobs wait in the order of submission, the heaviest first. Who asks gets the first of them, but
+leaves one to each faster island that lives and holds no job; it never goes without for that. With
+as many jobs as islands this pairs the heaviest job with the fastest island, the second with the
+second, and so on, in whatever order they ask. No pairing is done earlier: of two pairs that are the
+other way round, an exchange never makes the later end later.
 
 A job's weights are the same wherever it is trained, so only the time depends on this.
 """
