@@ -49,7 +49,7 @@ def train(
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
         # Laid down, so that others are refused by name once there is a checkpoint.
-        stages.finish(store, _begun(stage.name), stage.inputs, {})
+        stages.finish(store, begun(stage.name), stage.inputs, {})
     missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
@@ -141,7 +141,7 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     specs = _heaviest_first(job_specs(config, digest, roles), config, partition)
     epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
     if any(epochs.values()):
-        stages.finished(store, _begun(name), inputs)
+        stages.finished(store, begun(name), inputs)
     before = stages.finished(store, name, inputs) or {}
     return _Stage(name, inputs, specs, before, epochs)
 
@@ -157,7 +157,8 @@ def _heaviest_first(
     return sorted(specs, key=lambda spec: -share.get(spec.name, sum(sizes)))
 
 
-def _begun(name: str) -> str:
+def begun(name: str) -> str:
+    """What tells that a stage was begun, and with which settings."""
     return f"begun-{name}"
 
 

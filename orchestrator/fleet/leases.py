@@ -235,10 +235,11 @@ def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
 
 
 def _joined(fleet: Fleet, island: str) -> Change:
-    if island in fleet.islands:
+    known = fleet.islands.get(island)
+    if known is not None and known.state != "gone":
         return Change()
-    words = f"{island} was heard for the first time by this orchestrator"
-    return Change(events=(Event("island-joined", words, island=island),))
+    words = "came back" if known else "was heard for the first time by this orchestrator"
+    return Change(events=(Event("island-joined", f"{island} {words}", island=island),))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

@@ -26,7 +26,13 @@ def grounds(
     copies = ", bf16 copies of the weights to compute on" if precision == "bf16" else ""
     kept = "computed again in the backward pass" if means.recompute else "of all blocks kept"
     told = [
-        f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU",
+        f"{name}: {pace.step_s:.3g} s a step, measured over {pace.steps:,} steps of this run, "
+        "whatever its islands' hardware; --gpu or --mfu reckons with that instead"
+        for name, pace in means.paces.items()
+    ]
+    others = "; for jobs of the other kinds" if means.paces else ""
+    told += [
+        f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU{others}",
         f"fp32 weights, gradients, AdamW's moments and average{copies}; activations {kept}; "
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]

@@ -80,17 +80,19 @@ def plan_run(
     precision, mfu = config.training.precision, means.mfu or ASSUMED_MFU
     pace = Pace(means.num_gpus, peak_flops(means.gpu, precision), mfu, means.recompute)
     parts = parts_of(config, subject, monolith=config.evaluation.monolith)
-    planned = tuple(_planned(config, part, means, pace) for part in parts)
+    step_s = {part.name: pace.seconds(part.step_flops) for part in parts}
+    step_s |= {name: each.step_s for name, each in means.paces.items()}
+    planned = tuple(_planned(config, part, means, step_s[part.name]) for part in parts)
     node_hours = sum(each.part.count * each.hours for each in planned)
     spot = None
     if means.lifetime_h is not None:
-        step_s = pace.seconds(parts[0].step_flops)
-        spot = simulate_spot(config, parts[0], step_s, means.lifetime_h, means.bytes_per_s)
+        expert_s = step_s[parts[0].name]
+        spot = simulate_spot(config, parts[0], expert_s, means.lifetime_h, means.bytes_per_s)
     prices = prices or tuple(_own_prices(config, means, is_spot=spot is not None))
     layouts = [each.fit.layout for each in planned]
     return Plan(
         planned=planned,
-        days=days_of(parts, pace, config.island.count),
+        days=days_of(parts, step_s, config.island.count),
         node_hours=node_hours,
         volumes=volumes(config, parts, subject.data_bytes),
         spot=spot,
@@ -114,7 +116,7 @@ def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Pric
             )
 
 
-def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
+def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned:
     if part.batch < means.num_gpus:
         raise BadInput(
             f"the {part.name} has {part.batch} images in a step, too few for {means.num_gpus} "
@@ -130,7 +132,7 @@ def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
         recompute=means.recompute,
         name=part.name,
     )
-    return Planned(part, micro_batch, found, pace.seconds(part.flops) / 3600)
+    return Planned(part, micro_batch, found, part.steps * step_s / 3600)
 
 
 def _cost(price: Price, node_hours: float, spot: Spot | None) -> Cost:
