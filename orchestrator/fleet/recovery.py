@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from immutables import Map
 
@@ -112,7 +113,8 @@ def look(
     since = recovery.since.update(useful)
     recovery = replace(recovery, since=since, last_number=last_number, let_go=let_go)
     recovery, plan = replaced(recovery, fleet, missing, policy, now)
-    recovery, spare = spared(recovery, fleet, waiting, policy)
+    candidates = dispensable(fleet, recovery.since, waiting)
+    recovery, spare = spared(recovery, fleet, candidates, policy)
     stop = tuple(name for name in spare if name in waiting)
     dismiss = tuple(name for name in spare if name not in waiting)
     return recovery, replace(plan, stop=stop, dismiss=dismiss)
@@ -161,31 +163,40 @@ def replaced(
 
 
 def spared(
-    recovery: Recovery, fleet: Fleet, waiting: Container[str], policy: RecoveryPolicy
+    recovery: Recovery, fleet: Fleet, candidates: Iterable[str], policy: RecoveryPolicy
 ) -> tuple[Recovery, tuple[str, ...]]:
     """Lets islands go that fewer open jobs than islands leave without work: nodes cost money.
 
     Args:
         recovery: what is remembered.
         fleet: which is not settled.
-        waiting: islands whose nodes stand in a queue, or are being made; they go first.
+        candidates: who may go, see :func:`dispensable`.
         policy: what recovery goes by.
 
     Returns:
-        What to remember, and who may go: those that wait, then the idle, the slowest first. None
-        that works is disturbed.
+        What to remember, and who goes.
     """
     num = len(recovery.since) - min(policy.num_islands, fleet.jobs.num_open)
     if num <= 0 or fleet.draining:
         return recovery, ()
-    known = {name: fleet.islands.get(name) for name in sorted(recovery.since, key=_number_of)}
-    queued = [name for name, island in known.items() if island is None and name in waiting]
+    spare = tuple(islice(candidates, num))
+    let_go, since = recovery.let_go.union(spare), _without(recovery.since, spare)
+    return replace(recovery, since=since, let_go=let_go), spare
+
+
+def dispensable(fleet: Fleet, names: Iterable[str], waiting: Container[str]) -> Iterator[str]:
+    """Of islands that are counted on, those that work on nothing, in the order of their going.
+
+    Args:
+        fleet: as it is.
+        names: of the islands.
+        waiting: islands whose nodes stand in a queue, or are being made. They go first, and then
+            the idle, the slowest first.
+    """
+    known = {name: fleet.islands.get(name) for name in sorted(names, key=_number_of)}
+    yield from (name for name, island in known.items() if island is None and name in waiting)
     idle = [name for name, island in known.items() if island and island.state == "idle"]
-    idle.sort(key=lambda name: fleet.speeds.get(name, 1.0))
-    spare = (queued + idle)[:num]
-    let_go = recovery.let_go.union(spare)
-    since = _without(recovery.since, spare)
-    return replace(recovery, since=since, let_go=let_go), tuple(spare)
+    yield from sorted(idle, key=lambda name: fleet.speeds.get(name, 1.0))
 
 
 def _at_work_again(recovery: Recovery, fleet: Fleet) -> Iterator[str]:

@@ -73,7 +73,13 @@ class Supervision(abc.ABC):
         self.recovery, plan = recovery.replaced(
             self.recovery, self.fleet, missing, self.world.recovery, now
         )
-        self.recovery, spare = recovery.spared(self.recovery, self.fleet, (), self.world.recovery)
+        idle = (name for name in self.idle if name in self.recovery.since)
+        self.recovery, spare = recovery.spared(
+            self.recovery,
+            self.fleet,
+            recovery.dispensable(self.fleet, idle, ()),
+            self.world.recovery,
+        )
         self._looked_at = now
         self.carry_out(plan, now)
         self.let_go(spare, now)
