@@ -61,7 +61,7 @@ class Spending:
             return Change()
         if words := self._over(num_new):
             told = Change(events=(Event("budget-reached", words),))
-            return told.then(operations.drain(fleet, words))
+            return told.then(operations.drain(fleet, words.partition(":")[0]))
         near = dict(budget.nearing(self._budget, self.ledger, self._clock.wall()))
         fresh = [words for key, words in near.items() if key not in self._warned]
         self._warned |= near.keys()

@@ -75,7 +75,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
             tries += 1
             with connect(launch.config, launch.trainer) as client:
                 try:
-                    client.submit(launch.jobs)
+                    _submit(client, launch.jobs)
                     if (safe := _committed(client)) > committed:
                         tries, committed = 1, safe
                     return _results(_follow(launch, client, watch, interrupts))
@@ -83,8 +83,8 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
                     if interrupts.num:
                         raise Interrupted(f"stopped waiting, because {error}") from error
                     watch.tell(f"{error}; starting it again")
-                except OverBudget as error:
-                    raise OverBudget(f"{error}; {_MORE}") from error
+                except OverBudget:
+                    raise
                 except Refused as error:
                     raise BadInput(str(error)) from error
     raise Unreachable(
@@ -131,6 +131,13 @@ def _interrupts() -> Iterator[_Interrupts]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def _submit(client: ControlClient, jobs: Sequence[Submission]) -> None:
+    try:
+        client.submit(jobs)
+    except OverBudget as error:
+        raise OverBudget(f"{error}; {_MORE}") from error
 
 
 def _follow(

@@ -125,6 +125,8 @@ def plan(
         return
     for title, rows in tables(found, means, published, settings.island.count):
         show(title, rows, as_json=False)
+    for words in found.over:
+        say(words)
     if published:
         days = found.planned[0].hours / 24
         say(

@@ -37,7 +37,7 @@ def grounds(
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]
     if config.training.share == "proportional":
-        told.append("clusters of equal size, so that every expert has the same batch")
+        told.append(_experts_of_unequal_clusters(config.partition.sizes))
     if means.recompute:
         told.append(
             "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "
@@ -56,3 +56,13 @@ def grounds(
             f"first step 60 s later, checkpoints at {means.bytes_per_s / 1e6:g} MB/s"
         )
     return tuple(told)
+
+
+def _experts_of_unequal_clusters(sizes: Sequence[float] | None) -> str:
+    if sizes is None:
+        return "clusters of equal size, so that every expert has the same batch"
+    most = max(sizes) * len(sizes) / sum(sizes)
+    return (
+        "an expert with the mean batch; by partition.sizes that of the largest cluster is "
+        f"{most:.3g} times as large, for a node that is as much faster"
+    )

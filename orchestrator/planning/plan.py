@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from atoll.budget_section import BudgetSection
 from atoll.config import Config
 from atoll.errors import BadInput
 from orchestrator.planning.grounds import grounds
@@ -52,6 +53,7 @@ class Plan:
         days: from the first step to the last, on as many islands as the run has, undisturbed.
         node_hours: of all jobs.
         assumed: sentences; what the numbers rest on.
+        over: sentences; which limits of ``[budget]`` are too low for it.
     """
 
     planned: tuple[Planned, ...]
@@ -61,6 +63,7 @@ class Plan:
     spot: Spot | None
     costs: tuple[Cost, ...]
     assumed: tuple[str, ...]
+    over: tuple[str, ...]
 
 
 def plan_run(
@@ -90,15 +93,26 @@ def plan_run(
         spot = simulate_spot(config, parts[0], expert_s, means.lifetime_h, means.bytes_per_s)
     prices = prices or tuple(_own_prices(config, means, is_spot=spot is not None))
     layouts = [each.fit.layout for each in planned]
+    costs = tuple(_cost(price, node_hours, spot) for price in prices)
     return Plan(
         planned=planned,
         days=days_of(parts, step_s, config.island.count),
         node_hours=node_hours,
         volumes=volumes(config, parts, subject.data_bytes),
         spot=spot,
-        costs=tuple(_cost(price, node_hours, spot) for price in prices),
+        costs=costs,
         assumed=(*subject.assumed, *grounds(config, means, layouts, spot, prices)),
+        over=tuple(_over(config.budget, node_hours, costs)),
     )
+
+
+def _over(budget: BudgetSection, node_hours: float, costs: Sequence[Cost]) -> Iterator[str]:
+    if budget.node_hours and node_hours > budget.node_hours:
+        yield f"budget.node_hours = {budget.node_hours:g} is too low: this takes {node_hours:,.4g}"
+    cheapest = min(costs, key=lambda cost: cost.on_demand, default=None)
+    if budget.cost and cheapest is not None and cheapest.on_demand > budget.cost:
+        words = f"this costs {cheapest.on_demand:,.4g} at {cheapest.price.provider}"
+        yield f"budget.cost = {budget.cost:g} is too low: {words}"
 
 
 def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Price]:

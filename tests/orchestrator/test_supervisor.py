@@ -218,7 +218,7 @@ def test_supervisor_pauses_a_run_before_it_spends_more_than_it_may(begin, clock)
     (words,) = told(service, "budget-reached")
     assert words.startswith("budget.cost = 10 is reached: 6.10 is spent, and 1 node may take 4.00")
     assert service.view().budget.reached == words
-    assert service.fleet.jobs["expert-0"].reason.endswith(words)
+    assert service.fleet.jobs["expert-0"].reason.endswith("budget.cost = 10 is reached")
 
 
 def test_supervisor_pauses_a_run_also_while_its_provider_does_not_answer(

@@ -106,6 +106,21 @@ def test_plan_without_prices_takes_the_islands_or_says_that_there_is_none(capsys
     assert any("no price" in sentence for sentence in found["assumed"])
 
 
+def test_plan_says_which_limit_of_the_budget_is_too_low(capsys):
+    prices = ("-s", "island.provider={local=1, slurm=1}")
+    prices += ("-s", "island.price_per_hour={local=3, slurm=2}")
+    found = answer(capsys, *prices)
+    hours, names = found["node_hours"], [cost["provider"] for cost in found["costs"]]
+    assert names == ["island.price_per_hour.local", "island.price_per_hour.slurm"]
+    assert [cost["cost"] for cost in found["costs"]] == pytest.approx([3 * hours, 2 * hours])
+    enough = answer(capsys, *prices, "-s", f"budget.cost={2.1 * hours}")
+    assert enough["over_budget"] == []
+    low = ("-s", f"budget.cost={1.9 * hours}", "-s", f"budget.node_hours={0.9 * hours}")
+    over = answer(capsys, *prices, *low)["over_budget"]
+    assert [words.split(" ")[0] for words in over] == ["budget.node_hours", "budget.cost"]
+    assert over[1].endswith("at island.price_per_hour.slurm")
+
+
 def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     two = answer(capsys, "-s", "island.processes=2", "--mfu", "0.2")
     four = answer(capsys, "-s", "island.processes=2", "--gpus-per-node", "4", "--mfu", "0.4")
