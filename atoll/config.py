@@ -9,7 +9,12 @@ from pydantic import model_validator
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
-from atoll.provider_sections import KubernetesSection, SlurmSection, SshSection
+from atoll.provider_sections import (
+    KubernetesSection,
+    SkypilotSection,
+    SlurmSection,
+    SshSection,
+)
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -40,6 +45,7 @@ class Config(Section):
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
     kubernetes: KubernetesSection = KubernetesSection()
+    skypilot: SkypilotSection = SkypilotSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()

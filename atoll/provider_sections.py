@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 from atoll.section import Section
 
 # Their names in the file. They say what shells run, and with whose rights.
-PROVIDER_SECTIONS = ("slurm", "ssh", "kubernetes")
+PROVIDER_SECTIONS = ("slurm", "ssh", "kubernetes", "skypilot")
 
 
 class SlurmSection(Section):
@@ -116,3 +117,36 @@ class KubernetesSection(Section):
     start_s: float = Field(
         3600.0, gt=0, description="time in which a pod must find a node and get its image"
     )
+
+
+class SkypilotSection(Section):
+    """Islands as nodes of clouds, where island.provider = "skypilot"."""
+
+    command: str = Field("sky", description="SkyPilot's program, in an environment of its own")
+    any_of: tuple[str, ...] = Field(
+        (), description='accelerators of a node in order of liking, e.g. "H100:8", "A100-80GB:8"'
+    )
+    places: tuple[str, ...] = Field(
+        (), description='clouds and regions in order, e.g. "aws/us-east-1", "gcp"; none = any'
+    )
+    spot: bool = Field(True, description="ask for spot nodes everywhere before those on demand")
+    cpus: int = Field(0, ge=0, description="of a node, at least; 0 = SkyPilot's default")
+    memory_gb: int = Field(0, ge=0, description="of a node, at least; 0 = SkyPilot's default")
+    disk_gb: int = Field(0, ge=0, description="of a node; 0 = SkyPilot's default")
+    image: str = Field("", description='machine image, or "docker:NAME"; "" = SkyPilot\'s default')
+    wheel: str = Field(
+        "", description='Atoll\'s wheel, a file here; nodes install it; "" = they have Atoll'
+    )
+    python: str = Field("python3", description="interpreter on nodes that have Atoll")
+    setup: str = Field("", description="shell lines on a new node, before the agent")
+    autodown_min: int = Field(
+        10, ge=0, description="minutes after its agent's end when a node goes by itself; 0 = never"
+    )
+
+    @field_validator("any_of")
+    @classmethod
+    def _accelerators_are_counted(cls, any_of: tuple[str, ...]) -> tuple[str, ...]:
+        for name in any_of:
+            if not re.fullmatch(r"[\w.-]+:[1-9]\d*", name):
+                raise ValueError(f'{name!r} has no number; give e.g. "H100:8"')
+        return any_of

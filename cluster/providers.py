@@ -17,8 +17,8 @@ from cluster.several import Several
 _FAR: dict[ProviderName, tuple[str, str, float]] = {
     "slurm": ("cluster.slurm", "SlurmProvider", 2.0),
     "ssh": ("cluster.ssh", "SshProvider", 2.0),
-    "skypilot": ("cluster.skypilot", "SkypilotProvider", 20.0),
     "kubernetes": ("cluster.kubernetes.provider", "KubernetesProvider", 2.0),
+    "skypilot": ("cluster.skypilot.provider", "SkypilotProvider", 20.0),
 }
 
 

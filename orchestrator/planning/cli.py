@@ -52,7 +52,8 @@ def plan(
         float | None, typer.Option(help="Of a sample in a shard.", show_default="its pixels")
     ] = None,
     prices: Annotated[
-        Path | None, typer.Option(help="TOML file of prices of nodes, see docs/plan.md.")
+        Path | None,
+        typer.Option(help="TOML file of prices of nodes, or skypilot: ask its catalogue."),
     ] = None,
     lifetime_h: Annotated[
         float | None,
@@ -69,6 +70,7 @@ def plan(
     For example, the large model of the paper: [bold]atoll plan --model ddm-3b[/bold]; or your own
     run: [bold]atoll plan -c my.toml --gpu L40S --gpus-per-node 4 --lifetime-h 24[/bold].
     """
+    from orchestrator.planning.catalogue import catalogue_offers
     from orchestrator.planning.document import document_of
     from orchestrator.planning.hardware import gpu_named
     from orchestrator.planning.means import Means
@@ -104,7 +106,10 @@ def plan(
         lifetime_h=lifetime_h,
         bytes_per_s=mb_per_s * 1e6,
     )
-    offers = () if prices is None else offers_in(prices, kind.name, means.num_gpus)
+    if prices == Path("skypilot"):
+        offers = catalogue_offers(settings.skypilot.command, kind.name, means.num_gpus)
+    else:
+        offers = () if prices is None else offers_in(prices, kind.name, means.num_gpus)
     try:
         found = plan_run(settings, subject, means, offers)
     except OverflowError as error:

@@ -23,8 +23,10 @@ from cluster import processes
 from cluster.local import LocalProvider
 from cluster.processes import ProcessId
 from cluster.provider import NodeSpec, Provider
+from cluster.skypilot.provider import SkypilotProvider
 from cluster.slurm import SlurmProvider
 from cluster.ssh import SshProvider
+from tests import scripted_sky
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def nobodys_address() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.fixture(params=["local", "slurm", "ssh", "kubernetes"])
+@pytest.fixture(params=["local", "slurm", "ssh", "kubernetes", "skypilot"])
 def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
     """Makes a provider of what is there already, as a restarted orchestrator would."""
     if request.param == "slurm":
@@ -64,6 +66,11 @@ def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
         wanted = ["image=atoll:test", "namespace=atoll", f"python={sys.executable}"]
         config = read_config(None, ["run.uri=s3://lab/run", *(f"kubernetes.{w}" for w in wanted)])
         yield lambda: KubernetesProvider(config, label, tmp_path / "islands")
+    elif request.param == "skypilot":
+        sky = scripted_sky.install(tmp_path / "sky")
+        keys = [f"skypilot.command={sky}", f"skypilot.python={sys.executable}"]
+        yield lambda: SkypilotProvider(read_config(None, keys), label, tmp_path / "islands")
+        scripted_sky.stop(sky.parent)
     else:
         yield lambda: LocalProvider(tmp_path / "islands")
     processes.kill(processes.working_in(tmp_path))
