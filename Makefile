@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check format install lock clean
+.PHONY: demo test check format install wheel lock clean
 
 demo: $(INSTALLED)  ## digits, from data set to report, in a few minutes
 	$(BIN)/atoll run --config configs/digits.toml
@@ -11,6 +11,7 @@ demo: $(INSTALLED)  ## digits, from data set to report, in a few minutes
 test: $(INSTALLED)
 	scripts/postgres install
 	scripts/slurm install
+	scripts/sshd install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
@@ -33,6 +34,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+wheel: $(INSTALLED)  ## dist/atoll-….whl, which deploy/node.sh installs on a bare node
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 lock:  ## resolve afresh and write constraints.txt
 	scripts/lock

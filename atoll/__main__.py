@@ -32,7 +32,9 @@ SAFETY, KEPT = "Beyond one machine", "What is kept"
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
     "init": Entry("atoll.init:init", "Write a commented configuration file.", MAIN),
-    "doctor": Entry("atoll.doctor:doctor", "What this machine can do, and what is missing.", MAIN),
+    "doctor": Entry(
+        "cluster.doctor:doctor", "What this machine can do, and what is missing.", MAIN
+    ),
     "partition": Entry("partition.cli:partition", "Split the data set into clusters.", STAGES),
     "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
     "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),

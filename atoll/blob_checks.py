@@ -41,7 +41,7 @@ def copied(cache: Path, digest: str, name: str, copy: Callable[[Path], None]) ->
         cache: folder of copies; made if it is not there.
         digest: sha256 (hex) the copy must have.
         name: what is copied, for errors.
-        copy: writes the bytes to a path.
+        copy: writes the bytes to a path; raises as :meth:`BlobStore.download` does.
 
     Raises:
         BlobMissing: there is nothing to copy.
@@ -55,8 +55,7 @@ def copied(cache: Path, digest: str, name: str, copy: Callable[[Path], None]) ->
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             part = Path(folder) / "part"
-            with reading(name):
-                copy(part)
+            copy(part)
             check(digest_file(part), digest, name)
             part.replace(target)
     return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +54,25 @@ class BlobStore(Protocol):
         Raises:
             BlobMissing: there is no such key.
             BlobDamaged: the bytes have another digest.
+        """
+        ...
+
+    def in_place(self, key: str) -> Path | None:
+        """Where the key lies on this machine's file system, unverified; None in other stores."""
+        ...
+
+    def download(self, key: str, path: Path, heard: Callable[[int], None]) -> None:
+        """Copy a key's bytes to a file of this machine, unverified.
+
+        Args:
+            key: what to copy.
+            path: the file; what a try that failed leaves there is no copy.
+            heard: told of bytes as they come, by any thread.
+
+        Raises:
+            BlobMissing: there is no such key.
+            StorageFull: this machine has no space left.
+            BlobError: the store gave up, after tries of its own.
         """
         ...
 

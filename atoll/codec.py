@@ -119,14 +119,18 @@ def decode_lease(message: wire.Lease) -> types.Lease:
 def encode_progress(progress: types.Progress) -> wire.Progress:
     """See :class:`atoll.types.Progress`."""
     return wire.Progress(
-        step=progress.step, loss=progress.loss, samples_per_s=progress.samples_per_s
+        step=progress.step,
+        loss=progress.loss,
+        samples_per_s=progress.samples_per_s,
+        fetched_bytes=progress.fetched_bytes,
     )
 
 
 def decode_progress(message: wire.Progress) -> types.Progress:
     """See :class:`atoll.types.Progress`."""
     step = count(message.step, "step")
-    return types.Progress(step, message.loss, message.samples_per_s)
+    fetched_bytes = count(message.fetched_bytes, "fetched_bytes")
+    return types.Progress(step, message.loss, message.samples_per_s, fetched_bytes)
 
 
 def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:

@@ -7,9 +7,15 @@ from typing import Self
 from pydantic import model_validator
 
 from atoll.budget_section import BudgetSection
+from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
-from atoll.provider_sections import SlurmSection, SshSection
+from atoll.provider_sections import (
+    KubernetesSection,
+    SkypilotSection,
+    SlurmSection,
+    SshSection,
+)
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -35,10 +41,13 @@ class Config(Section):
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
+    cache: CacheSection = CacheSection()
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
     budget: BudgetSection = BudgetSection()
+    kubernetes: KubernetesSection = KubernetesSection()
+    skypilot: SkypilotSection = SkypilotSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()

@@ -1,4 +1,4 @@
-"""``atoll doctor``: what this machine can do, what is missing, and the mend for it."""
+"""What this machine can do, what a configuration asks of it, and what is missing."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import psutil
-import typer
 from packaging.requirements import Requirement
 
 from atoll import layout
 from atoll.address import split_address
 from atoll.blobs import local_path, open_store
-from atoll.command import ConfigOption, JsonOption, SetOption, show
 from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.errors import BadInput, BlobError, ConfigError
@@ -51,32 +49,38 @@ print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()
 """
 
 
-def doctor(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
-    """Look at this machine, the installation, and what the configuration asks of them."""
+def examine(path: Path | None, overrides: Sequence[str]) -> list[Finding]:
+    """Look at this machine, the installation, and what the configuration asks of them.
+
+    Args:
+        path: the configuration's file, see :func:`atoll.config_file.run_config`.
+        overrides: as there.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
     findings = [*_machine(), *_packages(), *_torch()]
     try:
-        settings = run_config(config, set_ or ())
+        settings = run_config(path, overrides)
     except (BlobError, BadInput) as error:
         if isinstance(error, ConfigError):
             raise
-        findings.append(_finding("run.uri", "missing", str(error), "make it readable, or set it"))
-    else:
-        findings += _configuration(settings)
-    show("What this machine can do", findings, as_json=json_)
-    if any(finding["verdict"] == "missing" for finding in findings):
-        raise typer.Exit(1)
+        return [
+            *findings,
+            finding("run.uri", "missing", str(error), "make it readable, or set it"),
+        ]
+    return [*findings, *_configuration(settings)]
 
 
-def _finding(what: str, verdict: Verdict, found: str, mend: str = "") -> Finding:
+def finding(what: str, verdict: Verdict, found: str, mend: str = "") -> Finding:
+    """A row of the doctor's table."""
     return {"what": what, "verdict": verdict, "found": found, "mend": mend}
 
 
 def _machine() -> Iterator[Finding]:
-    yield _finding(
-        "python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}"
-    )
+    yield finding("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     memory = psutil.virtual_memory()
-    yield _finding(
+    yield finding(
         "processor",
         "ok",
         f"{os.cpu_count()} cores, {memory.total / _GIB:.0f} GiB memory, "
@@ -99,14 +103,14 @@ def _packages() -> Iterator[Finding]:
     for extra, absent in missing.items():
         if absent:
             needed: Verdict = "missing" if extra in {"train", "evaluate"} else "note"
-            yield _finding(
+            yield finding(
                 f"atoll[{extra}]",
                 needed,
                 f"without {', '.join(absent)}",
                 f"pip install 'atoll[{extra}]'",
             )
         else:
-            yield _finding(f"atoll[{extra}]", "ok", "installed")
+            yield finding(f"atoll[{extra}]", "ok", "installed")
 
 
 def _satisfied(requirement: Requirement) -> bool:
@@ -125,29 +129,29 @@ def _torch() -> Iterator[Finding]:
         )
     except subprocess.TimeoutExpired:
         words = f"does not come up within {_PROBE_S:g} s"
-        yield _finding("torch", "missing", words, "free the machine, and look again")
+        yield finding("torch", "missing", words, "free the machine, and look again")
         return
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
-        yield _finding("torch", "missing", " ".join(last), "pip install 'atoll[train]'")
+        yield finding("torch", "missing", " ".join(last), "pip install 'atoll[train]'")
         return
     probe = json.loads(done.stdout)
-    yield _finding(
+    yield finding(
         "torch",
         "ok",
         f"{probe['torch']}, {probe['gflops']:.0f} GFLOP/s in fp32 on {probe['threads']} threads",
     )
     gpus = ", ".join(probe["gpus"])
-    yield _finding(
+    yield finding(
         "gpu",
         "ok" if gpus else "note",
         gpus or "none: training runs on the processor",
         "" if gpus else "fine for small runs; use nodes with GPUs for large ones",
     )
     backends = [name for name in ("gloo", "nccl") if probe[name]]
-    yield _finding("torch.distributed", "ok" if backends else "missing", ", ".join(backends))
+    yield finding("torch.distributed", "ok" if backends else "missing", ", ".join(backends))
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    yield _finding(
+    yield finding(
         "torch.compile",
         "ok" if compiler or gpus else "note",
         compiler or "no C++ compiler",
@@ -173,10 +177,10 @@ def _configuration(config: Config) -> Iterator[Finding]:
         yield _database(config.orchestrator.database)
     if config.data.path is None and config.data.source != "digits":
         words = f'data.source = "{config.data.source}" needs one'
-        yield _finding("data.path", "missing", words, "set data.path")
+        yield finding("data.path", "missing", words, "set data.path")
     if config.data.path is not None and "{" not in config.data.path:
         there = Path(config.data.path).exists()
-        yield _finding(
+        yield finding(
             "data.path",
             "ok" if there else "missing",
             config.data.path if there else f"{config.data.path} does not exist",
@@ -194,11 +198,11 @@ def _place(folder: Path, existing: Path) -> Finding:
             pass
     except OSError as error:
         words = f"{existing} cannot be written: {error.strerror or error}"
-        return _finding("run.uri", "missing", words, "choose another run.uri")
+        return finding("run.uri", "missing", words, "choose another run.uri")
     if free < _LEAST_GIB:
         words = f"{folder}, only {free:.1f} GiB free"
-        return _finding("run.uri", "note", words, "make room, or choose another run.uri")
-    return _finding("run.uri", "ok", f"{folder}, {free:.0f} GiB free")
+        return finding("run.uri", "note", words, "make room, or choose another run.uri")
+    return finding("run.uri", "ok", f"{folder}, {free:.0f} GiB free")
 
 
 def _store(uri: str) -> Finding:
@@ -206,8 +210,8 @@ def _store(uri: str) -> Finding:
     try:
         open_store(uri).exists(layout.CONFIG)
     except (BlobError, BadInput) as error:
-        return _finding("run.uri", "missing", str(error), "make it, or set another run.uri")
-    return _finding("run.uri", "ok", f"{uri} answers")
+        return finding("run.uri", "missing", str(error), "make it, or set another run.uri")
+    return finding("run.uri", "ok", f"{uri} answers")
 
 
 def _certificates(folder: Path) -> Finding:
@@ -217,10 +221,10 @@ def _certificates(folder: Path) -> Finding:
     try:
         until = read_pair(folder, OPERATOR).certificate.not_valid_after_utc
     except ConfigError as error:
-        return _finding("orchestrator.tls", "missing", str(error), "see `atoll certs --help`")
+        return finding("orchestrator.tls", "missing", str(error), "see `atoll certs --help`")
     if until.timestamp() < time.time():
-        return _finding("orchestrator.tls", "missing", f"ended at {until:%Y-%m-%d}", "make it anew")
-    return _finding("orchestrator.tls", "ok", f"{folder}, until {until:%Y-%m-%d}")
+        return finding("orchestrator.tls", "missing", f"ended at {until:%Y-%m-%d}", "make it anew")
+    return finding("orchestrator.tls", "ok", f"{folder}, until {until:%Y-%m-%d}")
 
 
 def _database(url: str) -> Finding:
@@ -231,8 +235,8 @@ def _database(url: str) -> Finding:
     if parsed.get_backend_name() == "sqlite":
         folder = Path(parsed.database or "").parent
         if folder.is_dir():
-            return _finding(key, "ok", shown)
-        return _finding(key, "missing", f"{shown}: there is no {folder}", "make the folder")
+            return finding(key, "ok", shown)
+        return finding(key, "missing", f"{shown}: there is no {folder}", "make the folder")
     try:
         engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
@@ -243,12 +247,12 @@ def _database(url: str) -> Finding:
             connection.execute(sa.text("SELECT 1"))
     except ImportError:
         words = f"{shown}: its driver is not installed"
-        return _finding(key, "missing", words, "pip install 'atoll[postgres]'")
+        return finding(key, "missing", words, "pip install 'atoll[postgres]'")
     except sa.exc.SQLAlchemyError as error:
         said = hidden(str(getattr(error, "orig", None) or error).partition("\n")[0])
         mend = "make the database, or set another URL"
-        return _finding(key, "missing", f"{shown}: {said}", mend)
-    return _finding(key, "ok", f"{shown} answers")
+        return finding(key, "missing", f"{shown}: {said}", mend)
+    return finding(key, "ok", f"{shown} answers")
 
 
 def _address(key: str, listen: str) -> Iterator[Finding]:
@@ -262,6 +266,6 @@ def _address(key: str, listen: str) -> Iterator[Finding]:
             tried.bind((host.strip("[]"), port))
         except OSError as error:
             mend = "set it to another port, or to port 0 for any free one"
-            yield _finding(key, "missing", f"{listen}: {error.strerror}", mend)
+            yield finding(key, "missing", f"{listen}: {error.strerror}", mend)
         else:
-            yield _finding(key, "ok", f"{listen} is free")
+            yield finding(key, "ok", f"{listen} is free")

@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from atoll.blob_checks import check, digest_file, reading, taken, verified, writing
 from atoll.blobs import Blob
 from atoll.errors import BlobError
 
+_CHUNK_BYTES = 8 << 20
 _UNFINISHED = ".tmp-"  # begins the name of a file that is no key yet
 
 
@@ -62,6 +63,17 @@ class FileStore:
             found = digest_file(path)
         check(found, digest, str(path))
         return path
+
+    def in_place(self, key: str) -> Path:
+        """See :class:`BlobStore`."""
+        return self._path(key)
+
+    def download(self, key: str, path: Path, heard: Callable[[int], None]) -> None:
+        """See :class:`BlobStore`."""
+        with reading(self._path(key)), self._path(key).open("rb") as source, path.open("wb") as to:
+            while chunk := source.read(_CHUNK_BYTES):
+                to.write(chunk)
+                heard(len(chunk))
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from atoll.config import Config
 from atoll.errors import ConfigError
 
@@ -57,4 +59,22 @@ def refuse_extractor(config: Config, num_classes: int) -> None:
         raise ConfigError(
             f'evaluation.extractor = "classifier" cannot be trained on {what}; set it to '
             '{ transformers = "…" }' + ("" if num_classes else ", or raise partition.num_experts")
+        )
+
+
+def refuse_cache(size_bytes: int, needs: Mapping[str, int]) -> None:
+    """Refuse a cache too small for the shards of a job: in their random order it reads them all.
+
+    Args:
+        size_bytes: most that the cache may hold; 0 for no limit.
+        needs: bytes of the shards of each job, by its name.
+
+    Raises:
+        ConfigError: names the key, and the job that needs most.
+    """
+    name = max(needs, key=needs.__getitem__)
+    if 0 < size_bytes < needs[name]:
+        raise ConfigError(
+            f"cache.size_gb = {size_bytes / 1e9:g} has no room for the shards of {name}, "
+            f"{needs[name] / 1e9:.3f} GB; raise it, or set it to 0 for no limit"
         )

@@ -42,7 +42,9 @@ class IslandSection(Section):
         100, ge=0, description="reclaimed islands in a row that a job is forgiven"
     )
     stuck_s: float = Field(
-        600.0, gt=0, description="time without a step after which a trainer is started anew"
+        600.0,
+        gt=0,
+        description="time without a step, or a byte of shards; then a trainer is started anew",
     )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"

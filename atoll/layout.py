@@ -102,3 +102,9 @@ def state_folder(run_uri: str) -> Path:
     if path is not None:
         return path / "local"
     return Path(".atoll") / hashlib.sha256(run_uri.encode()).hexdigest()[:16]
+
+
+def cache_folder(run_uri: str) -> Path:
+    """Folder on this machine for copies of shards; runs that lie elsewhere share one."""
+    path = local_path(run_uri)
+    return Path(".atoll") / "cache" if path is None else state_folder(run_uri) / "cache"

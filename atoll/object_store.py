@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from atoll.blob_checks import copied, digest_file, reading, taken, verified, writing
@@ -58,12 +58,23 @@ class ObjectStore:
 
     def fetch(self, key: str, digest: str, cache: Path) -> Path:
         """See :class:`BlobStore`."""
-        return copied(
-            cache,
-            digest,
-            self._named(key),
-            lambda path: self._fs.get_file(self._path(key), str(path)),
-        )
+        name = self._named(key)
+        return copied(cache, digest, name, lambda path: self.download(key, path, lambda _: None))
+
+    def in_place(self, key: str) -> None:  # noqa: ARG002
+        """See :class:`BlobStore`: nowhere."""
+        return
+
+    def download(self, key: str, path: Path, heard: Callable[[int], None]) -> None:
+        """See :class:`BlobStore`; told of bytes as often as the driver tells."""
+        from fsspec.callbacks import Callback  # noqa: PLC0415 - see above
+
+        class Heard(Callback):  # type: ignore[misc]
+            def relative_update(self, inc: int = 1) -> None:
+                heard(inc)
+
+        with reading(self._named(key)):
+            self._fs.get_file(self._path(key), str(path), callback=Heard())
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,17 @@ class S3Store:
 
     def fetch(self, key: str, digest: str, cache: Path) -> Path:
         """See :class:`BlobStore`."""
+        name = self._named(key)
+        return copied(cache, digest, name, lambda path: self.download(key, path, lambda _: None))
 
-        def download(path: Path) -> None:
-            with speaking(self._named(key), self._client):
-                self._client.download_file(self._bucket, self._path(key), str(path))
+    def in_place(self, key: str) -> None:  # noqa: ARG002
+        """See :class:`BlobStore`: nowhere."""
+        return
 
-        return copied(cache, digest, self._named(key), download)
+    def download(self, key: str, path: Path, heard: Callable[[int], None]) -> None:
+        """See :class:`BlobStore`; a large key comes in parts, each tried again by itself."""
+        with self._reading(key):
+            self._client.download_file(self._bucket, self._path(key), str(path), Callback=heard)
 
     def exists(self, key: str) -> bool:
         """See :class:`BlobStore`; by a list, because S3 answers HEAD for want of a bucket alike."""

@@ -178,11 +178,13 @@ class Progress:
         step: optimizer steps done.
         loss: mean training loss since the last report; NaN before the first step.
         samples_per_s: training throughput since the last report.
+        fetched_bytes: of its shards that are at hand, while it makes them so; 0 once it trains.
     """
 
     step: int
     loss: float
     samples_per_s: float
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ class Background:
             nodes = {**self._seen, **self._asked}
             is_stale = bool(self._trouble)
             return tuple(
-                replace(self._as_cancelled(node), stale=is_stale) for node in nodes.values()
+                replace(self._as_cancelled(node), stale=node.stale or is_stale)
+                for node in nodes.values()
             )
 
     def logs(self, island: str, num_lines: int) -> str:
@@ -119,14 +120,19 @@ class Background:
     def _submit(self, spec: NodeSpec, key: str) -> None:
         try:
             with self._room:
-                self._provider.submit(spec, key)
+                node = self._provider.submit(spec, key)
         except IslandError as error:
             failed = Node(spec.island, alive=False, reason=f"could not be started: {error}")
             with self._changed:
                 self._asked[spec.island] = failed
         else:
             with self._changed:
+                if spec.island in self._asked:
+                    self._asked[spec.island] = node
                 self._taken.add(spec.island)
+                is_overtaken = spec.island in self._cancelled
+            if is_overtaken:  # by its own cancellation, which may have found nothing to stop
+                self._insist(self._provider.cancel, spec.island)
             self._ask_soon()
 
     def _insist(self, call: Callable[[str], None], island: str) -> None:

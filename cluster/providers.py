@@ -17,8 +17,8 @@ from cluster.several import Several
 _FAR: dict[ProviderName, tuple[str, str, float]] = {
     "slurm": ("cluster.slurm", "SlurmProvider", 2.0),
     "ssh": ("cluster.ssh", "SshProvider", 2.0),
-    "skypilot": ("cluster.skypilot", "SkypilotProvider", 20.0),
-    "kubernetes": ("cluster.kubernetes", "KubernetesProvider", 2.0),
+    "kubernetes": ("cluster.kubernetes.provider", "KubernetesProvider", 2.0),
+    "skypilot": ("cluster.skypilot.provider", "SkypilotProvider", 20.0),
 }
 
 
@@ -37,8 +37,21 @@ def provider_of(config: Config, label: str, folder: Path, clock: Clock) -> Provi
 
 
 def _made(name: ProviderName, config: Config, label: str, folder: Path, clock: Clock) -> Provider:
+    provider = bare(name, config, label, folder)
+    return provider if name == "local" else Background(provider, label, _FAR[name][2], clock)
+
+
+def bare(name: ProviderName, config: Config, label: str, folder: Path) -> Provider:
+    """A provider that is asked directly, and takes its time to answer.
+
+    Args:
+        name: which.
+        config: of the run.
+        label: its name.
+        folder: for logs and work of islands on this machine.
+    """
     if name == "local":
         return LocalProvider(folder)
-    module, kind, poll_s = _FAR[name]
-    provider = getattr(importlib.import_module(module), kind)(config, label, folder)
-    return Background(provider, label, poll_s, clock)
+    module, kind, _ = _FAR[name]
+    made: Provider = getattr(importlib.import_module(module), kind)(config, label, folder)
+    return made

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from atoll.clock import Clock
 from atoll.errors import IslandError
 from cluster.background import Background
+from cluster.probation import Probation
 from cluster.provider import Capabilities, Node, NodeSpec, Provider
 
 log = logging.getLogger(__name__)
 
 _FIRST_ANSWER_S = 30.0  # for which a new orchestrator waits before it goes on without a provider
-_YOUNG_S = 60.0  # an island that ends by itself before this age has failed to start
-_PAUSE_S = 10.0
-_MOST_PAUSE_S = 600.0
 
 
 @dataclass(slots=True)
@@ -30,16 +28,14 @@ class _Member:
 
     Attributes:
         share: islands it is to keep.
+        probation: whether it is fit to start islands.
         nodes: as listed last, by island.
-        failures: in a row.
-        not_before: nothing is started here earlier.
     """
 
     provider: Provider
     share: int
-    nodes: dict[str, Node]
-    failures: int = 0
-    not_before: float = 0.0
+    probation: Probation
+    nodes: dict[str, Node] = field(default_factory=dict)
 
     @property
     def num_alive(self) -> int:
@@ -65,10 +61,11 @@ class Several:
             providers: each with its name, and the number of islands it is to keep alive.
             clock: for pauses.
         """
-        self._members = {name: _Member(provider, share, {}) for provider, name, share in providers}
+        self._members = {
+            name: _Member(provider, share, Probation(clock)) for provider, name, share in providers
+        }
         self._clock = clock
         self._began_at = clock.monotonic()
-        self._started_at: dict[str, float] = {}  # of islands that may still turn out to be young
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what every one of them can give."""
@@ -105,7 +102,7 @@ class Several:
                 self._failed(name, member, str(error))
             else:
                 member.nodes[spec.island] = node
-                self._started_at[spec.island] = self._clock.monotonic()
+                member.probation.started(spec.island)
                 return replace(node, provider=name)
         raise IslandError("; ".join(troubles))
 
@@ -125,7 +122,8 @@ class Several:
                     raise IslandError(f"{name}: {error}") from error
                 listed = ()
             member.nodes = {node.island: node for node in listed}
-            self._judge(name, member)
+            for words in member.probation.ended_young(member.nodes):
+                self._failed(name, member, words)
             found += (replace(node, provider=name) for node in listed)
         return tuple(found)
 
@@ -150,33 +148,14 @@ class Several:
 
     def _by_need(self) -> Sequence[tuple[str, _Member]]:
         """Whom to ask for the next island: the emptiest that answers and has not failed of late."""
-        now = self._clock.monotonic()
 
         def need(named: tuple[str, _Member]) -> tuple[bool, bool, float]:
             member = named[1]
-            fails = member.is_silent or now < member.not_before
+            fails = member.is_silent or member.probation.is_on
             return fails, member.is_full, (member.num_alive + 1) / member.share
 
         return sorted(self._members.items(), key=need)
 
-    def _judge(self, name: str, member: _Member) -> None:
-        """Note which of the islands that were started have failed to, and which have not."""
-        now = self._clock.monotonic()
-        for island in self._started_at.keys() & member.nodes.keys():
-            node = member.nodes[island]
-            if node.waiting:
-                self._started_at[island] = now
-            elif now - self._started_at[island] >= _YOUNG_S:
-                member.failures = 0
-                del self._started_at[island]
-            elif not node.alive:
-                if not node.cleared:
-                    self._failed(name, member, f"{island} {node.reason}")
-                del self._started_at[island]
-
     def _failed(self, name: str, member: _Member, reason: str) -> None:
-        pause_s = min(_PAUSE_S * 2.0**member.failures, _MOST_PAUSE_S)
-        member.failures = min(member.failures + 1, 10)
-        member.not_before = self._clock.monotonic() + pause_s
-        fields = {"provider": name, "why": reason, "pause_s": pause_s}
+        fields = {"provider": name, "why": reason, "pause_s": member.probation.failed()}
         log.warning("others take over from a provider", extra={"fields": fields})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from torch import Tensor
 from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.errors import BadInput
+from atoll.node_cache import open_cache
 from evaluation.neighbours import NEAREST
 from experts.condition import Conditioning
 from experts.flow import TimeDensity
@@ -48,16 +48,15 @@ class RealImages:
 
 
 def read_real(
-    config: Config, store: BlobStore, partition: Partition, conditioning: Conditioning, cache: Path
+    config: Config, store: BlobStore, partition: Partition, conditioning: Conditioning
 ) -> RealImages:
     """All real images, or as many of them at random as a reference takes.
 
     Args:
-        config: of the run; its seed chooses the order.
+        config: of the run; its seed chooses the order. Copies of shards go where islands have them.
         store: of the run.
         partition: of its data.
         conditioning: what the networks are told.
-        cache: folder for copies of shards from a store that is not on this machine.
 
     Raises:
         BadInput: there are too few to measure anything by.
@@ -69,6 +68,7 @@ def read_real(
         )
     image_bytes = int(np.prod(partition.shape))
     num = min(partition.num_samples, _MOST, max(_LEAST, _MOST_BYTES // image_bytes))
+    cache = open_cache(config.cache, config.run.uri)
     reader = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
     batch = reader.batch(0, num)
     noising = noising_of(config, "evaluation", TimeDensity(), conditioning)

@@ -113,7 +113,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     if layout.MONOLITH_JOB in refs:
         monolith = load_expert(store, refs[layout.MONOLITH_JOB], cache, device)
     progress("reading the real images", 0, None)
-    real = read_real(config, store, ensemble.partition, ensemble.conditioning, cache)
+    real = read_real(config, store, ensemble.partition, ensemble.conditioning)
     extractor = open_extractor(config, store, real)
     # First, because rows that follow a gate which has diverged may look like any others.
     progress("judging the gate", 0, None)

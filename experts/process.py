@@ -20,9 +20,11 @@ from atoll.config import Config
 from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
 from atoll.jobs import job_digest
+from atoll.node_cache import open_cache
 from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment
 from atoll.types import JobSpec
 from experts.devices import device_of
+from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
 from experts.task import Place, Task
@@ -80,7 +82,12 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     device = device_of(config.island, local_rank)
     _settled(device)
     task = make_task(config, assignment.spec, partition)
-    samples = ShardReader(store, partition, task.clusters, work_dir / "cache", config.run.seed)
+    cache = open_cache(config.cache, assignment.spec.run_uri)
+    fetching = Fetching(assignment, Speaker(work_dir), place)
+    samples = ShardReader(
+        store, partition, task.clusters, cache, config.run.seed, heard=fetching.heard
+    )
+    fetching.done()
     with _joined(place, work_dir), _full_disk_told(work_dir):
         at = Workplace(
             assignment=assignment,

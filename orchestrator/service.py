@@ -229,10 +229,10 @@ class FleetService:
             now = self._clock.monotonic()
             self._apply(operations.island_gone(self._fleet, name, reason, now))
 
-    def node_started(self, island: str) -> None:
-        """A provider is about to be asked for a node; see :mod:`orchestrator.fleet.ledger`."""
+    def nodes_started(self, islands: Sequence[str]) -> None:
+        """A provider is about to be asked for nodes; see :mod:`orchestrator.fleet.ledger`."""
         with self._turn():
-            self._apply(self._spending.started(island))
+            self._apply(self._spending.started(islands))
 
     def reconcile(self, nodes: Sequence[Node]) -> None:
         """See :func:`orchestrator.fleet.ledger.reconciled`, and ``seen`` of ``matching`` there."""

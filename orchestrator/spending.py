@@ -38,10 +38,13 @@ class Spending:
             elif event.kind == "drain-ended":
                 self._reached = ""
 
-    def started(self, island: str) -> Change:
-        """A provider is about to be asked for a node."""
-        use, event = ledger.started(island, self._prices, self._clock.wall())
-        return Change(nodes=(use,), events=(event,))
+    def started(self, islands: Iterable[str]) -> Change:
+        """A provider is about to be asked for nodes."""
+        now = self._clock.wall()
+        noted = [ledger.started(island, self._prices, now) for island in islands]
+        return Change(
+            nodes=tuple(use for use, _ in noted), events=tuple(event for _, event in noted)
+        )
 
     def reconciled(self, fleet: Fleet, nodes: Iterable[Node]) -> Change:
         """See :func:`orchestrator.fleet.ledger.reconciled`."""

@@ -90,6 +90,9 @@ class Supervisor:
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
         self._service.let_go(plan.dismiss)
+        if plan.start:
+            # Written down first: one that froze since it was decided is another's to start.
+            self._service.nodes_started(plan.start)
         for island in plan.start:
             self._start(island)
         self._forsake(set(plan.forsaken))
@@ -102,8 +105,6 @@ class Supervisor:
         self._forsaken = islands
 
     def _start(self, island: str) -> None:
-        # Written down first: one that froze since it was decided is another's to start.
-        self._service.node_started(island)
         try:
             self._provider.submit(self._spec_of(island), idempotency_key=island)
         except IslandError as error:

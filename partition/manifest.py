@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from atoll.blobs import Blob
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -14,6 +16,11 @@ class Shard:
     digest: str
     num_samples: int
     size_bytes: int
+
+    @property
+    def blob(self) -> Blob:
+        """The tar as the store knows it."""
+        return Blob(self.key, self.digest, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from atoll.blobs import BlobStore
 from atoll.errors import BadInput, BlobDamaged
+from atoll.node_cache import NodeCache
 from partition.images import decode_png
 from partition.manifest import Partition, Shard
 from partition.order import EndlessOrder
+from partition.shards import places
 
 _MEMORY_BYTES = 512 << 20
 
@@ -43,6 +45,7 @@ class Batch:
 class _ShardIndex:
     """Where the samples of one tar lie in its file."""
 
+    shard: Shard
     path: Path
     images: NDArray[np.int64]  # (n, 2): offset and size of each PNG, bytes
     abouts: NDArray[np.int64]  # (n, 2): the same of each JSON
@@ -59,14 +62,17 @@ class ShardReader:
         store: where the shards are.
         partition: which they are.
         clusters: whose samples to read; None for all.
-        cache: folder for copies of shards from a store that is not on this machine.
+        cache: for copies of shards from a store that is not on this machine. All shards of the
+            clusters are needed at once, since the order leads through all of them; no others.
         seed: chooses the order.
         memory_bytes: most that decoded images may take.
+        heard: told of bytes of shards as they come to hand, by any thread.
 
     Raises:
-        BadInput: a cluster does not exist or is empty.
+        BadInput: a cluster does not exist or is empty, or the cache may not hold its shards.
         BlobMissing: a shard is gone.
         BlobDamaged: a shard does not match its digest.
+        StorageFull: the cache has no room.
     """
 
     def __init__(
@@ -74,23 +80,20 @@ class ShardReader:
         store: BlobStore,
         partition: Partition,
         clusters: Sequence[int] | None,
-        cache: Path,
+        cache: NodeCache,
         seed: int,
         *,
         memory_bytes: int = _MEMORY_BYTES,
+        heard: Callable[[int], None] = lambda _: None,
     ) -> None:
         chosen = range(partition.num_experts) if clusters is None else clusters
         _refuse_unknown(chosen, partition)
         self._partition = partition
-        self._shards: list[_ShardIndex] = []
-        counts, owners = [], []
-        for cluster in chosen:
-            for shard in partition.shard_sets[cluster].shards:
-                path = store.fetch(shard.key, shard.digest, cache)
-                self._shards.append(_index(path, shard))
-                counts.append(shard.num_samples)
-                owners.append(cluster)
-        self._starts = np.cumsum([0, *counts])
+        owned = [(shard, owner) for owner in chosen for shard in partition.shard_sets[owner].shards]
+        shards, owners = zip(*owned, strict=True)
+        self._files = cache.hold(store, [shard.blob for shard in shards], heard)
+        self._shards = [self._indexed(shard) for shard in shards]
+        self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
         self._clusters = np.asarray(owners, np.int64)
         self.num_samples = int(self._starts[-1])
         self._order = EndlessOrder(self.num_samples, seed)
@@ -136,7 +139,7 @@ class ShardReader:
         shards = self._shard_of(indices)
         for number in np.unique(shards):
             shard = self._shards[number]
-            with shard.path.open("rb") as file:
+            with self._sense_made_of(shard.shard), shard.path.open("rb") as file:
                 for place in np.flatnonzero(shards == number):
                     row, within = rows[place], indices[place] - self._starts[number]
                     file.seek(shard.images[within, 0])
@@ -146,6 +149,23 @@ class ShardReader:
                     holder.labels[row] = -1 if about["label"] is None else about["label"]
                     holder.captions[row] = about["caption"] or ""
                     holder.filled[row] = True
+
+    def _indexed(self, shard: Shard) -> _ShardIndex:
+        path = self._files.path(shard.blob)
+        with self._sense_made_of(shard):
+            return _index(path, shard)
+
+    @contextlib.contextmanager
+    def _sense_made_of(self, shard: Shard) -> Iterator[None]:
+        """A shard was verified once, so what cannot be read of it now is damage since then."""
+        try:
+            yield
+        except (OSError, ValueError, KeyError, SyntaxError) as error:
+            self._files.doubt(shard.blob)
+            raise BlobDamaged(
+                f"{shard.key} makes no sense on this machine ({error}); the next try verifies it, "
+                "and fetches it again if it is a copy"
+            ) from error
 
 
 class _Kept:
@@ -159,14 +179,13 @@ class _Kept:
 
 
 def _index(path: Path, shard: Shard) -> _ShardIndex:
-    with tarfile.open(path, "r:") as tar:
-        places = np.array([(m.offset_data, m.size) for m in tar], np.int64).reshape(-1, 2)
-    if len(places) != 2 * shard.num_samples:
+    found = places(path)
+    if len(found) != 2 * shard.num_samples:
         raise BlobDamaged(
-            f"{shard.key} holds {len(places)} files, not the {2 * shard.num_samples} of its "
+            f"{shard.key} holds {len(found)} files, not the {2 * shard.num_samples} of its "
             "manifest; run `atoll partition` under a run.uri of its own"
         )
-    return _ShardIndex(path, images=places[0::2], abouts=places[1::2])
+    return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
 
 
 def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:

@@ -149,6 +149,21 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def sshd() -> Iterator[Any]:
+    """Two hosts on loopback, each with a home of its own; see sshd.py."""
+    from tests.sshd import ThrowAwayHosts
+
+    hosts = ThrowAwayHosts(Path(tempfile.mkdtemp(prefix="atoll-sshd-")))
+    try:
+        for name in ("one", "two"):
+            hosts.start(name)
+        yield hosts
+    finally:
+        hosts.stop()
+    shutil.rmtree(hosts.folder)
+
+
+@pytest.fixture(scope="session")
 def slurm() -> Iterator[Path]:
     """A cluster of one node, found by SLURM_CONF; the folder of its daemons."""
     script = SCRIPT.with_name("slurm")
@@ -172,3 +187,15 @@ def slurm() -> Iterator[Path]:
             yield folder
             daemons.terminate()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of this process and its API server, found by KUBECONFIG; see kubernetes/."""
+    from tests.kubernetes.cluster import Cluster
+    from tests.kubernetes.server import Server
+
+    server = Server(Cluster(tmp_path / "pods"))
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
+    yield server
+    server.stop()

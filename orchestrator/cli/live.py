@@ -140,6 +140,8 @@ class LiveTable(InPlace):
 def _job_row(job: JobView, pace: Pace) -> dict[str, Any]:
     left_s = pace.seconds_left(job)
     state = "training" if job.state is JobState.LEASED else job.state.value
+    if job.state is JobState.LEASED and job.progress.fetched_bytes:
+        state = f"fetching, {job.progress.fetched_bytes / 1e9:.1f} GB"
     return _row(
         job.spec.name,
         state,

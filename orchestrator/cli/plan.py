@@ -52,7 +52,8 @@ def plan(
         float | None, typer.Option(help="Of a sample in a shard.", show_default="its pixels")
     ] = None,
     prices: Annotated[
-        Path | None, typer.Option(help="TOML file of prices of nodes, see docs/plan.md.")
+        Path | None,
+        typer.Option(help="TOML file of prices of nodes, or skypilot: ask its catalogue."),
     ] = None,
     lifetime_h: Annotated[
         float | None,
@@ -72,6 +73,7 @@ def plan(
     run: [bold]atoll plan -c my.toml --gpu L40S --gpus-per-node 4 --lifetime-h 24[/bold].
     """
     from orchestrator.cli.own_pace import paces_of
+    from orchestrator.planning.catalogue import catalogue_offers
     from orchestrator.planning.document import document_of
     from orchestrator.planning.hardware import gpu_named
     from orchestrator.planning.means import Means
@@ -113,7 +115,10 @@ def plan(
         bytes_per_s=mb_per_s * 1e6,
         paces=paces_of(settings) if as_it_runs else {},
     )
-    offers = () if prices is None else offers_in(prices, kind.name, means.num_gpus)
+    if prices == Path("skypilot"):
+        offers = catalogue_offers(settings.skypilot.command, kind.name, means.num_gpus)
+    else:
+        offers = () if prices is None else offers_in(prices, kind.name, means.num_gpus)
     try:
         found = plan_run(settings, subject, means, offers)
     except OverflowError as error:

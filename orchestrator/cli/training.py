@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from atoll import checkpoints, fit, layout, stages
-from atoll.blobs import BlobStore, open_store
+from atoll.blobs import BlobStore, local_path, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
@@ -53,6 +53,7 @@ def train(
     missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
+        _refuse_small_cache(config, store, [job.spec for job in missing])
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
     results = [stage.finish(store, made) for stage in wanted]
     return {name: ref for refs in results for name, ref in refs.items()}
@@ -155,6 +156,19 @@ def _heaviest_first(
     sizes = [shard_set["num_samples"] for shard_set in partition["shard_sets"]]
     share = {spec.name: sizes[spec.index] for spec in specs if spec.role is Role.EXPERT}
     return sorted(specs, key=lambda spec: -share.get(spec.name, sum(sizes)))
+
+
+def _refuse_small_cache(config: Config, store: BlobStore, specs: Sequence[JobSpec]) -> None:
+    """Here, where it is known at once, what every island would find."""
+    in_place = local_path(config.run.uri) is not None and not config.cache.copy_always
+    if in_place or not config.cache.size_bytes:
+        return
+    clusters = stages.require(store, "partition", needed_by=TRAIN)["shard_sets"]
+    sizes = [sum(shard["size_bytes"] for shard in each["shards"]) for each in clusters]
+    needs = {
+        spec.name: sizes[spec.index] if spec.role is Role.EXPERT else sum(sizes) for spec in specs
+    }
+    fit.refuse_cache(config.cache.size_bytes, needs)
 
 
 def begun(name: str) -> str:

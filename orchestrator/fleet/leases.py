@@ -86,7 +86,7 @@ def heartbeat(
         LeaseLost: the lease is not current.
     """
     before = _held(fleet, lease)
-    moved_at = now if progress.step > before.progress.step else before.moved_at
+    moved_at = now if _advanced(before.progress, progress) else before.moved_at
     heard = _heard(fleet, before, now, progress=progress, moved_at=moved_at)
     job = heard.jobs[-1]
     if job.wish is JobState.CANCELLED:
@@ -209,6 +209,11 @@ def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -
         progress=replace(NO_PROGRESS, step=job.step),
         reason=f"granted to {island} {start}",
     )
+
+
+def _advanced(before: Progress, now: Progress) -> bool:
+    """Whether a trainer made a step, or fetched more of what it needs for the next."""
+    return (now.step, now.fetched_bytes) > (before.step, before.fetched_bytes)
 
 
 def _held(fleet: Fleet, lease: Lease) -> Job:

@@ -17,7 +17,7 @@ from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.state import Fleet, Island
 
 _LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
-_FORSAKE_S = 60.0  # a provider that does not answer is asked to stop them for so long
+_FORSAKE_S = 30.0  # a provider that does not answer is asked to stop them for so long
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Job:
         losses: islands lost since then.
         preemptions: islands reclaimed since then.
         heard: whether the island has said anything under the lease.
-        moved_at: when its trainer was last seen to make a step, or to begin, on the same clock.
+        moved_at: when its trainer was last seen to begin, fetch, or make a step, on the same clock.
         log: the last lines of the trainer that failed last.
         wish: where an operator wants it to stand once its lease has ended; None leaves it.
         reason: why it stands where it does, in words.
@@ -254,7 +254,7 @@ class Fleet:
             job,
             state=JobState.DONE if job.is_complete else open_state,
             island="",
-            progress=replace(job.progress, step=job.step, samples_per_s=0.0),
+            progress=replace(job.progress, step=job.step, samples_per_s=0.0, fetched_bytes=0),
             wish=None,
             reason=reason,
         )

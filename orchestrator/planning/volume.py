@@ -38,8 +38,8 @@ class Volume:
 def volumes(config: Config, parts: Sequence[Part], data_bytes: float | None) -> tuple[Volume, ...]:
     """What each kind of job keeps and moves, if no island is lost.
 
-    The experts together read the data once, the monolith and the router each once more: what an
-    island has read it keeps on its own disk.
+    The experts together read the data once, the monolith and the router each once more, unless
+    they find it on a node that read it for another job: what a node has read stays on its disk.
     """
     found = []
     for part in parts:

@@ -1,5 +1,6 @@
 """The configuration file: what it accepts, and how it refuses."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -224,3 +225,36 @@ def test_prices_and_speeds_are_those_of_the_providers_that_islands_are_asked_of(
 def test_sizes_without_any_balance_are_refused() -> None:
     with pytest.raises(ConfigError, match="balance = 0 leaves sizes as they come"):
         read_config(None, ["partition.sizes=[1, 2, 3, 4]", "partition.balance=0"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('island.provider="aws"', "'aws' is not known; there are local, slurm, ssh"),
+        ("island.provider=3", "3 is not known"),
+        ("island.provider={}", "names no provider"),
+        ("island.provider={ local = 0 }", "local = 0 islands cannot be; give at least 1"),
+        ("island.provider={ local = 1.5 }", "local = 1.5 islands cannot be"),
+        ("island.provider={ aws = 1 }", "'aws' is not known"),
+    ],
+)
+def test_config_refuses_providers_that_cannot_be(given, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_config(None, [given])
+
+
+def test_config_of_several_providers_counts_their_islands():
+    asked = "island.provider={ local = 1, slurm = 2, ssh = 1 }"
+    island = read_config(None, [asked]).island
+    assert (island.count, island.shares) == (4, {"local": 1, "slurm": 2, "ssh": 1})
+    with pytest.raises(ConfigError, match=r"count = 7, and the islands in provider are 4"):
+        read_config(None, [asked, "island.count=7"])
+    assert read_config(None, ["island.count=7"]).island.shares == {"local": 7}
+
+
+def test_config_of_several_providers_may_be_set_over_a_saved_one(tmp_path):
+    store = open_store(str(tmp_path))
+    save_config(store, read_config(None, ["island.provider={ local = 1, ssh = 2 }"]))
+    place = f"run.uri={tmp_path}"
+    assert run_config(None, [place]).island.count == 3
+    assert run_config(None, [place, "island.provider={ slurm = 7 }"]).island.count == 7

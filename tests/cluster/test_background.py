@@ -55,6 +55,17 @@ class Slow:
         self.nodes[island] = Node(island, alive=False, reason="it was cancelled")
 
 
+class InQueues(Slow):
+    """A provider that starts nothing yet, in two places of which one does not answer."""
+
+    def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
+        return Node(spec.island, alive=True, waiting=True)
+
+    def list(self, label: str) -> tuple[Node, ...]:
+        self._answer()
+        return (Node("island-1", alive=True), Node("island-2", alive=True, stale=True))
+
+
 @pytest.fixture
 def slow():
     made = Slow()
@@ -141,6 +152,27 @@ def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
     assert slow.cancelled == ["island-1"]
 
 
+def test_cancellation_that_overtakes_its_own_submission_is_made_again(slow, provider):
+    begun, may_end = threading.Event(), threading.Event()
+    submit, cancel = slow.submit, slow.cancel
+
+    def late(spec: NodeSpec, key: str) -> Node:
+        begun.set()
+        assert may_end.wait(30)
+        return submit(spec, key)
+
+    in_vain = threading.Event()
+    slow.submit = late
+    slow.cancel = lambda island: cancel(island) if island in slow.nodes else in_vain.set()
+    slow.answers.set()
+    provider.submit(spec_of("island-1"), "k")
+    assert begun.wait(30)
+    provider.cancel("island-1")
+    assert in_vain.wait(30)
+    may_end.set()
+    until(lambda: slow.cancelled == ["island-1"])
+
+
 def test_node_that_its_provider_took_and_never_showed_is_dead(slow, provider, monkeypatch):
     slow.answers.set()
     until(lambda: provider._seen is not None)
@@ -172,3 +204,21 @@ Background(Silent(), "run", 0.01, SystemClock()).cancel("island-1")
 time.sleep(0.2)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_node_that_waits_is_told_as_waiting_before_it_is_listed():
+    in_queues = InQueues()
+    in_queues.answers.set()
+    provider = Background(in_queues, "run", 30.0, SystemClock())
+    until(lambda: not provider.trouble)
+    in_queues.refuses = "down"
+    provider.submit(spec_of("island-3"), "key")
+    until(lambda: {node.island: node.waiting for node in provider.list("run")}["island-3"])
+
+
+def test_node_of_a_place_that_does_not_answer_is_stale_though_its_provider_answers():
+    in_queues = InQueues()
+    in_queues.answers.set()
+    provider = Background(in_queues, "run", 30.0, SystemClock())
+    until(lambda: not provider.trouble)
+    assert [node.stale for node in provider.list("run")] == [False, True]

@@ -82,6 +82,26 @@ def test_fetch_gives_a_verified_file(store: BlobStore, tmp_path: Path) -> None:
         store.fetch("deep/none", "0" * 64, tmp_path / "cache")
 
 
+def test_download_copies_a_key_and_tells_of_its_bytes(store: BlobStore, tmp_path: Path) -> None:
+    source, heard = tmp_path / "file", []
+    source.write_bytes(os.urandom(9_000_000))
+    store.put_file("deep/file", source)
+    store.download("deep/file", tmp_path / "copy", heard.append)
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    assert sum(heard) == 9_000_000
+    with pytest.raises(BlobMissing, match="deep/none is missing"):
+        store.download("deep/none", tmp_path / "none", heard.append)
+
+
+@pytest.mark.parametrize(
+    ("place", "there"), [("folder", True), ("object", False), ("s3", False)], indirect=["place"]
+)
+def test_only_a_folder_has_its_keys_in_place(store: BlobStore, there: bool) -> None:
+    store.put_bytes("k", b"bytes")
+    path = store.in_place("k")
+    assert (path is not None and path.read_bytes() == b"bytes") == there
+
+
 def test_fetch_of_bytes_that_changed_is_damage(store: BlobStore, tmp_path: Path) -> None:
     digest = store.put_bytes("k", b"bytes").digest
     store.publish("k", b"other")

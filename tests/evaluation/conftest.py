@@ -12,6 +12,7 @@ from atoll import stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.jobs import job_specs, shaping_settings
+from atoll.node_cache import NodeCache
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from evaluation import classifier
@@ -66,7 +67,7 @@ def trained(tmp_path_factory):
         work_dir.mkdir()
         make = router_task if spec.role is Role.ROUTER else expert_task
         task = make(config, spec, partition)
-        samples = ShardReader(store, partition, task.clusters, work_dir, config.run.seed)
+        samples = ShardReader(store, partition, task.clusters, NodeCache(work_dir), config.run.seed)
         assignment = Assignment(Lease(spec.name, "island", 1, 10.0), spec, None)
         here = Workplace(
             assignment, store, work_dir, Place(), torch.device("cpu"), drain=lambda: False

@@ -11,6 +11,7 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.jobs import job_specs
+from atoll.node_cache import NodeCache
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from experts.expert import expert_task
@@ -64,7 +65,8 @@ class Run:
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
         seed = self.config.run.seed
-        samples = ShardReader(self.store, self.partition, task.clusters, work_dir / "cache", seed)
+        cache = NodeCache(self.folder / "shards")
+        samples = ShardReader(self.store, self.partition, task.clusters, cache, seed)
         at = Workplace(
             assignment, self.store, work_dir, Place(0, world), torch.device("cpu"), drain
         )

@@ -1,5 +1,6 @@
 """Real training processes, held on a leash as an agent holds them."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import pytest
 from safetensors.torch import load_file
 
 from atoll.checkpoints import download
+from atoll.config_file import save_config
+from atoll.node_cache import open_cache
 from atoll.relay import (
     DRAIN,
     Broke,
@@ -22,7 +25,10 @@ from atoll.relay import (
     Published,
     write_assignment,
 )
+from atoll.sections import RunSection
+from experts.expert import expert_task
 from experts.leash import ORPHANED
+from partition.reader import ShardReader
 
 TRAINER = (sys.executable, "-m", "experts.trainer")
 BROKEN = "import sys, experts.process as p; sys.exit(p.run_trainer(lambda *_: {}['no such key']))"
@@ -102,6 +108,33 @@ def test_two_processes_learn_what_one_does(make_run):
     for key, expected in alone.items():  # weights, moments, averages
         away = (shared[key].double() - expected.double()).abs().max()
         assert away <= 1e-4 * expected.abs().max(), key
+
+
+def test_island_fetches_its_cluster_once_and_no_other(make_run, bucket, s3, monkeypatch):
+    near = make_run(training={"steps": 2})
+    monkeypatch.chdir(near.folder)
+    far = dataclasses.replace(
+        near, config=near.config.model_copy(update={"run": RunSection(uri=f"{bucket}/run")})
+    )
+    own = {shard.key for shard in near.partition.shard_sets[1].shards}
+    for key in near.store.list(""):
+        if key in own or not key.startswith("partition/shards"):  # the other cluster is not there
+            far.store.publish(key, near.store.get_bytes(key))
+    save_config(far.store, far.config)
+
+    assignment = far.assignment(number=1)
+    task = expert_task(far.config, assignment.spec, far.partition)
+
+    s3.asked.clear()
+    cache = open_cache(far.config.cache, assignment.spec.run_uri)
+    ShardReader(far.store, far.partition, task.clusters, cache, seed=0).batch(0, 2000)
+    read = [line.rstrip("?").partition("/run/")[2] for line in s3.asked if line.startswith("GET")]
+    assert sorted(key for key in read if "partition/" in key) == sorted(own)
+
+    s3.asked.clear()
+    with started(far, assignment) as trainer:
+        assert trainer.wait()[1][-1] == Ended(finished=True)
+    assert not [line for line in s3.asked if "/partition/" in line]
 
 
 def test_two_processes_asked_to_drain_leave_after_the_same_step(make_run):

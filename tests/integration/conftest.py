@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -277,10 +278,22 @@ def run(make_run: Callable[..., Run]) -> Run:
 
 
 @pytest.fixture
-def digits(tmp_path: Path) -> Iterator[DigitsRun]:
-    made = DigitsRun(tmp_path / "digits")
-    yield made
-    made.stop()
+def make_digits(tmp_path: Path) -> Iterator[Callable[..., DigitsRun]]:
+    """As ``make_run``, of the digits."""
+    made: list[DigitsRun] = []
+
+    def make(place: str, **settings: Any) -> DigitsRun:
+        made.append(DigitsRun(tmp_path / place, **settings))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.stop()
+
+
+@pytest.fixture
+def digits(make_digits: Callable[..., DigitsRun]) -> DigitsRun:
+    return make_digits("digits")
 
 
 @pytest.fixture(scope="session")
@@ -292,6 +305,20 @@ def undisturbed_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dig
     wait_until(lambda: not made.processes())
     yield made
     made.stop()
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that others could call."""
+    found = [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
+    if not found:
+        pytest.skip("this machine has no address but loopback")
+    return found[0]
 
 
 @pytest.fixture
@@ -308,5 +335,6 @@ def undisturbed() -> Callable[[Run], dict[str, str]]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return lambda run: {
-        name: module.weights_after(name, run.steps) for name in ("expert-0", "expert-1")
+        name: module.weights_after(name, run.steps)
+        for name in (f"expert-{index}" for index in range(run.config.partition.num_experts))
     }

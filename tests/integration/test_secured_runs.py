@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from atoll.control import ControlClient
@@ -18,20 +16,6 @@ from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-def own_address() -> str:
-    """An address of this machine that others could call."""
-    found = [
-        address.address
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
-        if address.family == socket.AF_INET and not address.address.startswith("127.")
-    ]
-    if not found:
-        pytest.skip("this machine has no address but loopback")
-    return found[0]
 
 
 @pytest.fixture

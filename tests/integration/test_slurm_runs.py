@@ -19,7 +19,11 @@ def squeue(state: str = "all") -> dict[str, tuple[str, str]]:
 
 
 def tell_slurm(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)
+    told_by_slurm(*words)
+
+
+def told_by_slurm(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
@@ -29,59 +33,47 @@ def run(make_run, slurm):
     tell_slurm("scancel", "--me")
 
 
-def island_of(run, job: str) -> str:
-    return run.jobs()[job].island
+def handed_over(run) -> set[str]:
+    """The islands that were told to leave, and did so in time."""
+    return {event.island for event in run.events() if event.kind == "island-preempted"}
 
 
-def test_run_on_slurm_survives_what_befalls_its_jobs(run, until, undisturbed):
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
-    cancelled, requeued = island_of(run, "expert-0"), island_of(run, "expert-1")
-    tell_slurm("scancel", squeue()[cancelled][0])
-    tell_slurm("scontrol", "requeue", squeue()[requeued][0])
-    until(lambda: island_of(run, "expert-0") not in {"", cancelled, requeued})
-    until(lambda: f"{requeued}.1" in {job.island for job in run.jobs().values()})
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    until(lambda: not squeue("running,pending"))  # no orphan is left
-    told = {event.kind: event.reason for event in run.events() if event.island == cancelled}
-    assert "island-preempted" in told  # it had the time to hand its work over
-    assert "it was cancelled" in told["island-stopped"]
-
-
-def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, until, undisturbed):
-    launcher = run.launch()
-    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
-    node = subprocess.run(["sinfo", "-hN", "-o%N"], check=True, capture_output=True, text=True)
-    name = node.stdout.strip()
-    tell_slurm("scontrol", "update", f"NodeName={name}", "State=DRAIN", "Reason=test")
-    for number, _ in squeue("running").values():
+@pytest.mark.timeout(600)
+def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
+    local, digits = make_digits("local", steps=1500), make_digits("slurm", steps=1500)
+    local.atoll("partition")
+    digits.take_partition(local)
+    # Warned 45 s before their minute is over, so that each job has some seconds for training.
+    digits.overrides += ['island.provider="slurm"', "slurm.time_limit_min=1", "island.drain_s=15"]
+    on_slurm, beside = digits.launch("train"), local.launch("train")
+    try:
+        until(lambda: digits.committed("expert-0") or digits.committed("expert-1"), seconds=120)
+        (cancelled, (number, _)), (requeued, (other, _)) = squeue("running").items()
         tell_slurm("scancel", number)
-    until(lambda: len(squeue("pending")) == 2)
-    waiting = set(squeue("pending"))
-    # Longer than an island may take to say its first word: who stands in a queue is not silent.
-    until(lambda: all(job.state == "waiting" for job in run.jobs().values()))
-    tell_slurm("scontrol", "update", f"NodeName={name}", "State=RESUME")
-    told = run.finish(launcher)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    worked = {event.island for event in run.events() if event.kind == "lease-granted"}
-    assert waiting <= worked
+        tell_slurm("scontrol", "requeue", other)
+        until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=120)
+        until(lambda: handed_over(digits) - {cancelled, requeued})  # their time is over
 
-
-def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until, undisturbed):
-    run.steps, run.options = 700, "--step-s 0.1 --every 100"
-    run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
-    launcher = run.launch()
-    told = run.finish(launcher, timeout_s=220)
-    assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    preempted = [event for event in run.events() if event.kind == "island-preempted"]
-    assert len(preempted) >= 2
-    # Nothing was lost: each try begins at the step at which the one before was told to leave.
-    steps = [event.reason for event in run.events() if event.kind == "checkpoint-committed"]
-    assert any(int(reason.split()[1]) % 100 for reason in steps)
+        (node,) = set(told_by_slurm("sinfo", "-hN", "-o%N").split())
+        tell_slurm("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+        for number, _ in squeue("running").values():
+            tell_slurm("scancel", number)
+        until(lambda: len(squeue("pending")) == 2, seconds=120)
+        waiting = set(squeue("pending"))
+        until(lambda: all(job.state == "waiting" for job in digits.jobs().values()), seconds=120)
+        tell_slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        for run, command in ((digits, on_slurm), (local, beside)):
+            told = run.finish(command, timeout_s=200)
+            assert command.returncode == 0, told
+        until(lambda: not squeue("running,pending"))  # no orphan is left
+    finally:
+        tell_slurm("scancel", "--me")
+    assert digits.weights() == local.weights()
+    events = digits.events()
+    stopped = {event.island: event.reason for event in events if event.kind == "island-stopped"}
+    assert "it was cancelled" in stopped[cancelled]
+    # Who stands in a queue is not silent: it was not replaced.
+    assert waiting <= {event.island for event in events if event.kind == "lease-granted"}
 
 
 def test_orchestrator_started_again_finds_its_jobs_in_slurm(run, until, undisturbed):

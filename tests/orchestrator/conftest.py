@@ -91,8 +91,9 @@ class Game:
         assert isinstance(answer, Assignment)
         return answer.lease
 
-    def beat(self, lease: Lease, step: int = 0) -> Directive:
-        answer, change = leases.heartbeat(self.fleet, lease, Progress(step, 1.0, 2.0), self.now)
+    def beat(self, lease: Lease, step: int = 0, fetched_bytes: int = 0) -> Directive:
+        progress = Progress(step, 1.0, 2.0, fetched_bytes)
+        answer, change = leases.heartbeat(self.fleet, lease, progress, self.now)
         self.apply(change)
         return answer
 

@@ -151,7 +151,7 @@ def test_service_tells_that_it_leaves_and_why(service, store, clock):
 
 
 def test_service_counts_a_node_through_restarts(service, start_again, clock):
-    service.node_started("island-1")
+    service.nodes_started(["island-1"])
     clock.now += 1800
     again = start_again()
     clock.now += 1800

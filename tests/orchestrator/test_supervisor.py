@@ -295,3 +295,26 @@ def test_supervisor_lets_an_island_go_that_has_nothing_left_to_do(service, provi
     assert service.acquire("island-1", "r4").dismissed
     assert service.fleet.islands["island-2"].state == "working"
     assert "fewer jobs are open than islands live" in told(service, "island-draining")[0]
+
+
+def test_supervisor_waits_for_no_island_that_nobody_can_reach(supervisor, provider, service, clock):
+    supervisor.look()
+    provider.nodes["island-1"] = replace(provider.nodes["island-1"], stale=True)
+    provider.cancel = provider.cancelled.append  # which changes nothing
+    service.give_up("told to")
+    assert supervisor.look()
+    clock.now += 61
+    assert not supervisor.look()
+    assert not supervisor.look()
+    told = [event for event in service.events(0, 1.0) if event.kind == "island-forsaken"]
+    assert [event.island for event in told] == ["island-1"]
+
+
+def test_supervisor_refuses_a_provider_that_does_not_answer(service, provider, clock):
+    provider.validate = lambda _: raise_(IslandError("squeue does not answer"))
+    with pytest.raises(ConfigError, match=r"island\.provider: squeue does not answer"):
+        Supervisor(service, provider, node_spec, POLICY, clock)
+
+
+def raise_(error: Exception) -> None:
+    raise error

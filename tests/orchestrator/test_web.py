@@ -153,7 +153,7 @@ def test_every_query_of_the_dashboard_for_grafana_names_a_metric_that_there_is(s
 
 def test_metrics_tell_node_hours_cost_and_what_is_at_risk(service, lease, ref, clock):
     registry = registry_of(service)
-    service.node_started("island-1")
+    service.nodes_started(["island-1"])
     service.reconcile([Node("island-1", alive=True)])
     service.commit(lease, ref(lease, 9))
     clock.now += 4

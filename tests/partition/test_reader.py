@@ -1,13 +1,17 @@
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atoll.blobs import BlobStore, open_store
+from atoll.cache_stamp import Stamp
 from atoll.config import Config
 from atoll.errors import BadInput, BlobDamaged, BlobMissing
+from atoll.node_cache import NodeCache
 from partition.manifest import Partition
 from partition.reader import Batch, ShardReader
+from partition.shards import places
 from partition.stage import run_partition
 
 NUM = 101
@@ -41,7 +45,7 @@ def run(folder: Path) -> tuple[BlobStore, Partition]:
 def reader(
     run: tuple[BlobStore, Partition], tmp_path: Path, clusters: list[int] | None = None, **kw: int
 ) -> ShardReader:
-    return ShardReader(*run, clusters, tmp_path / "cache", kw.pop("seed", 0), **kw)
+    return ShardReader(*run, clusters, NodeCache(tmp_path / "cache"), kw.pop("seed", 0), **kw)
 
 
 def assert_equal(first: Batch, second: Batch) -> None:
@@ -126,6 +130,31 @@ def test_damaged_shard_is_named(folder: Path, tmp_path: Path, damage: str) -> No
     path.write_bytes(data[:5000] if damage == "cut" else data.replace(b"label", b"lapel", 1))
     with pytest.raises(BlobDamaged, match=path.name):
         reader(run, tmp_path)
+
+
+def test_shard_that_rotted_since_it_was_verified_is_verified_anew_at_the_next_try(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = partitioned(folder, tmp_path / "run")
+    whole = reader(run, tmp_path)
+    shard = run[1].shard_sets[0].shards[0]
+    path = tmp_path / "run" / shard.key
+    path.write_bytes(path.read_bytes().replace(b"IDAT", b"IDOT"))
+    with Stamp.opened(tmp_path / "cache" / "seen" / shard.digest) as stamp:
+        stamp.set(path)  # a disk tells nobody what it forgets
+    with pytest.raises(BlobDamaged, match=f"{path.name} makes no sense on this machine"):
+        whole.batch(0, NUM)
+    with pytest.raises(BlobDamaged, match=f"{path.name} is damaged"):
+        reader(run, tmp_path)
+
+
+def test_places_in_a_shard_are_those_that_the_standard_library_finds(
+    run: tuple[BlobStore, Partition],
+) -> None:
+    path = run[0].in_place(run[1].shard_sets[1].shards[0].key)
+    assert path
+    with tarfile.open(path) as tar:
+        assert places(path).tolist() == [[member.offset_data, member.size] for member in tar]
 
 
 def test_missing_shard_is_named(folder: Path, tmp_path: Path) -> None:

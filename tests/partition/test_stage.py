@@ -16,6 +16,7 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
 from atoll.file_store import FileStore
+from atoll.node_cache import NodeCache
 from partition.centroids import assign, load_centroids
 from partition.manifest import Partition, Skipped
 from partition.reader import ShardReader
@@ -255,7 +256,7 @@ def test_partition_interrupted_then_made_of_other_data_is_of_the_other(tmp_path:
     run(config)
     (tmp_path / "run" / layout.stage_manifest("partition")).unlink()  # as if cut off just before
     images = write_data(tmp_path / "data.npz", seed=1)
-    reader = ShardReader(open_store(config.run.uri), run(config), None, tmp_path / "cache", 0)
+    reader = ShardReader(open_store(config.run.uri), run(config), None, NodeCache(tmp_path), 0)
     batch = reader.batch(0, 90)
     order = [int(caption.split()[1]) for caption in batch.captions or ()]
     assert np.array_equal(batch.images, images[order])
@@ -264,7 +265,7 @@ def test_partition_interrupted_then_made_of_other_data_is_of_the_other(tmp_path:
 def test_centroids_assign_the_data_as_they_were_partitioned(done: Done, tmp_path: Path) -> None:
     made, store = done.made, open_store(done.config.run.uri)
     model = load_centroids(store, made)
-    batch = ShardReader(store, made, None, tmp_path / "cache", 0).batch(0, 90)
+    batch = ShardReader(store, made, None, NodeCache(tmp_path / "cache"), 0).batch(0, 90)
     features = model.features.transform(batch.images)
     found = assign(features, model.coarse, model.offsets)
     assert np.array_equal(found, batch.clusters)

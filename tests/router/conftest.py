@@ -14,6 +14,7 @@ from atoll import stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.jobs import job_specs
+from atoll.node_cache import NodeCache
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from experts.condition import Conditioning
@@ -171,7 +172,8 @@ class Run:
         partition = load_partition(self.store)
         make = router_task if spec.role is Role.ROUTER else expert_task
         task = make(self.config, spec, partition)
-        samples = ShardReader(self.store, partition, task.clusters, work_dir / "cache", seed=0)
+        cache = NodeCache(work_dir / "cache")
+        samples = ShardReader(self.store, partition, task.clusters, cache, seed=0)
         assignment = Assignment(Lease(spec.name, "island", epoch, 10.0), spec, checkpoint)
         train(
             task,

@@ -119,14 +119,16 @@ class Lease(_message.Message):
     def __init__(self, job: _Optional[str] = ..., island: _Optional[str] = ..., epoch: _Optional[int] = ..., term_s: _Optional[float] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("step", "loss", "samples_per_s")
+    __slots__ = ("step", "loss", "samples_per_s", "fetched_bytes")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     samples_per_s: float
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ...) -> None: ...
+    fetched_bytes: int
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ..., fetched_bytes: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("lease", "spec", "checkpoint")

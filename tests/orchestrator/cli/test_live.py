@@ -30,6 +30,12 @@ def test_pace_is_that_of_the_current_lease(job, clock):
     assert pace.seconds_left(replace(job, state=JobState.WAITING)) is None
 
 
+def test_rows_tell_a_job_that_fetches_its_shards(job, clock):
+    fetching = replace(job, progress=Progress(0, float("nan"), 0.0, 1_234_567_890))
+    (row,) = rows(view_of(fetching), Pace(clock))
+    assert row["state"] == "fetching, 1.2 GB"
+
+
 def test_rows_tell_of_every_job_and_every_idle_island(job, clock):
     idle = IslandView("island-2", "idle", "", 0.1)
     ref = CheckpointRef("k", "d", 100, 1)

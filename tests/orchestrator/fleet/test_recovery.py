@@ -260,3 +260,15 @@ def test_recovery_lets_nobody_go_who_is_needed_and_starts_anew_for_more_jobs(gam
     place.look()
     game.submit(spec("expert-9"))
     assert place.look() == Plan(start=("island-3",))
+
+
+def test_recovery_stops_all_when_settled_and_forsakes_whom_nobody_can_reach(place):
+    place.look()
+    place.nodes = [replace(place.nodes[0], stale=True), place.nodes[1]]
+    place.game.apply(operations.give_up(place.game.fleet, "told to"))
+    assert place.look() == Plan()
+    place.game.now += 3
+    both = ("island-1", "island-2")
+    assert place.look() == Plan(stop=both)
+    place.game.now += 30
+    assert place.look() == Plan(stop=both, forsaken=("island-1",))

@@ -146,6 +146,17 @@ def test_trainer_that_makes_steps_is_never_stuck(limited):
         assert limited.beat(lease, step=step) is Directive.CONTINUE
 
 
+def test_trainer_that_fetches_is_not_stuck_until_no_more_bytes_come(limited):
+    lease = limited.lease()
+    for num_bytes in range(10, 100, 10):
+        limited.now += 20
+        assert limited.beat(lease, fetched_bytes=num_bytes) is Directive.CONTINUE
+    limited.now += 20
+    assert limited.beat(lease, fetched_bytes=90) is Directive.CONTINUE
+    limited.now += 11  # bytes came 31 s ago; that it fetches no more is no step
+    assert limited.beat(lease, fetched_bytes=0) is Directive.RESTART
+
+
 def test_trainer_gets_its_time_again_from_a_restarted_orchestrator(limited):
     lease = limited.lease()
     limited.now += 29

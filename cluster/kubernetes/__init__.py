@@ -1,0 +1,1 @@
+"""Islands as JobSets of Kubernetes, by its official client."""

@@ -1,0 +1,1 @@
+"""Islands as nodes of clouds, by the command line of SkyPilot."""

@@ -1,0 +1,117 @@
+"""What SkyPilot is asked for: one task for each island, on a cluster of its own with one node."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shlex
+from pathlib import Path
+from typing import Any
+
+from atoll.config import Config
+from atoll.provider_sections import SkypilotSection
+from cluster.provider import NodeSpec
+
+RUN_LABEL, ISLAND_LABEL, KEY_LABEL = "atoll-run", "atoll-island", "atoll-key"
+ENDED = "atoll: the agent has ended with exit code "  # its job's last line
+
+_THERE = "~/.atoll"  # on the node
+_NODE_SCRIPT = Path(__file__).parents[1] / "node.sh"
+
+
+def run_id(label: str) -> str:
+    """A run's label as clouds take it: they allow few characters, and not many."""
+    return _short(label, 12)
+
+
+def cluster_name(label: str, island: str) -> str:
+    """The same on every machine, so that nobody starts an island twice."""
+    return f"atoll-{_short(label, 8)}-{island}"
+
+
+def key_id(key: str) -> str:
+    """An idempotency key as clouds take it."""
+    return _short(key, 12)
+
+
+def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dict[str, Any]:
+    """A task as SkyPilot reads it, free of secrets: it shows tasks to whoever asks for them.
+
+    Args:
+        config: of the run.
+        spec: what is to run.
+        key: the idempotency key.
+        token: the file here that holds the join token; SkyPilot copies it to the node.
+    """
+    sky = config.skypilot
+    labels = {RUN_LABEL: run_id(spec.label), ISLAND_LABEL: spec.island, KEY_LABEL: key_id(key)}
+    resources: dict[str, Any] = {"labels": labels, **_choices(sky)}
+    if sky.cpus or not sky.any_of:
+        resources["cpus"] = f"{sky.cpus or config.island.processes * config.island.threads}+"
+    if sky.memory_gb:
+        resources["memory"] = f"{sky.memory_gb}+"
+    if sky.disk_gb:
+        resources["disk_size"] = sky.disk_gb
+    if sky.image:
+        resources["image_id"] = sky.image
+    if sky.autodown_min:
+        resources["autostop"] = {"idle_minutes": sky.autodown_min, "down": True}
+    task = {"name": spec.island, "resources": resources, "run": _script(sky, spec)}
+    if sky.setup:
+        task["setup"] = sky.setup
+    if files := _files(sky, token):
+        task["file_mounts"] = files
+    return task
+
+
+def drain_script() -> str:
+    """What asks the agent of a node to leave."""
+    return f"kill -TERM $(cat {_THERE}/agent.pid)"
+
+
+def _choices(sky: SkypilotSection) -> dict[str, Any]:
+    """Spot before on demand, then place after place, and at each what is liked best first."""
+    choices = [
+        {
+            "use_spot": spot,
+            **({"infra": place} if place else {}),
+            **({"accelerators": accelerators} if accelerators else {}),
+        }
+        for spot, place, accelerators in itertools.product(
+            (True, False) if sky.spot else (False,), sky.places or ("",), sky.any_of or ("",)
+        )
+    ]
+    return choices[0] if len(choices) == 1 else {"ordered": choices}
+
+
+def _files(sky: SkypilotSection, token: Path | None) -> dict[str, str]:
+    """Which files the node gets, by their path there."""
+    files = {f"{_THERE}/join.pem": str(token)} if token else {}
+    if sky.wheel:
+        wheel = Path(sky.wheel).absolute()
+        files |= {f"{_THERE}/{wheel.name}": str(wheel), f"{_THERE}/node.sh": str(_NODE_SCRIPT)}
+    return files
+
+
+def _script(sky: SkypilotSection, spec: NodeSpec) -> str:
+    """What runs on the node. SkyPilot does not always tell how it ended, so that it says so."""
+    agent = f"{sky.python} -P -m atoll agent"
+    if sky.wheel:
+        agent = f"sh {_THERE}/node.sh --wheel {_THERE}/{shlex.quote(Path(sky.wheel).name)} --"
+    token = 'mv ~/.atoll/join.pem "$work/" && chmod 600 "$work/join.pem"\n' if spec.token else ""
+    join = ' --join "$work/join.pem"' if spec.token else ""
+    return f"""umask 077
+work=~/.atoll/work
+mkdir -p "$work"
+{token}{agent} {shlex.join(spec.agent)} --island {spec.island} --work-dir "$work"{join} &
+echo $! >{_THERE}/agent.pid
+wait $!
+code=$?
+rm -rf "$work"
+echo "{ENDED}$code"
+exit $((code != 0))
+"""
+
+
+def _short(text: str, num_digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:num_digits]

@@ -1,0 +1,227 @@
+"""What befalls islands on SkyPilot, whose program and nodes are scripted."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from atoll.config_file import read_config
+from atoll.errors import ConfigError, IslandError
+from cluster.provider import Node, NodeSpec
+from cluster.skypilot.provider import SkypilotProvider
+from tests import scripted_sky
+
+LABEL = "runs/digits"
+SPEC = NodeSpec("island-1", LABEL, ("--orchestrator", "127.0.0.1:1", "--run", "r"), 0)
+QUOTA = "Found no quota for p5.48xlarge spot instances in region us-east-1 in AWS."
+
+
+@pytest.fixture
+def sky(tmp_path) -> Iterator[Path]:
+    """The folder in which the scripted program keeps what it knows."""
+    folder = scripted_sky.install(tmp_path / "sky").parent
+    yield folder
+    scripted_sky.stop(folder)
+
+
+@pytest.fixture
+def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
+    def make(*keys: str, place: str = "here") -> SkypilotProvider:
+        known = [f"skypilot.command={sky / 'sky'}", f"skypilot.python={sys.executable}"]
+        return SkypilotProvider(read_config(None, [*known, *keys]), LABEL, tmp_path / place)
+
+    return make
+
+
+def let(sky: Path, **misfortunes: object) -> None:
+    (sky / "script.json").write_text(json.dumps(misfortunes))
+
+
+def clusters(sky: Path) -> list[dict[str, str]]:
+    return [json.loads(path.read_text()) for path in (sky / "clusters").glob("*.json")]
+
+
+def seen(provider: SkypilotProvider, holds: Callable[[Node], bool]) -> Node:
+    """The only node, once something holds of it."""
+    give_up_at = time.monotonic() + 30
+    while True:
+        (node,) = provider.list(LABEL)
+        if holds(node):
+            return node
+        assert time.monotonic() < give_up_at, node
+        time.sleep(0.05)
+
+
+def runs(node: Node) -> bool:
+    return node.alive and not node.waiting
+
+
+def is_dead(node: Node) -> bool:
+    return not node.alive
+
+
+@pytest.mark.parametrize(
+    ("keys", "misfortunes", "island", "told"),
+    [
+        (
+            ["skypilot.command=/no/sky"],
+            {},
+            "island-1",
+            r'skypilot\.command = "/no/sky" is no program',
+        ),
+        (["skypilot.wheel=/no/wheel"], {}, "island-1", r"skypilot\.wheel: there is no /no/wheel"),
+        ([], {"clouds": []}, "island-1", "credentials for no cloud; sky check says"),
+        ([], {}, "impossible-1", "SkyPilot takes no such task: Catalog does not contain any"),
+    ],
+    ids=["no program", "no wheel", "no credentials", "impossible resources"],
+)
+def test_skypilot_refuses_what_can_never_run(sky, make, keys, misfortunes, island, told):
+    let(sky, **misfortunes)
+    spec = NodeSpec(island, LABEL, (), 0)
+    with pytest.raises(ConfigError, match=told):
+        make(*keys).validate(spec)
+    assert clusters(sky) == []
+
+
+def test_accelerators_of_any_choice_are_enough_for_the_processes(make):
+    provider = make('skypilot.any_of=["H100:8", "L4:4"]')
+    assert provider.capabilities().num_gpus == 4
+    provider.validate(NodeSpec("island-1", LABEL, (), 4))
+
+
+def test_node_comes_up_on_demand_at_the_next_place_where_the_first_has_no_quota(sky, make):
+    refuse = {"aws/us-east-1 spot": QUOTA, "gcp spot": QUOTA, "aws/us-east-1 on-demand": QUOTA}
+    let(sky, refuse=refuse)
+    provider = make('skypilot.places=["aws/us-east-1", "gcp"]')
+    assert provider.submit(SPEC, "key").waiting
+    assert seen(provider, runs).reason == ""
+    assert [row["place"] for row in clusters(sky)] == ["gcp on-demand"]
+
+
+def test_node_without_quota_anywhere_ends_with_what_each_place_said(sky, make):
+    let(sky, refuse={"aws spot": QUOTA, "aws on-demand": "Failed to acquire resources in aws."})
+    provider = make('skypilot.places=["aws"]')
+    provider.submit(SPEC, "key")
+    reason = seen(provider, is_dead).reason
+    assert reason.startswith("could not be started: Failed to provision all possible")
+    assert QUOTA in reason
+    assert "aws on-demand: Failed to acquire resources" in reason
+    assert clusters(sky) == []
+    # It stays dead, and costs no more questions.
+    assert not provider.list(LABEL)[0].alive
+
+
+def test_preempted_node_is_dead_and_leaves_nothing(sky, make):
+    provider = make()
+    provider.submit(SPEC, "key")
+    seen(provider, runs)
+    (name,) = (row["name"] for row in clusters(sky))
+    scripted_sky.end_node(name)
+    path = sky / "clusters" / f"{name}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "preempted": True}))
+    assert seen(provider, is_dead).reason == "its node is gone: preempted, or taken down by others"
+    provider.cancel("island-1")
+    (node,) = provider.list(LABEL)
+    assert (node.cleared, node.reason.partition(":")[0]) == (True, "its node is gone")
+
+
+def test_node_whose_setup_fails_ends_with_its_last_words(sky, make):
+    provider = make("skypilot.setup=echo no such module >&2; exit 7")
+    provider.submit(SPEC, "key")
+    reason = seen(provider, is_dead).reason
+    assert reason == "its setup failed, and wrote last: no such module"
+    assert provider.logs("island-1", 5) == "no such module\n"
+    provider.cancel("island-1")
+    assert clusters(sky) == []
+    assert provider.logs("island-1", 5) == "no such module\n"
+
+
+def test_node_that_skypilot_cannot_set_up_is_dead_and_taken_down(sky, make):
+    let(sky, unprepared=True)
+    provider = make()
+    provider.submit(SPEC, "key")
+    assert "Failed to run setup commands" in seen(provider, is_dead).reason
+    assert len(clusters(sky)) == 1  # its cloud counts it as up, and bills it
+    provider.cancel("island-1")
+    assert clusters(sky) == []
+
+
+def test_node_that_skypilot_cannot_look_into_is_as_it_was_told_last(sky, make):
+    provider = make()
+    provider.submit(SPEC, "key")
+    seen(provider, runs)
+    let(sky, blind=["queue"])
+    assert runs(provider.list(LABEL)[0])
+
+
+@pytest.mark.parametrize("command", ["status", "queue", "api status"])
+def test_answer_that_is_not_understood_buries_nobody(sky, make, command):
+    provider = make()
+    provider.submit(SPEC, "key")
+    let(sky, garbage={command: "<html>502 Bad Gateway</html>"}, held=command == "api status")
+    with pytest.raises(IslandError, match="not understood: <html>502"):
+        for _ in range(100):  # until the node is up, a queue is not asked for
+            provider.list(LABEL)
+            time.sleep(0.05)
+    let(sky)
+    assert seen(provider, runs).alive
+
+
+def test_node_cancelled_while_it_is_made_never_comes(sky, make):
+    let(sky, held=True)
+    provider = make()
+    provider.submit(SPEC, "key")
+    assert seen(provider, lambda node: bool(clusters(sky))).waiting
+    provider.cancel("island-1")
+    let(sky)
+    assert clusters(sky) == []
+    assert [json.loads(path.read_text())["status"] for path in (sky / "requests").iterdir()] == [
+        "CANCELLED"
+    ]
+    assert provider.list(LABEL)[0].cleared
+
+
+def test_node_that_cannot_be_taken_down_is_not_taken_for_gone(sky, make):
+    provider = make()
+    provider.submit(SPEC, "key")
+    seen(provider, runs)
+    let(sky, undying=1)
+    with pytest.raises(IslandError, match="is still there"):
+        provider.cancel("island-1")
+    assert not provider.list(LABEL)[0].cleared
+    provider.cancel("island-1")
+    assert clusters(sky) == []
+
+
+def test_orchestrator_on_another_machine_finds_and_stops_the_nodes(sky, make):
+    first = make()
+    first.submit(SPEC, "key")
+    seen(first, runs)
+    other = make(place="there")
+    assert seen(other, runs).island == "island-1"
+    assert other.submit(SPEC, "key").alive
+    with pytest.raises(IslandError, match="never reused"):
+        other.submit(SPEC, "another key")
+    assert len(clusters(sky)) == 1
+    other.cancel("island-1")
+    assert clusters(sky) == []
+
+
+def test_token_is_kept_here_only_until_the_node_has_it(sky, make, tmp_path):
+    let(sky, held=True)
+    provider = make()
+    provider.submit(replace(SPEC, token="a secret"), "key")
+    kept = tmp_path / "here" / "island-1" / "join-token.pem"
+    assert kept.read_text() == "a secret"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    let(sky)
+    seen(provider, runs)
+    assert not kept.exists()
+    for path in (*(tmp_path / "here").rglob("*.*"), sky / "calls"):
+        assert "a secret" not in path.read_text()

@@ -1,0 +1,46 @@
+"""What the training stages refuse before anything is started."""
+
+import re
+
+import pytest
+
+from atoll import stages
+from atoll.blobs import open_store
+from atoll.config import Config
+from atoll.errors import ConfigError
+from orchestrator.cli.training import train
+
+
+def cluster(*sizes):
+    return {"shards": [{"size_bytes": size} for size in sizes]}
+
+
+@pytest.fixture
+def partitioned(tmp_path):
+    """A configuration with a cache of so many GB, for clusters of 1 and 3 GB."""
+
+    def make(size_gb, *, monolith=False, copy_always=True):
+        tree = {
+            "run": {"uri": str(tmp_path / "run")},
+            "partition": {"num_experts": 2},
+            "evaluation": {"monolith": monolith, "strategies": ["full"]},
+            "cache": {"folder": "x", "size_gb": size_gb, "copy_always": copy_always},
+        }
+        made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
+        made["shard_sets"] = [cluster(10**9), cluster(2 * 10**9, 10**9)]
+        stages.finish(open_store(str(tmp_path / "run")), "partition", {}, made)
+        return Config.model_validate(tree)
+
+    return make
+
+
+def test_cache_too_small_for_a_cluster_is_refused_before_anything_starts(partitioned):
+    words = "cache.size_gb = 2.5 has no room for the shards of expert-1, 3.000 GB; raise it"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        train(partitioned(2.5), "train")
+
+
+@pytest.mark.parametrize(("stage", "job"), [("train", "monolith"), ("route", "router")])
+def test_cache_too_small_for_a_job_that_reads_all_clusters_is_refused(partitioned, stage, job):
+    with pytest.raises(ConfigError, match=f"the shards of {job}, 4.000 GB"):
+        train(partitioned(3.5, monolith=True), stage)

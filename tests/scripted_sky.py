@@ -1,0 +1,362 @@
+"""A `sky` that keeps its clusters in a folder, and whose nodes are processes of this machine.
+
+What it prints has the shapes that SkyPilot 0.14.1 printed for the same commands, on a real Slurm.
+A task's setup and run are really run. What shall go wrong stands in script.json:
+
+    clouds       those with credentials
+    refuse       what a place says instead of making a node, by "aws/us-east-1 spot" and the like
+    held         launches wait until this is false
+    unprepared   the node is there, but SkyPilot cannot set it up
+    blind        commands that cannot look into nodes
+    garbage      what a command prints instead of its answer
+    slow_s       seconds until a command answers
+    undying      how many times `down` fails
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+FOLDER = Path(os.environ.get("SCRIPTED_SKY", "/nonexistent"))
+
+
+def main(words: list[str]) -> int:
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(" ".join(words) + "\n")
+    command = words[0] if words[0] != "api" else f"api {words[1]}"
+    time.sleep(script().get("slow_s", {}).get(command, 0))
+    if command in script().get("garbage", {}):
+        print(script()["garbage"][command])
+        return 0
+    return {
+        "check": check,
+        "launch": launch,
+        "serve": serve,
+        "status": status,
+        "queue": queue,
+        "logs": logs,
+        "exec": execute,
+        "down": down,
+        "api status": requests,
+        "api cancel": cancel,
+        "api logs": request_logs,
+    }[command](words)
+
+
+def script() -> dict[str, Any]:
+    return read("script.json") or {}
+
+
+def read(name: str) -> Any:
+    path = FOLDER / name
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write(name: str, tree: Any) -> None:
+    path = FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(tree))
+    temporary.replace(path)
+
+
+def change(name: str, **values: Any) -> None:
+    write(name, {**read(name), **values})
+
+
+def after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+def fail(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 1
+
+
+def check(words: list[str]) -> int:
+    clouds = script().get("clouds", ["AWS", "GCP"])
+    print(json.dumps({"default": {cloud: ["compute", "storage"] for cloud in clouds}}, indent=2))
+    return 0
+
+
+def launch(words: list[str]) -> int:
+    name, task = after(words, "--cluster"), json.loads(Path(words[-1]).read_text())
+    print(f"YAML to run: {words[-1]}\nRunning on cluster: {name}")
+    if task["name"].startswith("impossible"):
+        return fail(
+            "sky.exceptions.ResourcesUnavailableError: Catalog does not contain any instances "
+            "satisfying the request: 1x AWS({'H100': 64}).\n"
+            "To fix: relax or change the resource requirements.\n\n"
+            "Hint: \x1b[1msky gpus list\x1b[0m to list available accelerators."
+        )
+    if "--dryrun" in words:
+        print("Dryrun finished.\n")
+        return 0
+    if read(f"clusters/{name}.json"):
+        return fail(f"AssertionError: {name} is there already, and would run the task twice")
+    request = str(uuid.uuid4())
+    row = {"name": "sky.launch", "status": "RUNNING", "cluster_name": name, "error": "null"}
+    write(f"requests/{request}.json", {**row, "request_id": request, "created_at": time.time()})
+    write(f"tasks/{name}.json", task)
+    with (FOLDER / "server.log").open("a") as log:
+        command = [sys.executable, __file__, "serve", name, request]
+        subprocess.Popen(command, start_new_session=True, stdin=-3, stdout=log, stderr=log)
+    print(f"Submitted sky.launch request: {request}")
+    print(f"├── Check logs with: sky api logs {request[:8]}")
+    print(f"└── To cancel the request, run: sky api cancel {request[:8]}\n")
+    return 0
+
+
+def serve(words: list[str]) -> int:
+    """What SkyPilot's server and the node do."""
+    _, name, request = words
+    task = read(f"tasks/{name}.json")
+    change(f"requests/{request}.json", pid=os.getpid())
+    write(f"clusters/{name}.json", cluster_row(name, task, "INIT", "launching"))
+    while script().get("held"):
+        time.sleep(0.02)
+    refused = []
+    for choice in task["resources"].get("ordered", [task["resources"]]):
+        place = f"{choice.get('infra', 'any')} {'spot' if choice['use_spot'] else 'on-demand'}"
+        if place not in script().get("refuse", {}):
+            break
+        refused.append(f"✗ {place} — (gpus=H100:8, ...)\n  {script()['refuse'][place]}\n")
+    else:
+        (FOLDER / "clusters" / f"{name}.json").unlink()
+        error = (
+            "sky.exceptions.ResourcesUnavailableError: \x1b[31mFailed to provision all possible "
+            "launchable resources.\x1b[0m Relax the task's resource requirements: 1x AWS([Spot])\n"
+            "To keep retrying until the cluster is up, use the `--retry-until-up` flag.\n"
+            "Reasons for provision failures (for details, please check the log above):\n"
+            f"Provision failures (tried {len(refused)} infra):\n\n" + "\n".join(refused)
+        )
+        change(f"requests/{request}.json", status="FAILED", said=error)
+        return 0
+    if script().get("unprepared"):
+        change(f"clusters/{name}.json", status="UP", place=place)
+        error = "RuntimeError: Failed to run setup commands on an instance. (exit code 1). Error: "
+        change(f"requests/{request}.json", status="FAILED", said=f"{error}===== stdout =====\ncurl")
+        return 0
+    home = FOLDER / "nodes" / name
+    home.mkdir(parents=True)
+    for there, here in task.get("file_mounts", {}).items():
+        target = home / there.removeprefix("~/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(here, target)  # as rsync does, with its mode
+    write(f"jobs/{name}.json", job_row(task, "SETTING_UP" if "setup" in task else "PENDING"))
+    change(f"clusters/{name}.json", status="UP", init_kind=None, place=place)
+    change(f"requests/{request}.json", status="SUCCEEDED")
+    code = spoken(home, f"setup pid={os.getpid()}", task.get("setup", "true"))
+    if code:
+        tell_log(
+            home, f"ERROR: \x1b[31mJob 1's setup failed with return code {code} (pid=9).\x1b[0m"
+        )
+        change(f"jobs/{name}.json", status="FAILED_SETUP")
+        return 0
+    change(f"jobs/{name}.json", status="RUNNING")
+    code = spoken(home, f"{task['name']}, pid={os.getpid()}", task["run"])
+    if code:
+        tell_log(home, f"ERROR: \x1b[31mJob 1 failed with return code list:\x1b[0m [{code}] ")
+    change(f"jobs/{name}.json", status="FAILED" if code else "SUCCEEDED")
+    return 0
+
+
+def spoken(home: Path, speaker: str, lines: str) -> int:
+    """Run lines of a shell on a node, each line that they write with its speaker before it."""
+    node = {**os.environ, "HOME": str(home)}
+    command = ["bash", "-c", lines]
+    with subprocess.Popen(
+        command, env=node, cwd=home, stdin=-3, stdout=-1, stderr=-2, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            tell_log(home, f"\x1b[36m({speaker})\x1b[0m {line.rstrip()}")
+    return process.returncode
+
+
+def tell_log(home: Path, line: str) -> None:
+    with (home / "job.log").open("a") as log:
+        log.write(line + "\n")
+
+
+def cluster_row(name: str, task: dict[str, Any], state: str, kind: str | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "launched_at": int(time.time()),
+        "last_use": "",
+        "status": state,
+        "autostop": task["resources"].get("autostop", {}).get("idle_minutes", -1),
+        "to_down": "autostop" in task["resources"],
+        "cluster_hash": str(uuid.uuid4()),
+        "cluster_ever_up": False,
+        "user_name": "root",
+        "workspace": "default",
+        "is_managed": False,
+        "init_kind": kind,
+        "init_status_reason": None,
+        "resources_str": "1x(cpus=1, mem=1, ...)",
+        "nodes": 1,
+        "cloud": "AWS",
+        "region": "us-east-1",
+        "labels": task["resources"]["labels"],
+    }
+
+
+def job_row(task: dict[str, Any], state: str) -> dict[str, Any]:
+    return {
+        "job_id": 1,
+        "job_name": task["name"],
+        "username": "root",
+        "submitted_at": time.time(),
+        "start_at": None,
+        "end_at": None,
+        "resources": "1x[CPU:1]",
+        "status": state,
+        "log_path": "~/sky_logs/sky-2026-11-26-04-59-16-941535",
+        "metadata": {},
+        "links": {},
+    }
+
+
+def status(words: list[str]) -> int:
+    rows = []
+    for path in sorted((FOLDER / "clusters").glob("*.json")):
+        row = read(f"clusters/{path.name}")
+        if "--refresh" in words and row.get("preempted"):
+            print(f"\x1b[33mCluster terminated on the cloud: \x1b[0m\x1b[1m{row['name']}\x1b[0m")
+            path.unlink()
+        else:
+            rows.append(row)
+    print("\n" + json.dumps(rows, indent=2))
+    return 0
+
+
+def queue(words: list[str]) -> int:
+    names = words[1 : words.index("--output")]
+    print(f"Fetching job queue for: {', '.join(names)}")
+    found = {}
+    for name in names:
+        row = read(f"clusters/{name}.json")
+        if row is None or row["status"] != "UP" or not read(f"jobs/{name}.json"):
+            why = f"sky.exceptions.ClusterNotUpError: Cluster {name!r} has been stopped."
+        elif "queue" in script().get("blind", ()):
+            why = "sky.exceptions.CommandError: Command failed with return code 255."
+        else:
+            found[name] = [read(f"jobs/{name}.json")]
+            continue
+        print(f"\x1b[33mFailed to get the job queue for cluster {name!r}.\x1b[0m\n  {why}")
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def logs(words: list[str]) -> int:
+    _, name, job, *_ = words
+    print(f"\x1b[33mTailing logs of job {job} on cluster {name!r}...\x1b[0m")
+    log, row = FOLDER / "nodes" / name / "job.log", read(f"jobs/{name}.json")
+    if row is None or not log.exists():
+        return fail(f"sky.exceptions.ClusterDoesNotExist: Cluster {name!r} does not exist.")
+    print("\n".join(log.read_text().splitlines()[-int(after(words, "--tail")) :]))
+    if row["status"] in {"SUCCEEDED", "FAILED", "FAILED_SETUP"}:
+        print(f"\x1b[32m✓ Job finished (status: {row['status']}).\x1b[0m")
+    return 100 if row["status"].startswith("FAILED") else 0
+
+
+def execute(words: list[str]) -> int:
+    _, name, _, lines = words
+    if read(f"jobs/{name}.json") is None:
+        return fail(f"sky.exceptions.ClusterDoesNotExist: Cluster {name!r} does not exist.")
+    home = FOLDER / "nodes" / name
+    subprocess.run(["bash", "-c", lines], env={**os.environ, "HOME": str(home)}, check=False)
+    print(f"Submitting job to cluster: {name}\n⚙︎ Job submitted, ID: 2\n")
+    return 0
+
+
+def down(words: list[str]) -> int:
+    name = words[-1]
+    if read(f"clusters/{name}.json") is None:
+        print(f"Cluster(s) not found: \x1b[1m{name}\x1b[0m.")
+        return 0
+    if left := script().get("undying", 0):
+        change("script.json", undying=left - 1)
+        print(f"\n\nTerminating cluster {name}...failed. RuntimeError: the cloud does not answer")
+        print("Cluster(s) failed. See details above.")
+        return 0
+    end_node(name)
+    for kind in ("clusters", "jobs"):
+        (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
+    print(f"\n\nTerminating cluster {name}...done.")
+    return 0
+
+
+def end_node(name: str) -> None:
+    """The machine is gone, with whatever ran on it."""
+    home = FOLDER / "nodes" / name
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            serves = process.cmdline()[1:4] == [__file__, "serve", name]
+            if serves or process.environ().get("HOME") == str(home):
+                process.kill()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def requests(words: list[str]) -> int:
+    rows = [read(f"requests/{path.name}") for path in (FOLDER / "requests").glob("*.json")]
+    ids = [word for word in words if len(word) == 36]
+    if ids:
+        rows = [row for row in rows if row["request_id"] in ids]
+    if "--cluster" in words:
+        rows = [row for row in rows if row["cluster_name"] == after(words, "--cluster")]
+    print(json.dumps(rows, indent=2))
+    return 0
+
+
+def cancel(words: list[str]) -> int:
+    row = read(f"requests/{words[-1]}.json")
+    print(f"Cancelling 1 request: {words[-1]!r}...")
+    if row["status"] != "RUNNING":
+        print("No requests need to be cancelled.")
+        return 0
+    with suppress(psutil.NoSuchProcess, KeyError):
+        psutil.Process(row["pid"]).kill()
+    change(f"requests/{words[-1]}.json", status="CANCELLED")
+    print(f"Cancelled 1 request: {words[-1]}")
+    return 0
+
+
+def request_logs(words: list[str]) -> int:
+    row = read(f"requests/{words[-1]}.json")
+    print("⚙︎ Launching on AWS us-east-1.")
+    return fail(row["said"]) if row["status"] == "FAILED" else 0
+
+
+def install(folder: Path) -> Path:
+    """Make it a program, whose state lies in a folder; its path."""
+    folder.mkdir()
+    program = folder / "sky"
+    lines = f'#!/bin/sh\nSCRIPTED_SKY={folder} exec {sys.executable} {__file__} "$@"\n'
+    program.write_text(lines)
+    program.chmod(0o755)
+    return program
+
+
+def stop(folder: Path) -> None:
+    """End whatever it started."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("SCRIPTED_SKY") == str(folder):
+                process.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
