@@ -54,8 +54,6 @@ class Node:
         waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
-        price_per_hour: what it costs for all its life, where its provider knows that better than
-            the configuration; None leaves it to that. Not asked of a node that waits.
     """
 
     island: str
@@ -65,7 +63,6 @@ class Node:
     waiting: bool = False
     stale: bool = False
     provider: str = ""
-    price_per_hour: float | None = None
 
 
 class Provider(Protocol):

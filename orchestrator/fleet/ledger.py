@@ -33,9 +33,7 @@ class Prices:
         return max(self.by_provider.values(), default=0.0)
 
     def of(self, node: Node) -> float:
-        """Of a node: its provider's word counts for more than the configuration's."""
-        if node.price_per_hour is not None:
-            return node.price_per_hour
+        """Of a node that is there."""
         return self.by_provider.get(node.provider, self.highest)
 
 

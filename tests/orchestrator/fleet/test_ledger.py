@@ -74,10 +74,9 @@ def test_island_that_speaks_waits_no_longer_whatever_its_provider_told_last():
     [
         (Node("i", alive=True, provider="local"), 0.0),
         (Node("i", alive=True, provider="slurm"), 3.0),
-        (Node("i", alive=True, provider="slurm", price_per_hour=0.5), 0.5),
         (Node("i", alive=True), 3.0),
     ],
-    ids=["free", "of a table", "known to its provider", "of nobody knows whom"],
+    ids=["free", "of a table", "of nobody knows whom"],
 )
 def test_price_of_a_node_is_its_providers(node, price):
     assert Prices({"local": 0.0, "slurm": 3.0}).of(node) == price
