@@ -59,7 +59,7 @@ COMMANDS = {
         "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
     "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
-    "plan": Entry("orchestrator.planning.cli:plan", "Foretell what a run needs.", SIGHT),
+    "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
     ),

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
 
 from atoll import types, views
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
 E = TypeVar("E", bound=enum.StrEnum)
+
+_LIMITS: tuple[Literal["cost", "node_hours", "deadline"], ...] = ("cost", "node_hours", "deadline")
 
 
 def encode_enum(value: enum.StrEnum) -> Any:
@@ -167,6 +170,7 @@ def encode_fleet(view: views.FleetView) -> wire.GetFleetResponse:
         last_event=view.last_event,
         node_hours=view.node_hours,
         cost=view.cost,
+        budget=wire.BudgetView(**asdict(view.budget)),
     )
 
 
@@ -181,6 +185,7 @@ def decode_fleet(message: wire.GetFleetResponse) -> views.FleetView:
         last_event=message.last_event,
         node_hours=message.node_hours,
         cost=message.cost,
+        budget=_decode_budget(message.budget),
     )
 
 
@@ -208,6 +213,11 @@ def decode_event(message: wire.Event) -> types.Event:
         number=message.number,
         at=message.at,
     )
+
+
+def _decode_budget(message: wire.BudgetView) -> views.BudgetView:
+    said = {key: getattr(message, key) for key in _LIMITS if message.HasField(key)}
+    return views.BudgetView(**said, reached=message.reached)
 
 
 def _encode_job(job: views.JobView) -> wire.JobView:

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
@@ -44,6 +45,7 @@ class Config(Section):
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
+    budget: BudgetSection = BudgetSection()
     kubernetes: KubernetesSection = KubernetesSection()
     skypilot: SkypilotSection = SkypilotSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
@@ -67,6 +69,15 @@ class Config(Section):
             raise ValueError(
                 f"checkpoints.keep_every_steps = {kept} is no multiple of "
                 f"training.checkpoint_every_steps = {made}, so that none would be kept by it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_cost_is_reckoned_from_is_known(self) -> Self:
+        if self.budget.cost and not any(self.island.prices.values()):
+            raise ValueError(
+                f"budget.cost = {self.budget.cost:g} limits what nodes cost, and nothing says what "
+                "that is; set island.price_per_hour, or limit budget.node_hours"
             )
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 from pydantic import (
     Field,
@@ -47,8 +49,15 @@ class IslandSection(Section):
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
     )
-    price_per_hour: float = Field(
-        0.0, ge=0, description="of an island's node, in your currency; 0 = costs are not counted"
+    price_per_hour: float | dict[ProviderName, float] = Field(
+        0.0,
+        description="of an island's node, in your currency; 0 = costs are not counted; or a price "
+        "for each provider: { local = 0, slurm = 1.5 }",
+    )
+    speed: dict[ProviderName, float] = Field(
+        {},
+        description="of an island of each provider beside the others, e.g. { local = 1, slurm = 4 }"
+        ": the faster gets the larger job; {} = all alike",
     )
     orphan_s: float = Field(
         600.0, gt=0, description="an island that reaches no orchestrator for so long stops itself"
@@ -63,21 +72,61 @@ class IslandSection(Section):
         """How many islands each provider is to keep alive."""
         return self.provider if isinstance(self.provider, dict) else {self.provider: self.count}
 
+    @property
+    def prices(self) -> dict[str, float]:
+        """Of an hour of a node, for each provider that islands are asked of."""
+        price = self.price_per_hour
+        return {name: price[name] if isinstance(price, dict) else price for name in self.shares}
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Of an island, for each provider that islands are asked of; none where all are alike."""
+        return {name: self.speed[name] for name in self.shares if self.speed}
+
+    @field_validator("price_per_hour", mode="before")
+    @classmethod
+    def _price_is_one_or_one_for_each(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            if not _is_number(given) or given < 0:
+                raise ValueError("is no price; give a number from 0, or a table of them")
+        else:
+            _refuse_unknown(given)
+            for name, price in given.items():
+                if not _is_number(price) or price < 0:
+                    raise ValueError(f"{name} = {price!r} is no price; give a number from 0")
+        return given
+
+    @field_validator("speed", mode="before")
+    @classmethod
+    def _speeds_are_above_nothing(cls, given: object) -> object:
+        table = given if isinstance(given, dict) else {}
+        _refuse_unknown(table)
+        for name, speed in table.items():
+            if not _is_number(speed) or speed <= 0:
+                raise ValueError(f"{name} = {speed!r} is no speed; give a number above 0")
+        return given
+
     @field_validator("provider", mode="before")
     @classmethod
     def _provider_is_known(cls, given: object) -> object:
         """One sentence, where the types alone would complain once for every form."""
         shares = given if isinstance(given, dict) else {given: 1}
+        _refuse_unknown(shares)
         for name, share in shares.items():
-            if name not in get_args(ProviderName):
-                raise ValueError(
-                    f"{name!r} is not known; there are {', '.join(get_args(ProviderName))}"
-                )
             if not isinstance(share, int) or isinstance(share, bool) or share < 1:
                 raise ValueError(f"{name} = {share!r} islands cannot be; give at least 1")
         if not shares:
             raise ValueError("names no provider; give at least one, e.g. { local = 2 }")
         return given
+
+    @model_validator(mode="after")
+    def _no_provider_is_left_out(self) -> Self:
+        for key, table in (("price_per_hour", self.price_per_hour), ("speed", self.speed)):
+            if isinstance(table, dict) and (table or key == "price_per_hour"):
+                lacking = [name for name in self.shares if name not in table]
+                if lacking:
+                    raise ValueError(f"{key} has no number for {', '.join(lacking)}; add it")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -100,3 +149,15 @@ class IslandSection(Section):
         if isinstance(self.provider, dict):
             del tree["count"]
         return tree
+
+
+def _refuse_unknown(names: Iterable[object]) -> None:
+    for name in names:
+        if name not in get_args(ProviderName):
+            raise ValueError(
+                f"{name!r} is not known; there are {', '.join(get_args(ProviderName))}"
+            )
+
+
+def _is_number(given: object) -> TypeGuard[float]:
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < math.inf

@@ -73,7 +73,7 @@ class Background:
             known = self._asked.get(spec.island) or (self._seen or {}).get(spec.island)
             if known is not None:
                 return known
-            node = self._asked[spec.island] = Node(spec.island, alive=True)
+            node = self._asked[spec.island] = Node(spec.island, alive=True, waiting=True)
         self._start(self._submit, spec, idempotency_key)
         return node
 

@@ -190,8 +190,8 @@ def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:
     if not any(job.state.is_open for job in client.fleet().jobs):
         return False
     say(
-        "the run's orchestrator is at work with the [island] and [orchestrator] settings it was "
-        "started with; interrupt this command and give it again to have the new ones"
+        "the run's orchestrator is at work with the [island], [budget] and [orchestrator] settings "
+        "it was started with; interrupt this command and give it again to have the new ones"
     )
     return True
 

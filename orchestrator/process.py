@@ -35,6 +35,7 @@ from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.settings import (
+    budget_of,
     fleet_policy,
     islands_folder,
     recovery_policy,
@@ -123,7 +124,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
     security = secured(config, work.run, clock, store.claim)
-    service = FleetService(store, fleet_policy(config), clock)
+    service = FleetService(store, fleet_policy(config), clock, budget_of(config))
     if store.leadership:
         service.tell(Event("orchestrator-leads", store.leadership.words))
     former = Endpoint.read(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from atoll.config import Config
 from atoll.errors import ConfigError
 from cluster.provider import NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
+from orchestrator.fleet.budget import LEAVE_S, Budget
+from orchestrator.fleet.ledger import Prices
 from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.fleet.retention import Retention
 from orchestrator.fleet.state import Policy
@@ -36,7 +39,20 @@ def fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
-        price_per_hour=island.price_per_hour,
+        prices=Prices(island.prices),
+        speeds=island.speeds,
+    )
+
+
+def budget_of(config: Config) -> Budget:
+    """What the run may take."""
+    budget = config.budget
+    return Budget(
+        cost=budget.cost or math.inf,
+        node_hours=budget.node_hours or math.inf,
+        deadline=math.inf if budget.ends_at is None else budget.ends_at,
+        ahead_s=config.island.drain_s + LEAVE_S,
+        num_nodes=config.island.count,
     )
 
 

@@ -62,6 +62,7 @@ class Supervisor:
             Whether any node is alive that can still be stopped.
         """
         self._service.tick()
+        self._service.keep_within_budget()  # also where the provider does not answer
         try:
             nodes = self._provider.list(self._label)
         except IslandError as error:
@@ -75,7 +76,10 @@ class Supervisor:
                 self._bury(node)
         self._service.reconcile(nodes)
         fleet, now = self._service.fleet, self._clock.monotonic()
-        self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        recovered, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        if plan.start and self._service.keep_within_budget(len(plan.start)):
+            return True  # nothing of the plan holds any more
+        self._recovery = recovered
         if plan.give_up:
             self._service.give_up(self._why_given_up())
         if plan.held_back:
@@ -85,6 +89,7 @@ class Supervisor:
             log.info("stopping what is left", extra={"fields": {"island": island}})
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
+        self._service.let_go(plan.dismiss)
         if plan.start:
             # Written down first: one that froze since it was decided is another's to start.
             self._service.nodes_started(plan.start)

@@ -23,7 +23,7 @@ from atoll.types import (
     Progress,
     Wait,
 )
-from orchestrator.fleet import registry
+from orchestrator.fleet import matching, registry
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, set_back
 from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, brief, last_of
@@ -35,7 +35,7 @@ _MIN_WAIT_S = 0.05
 def acquire(
     fleet: Fleet, island: str, request_id: str, now: float
 ) -> tuple[Assignment | Wait, Change]:
-    """Grant the first job that waits, in order of submission, under a new epoch.
+    """Grant a job that waits, see :func:`orchestrator.fleet.matching.choice`, under a new epoch.
 
     The same request gets the same lease again. An island that asks anew while it holds a lease
     under which nothing was said never got to know of it: that lease ends. Otherwise the request
@@ -65,7 +65,7 @@ def acquire(
         left = Island(island, now, "gone", leaving=leaving, dismissed=told)
         gone = Change(islands=(left,), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
-    ready = next((job for job in fleet.jobs.waiting() if job.is_ready(now)), None)
+    ready = matching.choice(fleet, island, now)
     if ready is None:
         idle = Change(islands=(Island(island, now),))
         pauses_s = (job.ready_at - now for job in fleet.jobs.waiting() if job.ready_at > now)
@@ -240,10 +240,11 @@ def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
 
 
 def _joined(fleet: Fleet, island: str) -> Change:
-    if island in fleet.islands:
+    known = fleet.islands.get(island)
+    if known is not None and known.state != "gone":
         return Change()
-    words = f"{island} was heard for the first time by this orchestrator"
-    return Change(events=(Event("island-joined", words, island=island),))
+    words = "came back" if known else "was heard for the first time by this orchestrator"
+    return Change(events=(Event("island-joined", f"{island} {words}", island=island),))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

@@ -239,7 +239,7 @@ def _doubted(fleet: Fleet, submission: Submission, _: float) -> Change:
         return Change()
     doubted = registry.doubt(job, fleet, "found damaged once its job was done")
     event = Event("checkpoint-doubted", doubted.reason, job.spec.name, epoch=job.epoch)
-    return Change(jobs=(doubted,), events=(event,))
+    return Change(jobs=(doubted,), islands=_without_a_job(fleet, job), events=(event,))
 
 
 def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:

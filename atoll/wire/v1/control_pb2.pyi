@@ -285,20 +285,34 @@ class IslandView(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ...) -> None: ...
 
 class GetFleetResponse(_message.Message):
-    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost")
+    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost", "budget")
     JOBS_FIELD_NUMBER: _ClassVar[int]
     ISLANDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     LAST_EVENT_FIELD_NUMBER: _ClassVar[int]
     NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[JobView]
     islands: _containers.RepeatedCompositeFieldContainer[IslandView]
     draining: bool
     last_event: int
     node_hours: float
     cost: float
-    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
+    budget: BudgetView
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ..., budget: _Optional[_Union[BudgetView, _Mapping]] = ...) -> None: ...
+
+class BudgetView(_message.Message):
+    __slots__ = ("cost", "node_hours", "deadline", "reached")
+    COST_FIELD_NUMBER: _ClassVar[int]
+    NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    cost: float
+    node_hours: float
+    deadline: float
+    reached: str
+    def __init__(self, cost: _Optional[float] = ..., node_hours: _Optional[float] = ..., deadline: _Optional[float] = ..., reached: _Optional[str] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
     __slots__ = ("after",)
