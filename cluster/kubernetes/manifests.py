@@ -124,6 +124,7 @@ def pod_of(config: Config, spec: NodeSpec) -> Tree:
             "runAsUser": user,
             "runAsGroup": user,
             "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",  # else every start goes through whole volumes
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(config, spec)],
