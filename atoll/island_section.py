@@ -138,7 +138,7 @@ class IslandSection(Section):
         if tree.setdefault("count", sum(numbers)) != sum(numbers):
             raise ValueError(
                 f"count = {tree['count']}, and the islands in provider are {sum(numbers)}; "
-                "leave count out"
+                f"leave count out, or set it to {sum(numbers)} as well"
             )
         return tree
 

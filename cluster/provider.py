@@ -54,6 +54,8 @@ class Node:
         waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
+        stale: whether this is as it was told last, because nobody answers for it now.
+        provider: which of several it is of; "" where there is one.
     """
 
     island: str

@@ -100,11 +100,11 @@ class SlurmProvider:
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
-        """Whether it has nodes besides this machine."""
+        """Whether it has nodes besides this machine, as it may while it does not answer."""
         try:
             hosts = set(_run(["sinfo", "--noheader", "--Node", "--format=%n"]).split())
-        except (IslandError, ConfigError):
-            return False  # told by what is asked next
+        except IslandError:
+            return True
         return not hosts <= {socket.gethostname(), socket.gethostname().partition(".")[0]}
 
     def validate(self, spec: NodeSpec) -> None:

@@ -149,8 +149,6 @@ def _serve(work: _Work, store: SqlStore) -> None:
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
         elsewhere = provider.capabilities().elsewhere
-        if elsewhere:
-            refuse_unheard(config)
         called_at = outward(config, address) if elsewhere else address
         supervisor = Supervisor(
             service,
@@ -159,6 +157,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
             recovery_policy(config),
             clock,
         )
+        if elsewhere:  # not sooner: one that does not answer has to be mended first
+            refuse_unheard(config)
         secure, settings = security is not None, settings_of(config)
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)
