@@ -15,6 +15,8 @@ from atoll.clock import Clock
 from atoll.control import ControlClient
 from atoll.credentials import client_credentials
 from atoll.errors import ControlError, Forbidden, Unreachable
+from atoll.gangs import Answer, Call, Seat
+from atoll.identity import Identity
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
@@ -33,19 +35,17 @@ class Membership:
     is over, the next call renews it first.
     """
 
-    def __init__(self, address: str, run: str, island: str, token: JoinToken, clock: Clock) -> None:
+    def __init__(self, address: str, who: Identity, token: JoinToken, clock: Clock) -> None:
         """Connect lazily.
 
         Args:
             address: ``host:port`` of the orchestrator.
-            run: name of the run.
-            island: name to join as.
+            who: to join as.
             token: what lets it.
             clock: for renewing; its wall tells only why a token does not serve.
         """
         self._address = address
-        self._run = run
-        self._island = island
+        self._who = who
         self._token = token
         self._clock = clock
         self._key = authority.new_key()
@@ -69,9 +69,13 @@ class Membership:
         self._address = address
         self._client.move(address)
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`. Raises also: Forbidden, it may not join."""
-        return self._certified().acquire(island, request_id)
+        return self._certified().acquire(island, request_id, seat)
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._certified().gather(call, deadline_s)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
@@ -114,7 +118,7 @@ class Membership:
                 ) from error
             raise
         self._joined = True
-        log.info("joined", extra={"fields": {"island": self._island}})
+        log.info("joined", extra={"fields": {"as": str(self._who)}})
 
     def _renew(self) -> None:
         """Try; half of the certificate's time is left for trying again."""
@@ -124,11 +128,11 @@ class Membership:
             self._renew_at = self._clock.monotonic() + _RETRY_S
             log.warning("certificate not renewed", extra={"fields": {"error": str(error)}})
         else:
-            log.info("certificate renewed", extra={"fields": {"island": self._island}})
+            log.info("certificate renewed", extra={"fields": {"as": str(self._who)}})
 
     def _certify(self, deadline_s: float) -> None:
         request = authority.request_for(self._key)
-        given = self._client.certify(self._island, request, deadline_s)
+        given = self._client.certify(self._who.name, request, deadline_s, self._who.node)
         certificate = x509.load_pem_x509_certificate(given)
         self._client.close()
         self._client = self._client_as(Pair(certificate, self._key))
@@ -136,4 +140,4 @@ class Membership:
 
     def _client_as(self, pair: Pair) -> ControlClient:
         credentials = client_credentials(pair, self._token.authority)
-        return ControlClient(self._address, self._run, credentials)
+        return ControlClient(self._address, self._who.run, credentials)

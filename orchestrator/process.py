@@ -38,6 +38,7 @@ from orchestrator.settings import (
     fleet_policy,
     islands_folder,
     recovery_policy,
+    refuse_gangs,
     refuse_unheard,
     retention_of,
     spec_of,
@@ -147,10 +148,11 @@ def _serve(work: _Work, store: SqlStore) -> None:
         raise
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
-        elsewhere = provider.capabilities().elsewhere
-        if elsewhere:
+        capabilities = provider.capabilities()
+        refuse_gangs(config, capabilities)
+        if capabilities.elsewhere:
             refuse_unheard(config)
-        called_at = outward(config, address) if elsewhere else address
+        called_at = outward(config, address) if capabilities.elsewhere else address
         supervisor = Supervisor(
             service,
             provider,

@@ -11,7 +11,7 @@ from atoll import layout
 from atoll.address import is_loopback
 from atoll.config import Config
 from atoll.errors import ConfigError
-from cluster.provider import NodeSpec
+from cluster.provider import Capabilities, NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.fleet.retention import Retention
@@ -36,7 +36,10 @@ def fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
-        price_per_hour=island.price_per_hour,
+        price_per_hour=island.price_per_hour * island.nodes,
+        max_nodes=island.nodes,
+        min_nodes=island.fewest_nodes,
+        gather_s=island.gather_s,
     )
 
 
@@ -48,6 +51,16 @@ def refuse_unheard(config: Config) -> None:
             f"orchestrator.listen = {listen} is heard on this machine alone, and islands of "
             f"{', '.join(config.island.shares)} may run on others; set it to 0.0.0.0:7000, say, "
             "and orchestrator.tls to a folder of certificates (`atoll certs`)"
+        )
+
+
+def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
+    """Refuse islands of several nodes where nobody starts those. Raises: ConfigError."""
+    if config.island.nodes > 1 and not capabilities.gangs:
+        raise ConfigError(
+            f"island.nodes = {config.island.nodes}, and an island of "
+            f"{', '.join(config.island.shares)} has one; set it to 1, or name a provider of islands "
+            "with several (local, slurm)"
         )
 
 
@@ -97,6 +110,8 @@ def spec_of(
 
     def named(name: str) -> NodeSpec:
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, arguments, num_gpus, token)
+        return NodeSpec(
+            name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes
+        )
 
     return named

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from atoll import codec, log_codec
+from atoll import codec, gang_codec, log_codec
 from atoll.clock import SystemClock
 from atoll.errors import Busy, LeaseLost
 from atoll.types import Action, Ending, Outcome
@@ -37,9 +37,15 @@ class IslandsServicer(rpc.IslandsServicer):
         """Ask for work."""
         island = codec.required(request.island, "island")
         request_id = codec.required(request.request_id, "request id", _MOST_ID)
-        answer = codec.encode_acquired(self._service.acquire(island, request_id))
+        seat = gang_codec.decode_seat(request)
+        answer = codec.encode_acquired(self._service.acquire(island, request_id, seat))
         answer.log_wanted = self._book.wanted(island).agent
         return answer
+
+    def Gather(self, request: wire.GatherRequest, _: Any) -> wire.GatherResponse:  # noqa: N802
+        """Count a node of an island in."""
+        call = gang_codec.decode_call(request)
+        return gang_codec.encode_answer(self._service.gather(call))
 
     def Heartbeat(  # noqa: N802
         self, request: wire.HeartbeatRequest, _: Any
