@@ -16,7 +16,6 @@ from atoll.control import ControlClient
 from atoll.credentials import client_credentials
 from atoll.errors import ControlError, Forbidden, Unreachable
 from atoll.gangs import Answer, Call, Seat
-from atoll.identity import Identity
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
@@ -35,17 +34,30 @@ class Membership:
     is over, the next call renews it first.
     """
 
-    def __init__(self, address: str, who: Identity, token: JoinToken, clock: Clock) -> None:
+    def __init__(
+        self,
+        address: str,
+        run: str,
+        island: str,
+        token: JoinToken,
+        clock: Clock,
+        *,
+        node: str = "",
+    ) -> None:
         """Connect lazily.
 
         Args:
             address: ``host:port`` of the orchestrator.
-            who: to join as.
+            run: name of the run.
+            island: name to join as.
             token: what lets it.
             clock: for renewing; its wall tells only why a token does not serve.
+            node: of the island to join as; "" where it has but one.
         """
         self._address = address
-        self._who = who
+        self._run = run
+        self._island = island
+        self._node = node
         self._token = token
         self._clock = clock
         self._key = authority.new_key()
@@ -118,7 +130,7 @@ class Membership:
                 ) from error
             raise
         self._joined = True
-        log.info("joined", extra={"fields": {"as": str(self._who)}})
+        log.info("joined", extra={"fields": {"island": self._island}})
 
     def _renew(self) -> None:
         """Try; half of the certificate's time is left for trying again."""
@@ -128,11 +140,11 @@ class Membership:
             self._renew_at = self._clock.monotonic() + _RETRY_S
             log.warning("certificate not renewed", extra={"fields": {"error": str(error)}})
         else:
-            log.info("certificate renewed", extra={"fields": {"as": str(self._who)}})
+            log.info("certificate renewed", extra={"fields": {"island": self._island}})
 
     def _certify(self, deadline_s: float) -> None:
         request = authority.request_for(self._key)
-        given = self._client.certify(self._who.name, request, deadline_s, self._who.node)
+        given = self._client.certify(self._island, request, deadline_s, self._node)
         certificate = x509.load_pem_x509_certificate(given)
         self._client.close()
         self._client = self._client_as(Pair(certificate, self._key))
@@ -140,4 +152,4 @@ class Membership:
 
     def _client_as(self, pair: Pair) -> ControlClient:
         credentials = client_credentials(pair, self._token.authority)
-        return ControlClient(self._address, self._who.run, credentials)
+        return ControlClient(self._address, self._run, credentials)

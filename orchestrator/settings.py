@@ -59,8 +59,8 @@ def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
     if config.island.nodes > 1 and not capabilities.gangs:
         raise ConfigError(
             f"island.nodes = {config.island.nodes}, and an island of "
-            f"{', '.join(config.island.shares)} has one; set it to 1, or name a provider of islands "
-            "with several (local, slurm)"
+            f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
+            "whose islands may have several: local or slurm"
         )
 
 
@@ -110,8 +110,6 @@ def spec_of(
 
     def named(name: str) -> NodeSpec:
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(
-            name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes
-        )
+        return NodeSpec(name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes)
 
     return named

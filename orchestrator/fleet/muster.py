@@ -18,9 +18,8 @@ class Presence:
 
     Attributes:
         node: as it says.
-        since: when this start of it was heard first, on the orchestrator's monotonic clock.
+        since: when it was heard first, on the orchestrator's monotonic clock.
         heard_at: when it was last heard of, on the same clock.
-        knows: newest generation that it is known to have been told of.
         leaving: whether it was told to leave.
         trouble: how its trainer broke; None while it has not.
     """
@@ -28,7 +27,6 @@ class Presence:
     node: GangNode
     since: float
     heard_at: float
-    knows: int = 0
     leaving: bool = False
     trouble: Trouble | None = None
 
@@ -75,34 +73,23 @@ class Muster:
         return bool(node) and self.gang.leader == node
 
     def has_lost_leader_of(self, before: Muster) -> bool:
-        """Whether who led before is not there any more, or has begun anew."""
-        leader = before.gang.leader
-        there = {each.node.name for each in self.present if each.since <= before.formed_at}
-        return bool(leader) and leader not in there
+        """Whether who led before is not there any more."""
+        there = {each.node.name for each in self.present}
+        return bool(before.gang.leader) and before.gang.leader not in there
 
 
 def heard(muster: Muster, call: Call, now: float) -> Muster:
     """With one node's word for itself.
 
     A gang of a newer generation than is known here was formed by an orchestrator that is gone: it
-    stands, and each of its nodes has a full time to be heard. A node that has forgotten the gang it
-    was in was started anew.
+    stands, and each of its nodes has a full time to be heard.
     """
     if call.gang.generation > muster.gang.generation:
         muster = _taken_over(muster, call.gang, now)
     known = {each.node.name: each for each in muster.present}
-    before = known.get(call.node.name)
-    forgot = before is not None and before.knows > 0 and not call.gang.generation
-    if before is None or forgot:
-        before = Presence(call.node, now, now)
-        known.pop(call.node.name, None)
+    before = known.get(call.node.name, Presence(call.node, now, now))
     known[call.node.name] = replace(
-        before,
-        node=call.node,
-        heard_at=now,
-        knows=max(before.knows, call.gang.generation),
-        leaving=call.leaving,
-        trouble=call.trouble,
+        before, node=call.node, heard_at=now, leaving=call.leaving, trouble=call.trouble
     )
     muster = replace(muster, present=tuple(known.values()))
     said = call.meeting
@@ -131,11 +118,7 @@ def decided(muster: Muster, sizes: Sizes, now: float) -> tuple[Muster, str]:
     """
     present = tuple(each for each in muster.present if now - each.heard_at <= sizes.silence_s)
     staying = {each.node.name: each for each in present if not each.leaving}
-    kept = [
-        name
-        for name in muster.gang.names
-        if name in staying and staying[name].since <= muster.formed_at
-    ]
+    kept = [name for name in muster.gang.names if name in staying]
     come = [name for name in staying if name not in kept]
     wanted = (kept + come)[: sizes.most]
     lacks = len(kept) < len(muster.gang.nodes)
@@ -158,7 +141,7 @@ def decided(muster: Muster, sizes: Sizes, now: float) -> tuple[Muster, str]:
 def _taken_over(muster: Muster, gang: Gang, now: float) -> Muster:
     known = {each.node.name: each for each in muster.present}
     for node in gang.nodes:
-        known[node.name] = Presence(node, now, now, knows=gang.generation)
+        known[node.name] = Presence(node, now, now)
     return replace(muster, gang=gang, formed_at=now, present=tuple(known.values()), meeting=None)
 
 
@@ -168,18 +151,10 @@ def _with_leaving(muster: Muster) -> Gang:
 
 
 def _why(muster: Muster, present: tuple[Presence, ...], kept: list[str], come: list[str]) -> str:
-    there = {each.node.name: each for each in present}
-    words = []
-    for name in muster.gang.names:
-        if name in kept:
-            continue
-        if name not in there:
-            words.append(f"{name} was lost")
-        else:
-            words.append(f"{name} {'leaves' if there[name].leaving else 'was started anew'}")
-    if come:
-        words.append(f"{', '.join(come)} came")
-    return ", ".join(words)
+    there = {each.node.name for each in present}
+    gone = [name for name in muster.gang.names if name not in kept]
+    words = [f"{name} {'leaves' if name in there else 'was lost'}" for name in gone]
+    return ", ".join([*words, *(f"{name} came" for name in come)])
 
 
 def _in_words(gang: Gang, wanted: list[str], sizes: Sizes) -> str:
