@@ -46,8 +46,8 @@ class LocalProvider:
             )
         if spec.num_gpus and spec.num_nodes > 1:
             raise ConfigError(
-                f"island.nodes = {spec.num_nodes} would all be this machine, with the same GPUs; set "
-                "it to 1 and raise island.processes, or set island.device to cpu"
+                f"island.nodes = {spec.num_nodes} would all be this machine, with the same GPUs; "
+                "set it to 1 and raise island.processes, or set island.device to cpu"
             )
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
