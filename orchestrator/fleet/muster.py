@@ -116,7 +116,7 @@ def decided(muster: Muster, sizes: Sizes, now: float) -> tuple[Muster, str]:
     left out at once; who comes is taken in once no others are on their way, so that work is
     interrupted once and not for each of them.
     """
-    present = tuple(each for each in muster.present if now - each.heard_at <= sizes.silence_s)
+    present = tuple(each for each in muster.present if now - each.heard_at < sizes.silence_s)
     staying = {each.node.name: each for each in present if not each.leaving}
     kept = [name for name in muster.gang.names if name in staying]
     come = [name for name in staying if name not in kept]
