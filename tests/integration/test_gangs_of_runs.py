@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import psutil
 import pytest
 
+from cluster import processes
 from cluster.processes import ProcessId
+from orchestrator.connect import attach
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,9 +24,12 @@ def run(make_run):
 
 
 def nodes_of(run) -> tuple[str, ...]:
-    """Those that train together, the leader first, as `atoll status` tells."""
-    told = json.loads(run.atoll("status", "--json"))
-    return next((tuple(row["nodes"]) for row in told["islands"] if row["nodes"]), ())
+    """Those that train together, the leader first."""
+    client = attach(run.config)
+    assert client is not None
+    with client:
+        (island,) = client.fleet().islands
+        return island.nodes
 
 
 def agent_of(run, node: str) -> psutil.Process:
@@ -59,3 +65,24 @@ def test_run_goes_on_without_the_nodes_it_loses_and_takes_them_back(run, until, 
     assert {"node-lost", "leader-lost"} <= set(happened)
     assert "attempt-failed" not in happened
     until(lambda: not run.processes())
+
+
+def test_run_on_slurm_has_an_agent_on_each_node_of_a_job(make_run, slurm, until, undisturbed):
+    gang = ["island.count=1", "island.nodes=2", "island.min_nodes=1", "island.lease_s=3"]
+    slurm_ = ['island.provider="slurm"', 'slurm.partition="pair"', "slurm.time_limit_min=5"]
+    run = make_run("run", steps=150, overrides=[*gang, *slurm_])
+    launcher = run.launch()
+    try:
+        until(lambda: run.committed("expert-0") >= 10)
+        leader, follower = nodes_of(run)
+        assert {leader[:6], follower[:6]} == {"node-0", "node-1"}
+        work = run.folder() / "islands" / ISLAND / "work" / "start" / follower[:6]
+        processes.kill(processes.working_in(work))
+        told = run.finish(launcher)
+    finally:
+        subprocess.run(["scancel", "--me"], check=True)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    happened = [(event.kind, event.reason) for event in run.events()]
+    assert ("node-lost", f"{follower} was lost") in happened
+    assert [kind for kind, _ in happened].count("island-started") == 1
