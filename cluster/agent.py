@@ -35,7 +35,7 @@ class Agent:
         self._control = control
         self._clock = clock
         self._contact = Contact(settings.orphan_s, clock)
-        self._logs = LogSender(control, settings.name, own_log, clock)
+        self._logs = LogSender(control, settings.writer, own_log, clock)
         self._team = team_of(settings, control, self._contact, self._logs, clock)
 
     def work(self, orders: Orders) -> None:

@@ -34,6 +34,11 @@ class IslandSettings:
     trainer: TrainerSettings
     node: GangNode | None = None
 
+    @property
+    def writer(self) -> str:
+        """As who this node writes logs."""
+        return f"{self.name}/{self.node.name}" if self.node else self.name
+
 
 class TrainerRun:
     """The trainer of one lease on this node, from its start to the last trace of it."""
