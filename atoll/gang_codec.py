@@ -9,6 +9,7 @@ from atoll.wire.v1 import control_pb2 as wire
 
 _MOST_NODES = 1024
 _MOST_NAME = 63
+_MOST_WORDS = 2000  # a reason, and how many nodes it may name
 _MOST_PORT = 65535
 
 
@@ -76,11 +77,11 @@ def decode_seat(message: wire.AcquireRequest) -> gangs.Seat | None:
 
 def _encode_gang(gang: gangs.Gang) -> wire.Gang:
     nodes = [wire.GangNode(name=node.name, address=node.address) for node in gang.nodes]
-    return wire.Gang(generation=gang.generation, nodes=nodes, leaving=gang.leaving)
+    return wire.Gang(generation=gang.generation, nodes=nodes, others=gang.others, why=gang.why)
 
 
 def _decode_gang(message: wire.Gang) -> gangs.Gang:
-    if len(message.nodes) > _MOST_NODES or len(message.leaving) > _MOST_NODES:
+    if len(message.nodes) > _MOST_NODES or len(message.others) > _MOST_NODES:
         raise Refused(f"the message's gang has more than {_MOST_NODES} nodes")
     nodes = tuple(_decode_node(node) for node in message.nodes)
     if len({node.name for node in nodes}) < len(nodes):
@@ -88,7 +89,8 @@ def _decode_gang(message: wire.Gang) -> gangs.Gang:
     return gangs.Gang(
         codec.count(message.generation, "generation"),
         nodes,
-        tuple(codec.required(name, "node") for name in message.leaving),
+        tuple(codec.required(name, "node") for name in message.others),
+        codec.required(message.why, "why", _MOST_WORDS) if message.why else "",
     )
 
 

@@ -40,12 +40,14 @@ class Gang:
     Attributes:
         generation: grows with every change; 0 as long as nothing was told.
         nodes: in order of rank, the leader first; none while too few are there.
-        leaving: names of nodes that were told to leave, and are still there.
+        others: names of nodes that are there besides: too many, too few, or leaving.
+        why: it is as it is, in words.
     """
 
     generation: int = 0
     nodes: tuple[GangNode, ...] = ()
-    leaving: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -94,12 +94,7 @@ class Leading:
         gang = self._gathering.look(leaving=leaving, meeting=meeting).gang
         if gang.generation == self._gang.generation or self._lost:
             return ""
-        come = set(gang.names) - set(self._gang.names)
-        left = set(self._gang.names) & set(gang.leaving)
-        words = [f"{name} came" for name in sorted(come)] + [
-            f"{name} leaves" for name in sorted(left)
-        ]
-        return ", ".join(words) or "its nodes have changed"
+        return gang.why
 
     def judged(self, own: Outcome | None) -> Outcome | None:
         """See :class:`Peers`."""
@@ -127,7 +122,7 @@ class Leading:
         now = self._gathering.answer.gang
         if now.generation == self._gang.generation:
             return []
-        return sorted(set(self._gang.names) - set(now.names) - set(now.leaving))
+        return sorted(set(self._gang.names) - set(now.names) - set(now.others))
 
     @property
     def _troubles(self) -> list[Trouble]:

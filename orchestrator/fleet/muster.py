@@ -6,10 +6,13 @@ Pure: works on values and a time, and knows of no lease.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from atoll.gangs import Call, Gang, GangNode, Meeting, Trouble
 from orchestrator.fleet.frozen import replace
+
+_MOST_NAMES = 8  # in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def heard(muster: Muster, call: Call, now: float) -> Muster:
     said = call.meeting
     if muster.leads(call.node.name) and (said is None or said.generation == muster.gang.generation):
         muster = replace(muster, meeting=said)
-    return replace(muster, gang=_with_leaving(muster))
+    return replace(muster, gang=_with_others(muster))
 
 
 def spared(muster: Muster, away_s: float, sizes: Sizes, now: float) -> Muster:
@@ -130,12 +133,13 @@ def decided(muster: Muster, sizes: Sizes, now: float) -> tuple[Muster, str]:
         is_late = not muster.gang.nodes and now - muster.formed_at > sizes.patience_s
         if present and is_late and not muster.given_up:
             return replace(muster, given_up=True), _too_few(len(staying), sizes)
-        return replace(muster, gang=_with_leaving(muster)), ""
-    why = _why(muster, present, kept, [name for name in wanted if name not in kept])
+        return replace(muster, gang=_with_others(muster)), ""
     enough = wanted if len(wanted) >= sizes.fewest else []
     gang = Gang(muster.gang.generation + 1, tuple(staying[name].node for name in enough))
-    after = replace(muster, gang=gang, formed_at=now, meeting=None)
-    return replace(after, gang=_with_leaving(after)), f"{why}; {_in_words(gang, wanted, sizes)}"
+    why = _why(muster, kept, [name for name in wanted if name not in kept])
+    why = f"{why}; {_in_words(gang, wanted, sizes)}"
+    after = replace(muster, gang=replace(gang, why=why), formed_at=now, meeting=None)
+    return replace(after, gang=_with_others(after)), why
 
 
 def _taken_over(muster: Muster, gang: Gang, now: float) -> Muster:
@@ -145,23 +149,35 @@ def _taken_over(muster: Muster, gang: Gang, now: float) -> Muster:
     return replace(muster, gang=gang, formed_at=now, present=tuple(known.values()), meeting=None)
 
 
-def _with_leaving(muster: Muster) -> Gang:
-    leaving = tuple(each.node.name for each in muster.present if each.leaving)
-    return replace(muster.gang, leaving=leaving)
+def _with_others(muster: Muster) -> Gang:
+    names = muster.gang.names
+    others = tuple(each.node.name for each in muster.present if each.node.name not in names)
+    return replace(muster.gang, others=others)
 
 
-def _why(muster: Muster, present: tuple[Presence, ...], kept: list[str], come: list[str]) -> str:
-    there = {each.node.name for each in present}
+def _why(muster: Muster, kept: list[str], come: list[str]) -> str:
+    there = {each.node.name for each in muster.present}
     gone = [name for name in muster.gang.names if name not in kept]
-    words = [f"{name} {'leaves' if name in there else 'was lost'}" for name in gone]
-    return ", ".join([*words, *(f"{name} came" for name in come)])
+    happened = {
+        "lost": [name for name in gone if name not in there],
+        "leaving": [name for name in gone if name in there],
+        "new": come,
+    }
+    return ", ".join(f"{word}: {_few(names)}" for word, names in happened.items() if names)
 
 
 def _in_words(gang: Gang, wanted: list[str], sizes: Sizes) -> str:
     if not gang.nodes:
         return f"{len(wanted)} of at least {sizes.fewest} nodes wait for others"
-    others = ", ".join(gang.names[1:])
+    others = _few(gang.names[1:])
     return f"{gang.leader} leads {others}" if others else f"{gang.leader} goes on alone"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Some of many names, which a line has room for."""
+    shown = names[:_MOST_NAMES]
+    more = [f"{len(names) - len(shown)} others"] if len(names) > len(shown) else []
+    return ", ".join([*shown, *more])
 
 
 def _too_few(num: int, sizes: Sizes) -> str:

@@ -132,7 +132,7 @@ def test_follower_told_to_leave_is_waited_for_with_a_checkpoint(start, service, 
     leading.result(timeout=60)
     assert job(service).state is JobState.DONE
     assert worlds(tmp_path, "a") == ["rank 0 of 2", "rank 0 of 1"]
-    assert ("lease-released", "b leaves") in happened(service)
+    assert ("lease-released", "leaving: b; a goes on alone") in happened(service)
     assert (job(service).losses, job(service).failures) == (0, 0)
 
 

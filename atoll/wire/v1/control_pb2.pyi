@@ -427,14 +427,16 @@ class GangNode(_message.Message):
     def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class Gang(_message.Message):
-    __slots__ = ("generation", "nodes", "leaving")
+    __slots__ = ("generation", "nodes", "others", "why")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
-    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
     generation: int
     nodes: _containers.RepeatedCompositeFieldContainer[GangNode]
-    leaving: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, generation: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[GangNode, _Mapping]]] = ..., leaving: _Optional[_Iterable[str]] = ...) -> None: ...
+    others: _containers.RepeatedScalarFieldContainer[str]
+    why: str
+    def __init__(self, generation: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[GangNode, _Mapping]]] = ..., others: _Optional[_Iterable[str]] = ..., why: _Optional[str] = ...) -> None: ...
 
 class Meeting(_message.Message):
     __slots__ = ("generation", "epoch", "port")

@@ -57,7 +57,7 @@ def kinds(game) -> list[str]:
 def test_gang_is_told_to_all_and_kept_as_an_event(game, crew):
     assert crew.told["a"].gang.names == crew.told["b"].gang.names == ("a", "b")
     assert kinds(game)[-2:] == ["island-joined", "island-gathered"]
-    assert game.events[-1].reason == "generation 1: a came, b came; a leads b"
+    assert game.events[-1].reason == "generation 1: new: a, b; a leads b"
     (view,) = game.fleet.view(game.now).islands
     assert (view.state, view.nodes) == ("idle", ("a", "b"))
 
@@ -129,7 +129,7 @@ def test_gang_whose_leader_leaves_keeps_the_lease_while_that_drains(game, crew):
         crew.say("a", leaving=True)
         told = crew.tick(1, "b")
     assert told.gang.names == ("b",)
-    assert told.gang.leaving == ("a",)
+    assert told.gang.others == ("a",)
     assert game.job().state is JobState.LEASED
 
 

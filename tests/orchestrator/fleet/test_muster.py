@@ -58,7 +58,7 @@ def test_muster_is_complete_at_once_with_the_most_nodes():
     scene.hear("c")
     assert scene.decide() == ("b", "a", "c")
     assert scene.muster.gang.generation == 1
-    assert scene.words == "b came, a came, c came; b leads a, c"
+    assert scene.words == "new: b, a, c; b leads a, c"
 
 
 def test_muster_waits_a_while_for_others_once_there_are_enough():
@@ -82,7 +82,7 @@ def test_muster_leaves_out_a_silent_node_and_keeps_the_order_of_the_others():
     scene.decide()
     assert scene.pass_by(9, "a", "c") == ("a", "b", "c")
     assert scene.pass_by(1, "a", "c") == ("a", "c")
-    assert scene.words == "b was lost; a leads c"
+    assert scene.words == "lost: b; a leads c"
 
 
 def test_muster_without_its_leader_is_led_by_the_next():
@@ -110,10 +110,11 @@ def test_muster_keeps_a_node_that_leaves_in_sight_until_it_is_gone():
     before = scene.muster
     scene.hear("a", leaving=True)
     assert scene.decide() == ("b", "c")
-    assert scene.muster.gang.leaving == ("a",)
+    assert scene.muster.gang.others == ("a",)
+    assert scene.words == "leaving: a; b leads c"
     assert not scene.muster.has_lost_leader_of(before)
     scene.pass_by(11, "b", "c")
-    assert scene.muster.gang.leaving == ()
+    assert scene.muster.gang.others == ()
 
 
 def test_muster_below_the_fewest_is_no_gang_and_waits():
@@ -121,7 +122,7 @@ def test_muster_below_the_fewest_is_no_gang_and_waits():
     scene.hear("a", "b")
     scene.pass_by(11, "a", "b")
     assert scene.pass_by(11, "a") == ()
-    assert scene.words == "b was lost; 1 of at least 2 nodes wait for others"
+    assert scene.words == "lost: b; 1 of at least 2 nodes wait for others"
     scene.hear("c", "d")
     assert scene.decide() == ("a", "c", "d")
 

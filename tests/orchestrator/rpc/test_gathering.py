@@ -49,16 +49,19 @@ def gang(client, service, spec):
 
 
 def test_wire_carries_all_that_nodes_tell_and_are_told(client, gang, service):
-    assert gang == Gang(1, (A, B))
+    assert gang == Gang(1, (A, B), (), "new: a, b; a leads b")
     assert client.acquire("island-1", "r", Seat("b", 1)) == Wait(0.2, dismissed=False)
+    assert client.fleet().islands[0].nodes == ("a", "b")
     given = client.acquire("island-1", "r", Seat("a", 1))
     assert isinstance(given, Assignment)
     meeting = Meeting(1, given.lease.epoch, 4000)
     client.gather(call(A, gang, meeting=meeting), 5)
     trouble = Trouble("b", given.lease.epoch, Outcome(Ending.FAILED, "killed by signal 9", "log"))
     told = client.gather(call(B, gang, leaving=True, trouble=trouble), 5)
-    assert told == Answer(replace(gang, leaving=("b",)), given, meeting, (trouble,))
-    assert client.fleet().islands[0].nodes == ("a", "b")
+    assert told == Answer(gang, given, meeting, (trouble,))
+    service.tick()
+    left = client.gather(call(B, gang, leaving=True), 5).gang
+    assert left == Gang(2, (), ("a", "b"), "leaving: b; 1 of at least 2 nodes wait for others")
 
 
 def test_wire_gang_of_a_former_orchestrator_is_taken_over(client, service):
