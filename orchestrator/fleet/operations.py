@@ -94,7 +94,8 @@ def tick(fleet: Fleet, now: float) -> Change:
 
 def leader_lost(fleet: Fleet, job: Job, words: str, now: float) -> Change:
     """The node that held a job's lease is lost; its island goes on with the others."""
-    return _taken(job, fleet, words, "idle", now)
+    taken = _taken(job, fleet, words, "idle", now)
+    return taken._replace(islands=tuple(replace(it, heard_at=now) for it in taken.islands))
 
 
 def silent(fleet: Fleet, running: Container[str], now: float) -> Change:

@@ -36,6 +36,7 @@ class Crew:
             self.say(*names)
             self.game.apply(gangs.look(self.game.fleet, self.game.now))
             self.game.apply(operations.tick(self.game.fleet, self.game.now))
+            self.game.apply(operations.silent(self.game.fleet, (), self.game.now))
         return self.say(*names)
 
 
@@ -98,6 +99,7 @@ def test_gang_hears_of_troubles_under_its_lease_alone(game, crew):
 def test_gang_without_its_leader_loses_the_lease_and_goes_on_under_a_new_epoch(game, crew):
     lease = game.lease()
     game.beat(lease)
+    game.now += 0.5
     crew.tick(12, "b")
     job = game.job()
     assert (job.state, job.losses, job.island) == (JobState.WAITING, 1, "")
