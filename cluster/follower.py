@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import math
+from collections.abc import Callable
 
 from atoll import relay
 from atoll.clock import Clock
@@ -13,8 +14,6 @@ from cluster.gathering import Gathering
 from cluster.log_sender import LogSender
 from cluster.tenure import Orders
 from cluster.trainer_run import IslandSettings, TrainerRun
-
-log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 
@@ -34,21 +33,12 @@ class Follower:
         logs: LogSender,
         clock: Clock,
     ) -> None:
-        """Start the trainer, which waits until it is told where to meet the others.
-
-        Raises:
-            OSError: it cannot be started.
-        """
-        self._epoch = assignment.lease.epoch
-        self._job = assignment.lease.job
+        """Follow the leader of the nodes that are gathered now, in what it works on."""
+        self._assignment = assignment
         self._settings = settings
         self._gathering = gathering
         self._logs = logs
         self._clock = clock
-        gang, me = gathering.answer.gang, gathering.node
-        place = NodePlace(gang.names.index(me.name), len(gang.nodes), me.address)
-        self._run = TrainerRun(assignment, settings, place)
-        self._leader = gang.nodes[0].address
         self._trouble: Trouble | None = None
 
     def serve(self, orders: Orders) -> None:
@@ -57,49 +47,60 @@ class Follower:
         Raises:
             Unreachable: the orchestrator is away for too long; the trainer is dead by now.
         """
-        leave_by = None
+        gang, me = self._gathering.answer.gang, self._gathering.node
+        place = NodePlace(gang.names.index(me.name), len(gang.nodes), me.address)
         try:
-            while True:
-                self._listen()
-                answer = self._gathering.look(leaving=orders.drain, trouble=self._trouble)
-                if not self._is_held(answer):
-                    return
-                self._show_meeting(answer)
-                self._logs.send(self._run.log)
-                if orders.drain:
-                    now = self._clock.monotonic()
-                    leave_by = leave_by or now + self._settings.drain_s
-                    if now > leave_by:
-                        return
-                self._clock.sleep(_LOOK_S)
-        finally:
-            self._run.close()
-            self._logs.flush(self._run.log)
+            run = TrainerRun(self._assignment, self._settings, place)
+        except OSError as error:
+            self._tell(Outcome(Ending.FAILED, f"the trainer cannot be started: {error}"))
+            self._watch(orders, lambda _: None)
+            return
 
-    def _listen(self) -> None:
-        trainer = self._run.process
-        code = trainer.poll()  # first: once it ended, its last word is written
-        for message in self._run.listener.heard():
+        def attend(answer: Answer) -> None:
+            self._listen(run)
+            self._show_meeting(answer, gang.nodes[0].address, run)
+            self._logs.send(run.log)
+
+        try:
+            self._watch(orders, attend)
+        finally:
+            run.close()
+            self._logs.flush(run.log)
+
+    def _watch(self, orders: Orders, attend: Callable[[Answer], None]) -> None:
+        """Until the lease has ended, or this node's time to leave is over."""
+        leave_by = math.inf
+        while self._clock.monotonic() <= leave_by:
+            answer = self._gathering.look(leaving=orders.drain, trouble=self._trouble)
+            if not answer.assignment or answer.assignment.lease != self._assignment.lease:
+                return
+            attend(answer)
+            if orders.drain:
+                leave_by = min(leave_by, self._clock.monotonic() + self._settings.drain_s)
+            self._clock.sleep(_LOOK_S)
+
+    def _listen(self, run: TrainerRun) -> None:
+        code = run.process.poll()  # first: once it ended, its last word is written
+        for message in run.listener.heard():
             match message:
                 case relay.Damaged(reason):
                     self._tell(Outcome(Ending.DAMAGED, reason))
                 case relay.Broke(reason, final):
                     ending = Ending.REFUSED if final else Ending.FAILED
-                    self._tell(Outcome(ending, reason, trainer.last_lines()))
+                    self._tell(Outcome(ending, reason, run.process.last_lines()))
         if code:
-            self._tell(Outcome(Ending.FAILED, trainer.last_words(), trainer.last_lines()))
+            words, log = run.process.last_words(), run.process.last_lines()
+            self._tell(Outcome(Ending.FAILED, words, log))
 
     def _tell(self, outcome: Outcome) -> None:
         """The first counts: what comes after it follows from it."""
-        name = self._gathering.node.name
-        self._trouble = self._trouble or Trouble(name, self._epoch, outcome)
+        name, epoch = self._gathering.node.name, self._assignment.lease.epoch
+        self._trouble = self._trouble or Trouble(name, epoch, outcome)
 
-    def _is_held(self, answer: Answer) -> bool:
-        lease = answer.assignment.lease if answer.assignment else None
-        return lease is not None and (lease.job, lease.epoch) == (self._job, self._epoch)
-
-    def _show_meeting(self, answer: Answer) -> None:
-        meeting, folder = answer.meeting, self._run.folder
-        told = meeting and meeting.epoch == self._epoch and meeting.port
-        if meeting and told and read_meeting(folder) is None:
-            write_meeting(folder, self._leader, meeting.port)
+    def _show_meeting(self, answer: Answer, leader: str, run: TrainerRun) -> None:
+        """Once the leader's trainer waits there."""
+        meeting = answer.meeting
+        if meeting is None or meeting.epoch != self._assignment.lease.epoch or not meeting.port:
+            return
+        if read_meeting(run.folder) is None:
+            write_meeting(run.folder, leader, meeting.port)

@@ -64,7 +64,9 @@ class TrainerSettings:
 def _network(address: str) -> dict[str, str]:
     """What keeps the processes of a trainer from listening anywhere but at one address."""
     addresses = psutil.net_if_addrs().items()
-    interface = next(name for name, of in addresses if any(a.address == address for a in of))
+    interface = next((name for name, of in addresses if address in {a.address for a in of}), None)
+    if interface is None:
+        raise OSError(f"{address} is no address of this machine any more")
     return {
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "GLOO_SOCKET_IFNAME": interface,
