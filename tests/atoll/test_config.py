@@ -246,6 +246,7 @@ def test_sizes_without_any_balance_are_refused() -> None:
     [
         ('island.provider="aws"', "'aws' is not known; there are local, slurm, ssh"),
         ("island.provider=3", "3 is not known"),
+        ("island.min_nodes=2", "min_nodes = 2 is more than nodes = 1"),
         ("island.provider={}", "names no provider"),
         ("island.provider={ local = 0 }", "local = 0 islands cannot be; give at least 1"),
         ("island.provider={ local = 1.5 }", "local = 1.5 islands cannot be"),
