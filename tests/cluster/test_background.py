@@ -256,3 +256,14 @@ def test_node_of_a_place_that_does_not_answer_is_stale_though_its_provider_answe
     provider = Background(in_queues, "run", 30.0, SystemClock())
     until(lambda: not provider.trouble)
     assert [node.stale for node in provider.list("run")] == [False, True]
+
+
+def test_node_that_is_still_asked_for_is_told_as_waiting(slow):
+    slow.answers.set()
+    provider = Background(slow, "run", 30.0, SystemClock())
+    until(lambda: not provider.trouble)
+    slow.answers.clear()  # a cloud may take longer to answer than islands may be silent
+    assert provider.submit(spec_of("island-1"), "key").waiting
+    (node,) = provider.list("run")
+    assert node.waiting
+    slow.answers.set()

@@ -26,7 +26,7 @@ from cluster.provider import Node, NodeSpec, Provider
 from cluster.skypilot.provider import SkypilotProvider
 from cluster.slurm import SlurmProvider
 from cluster.ssh import SshProvider
-from tests import scripted_sky
+from tests.skypilot import scripted
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
         config = read_config(None, ["run.uri=s3://lab/run", *(f"kubernetes.{w}" for w in wanted)])
         yield lambda: KubernetesProvider(config, label, tmp_path / "islands")
     elif request.param == "skypilot":
-        sky = scripted_sky.install(tmp_path / "sky")
+        sky = scripted.install(tmp_path / "sky")
         keys = [f"skypilot.command={sky}", f"skypilot.python={sys.executable}"]
         yield lambda: SkypilotProvider(read_config(None, keys), label, tmp_path / "islands")
-        scripted_sky.stop(sky.parent)
+        scripted.stop(sky.parent)
     else:
         yield lambda: LocalProvider(tmp_path / "islands")
     processes.kill(processes.working_in(tmp_path))
