@@ -138,23 +138,32 @@ def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireRespon
     if isinstance(answer, types.Wait):
         wait = wire.Wait(retry_after_s=answer.retry_after_s, dismissed=answer.dismissed)
         return wire.AcquireResponse(wait=wait)
-    assignment = wire.Assignment(
-        lease=encode_lease(answer.lease),
-        spec=encode_spec(answer.spec),
-        checkpoint=encode_checkpoint(answer.checkpoint) if answer.checkpoint else None,
-    )
-    return wire.AcquireResponse(assignment=assignment)
+    return wire.AcquireResponse(assignment=encode_assignment(answer))
 
 
 def decode_acquired(message: wire.AcquireResponse) -> types.Assignment | types.Wait:
     """An answer to a request for work."""
     if message.HasField("wait"):
         return types.Wait(message.wait.retry_after_s, message.wait.dismissed)
-    given = message.assignment
+    return decode_assignment(message.assignment)
+
+
+def encode_assignment(assignment: types.Assignment) -> wire.Assignment:
+    """See :class:`atoll.types.Assignment`."""
+    found = assignment.checkpoint
+    return wire.Assignment(
+        lease=encode_lease(assignment.lease),
+        spec=encode_spec(assignment.spec),
+        checkpoint=encode_checkpoint(found) if found else None,
+    )
+
+
+def decode_assignment(message: wire.Assignment) -> types.Assignment:
+    """See :class:`atoll.types.Assignment`."""
     return types.Assignment(
-        lease=decode_lease(given.lease),
-        spec=decode_spec(given.spec),
-        checkpoint=_optional_checkpoint(given.HasField("checkpoint"), given.checkpoint),
+        lease=decode_lease(message.lease),
+        spec=decode_spec(message.spec),
+        checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
     )
 
 
@@ -163,7 +172,9 @@ def encode_fleet(view: views.FleetView) -> wire.GetFleetResponse:
     return wire.GetFleetResponse(
         jobs=[_encode_job(job) for job in view.jobs],
         islands=[
-            wire.IslandView(name=i.name, state=i.state, job=i.job, silent_s=i.silent_s)
+            wire.IslandView(
+                name=i.name, state=i.state, job=i.job, silent_s=i.silent_s, nodes=i.nodes
+            )
             for i in view.islands
         ],
         draining=view.draining,
@@ -179,7 +190,8 @@ def decode_fleet(message: wire.GetFleetResponse) -> views.FleetView:
     return views.FleetView(
         jobs=tuple(_decode_job(job) for job in message.jobs),
         islands=tuple(
-            views.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
+            views.IslandView(i.name, i.state, i.job, i.silent_s, tuple(i.nodes))
+            for i in message.islands
         ),
         draining=message.draining,
         last_event=message.last_event,

@@ -28,7 +28,14 @@ class IslandSection(Section):
         "each: { local = 1, ssh = 3 }",
     )
     count: int = Field(2, ge=1, description="islands alive at once; of several providers their sum")
-    processes: int = Field(1, ge=1, description="training processes of an island (data parallel)")
+    nodes: int = Field(1, ge=1, le=1024, description="machines of an island, at most")
+    min_nodes: int = Field(
+        0, ge=0, description="machines with which an island still works; 0 = all of island.nodes"
+    )
+    gather_s: float = Field(
+        600.0, gt=0, description="time for which too few nodes of an island wait for others"
+    )
+    processes: int = Field(1, ge=1, description="training processes of a node (data parallel)")
     threads: int = Field(1, ge=1, description="CPU threads of a training process")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
     lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
@@ -66,6 +73,11 @@ class IslandSection(Section):
     notices: Literal["none", "aws", "gcp", "azure"] = Field(
         "none", description="heed this cloud's word that it takes a node back: aws | gcp | azure"
     )
+
+    @property
+    def fewest_nodes(self) -> int:
+        """With how many nodes an island still works."""
+        return self.min_nodes or self.nodes
 
     @property
     def shares(self) -> dict[ProviderName, int]:
@@ -138,9 +150,18 @@ class IslandSection(Section):
         if tree.setdefault("count", sum(numbers)) != sum(numbers):
             raise ValueError(
                 f"count = {tree['count']}, and the islands in provider are {sum(numbers)}; "
-                "leave count out"
+                f"leave count out, or set it to {sum(numbers)} as well"
             )
         return tree
+
+    @model_validator(mode="after")
+    def _fewest_are_no_more(self) -> Self:
+        if self.min_nodes > self.nodes:
+            raise ValueError(
+                f"min_nodes = {self.min_nodes} is more than nodes = {self.nodes}, the most an "
+                "island has; lower it, or raise nodes"
+            )
+        return self
 
     @model_serializer(mode="wrap")
     def _count_once(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -51,12 +51,14 @@ class IslandView:
         state: ``idle``, ``working``, ``lost`` or ``gone``.
         job: name of the job it works on, or "".
         silent_s: seconds since it was last heard of.
+        nodes: that train together, the leader first; none where it has but one.
     """
 
     name: str
     state: str
     job: str
     silent_s: float
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from atoll.control import ControlClient
+    from atoll.gangs import GangNode
+    from atoll.identity import Identity
     from cluster.membership import Membership
 
 LEASE_LOST = 4
@@ -25,6 +27,16 @@ def agent(
     run: Annotated[str, typer.Option(help="The run's name, as its orchestrator knows it.")],
     island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
     work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
+    node: Annotated[
+        str, typer.Option(help="Which node of the island it is, where it has several.")
+    ] = "",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Of this machine, for the island's other nodes.",
+            show_default="as the orchestrator is called from",
+        ),
+    ] = "",
     processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
     drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
@@ -60,11 +72,14 @@ def agent(
     from cluster.following import Following
     from cluster.notices import heed_notices
     from cluster.own_log import OwnLog
-    from cluster.tenure import IslandSettings, Orders
+    from cluster.tenure import Orders
     from cluster.trainer_process import TrainerSettings
+    from cluster.trainer_run import IslandSettings
 
     addresses = _addresses(orchestrator, secured=join is not None)
-    _refuse_unusable(run, island, work_dir)
+    here = _node(node, address, addresses[0])
+    who = _identity(run, island, here.name if here else "")
+    _make(work_dir)
     logs.set_up()
     own_log = OwnLog()
     logging.getLogger().addHandler(own_log)
@@ -72,13 +87,13 @@ def agent(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
-    settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
+    settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how, here)
     clock = SystemClock()
     if notices not in {"none", *CLOUDS}:
         raise BadInput(f"--notices: {notices!r} is not known; give none, {', '.join(CLOUDS)}")
     if notices != "none":
         heed_notices(CLOUDS[notices](notices_url), orders, clock)
-    with _client(addresses[0], run, island, join) as client:
+    with _client(addresses[0], who, join) as client:
         control = Following(client, addresses, run, endpoint)
         try:
             Agent(settings, control, own_log, clock).work(orders)
@@ -113,28 +128,52 @@ def _addresses(text: str, *, secured: bool) -> list[str]:
     return addresses
 
 
-def _refuse_unusable(run: str, island: str, work_dir: Path) -> None:
+def _node(name: str, address: str, orchestrator: str) -> GangNode | None:
+    """Which node of its island this is; None where that has but one. Raises: BadInput."""
+    import secrets
+
+    from atoll.errors import BadInput
+    from atoll.gangs import GangNode
+    from cluster.own_address import address_towards, addresses_of_this_machine
+
+    if not name:
+        return None
+    known = addresses_of_this_machine()
+    if address and address not in known:
+        raise BadInput(f"--address: {address!r} is none of this machine's: {', '.join(known)}")
+    # So that no two starts of one are taken for each other.
+    return GangNode(f"{name}-{secrets.token_hex(2)}", address or address_towards(orchestrator))
+
+
+def _identity(run: str, island: str, node: str) -> Identity:
     from atoll import identity
     from atoll.errors import BadInput
 
     try:
-        identity.island(run, island)
+        return identity.island(run, island, node)
     except ValueError as error:
-        raise BadInput(f"--island: {error}") from error
+        raise BadInput(f"--island{' and --node' if node else ''}: {error}") from error
+
+
+def _make(work_dir: Path) -> None:
+    from atoll.errors import BadInput
+
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"--work-dir: {work_dir} cannot be made: {error.strerror}") from error
 
 
-def _client(address: str, run: str, island: str, join: Path | None) -> ControlClient | Membership:
+def _client(address: str, who: Identity, join: Path | None) -> ControlClient | Membership:
     from atoll.clock import SystemClock
     from atoll.control import ControlClient
 
     if join is None:
-        return ControlClient(address, run)
+        return ControlClient(address, who.run)
     # Only now, because calls in plain text do without any cryptography.
     from atoll.join_token import JoinToken
     from cluster.membership import Membership
 
-    return Membership(address, run, island, JoinToken.read(join), SystemClock())
+    return Membership(
+        address, who.run, who.name, JoinToken.read(join), SystemClock(), node=who.node
+    )

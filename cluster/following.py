@@ -13,13 +13,14 @@ from typing import Protocol, TypeVar
 from atoll.address import split_address
 from atoll.control import ControlPlane
 from atoll.errors import Busy, Unreachable
+from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 from cluster import state_file
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _PROBE_S = 0.5
 
@@ -61,9 +62,13 @@ class Following:
         self._run = run
         self._endpoint = endpoint
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._call(lambda client: client.acquire(island, request_id))
+        return self._call(lambda client: client.acquire(island, request_id, seat))
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._call(lambda client: client.gather(call, deadline_s))
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
@@ -86,7 +91,7 @@ class Following:
         """See :class:`atoll.control.ControlPlane`."""
         return self._followed().send_log(piece)  # not worth a search, if it is not answered
 
-    def _call(self, call: Callable[[Client], Answer]) -> Answer:
+    def _call(self, call: Callable[[Client], T]) -> T:
         client = self._followed()
         try:
             return call(client)

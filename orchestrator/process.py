@@ -39,6 +39,7 @@ from orchestrator.settings import (
     fleet_policy,
     islands_folder,
     recovery_policy,
+    refuse_gangs,
     refuse_unheard,
     retention_of,
     spec_of,
@@ -148,10 +149,9 @@ def _serve(work: _Work, store: SqlStore) -> None:
         raise
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
-        elsewhere = provider.capabilities().elsewhere
-        if elsewhere:
-            refuse_unheard(config)
-        called_at = outward(config, address) if elsewhere else address
+        capabilities = provider.capabilities()
+        refuse_gangs(config, capabilities)
+        called_at = outward(config, address) if capabilities.elsewhere else address
         supervisor = Supervisor(
             service,
             provider,
@@ -159,6 +159,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
             recovery_policy(config),
             clock,
         )
+        if capabilities.elsewhere:  # not sooner: one that does not answer has to be mended first
+            refuse_unheard(config)
         secure, settings = security is not None, settings_of(config)
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 from atoll.clock import Clock
 from atoll.errors import Unreachable
+from atoll.gangs import Answer, Call, Seat
 from atoll.types import (
     Action,
     Assignment,
@@ -27,7 +28,7 @@ from atoll.types import (
 from atoll.views import BudgetView, FleetView
 from cluster.provider import Node
 from orchestrator.curves import Curves
-from orchestrator.fleet import leases, matching, operations, registry, steering
+from orchestrator.fleet import gangs, leases, matching, operations, registry, steering
 from orchestrator.fleet.budget import Budget
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
@@ -39,6 +40,7 @@ from orchestrator.tally import Tally
 log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE = 500
+_REGROUPS_S = 0.2  # how soon a node that does not lead by now may ask again
 # What nobody shall overlook in a log: work is lost, or stands still until somebody mends it.
 _LOUD = {"checkpoint-damaged", "job-crash-loop", "job-failed"}
 
@@ -84,14 +86,22 @@ class FleetService:
         """Islands that earlier orchestrators asked a provider for; their names are taken."""
         return self._started
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
-        """See :func:`orchestrator.fleet.leases.acquire`."""
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
+        """See :func:`orchestrator.fleet.leases.acquire`, and ``may_acquire`` of gangs."""
         with self._turn():
+            if not gangs.may_acquire(self._fleet, island, seat):
+                return Wait(_REGROUPS_S, dismissed=False)
             answer, change = leases.acquire(
                 self._fleet, island, request_id, self._clock.monotonic()
             )
             self._apply(change)
             return answer
+
+    def gather(self, call: Call) -> Answer:
+        """See :mod:`orchestrator.fleet.gangs`."""
+        with self._turn():
+            self._apply(gangs.gather(self._fleet, call, self._clock.monotonic()))
+            return gangs.answer(self._fleet, call.island)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :func:`orchestrator.fleet.leases.heartbeat`."""
@@ -217,6 +227,7 @@ class FleetService:
         """See :func:`orchestrator.fleet.operations.tick`, and ``silent`` there."""
         with self._turn():
             now = self._clock.monotonic()
+            self._apply(gangs.look(self._fleet, now))
             self._apply(operations.tick(self._fleet, now))
             if now >= self._listen_at:  # looks at every island, while all of them wait
                 self._listen_at = now + self._fleet.policy.term_s / 4

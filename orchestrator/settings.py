@@ -12,7 +12,7 @@ from atoll import layout
 from atoll.address import is_loopback
 from atoll.config import Config
 from atoll.errors import ConfigError
-from cluster.provider import NodeSpec
+from cluster.provider import Capabilities, NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.budget import LEAVE_S, Budget
 from orchestrator.fleet.ledger import Prices
@@ -39,8 +39,11 @@ def fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
-        prices=Prices(island.prices),
+        prices=Prices({name: price * island.nodes for name, price in island.prices.items()}),
         speeds=island.speeds,
+        max_nodes=island.nodes,
+        min_nodes=island.fewest_nodes,
+        gather_s=island.gather_s,
     )
 
 
@@ -64,6 +67,16 @@ def refuse_unheard(config: Config) -> None:
             f"orchestrator.listen = {listen} is heard on this machine alone, and islands of "
             f"{', '.join(config.island.shares)} may run on others; set it to 0.0.0.0:7000, say, "
             "and orchestrator.tls to a folder of certificates (`atoll certs`)"
+        )
+
+
+def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
+    """Refuse islands of several nodes where nobody starts those. Raises: ConfigError."""
+    if config.island.nodes > 1 and not capabilities.gangs:
+        raise ConfigError(
+            f"island.nodes = {config.island.nodes}, and an island of "
+            f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
+            "whose islands may have several: local or slurm"
         )
 
 
@@ -113,6 +126,6 @@ def spec_of(
 
     def named(name: str) -> NodeSpec:
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, arguments, num_gpus, token)
+        return NodeSpec(name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes)
 
     return named

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from atoll.clock import Clock
 from atoll.errors import ConfigError, IslandError
 from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
-from orchestrator.fleet import recovery
+from orchestrator.fleet import mending, recovery
+from orchestrator.fleet.mending import Mending
 from orchestrator.fleet.recovery import Recovery, RecoveryPolicy
 from orchestrator.service import FleetService
 
@@ -47,6 +48,7 @@ class Supervisor:
         self._policy = policy
         self._clock = clock
         self._recovery = Recovery(last_number=recovery.last_number_of(service.started))
+        self._mending = Mending()
         self._last_trouble = ""
         self._forsaken: set[str] = set()
         try:
@@ -95,8 +97,18 @@ class Supervisor:
             self._service.nodes_started(plan.start)
         for island in plan.start:
             self._start(island)
+        self._mend(nodes)
         self._forsake(set(plan.forsaken))
         return any(node.alive and node.island not in self._forsaken for node in nodes)
+
+    def _mend(self, nodes: Sequence[Node]) -> None:
+        fleet, pause_s = self._service.fleet, self._policy.backoff_s
+        now = self._clock.monotonic()
+        self._mending, due = mending.look(self._mending, fleet, nodes, pause_s, now)
+        for island in due:
+            self._service.confirm()
+            log.info("starting what is missing", extra={"fields": {"island": island}})
+            self._start(island)
 
     def _forsake(self, islands: set[str]) -> None:
         for island in sorted(islands - self._forsaken):

@@ -11,7 +11,7 @@ from cluster.skypilot.task import ENDED
 
 _UNDER_WAY = {"PENDING", "WAITING", "RUNNING"}  # of launches
 _AHEAD = {"", "INIT", "PENDING", "SETTING_UP", "RUNNING"}  # of the end of jobs
-_GONE = "its node is gone: preempted, or taken down by others"
+_GONE = "preempted, or its cluster was taken down by others"
 _SPEAKER = re.compile(r"^\([^()]*pid=\d+\) ?")  # before each line that a job writes
 
 

@@ -15,7 +15,6 @@ from cluster.provider import NodeSpec
 RUN_LABEL, ISLAND_LABEL, KEY_LABEL = "atoll-run", "atoll-island", "atoll-key"
 ENDED = "atoll: the agent has ended with exit code "  # its job's last line
 
-_THERE = "~/.atoll"  # on the node
 _NODE_SCRIPT = Path(__file__).parents[1] / "node.sh"
 
 
@@ -57,8 +56,8 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
     if sky.autodown_min:
         resources["autostop"] = {"idle_minutes": sky.autodown_min, "down": True}
     task = {"name": spec.island, "resources": resources, "run": _script(sky, spec)}
-    if sky.setup:
-        task["setup"] = sky.setup
+    if setup := _setup(sky):
+        task["setup"] = setup
     if files := _files(sky, token):
         task["file_mounts"] = files
     return task
@@ -66,7 +65,7 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
 
 def drain_script() -> str:
     """What asks the agent of a node to leave."""
-    return f"kill -TERM $(cat {_THERE}/agent.pid)"
+    return "kill -TERM $(cat ~/.atoll/agent.pid)"
 
 
 def _choices(sky: SkypilotSection) -> dict[str, Any]:
@@ -86,31 +85,44 @@ def _choices(sky: SkypilotSection) -> dict[str, Any]:
 
 def _files(sky: SkypilotSection, token: Path | None) -> dict[str, str]:
     """Which files the node gets, by their path there."""
-    files = {f"{_THERE}/join.pem": str(token)} if token else {}
+    files = {"~/.atoll/join.pem": str(token)} if token else {}
     if sky.wheel:
         wheel = Path(sky.wheel).absolute()
-        files |= {f"{_THERE}/{wheel.name}": str(wheel), f"{_THERE}/node.sh": str(_NODE_SCRIPT)}
+        files |= {f"~/.atoll/{wheel.name}": str(wheel), "~/.atoll/node.sh": str(_NODE_SCRIPT)}
     return files
+
+
+def _setup(sky: SkypilotSection) -> str:
+    """What makes the node ready, while it still counts as being made; "" for nothing."""
+    lines = [sky.setup] if sky.setup else []
+    if sky.wheel:
+        lines.append(f"{_agent(sky)} --help >/dev/null")  # installs, and starts nothing
+    return "\n".join(["set -e", *lines]) if lines else ""
 
 
 def _script(sky: SkypilotSection, spec: NodeSpec) -> str:
     """What runs on the node. SkyPilot does not always tell how it ended, so that it says so."""
-    agent = f"{sky.python} -P -m atoll agent"
-    if sky.wheel:
-        agent = f"sh {_THERE}/node.sh --wheel {_THERE}/{shlex.quote(Path(sky.wheel).name)} --"
     token = 'mv ~/.atoll/join.pem "$work/" && chmod 600 "$work/join.pem"\n' if spec.token else ""
     join = ' --join "$work/join.pem"' if spec.token else ""
+    options = f'{shlex.join(spec.agent)} --island {spec.island} --work-dir "$work"{join}'
     return f"""umask 077
 work=~/.atoll/work
 mkdir -p "$work"
-{token}{agent} {shlex.join(spec.agent)} --island {spec.island} --work-dir "$work"{join} &
-echo $! >{_THERE}/agent.pid
+{token}{_agent(sky)} {options} &
+echo $! >~/.atoll/agent.pid
 wait $!
 code=$?
 rm -rf "$work"
 echo "{ENDED}$code"
 exit $((code != 0))
 """
+
+
+def _agent(sky: SkypilotSection) -> str:
+    """How the agent is called, without its options."""
+    if sky.wheel:
+        return f"sh ~/.atoll/node.sh --wheel ~/.atoll/{shlex.quote(Path(sky.wheel).name)} --"
+    return f"{sky.python} -P -m atoll agent"
 
 
 def _short(text: str, num_digits: int) -> str:

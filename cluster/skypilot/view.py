@@ -9,6 +9,8 @@ from cluster.skypilot.command import Sky
 from cluster.skypilot.task import ISLAND_LABEL, RUN_LABEL, cluster_name, run_id
 
 JOB = 1  # the first of a cluster is its agent's
+# Without what else it would look for at every question.
+_CLUSTERS = ("status", "--no-show-managed-jobs", "--no-show-services", "--no-show-pools")
 _REQUESTS = ("api", "status", "--all-status", "--limit", "all")
 
 
@@ -25,7 +27,7 @@ class View:
         Args:
             options: ``--refresh`` has SkyPilot ask the clouds what is left of each.
         """
-        rows = self._sky.ask("status", *options)
+        rows = self._sky.ask(*_CLUSTERS, *options)
         labelled = ((row["labels"] or {}, row) for row in rows)
         mine = run_id(self._label)
         return {

@@ -50,6 +50,7 @@ def island_row(island: IslandView) -> dict[str, Any]:
         "island": island.name,
         "state": island.state,
         "job": island.job or None,
+        "nodes": list(island.nodes) or None,
         "silent_s": round(island.silent_s, 1),
     }
 

@@ -41,8 +41,7 @@ def acquire(
     under which nothing was said never got to know of it: that lease ends. Otherwise the request
     may be an old one that comes late: the lease stands until it runs out.
     """
-    if island in fleet.jobs:
-        raise Refused(f"{island} is the name of a job; an island needs another")
+    refuse_job_name(fleet, island)
     held, known = fleet.held_by(island), fleet.islands.get(island)
     if known and known.dismissed == request_id:  # that answer was lost
         return Wait(_MAX_WAIT_S, dismissed=True), Change()
@@ -54,7 +53,7 @@ def acquire(
         change = _forget(held, fleet, now)
         fleet = fleet.after(change)
     else:
-        change = _joined(fleet, island)
+        change = joined(fleet, island)
     leaving = fleet.is_leaving(island)
     if fleet.draining or fleet.is_over or leaving:
         why = "all jobs are over"
@@ -75,6 +74,12 @@ def acquire(
     working = Island(island, now, "working", granted.spec.name)
     grant = Change(jobs=(granted,), islands=(working,), events=(event,))
     return _assignment(granted, fleet), change.then(grant)
+
+
+def refuse_job_name(fleet: Fleet, island: str) -> None:
+    """Logs and views tell jobs and islands apart by their names. Raises: Refused."""
+    if island in fleet.jobs:
+        raise Refused(f"{island} is the name of a job; an island needs another")
 
 
 def heartbeat(
@@ -165,6 +170,8 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         case Ending.PREEMPTED:
             words = reason or f"told to leave at step {job.step}"
             after, kind = set_back(job, Cause.PREEMPTION, words, fleet, now), "island-preempted"
+        case Ending.NODE_LOST:
+            after, kind = set_back(job, Cause.LOSS, reason, fleet, now), "node-lost"
         case Ending.DAMAGED:
             after, kind = registry.doubt(job, fleet, reason), "checkpoint-doubted"
         case Ending.REFUSED:
@@ -239,7 +246,8 @@ def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
     return Change(jobs=(job,), islands=(working,))
 
 
-def _joined(fleet: Fleet, island: str) -> Change:
+def joined(fleet: Fleet, island: str) -> Change:
+    """What is told of an island that is heard for the first time, or again."""
     known = fleet.islands.get(island)
     if known is not None and known.state != "gone":
         return Change()

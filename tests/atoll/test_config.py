@@ -16,6 +16,20 @@ def test_commented_defaults_round_trip() -> None:
     assert parse_config(tomllib.loads(commented(Config())), "text") == Config()
 
 
+def test_commented_tables_with_keys_of_any_kind_round_trip() -> None:
+    selector = '{"cloud.google.com/gke-spot" = "true", zone = "a"}'
+    tolerations = '[{key = "nvidia.com/gpu"}]'
+    config = read_config(
+        None,
+        [
+            "island.provider={ local = 1, ssh = 3 }",
+            f"kubernetes.node_selector={selector}",
+            f"kubernetes.tolerations={tolerations}",
+        ],
+    )
+    assert parse_config(tomllib.loads(commented(config)), "text") == config
+
+
 def test_commented_explains_every_key() -> None:
     lines = [line for line in commented(Config()).splitlines() if "=" in line]
     assert all("#" in line.lstrip("# ") for line in lines)
@@ -232,6 +246,7 @@ def test_sizes_without_any_balance_are_refused() -> None:
     [
         ('island.provider="aws"', "'aws' is not known; there are local, slurm, ssh"),
         ("island.provider=3", "3 is not known"),
+        ("island.min_nodes=2", "min_nodes = 2 is more than nodes = 1"),
         ("island.provider={}", "names no provider"),
         ("island.provider={ local = 0 }", "local = 0 islands cannot be; give at least 1"),
         ("island.provider={ local = 1.5 }", "local = 1.5 islands cannot be"),

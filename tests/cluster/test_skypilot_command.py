@@ -54,9 +54,10 @@ def test_json_is_found_below_what_else_is_printed():
     [
         (
             NO_ROOM,
-            "Failed to provision all possible launchable resources: AWS (us-east-1): Found no quota "
-            "for p5.48xlarge spot instances in region us-east-1 in AWS.; GCP (us-central1-a): "
-            "Failed to acquire resources in us-central1-a for {GCP([Spot], {'H100': 8})}. Reason: "
+            "Failed to provision all possible launchable resources: AWS (us-east-1): Found no "
+            "quota for p5.48xlarge spot instances in region us-east-1 in AWS.; GCP "
+            "(us-central1-a): Failed to acquire resources in us-central1-a for "
+            "{GCP([Spot], {'H100': 8})}. Reason: "
             "ZONE_RESOURCE_POOL_EXHAUSTED",
         ),
         (

@@ -35,8 +35,8 @@ KILLED = "killed by signal 9 (SIGKILL)"
         (Seen(UP, "", "SUCCEEDED"), "SkyPilot made its node, and started nothing on it"),
         (Seen(UNWELL), "its node is not well: Cluster is abnormal: some nodes are terminated"),
         (Seen({"status": "STOPPED"}), "its node was stopped (STOPPED): preempted, or by others"),
-        (Seen(None), "its node is gone: preempted, or taken down by others"),
-        (Seen(None, "", "SUCCEEDED"), "its node is gone: preempted, or taken down by others"),
+        (Seen(None), "preempted, or its cluster was taken down by others"),
+        (Seen(None, "", "SUCCEEDED"), "preempted, or its cluster was taken down by others"),
     ],
     ids=str,
 )

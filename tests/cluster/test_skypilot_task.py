@@ -46,6 +46,8 @@ def test_task_with_a_wheel_makes_the_node_an_island_by_the_script_for_bare_nodes
     assert task["file_mounts"]["~/.atoll/atoll-1.whl"] == str(Path("dist/atoll-1.whl").absolute())
     assert Path(task["file_mounts"]["~/.atoll/node.sh"]).read_text().startswith("#!/bin/sh")
     assert "sh ~/.atoll/node.sh --wheel ~/.atoll/atoll-1.whl -- --run r" in task["run"]
+    # It is installed before: a node that runs and says nothing is soon given up.
+    assert "sh ~/.atoll/node.sh --wheel ~/.atoll/atoll-1.whl -- --help" in task["setup"]
 
 
 def test_clusters_of_two_runs_are_called_differently():

@@ -54,7 +54,7 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
         until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=120)
         until(lambda: handed_over(digits) - {cancelled, requeued})  # their time is over
 
-        (node,) = set(told_by_slurm("sinfo", "-hN", "-o%N").split())
+        (node,) = set(told_by_slurm("sinfo", "-hN", "-pmain", "-o%N").split())
         tell_slurm("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
         for number, _ in squeue("running").values():
             tell_slurm("scancel", number)

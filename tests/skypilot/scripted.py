@@ -17,23 +17,25 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import psutil
+from uuid import uuid4
 
 FOLDER = Path(os.environ.get("SCRIPTED_SKY", "/nonexistent"))
 
 
 def main(words: list[str]) -> int:
+    if words[0] == "serve":
+        return serve(words)
     with (FOLDER / "calls").open("a") as calls:
-        calls.write(" ".join(words) + "\n")
+        calls.write(shlex.join(words) + "\n")
     command = words[0] if words[0] != "api" else f"api {words[1]}"
     time.sleep(script().get("slow_s", {}).get(command, 0))
     if command in script().get("garbage", {}):
@@ -42,7 +44,6 @@ def main(words: list[str]) -> int:
     return {
         "check": check,
         "launch": launch,
-        "serve": serve,
         "status": status,
         "queue": queue,
         "logs": logs,
@@ -64,7 +65,10 @@ def read(name: str) -> Any:
 
 
 def write(name: str, tree: Any) -> None:
-    path = FOLDER / name
+    write_to(FOLDER / name, tree)
+
+
+def write_to(path: Path, tree: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(tree))
@@ -93,10 +97,10 @@ def check(words: list[str]) -> int:
 def launch(words: list[str]) -> int:
     name, task = after(words, "--cluster"), json.loads(Path(words[-1]).read_text())
     print(f"YAML to run: {words[-1]}\nRunning on cluster: {name}")
-    if task["name"].startswith("impossible"):
+    if task["resources"].get("cpus") == "1000+":
         return fail(
             "sky.exceptions.ResourcesUnavailableError: Catalog does not contain any instances "
-            "satisfying the request: 1x AWS({'H100': 64}).\n"
+            "satisfying the request: 1x AWS(cpus=1000+).\n"
             "To fix: relax or change the resource requirements.\n\n"
             "Hint: \x1b[1msky gpus list\x1b[0m to list available accelerators."
         )
@@ -105,7 +109,7 @@ def launch(words: list[str]) -> int:
         return 0
     if read(f"clusters/{name}.json"):
         return fail(f"AssertionError: {name} is there already, and would run the task twice")
-    request = str(uuid.uuid4())
+    request = str(uuid4())
     row = {"name": "sky.launch", "status": "RUNNING", "cluster_name": name, "error": "null"}
     write(f"requests/{request}.json", {**row, "request_id": request, "created_at": time.time()})
     write(f"tasks/{name}.json", task)
@@ -198,7 +202,7 @@ def cluster_row(name: str, task: dict[str, Any], state: str, kind: str | None) -
         "status": state,
         "autostop": task["resources"].get("autostop", {}).get("idle_minutes", -1),
         "to_down": "autostop" in task["resources"],
-        "cluster_hash": str(uuid.uuid4()),
+        "cluster_hash": str(uuid4()),
         "cluster_ever_up": False,
         "user_name": "root",
         "workspace": "default",
@@ -292,16 +296,18 @@ def down(words: list[str]) -> int:
         print(f"\n\nTerminating cluster {name}...failed. RuntimeError: the cloud does not answer")
         print("Cluster(s) failed. See details above.")
         return 0
-    end_node(name)
+    end_node(FOLDER, name)
     for kind in ("clusters", "jobs"):
         (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
     print(f"\n\nTerminating cluster {name}...done.")
     return 0
 
 
-def end_node(name: str) -> None:
+def end_node(folder: Path, name: str) -> None:
     """The machine is gone, with whatever ran on it."""
-    home = FOLDER / "nodes" / name
+    import psutil  # half of what a call would take
+
+    home = folder / "nodes" / name
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             serves = process.cmdline()[1:4] == [__file__, "serve", name]
@@ -327,8 +333,8 @@ def cancel(words: list[str]) -> int:
     if row["status"] != "RUNNING":
         print("No requests need to be cancelled.")
         return 0
-    with suppress(psutil.NoSuchProcess, KeyError):
-        psutil.Process(row["pid"]).kill()
+    with suppress(ProcessLookupError, KeyError):
+        os.kill(row["pid"], signal.SIGKILL)
     change(f"requests/{words[-1]}.json", status="CANCELLED")
     print(f"Cancelled 1 request: {words[-1]}")
     return 0
@@ -350,8 +356,27 @@ def install(folder: Path) -> Path:
     return program
 
 
+def let(folder: Path, **misfortunes: Any) -> None:
+    """Script what goes wrong from now on, and nothing else."""
+    write_to(folder / "script.json", misfortunes)
+
+
+def clusters(folder: Path) -> list[dict[str, Any]]:
+    """Those that are billed."""
+    return [json.loads(path.read_text()) for path in (folder / "clusters").glob("*.json")]
+
+
+def preempt(folder: Path, island: str) -> None:
+    """Take the node of an island back; SkyPilot learns of it when it refreshes its state."""
+    (row,) = (row for row in clusters(folder) if row["labels"]["atoll-island"] == island)
+    end_node(folder, row["name"])
+    write_to(folder / "clusters" / f"{row['name']}.json", {**row, "preempted": True})
+
+
 def stop(folder: Path) -> None:
     """End whatever it started."""
+    import psutil
+
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("SCRIPTED_SKY") == str(folder):
