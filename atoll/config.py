@@ -10,6 +10,7 @@ from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
+from atoll.membership_section import MembershipSection
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -49,6 +50,7 @@ class Config(Section):
     kubernetes: KubernetesSection = KubernetesSection()
     skypilot: SkypilotSection = SkypilotSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
+    membership: MembershipSection = MembershipSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()
     evaluation: EvaluationSection = EvaluationSection()
@@ -59,6 +61,15 @@ class Config(Section):
             raise ValueError(
                 f"training.batch_size = {self.training.batch_size} is divided among "
                 f"partition.num_experts = {self.partition.num_experts}; give at least one each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _records_can_be_signed(self) -> Self:
+        if self.membership.peers and not self.orchestrator.tls:
+            raise ValueError(
+                "membership.peers needs orchestrator.tls, a folder that `atoll certs` made: what "
+                "is told in a DHT is believed for its signature alone"
             )
         return self
 

@@ -63,7 +63,7 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         if local_path(uri) is None:
             # Whoever may write to a bucket must not say where commands go, with what secrets, nor
             # what a shell runs.
-            for section in ("orchestrator", *PROVIDER_SECTIONS):
+            for section in ("orchestrator", "membership", *PROVIDER_SECTIONS):
                 tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)

@@ -57,6 +57,11 @@ class Identity:
         return f"{self.name}/{self.node}" if self.node else self.name
 
     @property
+    def island(self) -> str:
+        """The one island that a join token, or an island itself, may be; "" if that is open."""
+        return "" if self.kind is Kind.OPERATOR or self.name == _ANY else self.name
+
+    @property
     def uri(self) -> str:
         """As it stands in a certificate."""
         return f"atoll://{self.run}/{self.kind}/{self.full_name}"

@@ -37,6 +37,7 @@ class Agent:
         self._contact = Contact(settings.orphan_s, clock)
         self._logs = LogSender(control, settings.writer, own_log, clock)
         self._team = team_of(settings, control, self._contact, self._logs, clock)
+        self.job = ""  # under whose lease it works; "" while there is none
 
     def work(self, orders: Orders) -> None:
         """Work on one job after the other until dismissed, or told to drain.
@@ -73,11 +74,14 @@ class Agent:
         self._team.leave()
 
     def _work_under(self, assignment: Assignment, orders: Orders) -> None:
+        self.job = assignment.lease.job
         try:
             self._release(assignment.lease, self._serve(assignment, orders))
         except LeaseLost as error:
             if not self._team.outlives(error):
                 raise
+        finally:
+            self.job = ""
 
     def _serve(self, assignment: Assignment, orders: Orders) -> Outcome:
         try:

@@ -61,6 +61,7 @@ class Membership:
         self._token = token
         self._clock = clock
         self._key = authority.new_key()
+        self._pair: Pair | None = None
         self._client = self._client_as(token.pair)
         self._joined = False
         self._renew_at = clock.monotonic()
@@ -75,6 +76,11 @@ class Membership:
         trace: TracebackType | None,
     ) -> None:
         self._client.close()
+
+    @property
+    def pair(self) -> Pair | None:
+        """Certificate and key as the island; None before it has joined."""
+        return self._pair
 
     def move(self, address: str) -> None:
         """Go on with an orchestrator elsewhere, as the member one is."""
@@ -147,7 +153,8 @@ class Membership:
         given = self._client.certify(self._island, request, deadline_s, self._node)
         certificate = x509.load_pem_x509_certificate(given)
         self._client.close()
-        self._client = self._client_as(Pair(certificate, self._key))
+        self._pair = Pair(certificate, self._key)
+        self._client = self._client_as(self._pair)
         self._renew_at = self._clock.monotonic() + authority.lasts_s(certificate) / 2
 
     def _client_as(self, pair: Pair) -> ControlClient:

@@ -98,7 +98,13 @@ def retention_of(config: Config) -> Retention:
 
 
 def spec_of(
-    config: Config, run: str, address: str, trainer: Sequence[str], security: Security | None
+    config: Config,
+    run: str,
+    address: str,
+    trainer: Sequence[str],
+    security: Security | None,
+    *,
+    elsewhere: bool = False,
 ) -> Callable[[str], NodeSpec]:
     """What is to run on the node of an island, by its name.
 
@@ -108,6 +114,8 @@ def spec_of(
         address: where its orchestrator is called.
         trainer: command that islands run in place of Atoll's trainers; () for those.
         security: what gives islands their tokens; None for plain text.
+        elsewhere: whether islands may be on other machines; those of this one have the file in
+            which orchestrators leave their address, and need no DHT.
     """
     island = config.island
     settings = {
@@ -121,7 +129,8 @@ def spec_of(
         "--notices": island.notices,
         "--trainer": shlex.join(trainer),
     }
-    arguments = tuple(word for option in settings.items() for word in option)
+    peers = [("--peer", peer) for peer in config.membership.peers if elsewhere]
+    arguments = tuple(word for option in [*settings.items(), *peers] for word in option)
     num_gpus = island.processes if island.device == "cuda" else 0
 
     def named(name: str) -> NodeSpec:

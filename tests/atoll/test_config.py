@@ -105,6 +105,16 @@ def test_read_overrides_win_over_the_file(tmp_path: Path) -> None:
     assert config.partition.features != "pca"
 
 
+PEER = "192.0.2.9:7100/p2p/12D3KooWJ6H9xRGmhcVTt96RB2SygpWeHsafs5VNAVyQT9UTCfHk"
+
+
+def test_read_with_peers_that_are_none_or_whose_word_cannot_be_signed_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"membership\.peers: 'x:1' is no peer; write it as"):
+        read_config(None, ["orchestrator.tls=tls", "membership.peers=['x:1']"])
+    with pytest.raises(ConfigError, match=r"membership\.peers needs orchestrator\.tls"):
+        read_config(None, [f"membership.peers=['{PEER}']"])
+
+
 def test_read_of_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="atoll init"):
         read_config(tmp_path / "none.toml")
@@ -211,9 +221,11 @@ def test_run_whose_configuration_is_torn_asks_for_a_file(tmp_path: Path, torn: s
 def test_run_in_a_bucket_says_nothing_of_its_orchestrator_nor_to_a_shell(bucket: str) -> None:
     uri = f"run.uri={bucket}/run"
     told = ["orchestrator.database=sqlite:////tmp/evil.db", "slurm.setup=evil", "training.steps=7"]
+    told += ["orchestrator.tls=evil", f"membership.peers=['{PEER}']"]
     save_config(open_store(f"{bucket}/run"), read_config(None, [uri, *told]))
     found = run_config(None, [uri])
     assert (found.orchestrator, found.slurm) == (Config().orchestrator, Config().slurm)
+    assert found.membership == Config().membership
     assert found.training.steps == 7
 
 
