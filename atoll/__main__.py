@@ -47,6 +47,7 @@ COMMANDS = {
         "orchestrator.cli.revoke:revoke", "Shut out who has stolen a certificate.", SAFETY
     ),
     "status": Entry("orchestrator.cli.runs:status", "Jobs and islands of a run.", SIGHT),
+    "peers": Entry("orchestrator.cli.peers:peers", "Who of a run the DHT tells of.", SIGHT),
     "logs": Entry("orchestrator.cli.logs:logs", "What a job or an island wrote.", SIGHT),
     "watch": Entry("orchestrator.cli.watch:watch", "Jobs, islands and events, live.", SIGHT),
     "events": Entry("orchestrator.cli.events:events", "What happened, and why.", SIGHT),
@@ -59,12 +60,13 @@ COMMANDS = {
         "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
     "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
-    "plan": Entry("orchestrator.planning.cli:plan", "Foretell what a run needs.", SIGHT),
+    "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
     ),
     "orchestrator": Entry("orchestrator.cli.runs:serve", "Serve the control plane.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
+    "peer": Entry("membership.cli:peer", "Help runs to be found on any host.", SERVERS),
 }
 
 

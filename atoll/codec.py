@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
 
 from atoll import types, views
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
 E = TypeVar("E", bound=enum.StrEnum)
+
+_LIMITS: tuple[Literal["cost", "node_hours", "deadline"], ...] = ("cost", "node_hours", "deadline")
 
 
 def encode_enum(value: enum.StrEnum) -> Any:
@@ -135,23 +138,32 @@ def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireRespon
     if isinstance(answer, types.Wait):
         wait = wire.Wait(retry_after_s=answer.retry_after_s, dismissed=answer.dismissed)
         return wire.AcquireResponse(wait=wait)
-    assignment = wire.Assignment(
-        lease=encode_lease(answer.lease),
-        spec=encode_spec(answer.spec),
-        checkpoint=encode_checkpoint(answer.checkpoint) if answer.checkpoint else None,
-    )
-    return wire.AcquireResponse(assignment=assignment)
+    return wire.AcquireResponse(assignment=encode_assignment(answer))
 
 
 def decode_acquired(message: wire.AcquireResponse) -> types.Assignment | types.Wait:
     """An answer to a request for work."""
     if message.HasField("wait"):
         return types.Wait(message.wait.retry_after_s, message.wait.dismissed)
-    given = message.assignment
+    return decode_assignment(message.assignment)
+
+
+def encode_assignment(assignment: types.Assignment) -> wire.Assignment:
+    """See :class:`atoll.types.Assignment`."""
+    found = assignment.checkpoint
+    return wire.Assignment(
+        lease=encode_lease(assignment.lease),
+        spec=encode_spec(assignment.spec),
+        checkpoint=encode_checkpoint(found) if found else None,
+    )
+
+
+def decode_assignment(message: wire.Assignment) -> types.Assignment:
+    """See :class:`atoll.types.Assignment`."""
     return types.Assignment(
-        lease=decode_lease(given.lease),
-        spec=decode_spec(given.spec),
-        checkpoint=_optional_checkpoint(given.HasField("checkpoint"), given.checkpoint),
+        lease=decode_lease(message.lease),
+        spec=decode_spec(message.spec),
+        checkpoint=_optional_checkpoint(message.HasField("checkpoint"), message.checkpoint),
     )
 
 
@@ -160,13 +172,16 @@ def encode_fleet(view: views.FleetView) -> wire.GetFleetResponse:
     return wire.GetFleetResponse(
         jobs=[_encode_job(job) for job in view.jobs],
         islands=[
-            wire.IslandView(name=i.name, state=i.state, job=i.job, silent_s=i.silent_s)
+            wire.IslandView(
+                name=i.name, state=i.state, job=i.job, silent_s=i.silent_s, nodes=i.nodes
+            )
             for i in view.islands
         ],
         draining=view.draining,
         last_event=view.last_event,
         node_hours=view.node_hours,
         cost=view.cost,
+        budget=wire.BudgetView(**asdict(view.budget)),
     )
 
 
@@ -175,12 +190,14 @@ def decode_fleet(message: wire.GetFleetResponse) -> views.FleetView:
     return views.FleetView(
         jobs=tuple(_decode_job(job) for job in message.jobs),
         islands=tuple(
-            views.IslandView(i.name, i.state, i.job, i.silent_s) for i in message.islands
+            views.IslandView(i.name, i.state, i.job, i.silent_s, tuple(i.nodes))
+            for i in message.islands
         ),
         draining=message.draining,
         last_event=message.last_event,
         node_hours=message.node_hours,
         cost=message.cost,
+        budget=_decode_budget(message.budget),
     )
 
 
@@ -208,6 +225,11 @@ def decode_event(message: wire.Event) -> types.Event:
         number=message.number,
         at=message.at,
     )
+
+
+def _decode_budget(message: wire.BudgetView) -> views.BudgetView:
+    said = {key: getattr(message, key) for key in _LIMITS if message.HasField(key)}
+    return views.BudgetView(**said, reached=message.reached)
 
 
 def _encode_job(job: views.JobView) -> wire.JobView:

@@ -6,9 +6,11 @@ from typing import Self
 
 from pydantic import model_validator
 
+from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
 from atoll.island_section import IslandSection
+from atoll.membership_section import MembershipSection
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -44,9 +46,11 @@ class Config(Section):
     island: IslandSection = IslandSection()
     slurm: SlurmSection = SlurmSection()
     ssh: SshSection = SshSection()
+    budget: BudgetSection = BudgetSection()
     kubernetes: KubernetesSection = KubernetesSection()
     skypilot: SkypilotSection = SkypilotSection()
     orchestrator: OrchestratorSection = OrchestratorSection()
+    membership: MembershipSection = MembershipSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()
     evaluation: EvaluationSection = EvaluationSection()
@@ -61,12 +65,30 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _records_can_be_signed(self) -> Self:
+        if self.membership.peers and not self.orchestrator.tls:
+            raise ValueError(
+                "membership.peers needs orchestrator.tls, a folder that `atoll certs` made: what "
+                "is told in a DHT is believed for its signature alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _kept_checkpoints_are_made(self) -> Self:
         kept, made = self.checkpoints.keep_every_steps, self.training.checkpoint_every_steps
         if kept % made:
             raise ValueError(
                 f"checkpoints.keep_every_steps = {kept} is no multiple of "
                 f"training.checkpoint_every_steps = {made}, so that none would be kept by it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_cost_is_reckoned_from_is_known(self) -> Self:
+        if self.budget.cost and not any(self.island.prices.values()):
+            raise ValueError(
+                f"budget.cost = {self.budget.cost:g} limits what nodes cost, and nothing says what "
+                "that is; set island.price_per_hour, or limit budget.node_hours"
             )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from atoll.config import Config
 from atoll.errors import BlobMissing, ConfigError
 from atoll.passwords import hidden
 from atoll.provider_sections import PROVIDER_SECTIONS
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # in TOML; others are quoted
 
 
 def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -60,7 +63,7 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         if local_path(uri) is None:
             # Whoever may write to a bucket must not say where commands go, with what secrets, nor
             # what a shell runs.
-            for section in ("orchestrator", *PROVIDER_SECTIONS):
+            for section in ("orchestrator", "membership", *PROVIDER_SECTIONS):
                 tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)
@@ -137,11 +140,16 @@ def _toml(value: Any) -> str:
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        pairs = (f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items())
+        return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     # Strings, numbers and booleans look the same in JSON and TOML.
     return json.dumps(value, ensure_ascii=False)
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

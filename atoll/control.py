@@ -12,7 +12,8 @@ from typing import Any, NoReturn, Protocol, Self
 
 import grpc
 
-from atoll import codec, log_codec
+from atoll import codec, gang_codec, log_codec
+from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.statuses import error_of
 from atoll.types import (
@@ -63,8 +64,18 @@ SERVICE_CONFIG = json.dumps(
 class ControlPlane(Protocol):
     """What an agent asks of the orchestrator. Every call may raise Unreachable."""
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
-        """Ask for work; the same request id gets the same lease again."""
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
+        """Ask for work; the same request id gets the same lease again.
+
+        Args:
+            island: for which.
+            request_id: of this request, however often it is sent.
+            seat: which of the island's nodes asks; None where it has but one.
+        """
+        ...
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """Be counted among the nodes of an island, and hear of the others."""
         ...
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
@@ -147,12 +158,23 @@ class ControlClient:
         """Let go of the connection."""
         self._channel.close()
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :class:`ControlPlane`."""
-        request = wire.AcquireRequest(island=island, request_id=request_id)
+        request = wire.AcquireRequest(
+            island=island,
+            request_id=request_id,
+            node=seat.node if seat else "",
+            generation=seat.generation if seat else 0,
+        )
         answer = self._call(self._islands.Acquire, request)
         self._logs_wanted = LogsWanted(answer.log_wanted)
         return codec.decode_acquired(answer)
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """See :class:`ControlPlane`."""
+        answer = self._call(self._islands.Gather, gang_codec.encode_call(call), deadline_s)
+        self._logs_wanted = LogsWanted(answer.log_wanted, answer.trainer_log_wanted)
+        return gang_codec.decode_answer(answer)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`ControlPlane`."""
@@ -199,8 +221,10 @@ class ControlClient:
             self._logs_wanted = replace(self._logs_wanted, **left)
         return bool(answer.wanted)
 
-    def certify(self, island: str, signing_request: bytes, deadline_s: float) -> bytes:
-        """A certificate as an island, for who may be it.
+    def certify(
+        self, island: str, signing_request: bytes, deadline_s: float, node: str = ""
+    ) -> bytes:
+        """A certificate as an island, or as a node of it, for who may be that.
 
         Returns:
             X.509, PEM.
@@ -208,7 +232,9 @@ class ControlClient:
         Raises:
             Forbidden: the caller may not, or the name belongs to another key.
         """
-        request = identity_pb2.CertifyRequest(island=island, signing_request=signing_request)
+        request = identity_pb2.CertifyRequest(
+            island=island, node=node, signing_request=signing_request
+        )
         answer = self._call(self._identities.Certify, request, deadline_s)
         certificate: bytes = answer.certificate
         return certificate

@@ -17,7 +17,8 @@
     ├── ControlError
     │   ├── LeaseLost           the lease belongs to somebody else by now: stop working
     │   ├── Refused             the control plane understood the call and said no
-    │   │   └── Forbidden       this caller may not make it
+    │   │   ├── Forbidden       this caller may not make it
+    │   │   └── OverBudget      the run would take more than its [budget] allows; exit code 3
     │   └── Unreachable         no answer; not the same as dead, try again
     │       ├── Busy            the control plane has no room for one more such call
     │       └── Deposed         another orchestrator leads the run by now
@@ -98,6 +99,12 @@ class Refused(ControlError):
 
 class Forbidden(Refused):
     """The caller is not who may make the call, or cannot show it."""
+
+
+class OverBudget(Refused):
+    """The run would take more than its budget allows; all is safe."""
+
+    exit_code = 3
 
 
 class Unreachable(ControlError):

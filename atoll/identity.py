@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_URI = re.compile(rf"atoll://({_NAME})/(island|operator|join)/({_NAME}|\*)")
+_URI = re.compile(rf"atoll://({_NAME})/(island|operator|join)/({_NAME}|\*)(?:/({_NAME}))?")
 _EVERY_RUN = "lab"  # operators are of the whole lab; an island is of one run
 _ANY = "*"
 
@@ -30,28 +30,41 @@ class Identity:
         run: name of the run an island, or a join token, is for; every operator's is the same.
         name: of the island, or the operator. A token's is that of the one island it is for, or
             ``*`` for any that nobody has been yet.
+        node: which node of the island; "" where it has but one.
     """
 
     kind: Kind
     run: str
     name: str
+    node: str = ""
 
     def __post_init__(self) -> None:
-        if _URI.fullmatch(self.uri) is None or (self.name == _ANY and self.kind is not Kind.JOIN):
+        found = _URI.fullmatch(self.uri)
+        if found is None or not _is_sound(found) or found[3] != self.name:
             raise ValueError(
-                f"{self.name!r} is no name; use up to 63 letters, digits, dots, dashes and "
+                f"{self.full_name!r} is no name; use up to 63 letters, digits, dots, dashes and "
                 "underscores, the first a letter or a digit"
             )
 
     def __str__(self) -> str:
         if self.kind is Kind.JOIN:
             return "a join token" if self.name == _ANY else f"the join token of {self.name}"
-        return f"operator {self.name}" if self.kind is Kind.OPERATOR else self.name
+        return f"operator {self.name}" if self.kind is Kind.OPERATOR else self.full_name
+
+    @property
+    def full_name(self) -> str:
+        """With the node, where there is one."""
+        return f"{self.name}/{self.node}" if self.node else self.name
+
+    @property
+    def island(self) -> str:
+        """The one island that a join token, or an island itself, may be; "" if that is open."""
+        return "" if self.kind is Kind.OPERATOR or self.name == _ANY else self.name
 
     @property
     def uri(self) -> str:
         """As it stands in a certificate."""
-        return f"atoll://{self.run}/{self.kind}/{self.name}"
+        return f"atoll://{self.run}/{self.kind}/{self.full_name}"
 
     def shut_out_as(self, island: str) -> set[str]:
         """Under which URIs somebody who speaks for an island may have been revoked.
@@ -66,15 +79,23 @@ class Identity:
     def parse(cls, uri: str) -> Self | None:
         """Who a URI means; None if it is not one of these."""
         found = _URI.fullmatch(uri)
-        if found is None or (found[3] == _ANY and found[2] != Kind.JOIN):
+        if found is None or not _is_sound(found):
             return None
-        return cls(Kind(found[2]), found[1], found[3])
+        return cls(Kind(found[2]), found[1], found[3], found[4] or "")
 
-    def may_be(self, island: str) -> bool:
-        """Whether a token, or an island, may be, or stay, the island of this name."""
+    def may_be(self, island: str, node: str = "") -> bool:
+        """Whether a token, or an island, may be, or stay, the island of this name, or its node."""
+        if self.kind is Kind.ISLAND and node != self.node:
+            return False
         if self.kind is Kind.JOIN and re.fullmatch(rf"{re.escape(self.name)}\.\d+", island):
             return True  # started once more on another node, with the same token
         return self.kind is not Kind.OPERATOR and self.name in {island, _ANY}
+
+
+def _is_sound(found: re.Match[str]) -> bool:
+    """Whether a URI means anybody: only tokens are for any name, and only islands have nodes."""
+    _, kind, name, node = found.groups()
+    return (name != _ANY or kind == Kind.JOIN) and (node is None or kind == Kind.ISLAND)
 
 
 def operator(name: str) -> Identity:
@@ -82,9 +103,9 @@ def operator(name: str) -> Identity:
     return Identity(Kind.OPERATOR, _EVERY_RUN, name)
 
 
-def island(run: str, name: str) -> Identity:
-    """An island of a run. Raises: ValueError for what is no name."""
-    return Identity(Kind.ISLAND, run, name)
+def island(run: str, name: str, node: str = "") -> Identity:
+    """An island of a run, or a node of it. Raises: ValueError for what is no name."""
+    return Identity(Kind.ISLAND, run, name, node)
 
 
 def joining(run: str, name: str = "") -> Identity:

@@ -13,8 +13,9 @@ MOST_BYTES = 64 << 10  # of one piece
 def encode_piece(piece: log_types.LogPiece) -> wire.SendLogRequest:
     """See :class:`atoll.log_types.LogPiece`."""
     at = piece.begin
+    island, _, node = at.island.partition("/")
     return wire.SendLogRequest(
-        island=at.island, job=piece.job, epoch=at.epoch, offset=at.offset, text=piece.text
+        island=island, node=node, job=piece.job, epoch=at.epoch, offset=at.offset, text=piece.text
     )
 
 
@@ -22,8 +23,9 @@ def decode_piece(message: wire.SendLogRequest) -> log_types.LogPiece:
     """See :class:`atoll.log_types.LogPiece`. Raises: Refused."""
     if len(message.text) > MOST_BYTES:
         raise Refused(f"the message's text has more than {MOST_BYTES} bytes")
+    island = required(message.island, "island")
     begin = log_types.LogPlace(
-        required(message.island, "island"),
+        f"{island}/{required(message.node, 'node')}" if message.node else island,
         count(message.epoch, "epoch"),
         count(message.offset, "offset"),
     )

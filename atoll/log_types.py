@@ -15,7 +15,10 @@ class LogsWanted:
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """How far in a log: bytes of what an island wrote, itself (epoch 0) or under a lease."""
+    """How far in a log: bytes of what an island wrote, itself (epoch 0) or under a lease.
+
+    Where an island has several nodes it is named with the one that wrote: ``island-3/node-1``.
+    """
 
     island: str
     epoch: int

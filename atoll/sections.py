@@ -6,7 +6,7 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -63,11 +63,27 @@ class PartitionSection(Section):
     num_experts: int = Field(4, ge=1, description="clusters, and experts")
     num_fine: int = Field(64, ge=1, description="fine centroids before the coarse ones")
     balance: float = Field(1.0, ge=0, le=1, description="0 = free sizes, 1 = as even as possible")
+    sizes: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None,
+        description="of the clusters beside each other, in place of even ones: [4, 1, 1], say, for "
+        "nodes of such speeds",
+    )
     features: Literal["pca"] | TransformersFeatures = Field(
         "pca", description='"pca" or { transformers = "facebook/dinov2-large" }'
     )
     pca_dims: int = Field(50, ge=1, description="principal components of the pixels")
     samples_per_shard: int = Field(10_000, ge=1, description="samples in one tar")
+
+    @model_validator(mode="after")
+    def _sizes_are_for_every_cluster(self) -> Self:
+        if self.sizes is not None and len(self.sizes) != self.num_experts:
+            raise ValueError(
+                f"sizes has {len(self.sizes)} numbers, and num_experts = {self.num_experts}; give "
+                "one for each cluster"
+            )
+        if self.sizes is not None and self.balance == 0:
+            raise ValueError("balance = 0 leaves sizes as they come; raise it, or leave sizes out")
+        return self
 
     @model_validator(mode="after")
     def _fine_before_coarse(self) -> Self:

@@ -67,6 +67,7 @@ class Ending(enum.StrEnum):
     REFUSED = "refused"  # the input is at fault: another try would end the same
     DAMAGED = "damaged"  # the checkpoint to go on from is not what was written
     PREEMPTED = "preempted"  # the island was told to leave; what was done is committed
+    NODE_LOST = "node-lost"  # the island goes on with the nodes it has left
 
 
 @dataclass(frozen=True, slots=True)

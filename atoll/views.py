@@ -51,12 +51,31 @@ class IslandView:
         state: ``idle``, ``working``, ``lost`` or ``gone``.
         job: name of the job it works on, or "".
         silent_s: seconds since it was last heard of.
+        nodes: that train together, the leader first; none where it has but one.
     """
 
     name: str
     state: str
     job: str
     silent_s: float
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """What a run may take; None where there is no limit.
+
+    Attributes:
+        cost: in the unit of the prices.
+        node_hours: of all nodes together.
+        deadline: time of day, seconds since the Unix epoch.
+        reached: why the run is paused for its budget, in words; "" unless it is.
+    """
+
+    cost: float | None = None
+    node_hours: float | None = None
+    deadline: float | None = None
+    reached: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,7 @@ class FleetView:
         last_event: number of the newest event.
         node_hours: that the provider's nodes have run, all together.
         cost: of them so far, see :mod:`orchestrator.fleet.ledger`.
+        budget: what the run may take.
     """
 
     jobs: tuple[JobView, ...]
@@ -78,3 +98,4 @@ class FleetView:
     last_event: int = 0
     node_hours: float = 0.0
     cost: float = 0.0
+    budget: BudgetView = BudgetView()

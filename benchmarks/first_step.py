@@ -35,6 +35,7 @@ from atoll.types import Role, Submission
 from cluster import processes
 from orchestrator.connect import attach
 
+PATIENCE_S = 300.0
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = [
     *("partition.num_experts=2", "partition.num_fine=8", "expert.width=16", "expert.depth=1"),
@@ -132,13 +133,14 @@ def watched(client: ControlClient, config: Config) -> dict[str, float]:
     begin = time.perf_counter()
     client.submit([Submission(spec)])
     leased_s = 0.0
-    while True:
+    while time.perf_counter() - begin < PATIENCE_S:
         (job,) = client.fleet().jobs
         now_s = time.perf_counter() - begin
         leased_s = leased_s or (now_s if job.island else 0.0)
         if job.progress.step:
             return {"leased_s": leased_s, "first_step_s": now_s}
         time.sleep(0.02)
+    raise SystemExit(f"no step within {PATIENCE_S:g} s: {job.reason or job.log}")
 
 
 def timed(command: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from atoll.clock import Clock
-from atoll.errors import IslandError
+from atoll.errors import AtollError, IslandError
 from cluster.provider import Capabilities, Node, NodeSpec, Provider
 
 log = logging.getLogger(__name__)
@@ -78,13 +78,17 @@ class Background:
         return node
 
     def list(self, label: str) -> tuple[Node, ...]:
-        """See :class:`cluster.provider.Provider`. Raises: IslandError, before the first answer."""
+        """See :class:`cluster.provider.Provider`; before the first answer what it was asked for.
+
+        Raises:
+            IslandError: that is nothing.
+        """
         if label != self._label:
             return ()
         with self._changed:
-            if self._seen is None:
+            if self._seen is None and not self._asked:
                 raise IslandError(self._trouble)
-            nodes = {**self._seen, **self._asked}
+            nodes = {**(self._seen or {}), **self._asked}
             is_stale = bool(self._trouble)
             return tuple(
                 replace(self._as_cancelled(node), stale=node.stale or is_stale)
@@ -121,8 +125,8 @@ class Background:
         try:
             with self._room:
                 node = self._provider.submit(spec, key)
-        except IslandError as error:
-            failed = Node(spec.island, alive=False, reason=f"could not be started: {error}")
+        except Exception as error:  # whatever went wrong, it must not seem to live for ever
+            failed = Node(spec.island, alive=False, reason=f"could not be started: {_told(error)}")
             with self._changed:
                 self._asked[spec.island] = failed
         else:
@@ -142,8 +146,9 @@ class Background:
             try:
                 with self._room:
                     call(island)
-            except IslandError as error:
-                log.warning("tries again", extra={"fields": {"island": island, "why": str(error)}})
+            except Exception as error:  # whatever went wrong, it may still run
+                fields = {"island": island, "why": _told(error)}
+                log.warning("tries again", extra={"fields": fields})
                 self._clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, _MOST_PAUSE_S)
             else:
@@ -163,10 +168,8 @@ class Background:
             try:
                 nodes = {node.island: node for node in self._provider.list(self._label)}
                 words = self._last_words(nodes)
-            except IslandError as error:
-                self._note(str(error))
             except Exception as error:  # whatever it answers must not end the asking
-                self._note(f"its answer is not understood ({error!r})")
+                self._note(_told(error))
             else:
                 with self._changed:
                     self._seen, self._trouble = nodes, ""
@@ -190,3 +193,9 @@ class Background:
             is_new, self._trouble = trouble != self._trouble, trouble
         if is_new:
             log.warning("the provider does not answer", extra={"fields": {"why": trouble}})
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, AtollError):
+        return str(error)
+    return f"its answer is not understood ({error!r})"

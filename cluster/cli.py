@@ -5,13 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from atoll.control import ControlClient
-    from cluster.membership import Membership
 
 LEASE_LOST = 4
 ORPHANED = 5
@@ -21,10 +17,28 @@ def agent(
     *,
     orchestrator: Annotated[
         str, typer.Option(help="Where it listens: host:port. Several with commas: one leads.")
-    ],
-    run: Annotated[str, typer.Option(help="The run's name, as its orchestrator knows it.")],
-    island: Annotated[str, typer.Option(help="The island's name, unique for every start.")],
-    work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")],
+    ] = "",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Peer of a DHT that tells where it is, see atoll peer. Repeatable."),
+    ] = None,
+    run: Annotated[
+        str, typer.Option(help="The run's name, as its orchestrator knows it; or the token's.")
+    ] = "",
+    island: Annotated[
+        str, typer.Option(help="The island's name, unique for every start; or the token's.")
+    ] = "",
+    work_dir: Annotated[Path, typer.Option(help="Folder for work in progress.")] = Path("work"),
+    node: Annotated[
+        str, typer.Option(help="Which node of the island it is, where it has several.")
+    ] = "",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Of this machine, for the island's other nodes.",
+            show_default="as the orchestrator is called from",
+        ),
+    ] = "",
     processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
     drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
@@ -57,14 +71,17 @@ def agent(
     from atoll.errors import BadInput, LeaseLost, Unreachable
     from cluster.agent import Agent
     from cluster.clouds import CLOUDS
-    from cluster.following import Following
+    from cluster.contact import Contact
     from cluster.notices import heed_notices
     from cluster.own_log import OwnLog
-    from cluster.tenure import IslandSettings, Orders
+    from cluster.reaching import Reach
+    from cluster.tenure import Orders
     from cluster.trainer_process import TrainerSettings
+    from cluster.trainer_run import IslandSettings
+    from cluster.whereabouts import Flags, whereabouts
 
-    addresses = _addresses(orchestrator, secured=join is not None)
-    _refuse_unusable(run, island, work_dir)
+    where = whereabouts(Flags(orchestrator, peer or (), run, island, node, address, endpoint, join))
+    _make(work_dir)
     logs.set_up()
     own_log = OwnLog()
     logging.getLogger().addHandler(own_log)
@@ -72,16 +89,22 @@ def agent(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
-    settings = IslandSettings(island, work_dir.absolute(), drain_s, orphan_s, how)
+    settings = IslandSettings(
+        where.who.name, work_dir.absolute(), drain_s, orphan_s, how, where.node
+    )
     clock = SystemClock()
     if notices not in {"none", *CLOUDS}:
         raise BadInput(f"--notices: {notices!r} is not known; give none, {', '.join(CLOUDS)}")
     if notices != "none":
         heed_notices(CLOUDS[notices](notices_url), orders, clock)
-    with _client(addresses[0], run, island, join) as client:
-        control = Following(client, addresses, run, endpoint)
+    with Reach(where, clock) as reach:
         try:
-            Agent(settings, control, own_log, clock).work(orders)
+            control = reach.control(orders, Contact(orphan_s, clock))
+            if control is None:
+                return
+            working = Agent(settings, control, own_log, clock)
+            reach.announce(working)
+            working.work(orders)
         except LeaseLost as error:
             typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
             raise typer.Exit(LEASE_LOST) from error
@@ -90,51 +113,10 @@ def agent(
             raise typer.Exit(ORPHANED) from error
 
 
-def _addresses(text: str, *, secured: bool) -> list[str]:
-    """Those given with commas between them. Raises: BadInput for what is none."""
-    from atoll.address import refuse_open, split_address
+def _make(work_dir: Path) -> None:
     from atoll.errors import BadInput
 
-    addresses = [each.strip() for each in text.split(",")]
-    for address in addresses:
-        try:
-            _, port = split_address(address)
-        except ValueError as error:
-            raise BadInput(f"--orchestrator: {error}") from error
-        if not port:
-            raise BadInput(f"--orchestrator: {address!r} names no port; give the one it listens at")
-        try:
-            refuse_open(address, secured=secured)
-        except ValueError as error:
-            raise BadInput(
-                f"--orchestrator: {address!r} is on another machine, and calls would be in plain "
-                "text; give the file of a join token with --join, see `atoll token`"
-            ) from error
-    return addresses
-
-
-def _refuse_unusable(run: str, island: str, work_dir: Path) -> None:
-    from atoll import identity
-    from atoll.errors import BadInput
-
-    try:
-        identity.island(run, island)
-    except ValueError as error:
-        raise BadInput(f"--island: {error}") from error
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"--work-dir: {work_dir} cannot be made: {error.strerror}") from error
-
-
-def _client(address: str, run: str, island: str, join: Path | None) -> ControlClient | Membership:
-    from atoll.clock import SystemClock
-    from atoll.control import ControlClient
-
-    if join is None:
-        return ControlClient(address, run)
-    # Only now, because calls in plain text do without any cryptography.
-    from atoll.join_token import JoinToken
-    from cluster.membership import Membership
-
-    return Membership(address, run, island, JoinToken.read(join), SystemClock())

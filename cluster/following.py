@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -13,13 +13,15 @@ from typing import Protocol, TypeVar
 from atoll.address import split_address
 from atoll.control import ControlPlane
 from atoll.errors import Busy, Unreachable
+from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 from cluster import state_file
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
+Seek = Callable[[], Sequence[str]]
 
 _PROBE_S = 0.5
 
@@ -40,12 +42,18 @@ class Following:
     its deadline.
 
     Orchestrators on several machines lead in turn, and only the leader listens. Where a call was
-    not answered, the other addresses are tried at once; the first that answers is stayed with. If
-    none does, the former is called again: one late answer must not cost a healthy island its lease.
+    not answered, the other addresses are tried at once, and then those that a DHT tells; the first
+    that answers is stayed with. If none does, the former is called again: one late answer must not
+    cost a healthy island its lease.
     """
 
     def __init__(
-        self, client: Client, addresses: Sequence[str], run: str, endpoint: Path | None
+        self,
+        client: Client,
+        addresses: Sequence[str],
+        run: str,
+        endpoint: Path | None,
+        seek: Seek = tuple,
     ) -> None:
         """Begin where a client is.
 
@@ -54,16 +62,22 @@ class Following:
             addresses: where the run may be served; the client calls the first.
             run: name of the run.
             endpoint: the file; None goes by the addresses alone.
+            seek: more addresses, asked for where none of these is answered.
         """
         self._client = client
         self._addresses = addresses
         self._address = self._told = addresses[0]
         self._run = run
         self._endpoint = endpoint
+        self._seek = seek
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._call(lambda client: client.acquire(island, request_id))
+        return self._call(lambda client: client.acquire(island, request_id, seat))
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._call(lambda client: client.gather(call, deadline_s))
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
@@ -86,7 +100,7 @@ class Following:
         """See :class:`atoll.control.ControlPlane`."""
         return self._followed().send_log(piece)  # not worth a search, if it is not answered
 
-    def _call(self, call: Callable[[Client], Answer]) -> Answer:
+    def _call(self, call: Callable[[Client], T]) -> T:
         client = self._followed()
         try:
             return call(client)
@@ -94,13 +108,18 @@ class Following:
             raise
         except Unreachable:
             former = self._address
-            for other in dict.fromkeys((self._told, *self._addresses)):
-                if other != former and _listens(other):
+            for other in self._others(former):
+                if _listens(other):
                     self._move(other)
                     with suppress(Unreachable):
                         return call(client)
             self._move(former)
             raise
+
+    def _others(self, former: str) -> Iterator[str]:
+        known = dict.fromkeys((self._told, *self._addresses))
+        yield from (each for each in known if each != former)
+        yield from (each for each in self._seek() if each != former and each not in known)
 
     def _followed(self) -> Client:
         found = state_file.read(self._endpoint) if self._endpoint else None

@@ -15,6 +15,7 @@ from atoll.clock import Clock
 from atoll.control import ControlClient
 from atoll.credentials import client_credentials
 from atoll.errors import ControlError, Forbidden, Unreachable
+from atoll.gangs import Answer, Call, Seat
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
@@ -33,7 +34,16 @@ class Membership:
     is over, the next call renews it first.
     """
 
-    def __init__(self, address: str, run: str, island: str, token: JoinToken, clock: Clock) -> None:
+    def __init__(
+        self,
+        address: str,
+        run: str,
+        island: str,
+        token: JoinToken,
+        clock: Clock,
+        *,
+        node: str = "",
+    ) -> None:
         """Connect lazily.
 
         Args:
@@ -42,13 +52,16 @@ class Membership:
             island: name to join as.
             token: what lets it.
             clock: for renewing; its wall tells only why a token does not serve.
+            node: of the island to join as; "" where it has but one.
         """
         self._address = address
         self._run = run
         self._island = island
+        self._node = node
         self._token = token
         self._clock = clock
         self._key = authority.new_key()
+        self._pair: Pair | None = None
         self._client = self._client_as(token.pair)
         self._joined = False
         self._renew_at = clock.monotonic()
@@ -64,14 +77,23 @@ class Membership:
     ) -> None:
         self._client.close()
 
+    @property
+    def pair(self) -> Pair | None:
+        """Certificate and key as the island; None before it has joined."""
+        return self._pair
+
     def move(self, address: str) -> None:
         """Go on with an orchestrator elsewhere, as the member one is."""
         self._address = address
         self._client.move(address)
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :class:`atoll.control.ControlPlane`. Raises also: Forbidden, it may not join."""
-        return self._certified().acquire(island, request_id)
+        return self._certified().acquire(island, request_id, seat)
+
+    def gather(self, call: Call, deadline_s: float) -> Answer:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._certified().gather(call, deadline_s)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
@@ -128,10 +150,11 @@ class Membership:
 
     def _certify(self, deadline_s: float) -> None:
         request = authority.request_for(self._key)
-        given = self._client.certify(self._island, request, deadline_s)
+        given = self._client.certify(self._island, request, deadline_s, self._node)
         certificate = x509.load_pem_x509_certificate(given)
         self._client.close()
-        self._client = self._client_as(Pair(certificate, self._key))
+        self._pair = Pair(certificate, self._key)
+        self._client = self._client_as(self._pair)
         self._renew_at = self._clock.monotonic() + authority.lasts_s(certificate) / 2
 
     def _client_as(self, pair: Pair) -> ControlClient:

@@ -15,16 +15,18 @@ class Capabilities:
         elsewhere: whether nodes are, or may be, other machines than the orchestrator's, which then
             has to be heard beyond loopback.
         num_nodes: alive at once, at most; None if nobody knows.
+        gangs: whether an island may have several nodes.
     """
 
     num_gpus: int
     elsewhere: bool = False
     num_nodes: int | None = None
+    gangs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """What is to run on a node: one agent.
+    """What is to run for an island: one agent on its node, or on each where it has several.
 
     Attributes:
         island: name of the island, unique for every start.
@@ -35,6 +37,9 @@ class NodeSpec:
         token: what lets the agent join (see :class:`atoll.join_token.JoinToken`), a secret; the
             provider puts it into a file that only its owner reads, and adds ``--join`` and its
             path. "" if the orchestrator asks for none.
+        num_nodes: of the island. With more than one the provider adds ``--node`` and a name to the
+            arguments of each agent, which no other start of one within the island has.
+        min_nodes: with how many of them the island is worth starting.
     """
 
     island: str
@@ -42,18 +47,24 @@ class NodeSpec:
     agent: tuple[str, ...]
     num_gpus: int
     token: str = field(default="", repr=False)
+    num_nodes: int = 1
+    min_nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as its provider sees it.
+    """A node as its provider sees it; of an island of several, all of them together.
 
     Attributes:
         island: the island it was started for.
-        alive: whether its agent runs, or may still come to run. A frozen one counts as alive.
+        alive: whether its agent runs, or may still come to run. A frozen one counts as alive. Of
+            several agents any one will do.
         waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
+        missing: how many of several have ended that another submission would start again.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
+        stale: whether this is as it was told last, because nobody answers for it now.
+        provider: which of several it is of; "" where there is one.
     """
 
     island: str
@@ -63,6 +74,7 @@ class Node:
     waiting: bool = False
     stale: bool = False
     provider: str = ""
+    missing: int = 0
 
 
 class Provider(Protocol):
@@ -85,7 +97,10 @@ class Provider(Protocol):
         ...
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
-        """Start a node; the same key starts nothing the second time. Raises: IslandError."""
+        """Start a node; the same key starts nothing the second time, but what is ``missing``.
+
+        Raises: IslandError.
+        """
         ...
 
     def list(self, label: str) -> tuple[Node, ...]:

@@ -35,6 +35,8 @@ _FIELDS = {
     "exit_code": 16,
     "Comment": 160,
 }
+# Logs lie beside the folder of work, and nodes share that of the job.
+_ON_EACH_NODE = 'exec "$@" --node "node-$SLURM_NODEID" --work-dir "$0/node-$SLURM_NODEID/work"'
 _WAITING = {"PD", "CF", "RQ", "RH", "RF", "RS", "SE"}
 _ENDED = {
     "BF": "its node did not boot",
@@ -96,15 +98,15 @@ class SlurmProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
-        return Capabilities(num_gpus=64, elsewhere=self._elsewhere)
+        return Capabilities(num_gpus=64, elsewhere=self._elsewhere, gangs=True)
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
-        """Whether it has nodes besides this machine."""
+        """Whether it has nodes besides this machine, as it may while it does not answer."""
         try:
             hosts = set(_run(["sinfo", "--noheader", "--Node", "--format=%n"]).split())
-        except (IslandError, ConfigError):
-            return False  # told by what is asked next
+        except IslandError:
+            return True
         return not hosts <= {socket.gethostname(), socket.gethostname().partition(".")[0]}
 
     def validate(self, spec: NodeSpec) -> None:
@@ -147,8 +149,9 @@ class SlurmProvider:
 
     def drain(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
+        whom = [] if self._island.nodes > 1 else ["--batch"]  # else all steps, not their srun
         for job in self._alive(island):
-            _run(["scancel", "--batch", "--signal=TERM", job.number])
+            _run(["scancel", *whom, "--signal=TERM", job.number])
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
@@ -170,16 +173,17 @@ class SlurmProvider:
         return [_parsed(line) for line in told.splitlines() if line.strip()]
 
     def _options(self, spec: NodeSpec, comment: str) -> Sequence[str]:
-        slurm, island = self._slurm, self._island
+        slurm, island, has_one = self._slurm, self._island, spec.num_nodes == 1
+        signal = f"TERM@{round(island.drain_s) + _WARNING_S}"
         wanted = {
             "--job-name": spec.island,
             "--comment": comment,
             "--output": str(self._folder / spec.island / AGENT_LOG),
             "--open-mode": "append",
-            "--nodes": "1",
-            "--ntasks": "1",
-            "--cpus-per-task": str(slurm.cpus or island.processes * island.threads),
-            "--signal": f"B:TERM@{round(island.drain_s) + _WARNING_S}",
+            "--nodes": "1" if has_one else f"{spec.min_nodes}-{spec.num_nodes}",
+            "--ntasks": "1" if has_one else "",
+            "--cpus-per-task": self._cpus,
+            "--signal": f"B:{signal}" if has_one else signal,
             "--partition": slurm.partition,
             "--account": slurm.account,
             "--qos": slurm.qos,
@@ -189,23 +193,35 @@ class SlurmProvider:
             "--gres": f"gpu:{spec.num_gpus}" if spec.num_gpus else "",
         }
         options = [f"{name}={value}" for name, value in wanted.items() if value]
+        options += [] if has_one else ["--no-kill"]  # the nodes that are left go on
         return [*options, "--requeue" if slurm.requeue else "--no-requeue", *slurm.options]
+
+    @property
+    def _cpus(self) -> str:
+        """Of a node."""
+        return str(self._slurm.cpus or self._island.processes * self._island.threads)
 
     def _script(self, spec: NodeSpec) -> str:
         """What runs on the node. It goes through a pipe, and only its owner may read it there."""
         work = shlex.quote(str(self._folder / spec.island / WORK))
         python = self._slurm.python or sys.executable
         agent = shlex.join([python, "-P", "-m", "atoll", "agent", *spec.agent])
-        island = shlex.quote(spec.island)
+        agent += f' --island {shlex.quote(spec.island)}"$again"'
         token = "" if not spec.token else f"cat >\"$work/join\" <<'TOKEN'\n{spec.token}TOKEN\n"
-        join = ' --join "$work/join"' if spec.token else ""
+        agent += ' --join "$work/join"' if spec.token else ""
+        if spec.num_nodes == 1:
+            start = f'exec {agent} --work-dir "$work"'
+        else:
+            step = f"--nodes=$SLURM_JOB_NUM_NODES --ntasks-per-node=1 --cpus-per-task={self._cpus}"
+            each = f"exec srun {step} --no-kill --kill-on-bad-exit=0 --wait=0 --unbuffered --label"
+            start = f'{each} bash -c {shlex.quote(_ON_EACH_NODE)} "$work" {agent}'
         return f"""#!/bin/bash
 umask 077
 again=${{SLURM_RESTART_COUNT:+.$SLURM_RESTART_COUNT}}
 work={work}/start$again
 mkdir -p "$work"
 {token}{self._slurm.setup}
-exec {agent} --island {island}"$again" --work-dir "$work"{join}
+{start}
 """
 
 

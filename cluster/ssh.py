@@ -61,6 +61,7 @@ class SshProvider:
         )
         self._placing = threading.Lock()  # guards the queue
         self._queue: dict[str, tuple[NodeSpec, str]] = {}
+        self._doubtful: dict[str, Node] = {}  # that left the queue, and may have been started
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; waits for the hosts the first time."""
@@ -69,7 +70,7 @@ class SshProvider:
     @functools.cached_property
     def _elsewhere(self) -> bool:
         """Whether any host is another machine, as one is of which nobody can tell."""
-        with suppress(OSError):
+        with suppress(OSError, UnicodeError):
             return not all(leads_here(self._ssh, name) for name in self._ssh.hosts)
         return True
 
@@ -111,7 +112,8 @@ class SshProvider:
             if trouble := self._hosts.trouble:
                 raise IslandError(trouble)
             self._serve_queue()
-            return (*self._hosts.nodes, *map(_waiting, self._queue))
+            told = {node.island: node for node in self._hosts.nodes}
+            return (*(self._doubtful | told).values(), *map(_waiting, self._queue))
 
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`; none if its host does not answer."""
@@ -139,9 +141,8 @@ class SshProvider:
             except Untouched:
                 return
             except IslandError as error:
-                # Listed no more, so that it is taken for dead, and cancelled.
-                fields = {"island": island, "why": str(error)}
-                log.warning("could not be started", extra={"fields": fields})
+                reason = f"could not be started: {error}"
+                self._doubtful[island] = Node(island, alive=False, reason=reason)
             del self._queue[island]
 
 

@@ -40,7 +40,12 @@ def connecting(ssh: SshSection, host: str, label: str) -> list[str]:
 
 
 def leads_here(ssh: SshSection, host: str) -> bool:
-    """Whether a host is this very machine, by its loopback. Raises: OSError, nobody can tell."""
+    """Whether a host is this very machine, by its loopback.
+
+    Raises:
+        OSError: nobody can tell.
+        UnicodeError: it is called as no host can be.
+    """
     command, *rest = by_hand(ssh, host)
     asked = [command, "-G", *rest]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 from atoll import relay
 from atoll.clock import Clock
@@ -15,8 +13,9 @@ from atoll.control import ControlPlane
 from atoll.errors import Refused, Unreachable
 from atoll.types import Assignment, Directive, Ending, Outcome, Progress
 from cluster.contact import Contact
-from cluster.log_sender import FileLog, LogSender, TrainerLog
-from cluster.trainer_process import TrainerProcess, TrainerSettings
+from cluster.leading import Peers
+from cluster.log_sender import LogSender
+from cluster.trainer_run import IslandSettings, TrainerRun
 
 log = logging.getLogger(__name__)
 
@@ -43,25 +42,6 @@ class Orders:
         self.drain = True
 
 
-@dataclass(frozen=True, slots=True)
-class IslandSettings:
-    """What an agent goes by.
-
-    Attributes:
-        name: of the island.
-        work_dir: folder for work in progress; logs go beside it.
-        drain_s: time a trainer has for its last checkpoint.
-        orphan_s: silence of the orchestrator after which the island stops.
-        trainer: how trainers are run.
-    """
-
-    name: str
-    work_dir: Path
-    drain_s: float
-    orphan_s: float
-    trainer: TrainerSettings
-
-
 class Tenure:
     """Runs the trainer of one lease to its end.
 
@@ -78,6 +58,7 @@ class Tenure:
         contact: Contact,
         logs: LogSender,
         clock: Clock,
+        peers: Peers,
     ) -> None:
         self._lease = assignment.lease
         self._settings = settings
@@ -85,15 +66,9 @@ class Tenure:
         self._contact = contact
         self._logs = logs
         self._clock = clock
-        name = f"{self._lease.job}.epoch-{self._lease.epoch:04d}"
-        self._folder = settings.work_dir / name
-        self._folder.mkdir(parents=True)
-        relay.write_assignment(self._folder, assignment)
-        self._listener = relay.Listener(self._folder)
-        command = settings.trainer.command_for(assignment.spec.role, self._folder)
-        path = settings.work_dir.parent / f"{name}.log"
-        self._trainer = TrainerProcess(command, settings.trainer.threads, path)
-        self._log = TrainerLog(self._lease.job, self._lease.epoch, FileLog(path))
+        self._peers = peers
+        self._run = TrainerRun(assignment, settings, peers.place)
+        self._trainer, self._log = self._run.process, self._run.log
         step = assignment.checkpoint.step if assignment.checkpoint else 0
         self._progress = Progress(step, float("nan"), 0.0)
         self._uncommitted: deque[relay.Published] = deque()
@@ -124,28 +99,32 @@ class Tenure:
             while True:
                 code = self._trainer.poll()  # first: once it ended, its last word is written
                 self._listen()
+                why = self._peers.look(self._run.folder, leaving=orders.drain)
                 if orders.drain:
                     self._preempted, self._why = True, orders.why
+                    self._drain()
+                elif why:
+                    self._why = self._why or why
                     self._drain()
                 self._keep_time()
                 self._commit()
                 self._beat()
                 self._logs.send(self._log)
-                if (
-                    self._ending
-                    and not self._uncommitted
-                    and self._clock.monotonic() >= self._told_by
-                ):
-                    return self._ending  # it has spoken its last word; how it exits is no matter
-                if code is not None and not self._uncommitted:
-                    return self._outcome()
+                outcome = self._peers.judged(self._own_outcome(code))
+                if outcome and not self._uncommitted:
+                    return outcome
                 self._clock.sleep(_LOOK_S)
         finally:
-            self._trainer.kill()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._run.close()
+
+    def _own_outcome(self, code: int | None) -> Outcome | None:
+        """How the trainer of this node ended; None while it runs."""
+        if self._ending and self._clock.monotonic() >= self._told_by:
+            return self._ending  # it has spoken its last word; how it exits is no matter
+        return None if code is None else self._outcome()
 
     def _listen(self) -> None:
-        for message in self._listener.heard():
+        for message in self._run.listener.heard():
             match message:
                 case Progress():
                     self._progress = message

@@ -61,14 +61,16 @@ class TrainerSettings:
         return [*(self.command or program), "--work-dir", str(work_dir)]
 
 
-def _network() -> dict[str, str]:
-    """What keeps the processes of a trainer from listening beyond this machine."""
+def _network(address: str) -> dict[str, str]:
+    """What keeps the processes of a trainer from listening anywhere but at one address."""
     addresses = psutil.net_if_addrs().items()
-    loopback = next(name for name, of in addresses if any(a.address == "127.0.0.1" for a in of))
+    interface = next((name for name, of in addresses if address in {a.address for a in of}), None)
+    if interface is None:
+        raise OSError(f"{address} is no address of this machine any more")
     return {
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        "GLOO_SOCKET_IFNAME": loopback,
-        "NCCL_SOCKET_IFNAME": loopback,
+        "GLOO_SOCKET_IFNAME": interface,
+        "NCCL_SOCKET_IFNAME": interface,
         # Modules come from where Atoll is installed, never from the folder it is run in.
         "PYTHONSAFEPATH": "1",
     }
@@ -80,13 +82,17 @@ class TrainerProcess:
     Its standard input is the leash: a line is an order, its end says that the agent is gone.
     """
 
-    def __init__(self, command: Sequence[str], threads: int, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], threads: int, log: Path, address: str = "127.0.0.1"
+    ) -> None:
         """Start a trainer.
 
         Args:
             command: program and arguments.
             threads: CPU threads of each training process.
             log: file that gets what it writes.
+            address: of this machine, at which its processes talk to each other, and to those of
+                the island's other nodes.
         """
         self._log = log
         with log.open("ab") as output:
@@ -96,7 +102,7 @@ class TrainerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, **_network(), "OMP_NUM_THREADS": str(threads)},
+                env={**os.environ, **_network(address), "OMP_NUM_THREADS": str(threads)},
             )
         # Knows it from a later process that is given the same number.
         self._leader = psutil.Process(self._process.pid)

@@ -83,8 +83,8 @@ python=$(find_python) || { install_python; python=$(find_python) || fail "this n
 
 case $wheel in
   https://*)
-    # Python has no need of curl or wget.
-    insist "fetching $wheel" "$python" -c '
+    # Python has no need of curl or wget. What follows a ? may be a signature, and is told to nobody.
+    insist "fetching ${wheel%%\?*}" "$python" -c '
 import sys, urllib.request
 from pathlib import Path
 address, folder = sys.argv[1:]

@@ -115,5 +115,6 @@ def _refuse_idle_processes(task: Task, at: Workplace) -> None:
     if task.training.batch_size < at.place.world:
         raise BadInput(
             f"{at.assignment.spec.name} has {task.training.batch_size} samples in a step, too few "
-            f"for {at.place.world} processes; lower island.processes, or raise the batch size"
+            f"for {at.place.world} processes; lower island.processes or island.nodes, or raise the "
+            "batch size"
         )

@@ -21,12 +21,14 @@ from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
+from atoll.node_place import NodePlace, read_place
 from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment
 from atoll.types import JobSpec
 from experts.devices import device_of
 from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
+from experts.meeting import joined
 from experts.task import Place, Task
 from experts.workplace import Workplace
 from partition.manifest import Partition
@@ -36,8 +38,6 @@ from partition.stage import load_partition
 MakeTask = Callable[[Config, JobSpec, Partition], Task]
 
 logger = logging.getLogger(__name__)
-
-_MEETING = "processes"  # file in which the processes of an island find each other
 
 
 def run_trainer(make_task: MakeTask) -> int:
@@ -66,13 +66,14 @@ def run_trainer(make_task: MakeTask) -> int:
         logger.exception("the trainer broke")
         Speaker(work_dir).say(Broke(f"{type(error).__name__}: {error}"))
         return 1
-    if _place().rank == 0:
+    if _place(read_place(work_dir)).rank == 0:
         Speaker(work_dir).say(Ended(finished))
     return 0
 
 
 def _train(make_task: MakeTask, work_dir: Path) -> bool:
-    place, local_rank = _place(), int(os.environ.get("LOCAL_RANK", "0"))
+    node, local_rank = read_place(work_dir), int(os.environ.get("LOCAL_RANK", "0"))
+    place = _place(node)
     leash = Leash(reads=local_rank == 0)
     assignment = read_assignment(work_dir)
     store = open_store(assignment.spec.run_uri)
@@ -88,7 +89,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
         store, partition, task.clusters, cache, config.run.seed, heard=fetching.heard
     )
     fetching.done()
-    with _joined(place, work_dir), _full_disk_told(work_dir):
+    with joined(place, node, work_dir), _full_disk_told(work_dir):
         at = Workplace(
             assignment=assignment,
             store=store,
@@ -109,9 +110,10 @@ def _refuse_other_settings(spec: JobSpec, config: Config, partition: Partition) 
         )
 
 
-def _place() -> Place:
-    """What torchrun says of this process; alone without it."""
-    return Place(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+def _place(node: NodePlace) -> Place:
+    """By what torchrun says of this process on its node; it is alone there without it."""
+    rank, num = (int(os.environ.get(name, less)) for name, less in (("RANK", 0), ("WORLD_SIZE", 1)))
+    return Place(node.rank * num + rank, node.num * num)
 
 
 def _settled(device: torch.device) -> None:
@@ -120,28 +122,6 @@ def _settled(device: torch.device) -> None:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.set_device(device)
-
-
-@contextlib.contextmanager
-def _joined(place: Place, work_dir: Path) -> Iterator[None]:
-    """Inside, the processes of the island can talk; gloo carries what is not on a GPU.
-
-    They find each other through a file, because torch's store is a socket that listens on every
-    network of the machine.
-    """
-    if place.world == 1:
-        yield
-        return
-    distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        init_method=f"file://{(work_dir / _MEETING).absolute()}",
-        rank=place.rank,
-        world_size=place.world,
-    )
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
 
 
 def _any(mine: bool, place: Place) -> bool:

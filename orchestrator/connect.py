@@ -29,7 +29,8 @@ from orchestrator.storage.urls import database_url, is_shared
 
 LOG = "orchestrator.log"
 HANDED = "handed-over.json"
-_START_S = 300.0  # providers are asked first whether they take islands, and clouds take their time
+_START_S = 60.0
+_ASKING_S = 300.0  # for one that was started and lives: it may wait for its provider's answers
 _LEAVE_S = 20.0
 
 
@@ -139,11 +140,13 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
                 trouble = "the one on this machine stands by"
             elif child is None:
                 child = _start(config, trainer, folder)
+                give_up_at = clock.monotonic() + _ASKING_S
             else:
                 _refuse_ended(child, folder / LOG)
         clock.sleep(0.1)
     raise Unreachable(
-        f"no orchestrator could be reached in {_START_S:g} s: {trouble}; see {folder / LOG}"
+        f"no orchestrator could be reached in {_ASKING_S if child else _START_S:g} s: {trouble}; "
+        f"see {folder / LOG}"
     )
 
 
@@ -190,8 +193,8 @@ def _goes_by(config: Config, client: ControlClient, folder: Path) -> bool:
     if not any(job.state.is_open for job in client.fleet().jobs):
         return False
     say(
-        "the run's orchestrator is at work with the [island] and [orchestrator] settings it was "
-        "started with; interrupt this command and give it again to have the new ones"
+        "the run's orchestrator is at work with the [island], [budget] and [orchestrator] settings "
+        "it was started with; interrupt this command and give it again to have the new ones"
     )
     return True
 

@@ -81,7 +81,8 @@ def this_process(address: str, run: str, settings: str, *, secured: bool = False
 
 def settings_of(config: Config) -> str:
     """Digest of what an orchestrator goes by from its start to its end."""
-    return config.digest("island", *PROVIDER_SECTIONS, "orchestrator", "checkpoints")
+    own = ("orchestrator", "membership", "checkpoints", "budget")
+    return config.digest("island", *PROVIDER_SECTIONS, *own)
 
 
 def identity(folder: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -21,6 +22,7 @@ from atoll.errors import BadInput, Deposed, Unreachable
 from atoll.passwords import hidden
 from atoll.types import Event
 from cluster.providers import provider_of
+from orchestrator.announcement import announced, opened_dht
 from orchestrator.custodian import Custodian
 from orchestrator.endpoint import (
     Endpoint,
@@ -35,9 +37,11 @@ from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.settings import (
+    budget_of,
     fleet_policy,
     islands_folder,
     recovery_policy,
+    refuse_gangs,
     refuse_unheard,
     retention_of,
     spec_of,
@@ -49,6 +53,9 @@ from orchestrator.supervisor import Supervisor
 from orchestrator.vacating import vacate
 from orchestrator.web.dashboard import dashboard
 from orchestrator.web.metrics import latency_of, registry_of
+
+if TYPE_CHECKING:
+    from membership.dht import Dht
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +81,17 @@ def serve(config: Config, trainer: Sequence[str] = ()) -> None:
     """
     clock, folder, signals = SystemClock(), layout.state_folder(config.run.uri), _Signals()
     signals.install()
+    url = database_url(config)
     with only_one(folder, clock):
         refuse_other_place(config)
-        work = _Work(config, name_of(config), trainer, signals, clock)
-        if not is_shared(database_url(config)):
-            with closing(SqlStore(database_url(config))) as store:
-                _serve(work, store)
+        work_of = partial(_Work, config, name_of(config), trainer, signals, clock)
+        if not is_shared(url):
+            with opened_dht(config, clock) as dht, closing(SqlStore(url)) as store:
+                _serve(work_of(dht), store)
             return
-    with closing(SqlStore(database_url(config))) as store:
+    with opened_dht(config, clock) as dht, closing(SqlStore(url)) as store:
         assert store.leadership is not None
+        work = work_of(dht)
         serve_while_leading(
             store.leadership, work.run, lambda: _serve(work, store), lambda: signals.any
         )
@@ -117,13 +126,14 @@ class _Work:
     trainer: Sequence[str]
     signals: _Signals
     clock: Clock
+    dht: Dht | None
 
 
 def _serve(work: _Work, store: SqlStore) -> None:
     config, clock = work.config, work.clock
     folder = layout.state_folder(config.run.uri)
     security = secured(config, work.run, clock, store.claim)
-    service = FleetService(store, fleet_policy(config), clock)
+    service = FleetService(store, fleet_policy(config), clock, budget_of(config))
     if store.leadership:
         service.tell(Event("orchestrator-leads", store.leadership.words))
     former = Endpoint.read(folder)
@@ -132,7 +142,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
     registry = registry_of(service)
     latency = latency_of(registry)
     timed = Timed(lambda method, seconds: latency.labels(method).observe(seconds))
-    start = functools.partial(
+    start = partial(
         start_server,
         service,
         run=work.run,
@@ -147,17 +157,25 @@ def _serve(work: _Work, store: SqlStore) -> None:
         raise
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
-        elsewhere = provider.capabilities().elsewhere
-        if elsewhere:
-            refuse_unheard(config)
-        called_at = outward(config, address) if elsewhere else address
+        capabilities = provider.capabilities()
+        refuse_gangs(config, capabilities)
+        called_at = outward(config, address) if capabilities.elsewhere else address
         supervisor = Supervisor(
             service,
             provider,
-            spec_of(config, work.run, called_at, work.trainer, security),
+            spec_of(
+                config,
+                work.run,
+                called_at,
+                work.trainer,
+                security,
+                elsewhere=capabilities.elsewhere,
+            ),
             recovery_policy(config),
             clock,
         )
+        if capabilities.elsewhere:  # not sooner: one that does not answer has to be mended first
+            refuse_unheard(config)
         secure, settings = security is not None, settings_of(config)
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)
@@ -174,6 +192,14 @@ def _serve(work: _Work, store: SqlStore) -> None:
         note = rendezvous_of(config, work.run, address, hidden(database_url(config)))
         with (
             noted(blobs, note, service.confirm),
+            announced(
+                work.dht,
+                config,
+                work.run,
+                address,
+                number=store.last_event(),
+                confirm=service.confirm,
+            ),
             dashboard(config, service, registry, needed=alone),
             custodian.at_work(),
         ):

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 from atoll.clock import Clock
 from atoll.errors import Unreachable
+from atoll.gangs import Answer, Call, Seat
 from atoll.types import (
     Action,
     Assignment,
@@ -24,19 +25,22 @@ from atoll.types import (
     Submission,
     Wait,
 )
-from atoll.views import FleetView
+from atoll.views import BudgetView, FleetView
 from cluster.provider import Node
 from orchestrator.curves import Curves
-from orchestrator.fleet import leases, ledger, operations, registry, steering
+from orchestrator.fleet import gangs, leases, matching, operations, registry, steering
+from orchestrator.fleet.budget import Budget
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
 from orchestrator.fleet.state import Change, Fleet, Policy
+from orchestrator.spending import Spending
 from orchestrator.storage.store import Store
 from orchestrator.tally import Tally
 
 log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE = 500
+_REGROUPS_S = 0.2  # how soon a node that does not lead by now may ask again
 # What nobody shall overlook in a log: work is lost, or stands still until somebody mends it.
 _LOUD = {"checkpoint-damaged", "job-crash-loop", "job-failed"}
 
@@ -49,13 +53,15 @@ class FleetService:
     store's answer was lost, is looked up before anything else is decided.
     """
 
-    def __init__(self, store: Store, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, policy: Policy, clock: Clock, budget: Budget | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._changed = threading.Condition()  # guards all that follows
         stored = store.load()
         self._fleet = Fleet(policy, Jobs().updated(stored.jobs))
-        self._ledger = Ledger().after(stored.nodes)
+        self._spending = Spending(stored.nodes, policy.prices, budget or Budget(), clock)
         self._started = tuple(use.island for use in stored.nodes)
         self._last_event = stored.last_event
         self._asked_at = clock.monotonic()
@@ -80,14 +86,22 @@ class FleetService:
         """Islands that earlier orchestrators asked a provider for; their names are taken."""
         return self._started
 
-    def acquire(self, island: str, request_id: str) -> Assignment | Wait:
-        """See :func:`orchestrator.fleet.leases.acquire`."""
+    def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
+        """See :func:`orchestrator.fleet.leases.acquire`, and ``may_acquire`` of gangs."""
         with self._turn():
+            if not gangs.may_acquire(self._fleet, island, seat):
+                return Wait(_REGROUPS_S, dismissed=False)
             answer, change = leases.acquire(
                 self._fleet, island, request_id, self._clock.monotonic()
             )
             self._apply(change)
             return answer
+
+    def gather(self, call: Call) -> Answer:
+        """See :mod:`orchestrator.fleet.gangs`."""
+        with self._turn():
+            self._apply(gangs.gather(self._fleet, call, self._clock.monotonic()))
+            return gangs.answer(self._fleet, call.island)
 
     def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
         """See :func:`orchestrator.fleet.leases.heartbeat`."""
@@ -135,10 +149,12 @@ class FleetService:
             return True
 
     def submit(self, jobs: Sequence[Submission]) -> None:
-        """See :func:`orchestrator.fleet.operations.submit`."""
+        """See :func:`orchestrator.fleet.operations.submit`. Raises: OverBudget."""
         with self._turn():
             self._asked()
-            self._apply(operations.submit(self._fleet, jobs, self._clock.monotonic()))
+            change = operations.submit(self._fleet, jobs, self._clock.monotonic())
+            self._spending.refuse_more(self._fleet.after(change))
+            self._apply(change)
 
     def drain(self, reason: str) -> None:
         """See :func:`orchestrator.fleet.operations.drain`."""
@@ -152,12 +168,20 @@ class FleetService:
             self._asked()
             self._apply(steering.drain_island(self._fleet, name, reason))
 
+    def let_go(self, islands: Sequence[str]) -> None:
+        """See :func:`orchestrator.fleet.steering.let_go`."""
+        with self._turn():
+            self._apply(steering.let_go(self._fleet, islands))
+
     def steer(self, action: Action, jobs: Sequence[str], reason: str) -> None:
-        """See :func:`orchestrator.fleet.steering.steer`."""
+        """See :func:`orchestrator.fleet.steering.steer`. Raises: OverBudget."""
         with self._turn():
             self._asked()
             now = self._clock.monotonic()
-            self._apply(steering.steer(self._fleet, action, jobs, reason, now))
+            change = steering.steer(self._fleet, action, jobs, reason, now)
+            if action in {Action.RESUME, Action.RETRY}:
+                self._spending.refuse_more(self._fleet.after(change))
+            self._apply(change)
 
     @property
     def curves(self) -> Curves:
@@ -177,7 +201,7 @@ class FleetService:
     def seen(self) -> FleetView:
         """What an operator sees, for one who only looks on: it keeps nobody from leaving."""
         with self._changed:
-            known = self._fleet, self._ledger, self._last_event
+            known = self._fleet, self._spending.ledger, self._spending.budget, self._last_event
         return self._view(*known)
 
     def stored_events(self, after: int, limit: int) -> tuple[Event, ...]:
@@ -188,7 +212,7 @@ class FleetService:
         """What an operator sees."""
         with self._turn():
             self._asked()
-            known = self._fleet, self._ledger, self._last_event
+            known = self._fleet, self._spending.ledger, self._spending.budget, self._last_event
         return self._view(*known)
 
     def events(self, after: int, timeout_s: float) -> tuple[Event, ...]:
@@ -203,10 +227,12 @@ class FleetService:
         """See :func:`orchestrator.fleet.operations.tick`, and ``silent`` there."""
         with self._turn():
             now = self._clock.monotonic()
+            self._apply(gangs.look(self._fleet, now))
             self._apply(operations.tick(self._fleet, now))
             if now >= self._listen_at:  # looks at every island, while all of them wait
                 self._listen_at = now + self._fleet.policy.term_s / 4
-                self._apply(operations.silent(self._fleet, self._ledger.running, now))
+                running = self._spending.ledger.running
+                self._apply(operations.silent(self._fleet, running, now))
 
     def island_gone(self, name: str, reason: str) -> None:
         """See :func:`orchestrator.fleet.operations.island_gone`."""
@@ -217,18 +243,19 @@ class FleetService:
     def nodes_started(self, islands: Sequence[str]) -> None:
         """A provider is about to be asked for nodes; see :mod:`orchestrator.fleet.ledger`."""
         with self._turn():
-            price, now = self._fleet.policy.price_per_hour, self._clock.wall()
-            noted = [ledger.started(island, price, now) for island in islands]
-            uses, told = tuple(use for use, _ in noted), tuple(event for _, event in noted)
-            self._apply(Change(nodes=uses, events=told))
+            self._apply(self._spending.started(islands))
 
     def reconcile(self, nodes: Sequence[Node]) -> None:
-        """See :func:`orchestrator.fleet.ledger.reconciled`."""
+        """See :func:`orchestrator.fleet.ledger.reconciled`, and ``seen`` of ``matching`` there."""
         with self._turn():
-            price, islands = self._fleet.policy.price_per_hour, self._fleet.islands
-            heard = {it.name for it in islands.values() if it.state in {"idle", "working"}}
-            uses, told = ledger.reconciled(self._ledger, nodes, heard, price, self._clock.wall())
-            self._apply(Change(nodes=uses, events=told))
+            self._apply(self._spending.reconciled(self._fleet, nodes))
+            self._apply(matching.seen(self._fleet, nodes))
+
+    def keep_within_budget(self, num_new: int = 0) -> bool:
+        """Pause the run before it takes more, with so many nodes more; whether it is paused now."""
+        with self._turn():
+            self._apply(self._spending.kept(self._fleet, num_new))
+            return self._fleet.draining
 
     def give_up(self, reason: str) -> None:
         """See :func:`orchestrator.fleet.operations.give_up`."""
@@ -257,10 +284,10 @@ class FleetService:
         with self._turn():
             self._apply(Change(events=(event,)))
 
-    def _view(self, fleet: Fleet, ledger: Ledger, last_event: int) -> FleetView:
+    def _view(self, fleet: Fleet, ledger: Ledger, budget: BudgetView, last_event: int) -> FleetView:
         """Of frozen values, so that nobody waits while it is put together."""
-        view = fleet.view(self._clock.monotonic())
-        return replace(view, last_event=last_event, **asdict(ledger.spent(self._clock.wall())))
+        view, spent = fleet.view(self._clock.monotonic()), ledger.spent(self._clock.wall())
+        return replace(view, last_event=last_event, budget=budget, **asdict(spent))
 
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()
@@ -289,7 +316,7 @@ class FleetService:
 
     def _believe(self, change: Change) -> None:
         self._fleet = self._fleet.after(change)
-        self._ledger = self._ledger.after(change.nodes)
+        self._spending.believe(change)
         if change.events:
             self._last_event += len(change.events)
             self._changed.notify_all()

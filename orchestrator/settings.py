@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from atoll import layout
 from atoll.address import is_loopback
 from atoll.config import Config
 from atoll.errors import ConfigError
-from cluster.provider import NodeSpec
+from cluster.provider import Capabilities, NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
+from orchestrator.fleet.budget import LEAVE_S, Budget
+from orchestrator.fleet.ledger import Prices
 from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.fleet.retention import Retention
 from orchestrator.fleet.state import Policy
@@ -36,7 +39,23 @@ def fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
-        price_per_hour=island.price_per_hour,
+        prices=Prices({name: price * island.nodes for name, price in island.prices.items()}),
+        speeds=island.speeds,
+        max_nodes=island.nodes,
+        min_nodes=island.fewest_nodes,
+        gather_s=island.gather_s,
+    )
+
+
+def budget_of(config: Config) -> Budget:
+    """What the run may take."""
+    budget = config.budget
+    return Budget(
+        cost=budget.cost or math.inf,
+        node_hours=budget.node_hours or math.inf,
+        deadline=math.inf if budget.ends_at is None else budget.ends_at,
+        ahead_s=config.island.drain_s + LEAVE_S,
+        num_nodes=config.island.count,
     )
 
 
@@ -48,6 +67,16 @@ def refuse_unheard(config: Config) -> None:
             f"orchestrator.listen = {listen} is heard on this machine alone, and islands of "
             f"{', '.join(config.island.shares)} may run on others; set it to 0.0.0.0:7000, say, "
             "and orchestrator.tls to a folder of certificates (`atoll certs`)"
+        )
+
+
+def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
+    """Refuse islands of several nodes where nobody starts those. Raises: ConfigError."""
+    if config.island.nodes > 1 and not capabilities.gangs:
+        raise ConfigError(
+            f"island.nodes = {config.island.nodes}, and an island of "
+            f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
+            "whose islands may have several: local or slurm"
         )
 
 
@@ -69,7 +98,13 @@ def retention_of(config: Config) -> Retention:
 
 
 def spec_of(
-    config: Config, run: str, address: str, trainer: Sequence[str], security: Security | None
+    config: Config,
+    run: str,
+    address: str,
+    trainer: Sequence[str],
+    security: Security | None,
+    *,
+    elsewhere: bool = False,
 ) -> Callable[[str], NodeSpec]:
     """What is to run on the node of an island, by its name.
 
@@ -79,6 +114,8 @@ def spec_of(
         address: where its orchestrator is called.
         trainer: command that islands run in place of Atoll's trainers; () for those.
         security: what gives islands their tokens; None for plain text.
+        elsewhere: whether islands may be on other machines; those of this one have the file in
+            which orchestrators leave their address, and need no DHT.
     """
     island = config.island
     settings = {
@@ -92,11 +129,12 @@ def spec_of(
         "--notices": island.notices,
         "--trainer": shlex.join(trainer),
     }
-    arguments = tuple(word for option in settings.items() for word in option)
+    peers = [("--peer", peer) for peer in config.membership.peers if elsewhere]
+    arguments = tuple(word for option in [*settings.items(), *peers] for word in option)
     num_gpus = island.processes if island.device == "cuda" else 0
 
     def named(name: str) -> NodeSpec:
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, arguments, num_gpus, token)
+        return NodeSpec(name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes)
 
     return named

@@ -16,7 +16,7 @@ from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
 from orchestrator.fleet.state import Fleet
 from orchestrator.rendezvous import Rendezvous
-from orchestrator.settings import fleet_policy
+from orchestrator.settings import budget_of, fleet_policy
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import database_url, default_database, is_shared
 
@@ -50,7 +50,8 @@ def stored_view(config: Config) -> FleetView:
         loaded = store.load()
     view = Fleet(fleet_policy(config), Jobs().updated(loaded.jobs)).view(now=0.0)
     spent = Ledger().after(loaded.nodes).spent(SystemClock().wall())
-    return replace(view, last_event=loaded.last_event, **asdict(spent))
+    limits = budget_of(config).view
+    return replace(view, last_event=loaded.last_event, budget=limits, **asdict(spent))
 
 
 def stored_events(config: Config, after: int, limit: int) -> tuple[Event, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from atoll.clock import Clock
 from atoll.errors import ConfigError, IslandError
 from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
-from orchestrator.fleet import recovery
+from orchestrator.fleet import mending, recovery
+from orchestrator.fleet.mending import Mending
 from orchestrator.fleet.recovery import Recovery, RecoveryPolicy
 from orchestrator.service import FleetService
 
@@ -47,6 +48,7 @@ class Supervisor:
         self._policy = policy
         self._clock = clock
         self._recovery = Recovery(last_number=recovery.last_number_of(service.started))
+        self._mending = Mending()
         self._last_trouble = ""
         self._forsaken: set[str] = set()
         self._stopping: set[str] = set()
@@ -63,6 +65,7 @@ class Supervisor:
             Whether any node is alive that can still be stopped.
         """
         self._service.tick()
+        self._service.keep_within_budget()  # also where the provider does not answer
         try:
             nodes = self._provider.list(self._label)
         except IslandError as error:
@@ -76,7 +79,10 @@ class Supervisor:
                 self._bury(node)
         self._service.reconcile(nodes)
         fleet, now = self._service.fleet, self._clock.monotonic()
-        self._recovery, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        recovered, plan = recovery.look(self._recovery, fleet, nodes, self._policy, now)
+        if plan.start and self._service.keep_within_budget(len(plan.start)):
+            return True  # nothing of the plan holds any more
+        self._recovery = recovered
         if plan.give_up:
             self._service.give_up(self._why_given_up())
         if plan.held_back:
@@ -88,13 +94,24 @@ class Supervisor:
                 self._stopping.add(island)
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
+        self._service.let_go(plan.dismiss)
         if plan.start:
             # Written down first: one that froze since it was decided is another's to start.
             self._service.nodes_started(plan.start)
         for island in plan.start:
             self._start(island)
+        self._mend(nodes)
         self._forsake(set(plan.forsaken))
         return any(node.alive and node.island not in self._forsaken for node in nodes)
+
+    def _mend(self, nodes: Sequence[Node]) -> None:
+        fleet, pause_s = self._service.fleet, self._policy.backoff_s
+        now = self._clock.monotonic()
+        self._mending, due = mending.look(self._mending, fleet, nodes, pause_s, now)
+        for island in due:
+            self._service.confirm()
+            log.info("starting what is missing", extra={"fields": {"island": island}})
+            self._start(island)
 
     def _forsake(self, islands: set[str]) -> None:
         for island in sorted(islands - self._forsaken):

@@ -60,7 +60,7 @@ def assign_samples(rows: RowFile, section: PartitionSection, seed: int) -> Assig
         )
     fine, counts = fine_centroids(rows, section.num_fine, seed)
     coarse, cluster_of_fine = coarse_centroids(fine, counts, num, seed)
-    offsets = _balanced_offsets(rows, coarse, section.balance, seed)
+    offsets = _balanced_offsets(rows, coarse, section, seed)
     clusters, scatter = _assigned(rows, coarse, offsets)
     sizes = np.bincount(clusters, minlength=num)
     if not sizes.all():
@@ -84,7 +84,7 @@ def _assigned(
 
 
 def _balanced_offsets(
-    rows: RowFile, coarse: NDArray[np.float32], balance: float, seed: int
+    rows: RowFile, coarse: NDArray[np.float32], section: PartitionSection, seed: int
 ) -> NDArray[np.float32]:
     num_drawn = min(len(rows), _DISTANCES // len(coarse))
     order = EndlessOrder(len(rows), seed)
@@ -94,4 +94,4 @@ def _balanced_offsets(
         features = rows.take(order.span(first, last))
         distances[:, first:last] = squared_distances(features, coarse).T
     free = sizes_under(distances, np.zeros(len(coarse)))
-    return fit_offsets(distances, target_sizes(free, balance))
+    return fit_offsets(distances, target_sizes(free, section.balance, section.sizes))

@@ -10,6 +10,8 @@ Source: Aurenhammer, Hoffmann and Aronov, Minkowski-Type Theorems and Least-Squa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -19,18 +21,25 @@ _MAX_STEPS = 100
 _PRECISION = 1e-7
 
 
-def target_sizes(free: NDArray[np.int64], balance: float) -> NDArray[np.int64]:
-    """Whole sizes between those that come by themselves and even ones; none is empty.
+def target_sizes(
+    free: NDArray[np.int64], balance: float, proportions: Sequence[float] | None = None
+) -> NDArray[np.int64]:
+    """Whole sizes between those that come by themselves and those that are wished; none is empty.
 
     Args:
         free: sizes under nearest-centroid assignment, (K,).
-        balance: 0 = free, 1 = even.
+        balance: 0 = free, 1 = as wished.
+        proportions: of the sizes wished, positive, (K,); None for even ones. The largest goes to
+            the cluster that is largest by itself, so that the least is moved.
 
     Returns:
         (K,), int64, with the same sum, which is at least K.
     """
     total = int(free.sum())
-    wanted = (1 - balance) * free + balance * total / len(free)
+    wished = np.ones(len(free))
+    if proportions is not None:
+        wished[np.argsort(-free, kind="stable")] = sorted(proportions, reverse=True)
+    wanted = (1 - balance) * free + balance * total * wished / wished.sum()
     sizes: NDArray[np.int64] = np.maximum(np.floor(wanted), 1).astype(np.int64)
     while sizes.sum() > total:  # small clusters were raised to 1, at the cost of the largest
         sizes[sizes.argmax()] -= 1

@@ -165,14 +165,16 @@ def sshd() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Path]:
-    """A cluster of one node, found by SLURM_CONF; the folder of its daemons."""
+    """A cluster found by SLURM_CONF, see scripts/slurm; the folder of its daemons."""
     script = SCRIPT.with_name("slurm")
     if subprocess.run([script, "find"], stdout=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("no Slurm here: as root, run scripts/slurm install")
-    with socket.socket() as free, socket.socket() as next_:
+    with contextlib.ExitStack() as stack:
+        free, *others = (stack.enter_context(socket.socket()) for _ in range(3))
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        next_.bind(("127.0.0.1", port + 1))
+        for number, other in enumerate(others, start=1):
+            other.bind(("127.0.0.1", port + number))
     folder = Path(tempfile.mkdtemp(prefix="atoll-slurm-"))
     with pytest.MonkeyPatch.context() as patch, (folder / "log").open("wb") as log:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))

@@ -124,6 +124,7 @@ def pod_of(config: Config, spec: NodeSpec) -> Tree:
             "runAsUser": user,
             "runAsGroup": user,
             "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",  # else every start goes through whole volumes
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(config, spec)],
@@ -146,6 +147,7 @@ def _container(config: Config, spec: NodeSpec) -> Tree:
         "name": CONTAINER,
         "image": wanted.image,
         "command": ["/bin/sh", "-c", _script(wanted.python, spec)],
+        "workingDir": _WORK,  # where the user may write, whatever the image says
         # The user need not be known in the image.
         "env": [{"name": "HOME", "value": _WORK}, {"name": "USER", "value": "atoll"}],
         "envFrom": [{"secretRef": {"name": name}} for name in wanted.env_from_secrets],

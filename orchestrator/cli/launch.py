@@ -14,7 +14,15 @@ from atoll.command import say
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.control import ControlClient
-from atoll.errors import BadInput, BlobMissing, Interrupted, JobFailed, Refused, Unreachable
+from atoll.errors import (
+    BadInput,
+    BlobMissing,
+    Interrupted,
+    JobFailed,
+    OverBudget,
+    Refused,
+    Unreachable,
+)
 from atoll.types import CheckpointRef, JobState, Submission
 from atoll.views import JobView
 from orchestrator.cli.live import Watch
@@ -23,6 +31,7 @@ from orchestrator.rendezvous import refuse_other_place
 
 _LOOK_S = 0.25
 _MAX_CONNECTIONS = 10
+_MORE = "allow more in [budget] and give the same command again, which goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
     Raises:
         JobFailed: a job was given up; the others are done.
         Interrupted: by SIGINT or SIGTERM; every trainer has checkpointed.
+        OverBudget: the run would take more than its budget; every trainer has checkpointed.
         BadInput: the orchestrator cannot start as configured, or a job was begun with other
             settings.
         Unreachable: the orchestrator dies again and again.
@@ -65,7 +75,7 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
             tries += 1
             with connect(launch.config, launch.trainer) as client:
                 try:
-                    client.submit(launch.jobs)
+                    _submit(client, launch.jobs)
                     if (safe := _committed(client)) > committed:
                         tries, committed = 1, safe
                     return _results(_follow(launch, client, watch, interrupts))
@@ -73,6 +83,8 @@ def run_jobs(launch: Launch, watch: Watch) -> dict[str, CheckpointRef]:
                     if interrupts.num:
                         raise Interrupted(f"stopped waiting, because {error}") from error
                     watch.tell(f"{error}; starting it again")
+                except OverBudget:
+                    raise
                 except Refused as error:
                     raise BadInput(str(error)) from error
     raise Unreachable(
@@ -121,6 +133,13 @@ def _interrupts() -> Iterator[_Interrupts]:
             signal.signal(number, handler)
 
 
+def _submit(client: ControlClient, jobs: Sequence[Submission]) -> None:
+    try:
+        client.submit(jobs)
+    except OverBudget as error:
+        raise OverBudget(f"{error}; {_MORE}") from error
+
+
 def _follow(
     launch: Launch, client: ControlClient, watch: Watch, interrupts: _Interrupts
 ) -> list[JobView]:
@@ -134,6 +153,8 @@ def _follow(
         if all(job.state.is_ended or job.crash_loop for job in jobs):
             return jobs
         if not any(job.state.is_open for job in jobs):
+            if view.budget.reached:
+                raise OverBudget(f"{view.budget.reached}; {_steps(jobs)}; {_MORE}")
             raise Interrupted(f"stopped: {_steps(jobs)}; the same command goes on from there")
         if interrupts.num and not asked_to_drain:
             watch.tell(

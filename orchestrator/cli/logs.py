@@ -78,7 +78,7 @@ def _said(config: Config, name: str, num: int, *, follow: bool) -> Iterator[LogL
         return
     with client:
         view = client.fleet()
-    if follow or name in _writing(view):
+    if follow or name.partition("/")[0] in _writing(view):
         yield from _streamed(config, name, num, follow=follow)
         return
     told = {job.spec.name: job.log for job in view.jobs}.get(name)
@@ -165,9 +165,14 @@ def _files(config: Config, name: str) -> list[Path]:
     from orchestrator.settings import islands_folder
 
     folder = islands_folder(config)
-    own = folder / name / AGENT_LOG
-    trainers = sorted(folder.glob(f"*/{name}.epoch-*.log"), key=lambda path: path.name)
-    return ([own] if own.exists() else []) + trainers
+    plain, _, node = name.partition("/")
+    node = node.rpartition("-")[0]  # without what tells its starts apart
+    homes = [node] if node else ["", "node-*"]  # of islands of one node, and of several
+    agents = [path for home in homes for path in folder.glob(f"{Path(plain, home)}/{AGENT_LOG}")]
+    logs = [
+        path for home in homes for path in folder.glob(f"{Path('*', home)}/{plain}.epoch-*.log")
+    ]
+    return sorted(agents) + sorted(logs, key=lambda path: path.name)
 
 
 def _nothing(config: Config, name: str) -> str:

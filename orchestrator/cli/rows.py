@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from atoll.types import JobState
 from atoll.views import FleetView, IslandView, JobView
+from orchestrator.fleet.budget import moment
 
 
 def spent_in_words(view: FleetView) -> str:
-    """What the provider's nodes have taken."""
-    cost = f", which cost {view.cost:.2f}" if view.cost else ""
-    return f"{view.node_hours:.2f} node hours so far{cost}"
+    """What the provider's nodes have taken, and what they may."""
+    budget = view.budget
+    hours_limit = f" of {budget.node_hours:g}" if budget.node_hours is not None else ""
+    cost_limit = f" of {budget.cost:g}" if budget.cost is not None else ""
+    cost = f", which cost {view.cost:.2f}{cost_limit}" if view.cost or cost_limit else ""
+    until = f", until {moment(budget.deadline)}" if budget.deadline is not None else ""
+    return f"{view.node_hours:.2f}{hours_limit} node hours so far{cost}{until}"
+
+
+def spent_row(view: FleetView) -> dict[str, Any]:
+    """The same for a program."""
+    return {"node_hours": view.node_hours, "cost": view.cost, "budget": asdict(view.budget)}
 
 
 def job_row(job: JobView) -> dict[str, Any]:
@@ -39,6 +50,7 @@ def island_row(island: IslandView) -> dict[str, Any]:
         "island": island.name,
         "state": island.state,
         "job": island.job or None,
+        "nodes": list(island.nodes) or None,
         "silent_s": round(island.silent_s, 1),
     }
 

@@ -29,7 +29,8 @@ def train(
 ) -> None:
     """Train every expert on its cluster, and the monolith to compare them with.
 
-    Ctrl-C lets every trainer checkpoint; the same command goes on from there.
+    Ctrl-C lets every trainer checkpoint, and so does a budget that is reached (exit code 3); the
+    same command goes on from there.
     """
     _train(config, set_, "train", verify=verify, json_=json_)
 
@@ -59,7 +60,13 @@ _DETAILS = {"lease_left_s", "failures", "losses", "preemptions", "why"}
 
 def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Show how far each job of a run is, and on which island."""
-    from orchestrator.cli.rows import island_row, islands_of, job_row, spent_in_words
+    from orchestrator.cli.rows import (
+        island_row,
+        islands_of,
+        job_row,
+        spent_in_words,
+        spent_row,
+    )
     from orchestrator.fleet.stragglers import lagging
 
     settings = run_config(config, set_ or ())
@@ -67,8 +74,8 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
     jobs = [job_row(job) for job in view.jobs]
     islands = [island_row(island) for island in islands_of(view)]
     if json_:
-        spent = {"node_hours": view.node_hours, "cost": view.cost}
-        print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands, **spent})
+        rest = spent_row(view)
+        print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands, **rest})
         return
     say(who)
     # Reasons are sentences: a column would break them into words.
@@ -82,6 +89,8 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
     if islands:
         show("islands", islands, as_json=False)
     typer.echo(spent_in_words(view))
+    if view.budget.reached:
+        typer.echo(f"paused: {view.budget.reached}")
 
 
 def serve(

@@ -55,12 +55,15 @@ def token(
     if file == _STDOUT:
         sys.stdout.write(made.text)
         return
-    where = _address(settings) or "HOST:PORT"
     try:
         write_private(file, made.text.encode())
     except OSError as error:
         raise BadInput(f"{file} cannot be written: {error.strerror}") from error
-    words = ["atoll", "agent", "--orchestrator", where, "--run", run]
+    words = ["atoll", "agent"]
+    if settings.membership.peers:  # they tell where it is, also after it moved
+        words += [word for peer in settings.membership.peers for word in ("--peer", peer)]
+    else:
+        words += ["--orchestrator", _address(settings) or "HOST:PORT", "--run", run]
     words += ["--island", island or "NAME", "--work-dir", "work", "--join", file.name]
     say(f"wrote {file}; on the node: {shlex.join(words)}")
 

@@ -49,7 +49,7 @@ def train(
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
         # Laid down, so that others are refused by name once there is a checkpoint.
-        stages.finish(store, _begun(stage.name), stage.inputs, {})
+        stages.finish(store, begun(stage.name), stage.inputs, {})
     missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
@@ -139,12 +139,23 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.
         roles = [Role.MONOLITH, Role.EXPERT] if config.evaluation.monolith else [Role.EXPERT]
     inputs = shaping_settings(config, digest, roles[0])
-    specs = job_specs(config, digest, roles)
+    specs = _heaviest_first(job_specs(config, digest, roles), config, partition)
     epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
     if any(epochs.values()):
-        stages.finished(store, _begun(name), inputs)
+        stages.finished(store, begun(name), inputs)
     before = stages.finished(store, name, inputs) or {}
     return _Stage(name, inputs, specs, before, epochs)
+
+
+def _heaviest_first(
+    specs: list[JobSpec], config: Config, partition: dict[str, Any]
+) -> list[JobSpec]:
+    """Jobs are granted in this order, see :mod:`orchestrator.fleet.matching`."""
+    if config.training.share == "equal":
+        return specs
+    sizes = [shard_set["num_samples"] for shard_set in partition["shard_sets"]]
+    share = {spec.name: sizes[spec.index] for spec in specs if spec.role is Role.EXPERT}
+    return sorted(specs, key=lambda spec: -share.get(spec.name, sum(sizes)))
 
 
 def _refuse_small_cache(config: Config, store: BlobStore, specs: Sequence[JobSpec]) -> None:
@@ -160,7 +171,8 @@ def _refuse_small_cache(config: Config, store: BlobStore, specs: Sequence[JobSpe
     fit.refuse_cache(config.cache.size_bytes, needs)
 
 
-def _begun(name: str) -> str:
+def begun(name: str) -> str:
+    """What tells that a stage was begun, and with which settings."""
     return f"begun-{name}"
 
 

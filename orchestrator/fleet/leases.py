@@ -23,7 +23,7 @@ from atoll.types import (
     Progress,
     Wait,
 )
-from orchestrator.fleet import registry
+from orchestrator.fleet import matching, registry
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, set_back
 from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, brief, last_of
@@ -35,14 +35,13 @@ _MIN_WAIT_S = 0.05
 def acquire(
     fleet: Fleet, island: str, request_id: str, now: float
 ) -> tuple[Assignment | Wait, Change]:
-    """Grant the first job that waits, in order of submission, under a new epoch.
+    """Grant a job that waits, see :func:`orchestrator.fleet.matching.choice`, under a new epoch.
 
     The same request gets the same lease again. An island that asks anew while it holds a lease
     under which nothing was said never got to know of it: that lease ends. Otherwise the request
     may be an old one that comes late: the lease stands until it runs out.
     """
-    if island in fleet.jobs:
-        raise Refused(f"{island} is the name of a job; an island needs another")
+    refuse_job_name(fleet, island)
     held, known = fleet.held_by(island), fleet.islands.get(island)
     if known and known.dismissed == request_id:  # that answer was lost
         return Wait(_MAX_WAIT_S, dismissed=True), Change()
@@ -54,7 +53,7 @@ def acquire(
         change = _forget(held, fleet, now)
         fleet = fleet.after(change)
     else:
-        change = _joined(fleet, island)
+        change = joined(fleet, island)
     leaving = fleet.is_leaving(island)
     if fleet.draining or fleet.is_over or leaving:
         why = "all jobs are over"
@@ -65,7 +64,7 @@ def acquire(
         left = Island(island, now, "gone", leaving=leaving, dismissed=told)
         gone = Change(islands=(left,), events=(event,))
         return Wait(_MAX_WAIT_S, dismissed=True), change.then(gone)
-    ready = next((job for job in fleet.jobs.waiting() if job.is_ready(now)), None)
+    ready = matching.choice(fleet, island, now)
     if ready is None:
         idle = Change(islands=(Island(island, now),))
         pauses_s = (job.ready_at - now for job in fleet.jobs.waiting() if job.ready_at > now)
@@ -75,6 +74,12 @@ def acquire(
     working = Island(island, now, "working", granted.spec.name)
     grant = Change(jobs=(granted,), islands=(working,), events=(event,))
     return _assignment(granted, fleet), change.then(grant)
+
+
+def refuse_job_name(fleet: Fleet, island: str) -> None:
+    """Logs and views tell jobs and islands apart by their names. Raises: Refused."""
+    if island in fleet.jobs:
+        raise Refused(f"{island} is the name of a job; an island needs another")
 
 
 def heartbeat(
@@ -165,6 +170,8 @@ def release(fleet: Fleet, lease: Lease, outcome: Outcome, request_id: str, now: 
         case Ending.PREEMPTED:
             words = reason or f"told to leave at step {job.step}"
             after, kind = set_back(job, Cause.PREEMPTION, words, fleet, now), "island-preempted"
+        case Ending.NODE_LOST:
+            after, kind = set_back(job, Cause.LOSS, reason, fleet, now), "node-lost"
         case Ending.DAMAGED:
             after, kind = registry.doubt(job, fleet, reason), "checkpoint-doubted"
         case Ending.REFUSED:
@@ -239,11 +246,13 @@ def _heard(fleet: Fleet, job: Job, now: float, **told: Any) -> Change:
     return Change(jobs=(job,), islands=(working,))
 
 
-def _joined(fleet: Fleet, island: str) -> Change:
-    if island in fleet.islands:
+def joined(fleet: Fleet, island: str) -> Change:
+    """What is told of an island that is heard for the first time, or again."""
+    known = fleet.islands.get(island)
+    if known is not None and known.state != "gone":
         return Change()
-    words = f"{island} was heard for the first time by this orchestrator"
-    return Change(events=(Event("island-joined", words, island=island),))
+    words = "came back" if known else "was heard for the first time by this orchestrator"
+    return Change(events=(Event("island-joined", f"{island} {words}", island=island),))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

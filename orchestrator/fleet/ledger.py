@@ -1,11 +1,12 @@
 """What a run's nodes have cost so far: when each was started and had ended, and its price.
 
-Pure: works on values and a time of day. Nodes that joined by themselves are others' bill.
+Pure: works on values and a time of day. Nodes that joined by themselves are others' bill, and one
+that stands in a queue, or is being made, is nobody's yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from immutables import Map
@@ -17,25 +18,49 @@ _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """What an hour of a node costs.
+
+    Attributes:
+        by_provider: as the configuration says, by the provider's name; 0 is not counted.
+    """
+
+    by_provider: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def highest(self) -> float:
+        """Of a node whose provider is not known yet."""
+        return max(self.by_provider.values(), default=0.0)
+
+    def of(self, node: Node) -> float:
+        """Of a node that is there."""
+        return self.by_provider.get(node.provider, self.highest)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeUse:
     """A node that a provider was asked for.
 
     Attributes:
         island: for which; each is started once.
-        started_at: time of day, seconds since the Unix epoch.
-        price_per_hour: as the configuration said when it was started; 0 is not counted.
-        ended_at: when its end was noticed; None while it runs.
+        started_at: when it was asked for; time of day, seconds since the Unix epoch.
+        price_per_hour: what it costs; 0 is not counted.
+        paid_from: when it was seen to be there; None while it stands in a queue, or is being made.
+        ended_at: when its end was noticed; None until then.
     """
 
     island: str
     started_at: float
     price_per_hour: float = 0.0
+    paid_from: float | None = None
     ended_at: float | None = None
 
     def hours(self, now: float) -> float:
         """How long it has run, by the clock of a machine that may have been set back."""
+        if self.paid_from is None:
+            return 0.0
         end = now if self.ended_at is None else self.ended_at
-        return max(0.0, end - self.started_at) / _HOUR_S
+        return max(0.0, end - self.paid_from) / _HOUR_S
 
     def cost(self, now: float) -> float:
         """What it has cost, in the unit of its price."""
@@ -80,18 +105,17 @@ class Ledger:
         return Spent(hours, self.ended.cost + sum(use.cost(now) for use in uses))
 
 
-def started(island: str, price_per_hour: float, now: float) -> tuple[NodeUse, Event]:
+def started(island: str, prices: Prices, now: float) -> tuple[NodeUse, Event]:
     """A node is asked for."""
-    price = f", at {price_per_hour:g} an hour" if price_per_hour else ""
-    event = Event("island-started", f"its node is asked for{price}", island=island)
-    return NodeUse(island, now, price_per_hour), event
+    event = Event("island-started", "its node is asked for", island=island)
+    return NodeUse(island, now, prices.highest), event
 
 
 def reconciled(
     ledger: Ledger,
     nodes: Iterable[Node],
     heard: Container[str],
-    price_per_hour: float,
+    prices: Prices,
     now: float,
 ) -> tuple[tuple[NodeUse, ...], tuple[Event, ...]]:
     """What is different by what the provider sees.
@@ -102,12 +126,12 @@ def reconciled(
         ledger: as it was written down.
         nodes: all that the provider knows of.
         heard: islands that still speak: one whose node the provider does not know was started by
-            an orchestrator on another machine.
-        price_per_hour: of nodes that nobody wrote down.
+            an orchestrator on another machine, and one that is said to wait does so no longer.
+        prices: of nodes.
         now: time of day.
 
     Returns:
-        The nodes that have ended or were found, and what is to be told of each.
+        The nodes that are different or were found, and what is to be told of each.
     """
     seen = {node.island: node for node in nodes}
     uses, events = [], []
@@ -117,11 +141,21 @@ def reconciled(
             uses.append(replace(use, ended_at=now))
             words = f"{node.reason if node else 'its node is gone'}; {_bill(use, now)}"
             events.append(Event("island-stopped", words, island=name))
+        elif node is not None and use.paid_from is None and (not node.waiting or name in heard):
+            uses.append(replace(use, price_per_hour=prices.of(node), paid_from=now))
+            events.append(Event("island-up", _arrival(uses[-1], now), island=name))
     for name, node in seen.items():
         if node.alive and name not in ledger.running:
-            uses.append(NodeUse(name, now, price_per_hour))
-            events.append(Event("island-started", "its node was found at work", island=name))
+            uses.append(NodeUse(name, now, prices.of(node), None if node.waiting else now))
+            words = f"its node was found {'waiting' if node.waiting else 'at work'}"
+            events.append(Event("island-started", words, island=name))
     return tuple(uses), tuple(events)
+
+
+def _arrival(use: NodeUse, now: float) -> str:
+    price = f", at {use.price_per_hour:g} an hour" if use.price_per_hour else ""
+    waited_h = (now - use.started_at) / _HOUR_S
+    return f"its node is there{price}, {waited_h:.2f} h after it was asked for"
 
 
 def _bill(use: NodeUse, now: float) -> str:

@@ -83,9 +83,19 @@ def tick(fleet: Fleet, now: float) -> Change:
         passed = passed.then(Change(islands=rested))
         fleet = fleet.after(passed)
     for job in fleet.jobs.expired(now):
-        words = f"{job.island} was silent for {term_s:g} s"
-        passed = passed.then(_taken(job, fleet, words, "lost", now))
+        if job.island in fleet.gangs:  # of its nodes some are heard, but not who leads
+            words = f"the leader of {job.island} was silent for {term_s:g} s"
+            passed = passed.then(leader_lost(fleet, job, words, now))
+        else:
+            words = f"{job.island} was silent for {term_s:g} s"
+            passed = passed.then(_taken(job, fleet, words, "lost", now))
     return passed
+
+
+def leader_lost(fleet: Fleet, job: Job, words: str, now: float) -> Change:
+    """The node that held a job's lease is lost; its island goes on with the others."""
+    taken = _taken(job, fleet, words, "idle", now)
+    return taken._replace(islands=tuple(replace(it, heard_at=now) for it in taken.islands))
 
 
 def silent(fleet: Fleet, running: Container[str], now: float) -> Change:
@@ -239,17 +249,18 @@ def _doubted(fleet: Fleet, submission: Submission, _: float) -> Change:
         return Change()
     doubted = registry.doubt(job, fleet, "found damaged once its job was done")
     event = Event("checkpoint-doubted", doubted.reason, job.spec.name, epoch=job.epoch)
-    return Change(jobs=(doubted,), events=(event,))
+    return Change(jobs=(doubted,), islands=_without_a_job(fleet, job), events=(event,))
 
 
 def _taken(job: Job, fleet: Fleet, words: str, state: str, now: float) -> Change:
-    """The job without its island, which is ``lost`` or ``gone``."""
+    """The job without its island, which is ``lost`` or ``gone``, or ``idle`` without its leader."""
     island = fleet.islands.get(job.island, Island(job.island, now))
     # One that was to leave anyway has only left early.
     taken = (
         fleet.freed(job, words) if fleet.draining else set_back(job, Cause.LOSS, words, fleet, now)
     )
-    lost = Event(f"island-{state}", words, job.spec.name, job.island, job.epoch)
+    kind = "leader-lost" if state == "idle" else f"island-{state}"
+    lost = Event(kind, words, job.spec.name, job.island, job.epoch)
     given_up = Event("job-failed", taken.reason, job.spec.name, job.island, job.epoch)
     return Change(
         jobs=(taken,),

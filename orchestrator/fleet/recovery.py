@@ -1,4 +1,4 @@
-"""Which islands to start and stop, so that enough of them are alive.
+"""Which islands to start and stop, so that enough of them are alive, and none for nothing.
 
 Pure: reads the fleet, what the provider sees and the time; remembers in a value of its own.
 """
@@ -6,8 +6,9 @@ Pure: reads the fleet, what the provider sees and the time; remembers in a value
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from immutables import Map
 
@@ -48,6 +49,7 @@ class Recovery:
         not_before: no island is started earlier.
         settled_at: since when nobody works and nobody will.
         last_number: the highest in an island's name, so that no name is used twice.
+        let_go: islands that live and are counted on no more, because fewer jobs are open.
     """
 
     since: Map[str, float] = field(default_factory=Map)
@@ -56,6 +58,7 @@ class Recovery:
     not_before: float = 0.0
     settled_at: float = math.inf
     last_number: int = 0
+    let_go: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Plan:
     Attributes:
         start: names of islands to start.
         stop: islands to stop.
+        dismiss: idle islands that may leave.
         give_up: whether no island can be kept alive.
         held_back: why none is started for a while, in words; "" for nothing new.
         forsaken: islands that nobody can stop, because their provider does not answer; they do it
@@ -73,6 +77,7 @@ class Plan:
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    dismiss: tuple[str, ...] = ()
     give_up: bool = False
     held_back: str = ""
     forsaken: tuple[str, ...] = ()
@@ -94,18 +99,25 @@ def look(
         stale = tuple(node.island for node in nodes if node.alive and node.stale)
         plan = Plan(stop=stop, forsaken=stale if now - settled_at >= _FORSAKE_S else ())
         return replace(recovery, since=Map(), settled_at=settled_at), plan
+    let_go = recovery.let_go.intersection(alive).difference(_at_work_again(recovery, fleet))
     # One that stands in a queue has not begun to be silent.
     first_seen = {name: now if name in waiting else recovery.since.get(name, now) for name in alive}
     useful = {
         name: since
         for name, since in first_seen.items()
-        if _is_useful(fleet.islands.get(name), now - since, policy)
+        if name not in let_go and _is_useful(fleet.islands.get(name), now - since, policy)
     }
     missing = [name for name in recovery.since if name not in useful]
     recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
     last_number = max(recovery.last_number, last_number_of(node.island for node in nodes))
-    recovery = replace(recovery, since=recovery.since.update(useful), last_number=last_number)
-    return replaced(recovery, fleet, missing, policy, now)
+    since = recovery.since.update(useful)
+    recovery = replace(recovery, since=since, last_number=last_number, let_go=let_go)
+    recovery, plan = replaced(recovery, fleet, missing, policy, now)
+    candidates = dispensable(fleet, recovery.since, waiting)
+    recovery, spare = spared(recovery, fleet, candidates, policy)
+    stop = tuple(name for name in spare if name in waiting)
+    dismiss = tuple(name for name in spare if name not in waiting)
+    return recovery, replace(plan, stop=stop, dismiss=dismiss)
 
 
 def replaced(
@@ -150,6 +162,51 @@ def replaced(
     return replace(recovery, since=since, last_number=last_number), Plan(start=started)
 
 
+def spared(
+    recovery: Recovery, fleet: Fleet, candidates: Iterable[str], policy: RecoveryPolicy
+) -> tuple[Recovery, tuple[str, ...]]:
+    """Lets islands go that fewer open jobs than islands leave without work: nodes cost money.
+
+    Args:
+        recovery: what is remembered.
+        fleet: which is not settled.
+        candidates: who may go, see :func:`dispensable`.
+        policy: what recovery goes by.
+
+    Returns:
+        What to remember, and who goes.
+    """
+    num = len(recovery.since) - min(policy.num_islands, fleet.jobs.num_open)
+    if num <= 0 or fleet.draining:
+        return recovery, ()
+    spare = tuple(islice(candidates, num))
+    let_go, since = recovery.let_go.union(spare), _without(recovery.since, spare)
+    return replace(recovery, since=since, let_go=let_go), spare
+
+
+def dispensable(fleet: Fleet, names: Iterable[str], waiting: Container[str]) -> Iterator[str]:
+    """Of islands that are counted on, those that work on nothing, in the order of their going.
+
+    Args:
+        fleet: as it is.
+        names: of the islands.
+        waiting: islands whose nodes stand in a queue, or are being made. They go first, and then
+            the idle, the slowest first.
+    """
+    known = {name: fleet.islands.get(name) for name in sorted(names, key=_number_of)}
+    yield from (name for name, island in known.items() if island is None and name in waiting)
+    idle = [name for name, island in known.items() if island and island.state == "idle"]
+    yield from sorted(idle, key=lambda name: fleet.speeds.get(name, 1.0))
+
+
+def _at_work_again(recovery: Recovery, fleet: Fleet) -> Iterator[str]:
+    """Of those let go, the ones that found a job before they were told."""
+    for name in recovery.let_go:
+        island = fleet.islands.get(name)
+        if island is not None and island.state == "working" and not island.leaving:
+            yield name
+
+
 def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
     if island is None:
         return age_s <= policy.young_s  # still starting
@@ -182,5 +239,9 @@ def _without(since: Map[str, float], names: Sequence[str]) -> Map[str, float]:
 
 def last_number_of(islands: Iterable[str]) -> int:
     """The highest number in the names of some islands; 0 for none."""
-    numbers = (name.rpartition("-")[2] for name in islands)
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return max(map(_number_of, islands), default=0)
+
+
+def _number_of(island: str) -> int:
+    number = island.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from immutables import Map
 
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Lease, Progress
 from atoll.views import FleetView, IslandView, JobView
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.islands import Islands
 from orchestrator.fleet.jobs import Jobs
-from orchestrator.fleet.ledger import NodeUse
+from orchestrator.fleet.ledger import NodeUse, Prices
+from orchestrator.fleet.muster import Muster
 
 _MOST_LOG = 4000  # characters of the end of a log
 _MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
@@ -50,7 +53,11 @@ class Policy:
         max_losses: islands lost in a row that a job is forgiven.
         max_preemptions: islands reclaimed in a row that a job is forgiven.
         stuck_s: time a trainer may stand still before it is started anew.
-        price_per_hour: of a node; 0 is not counted.
+        prices: of islands, with all their nodes.
+        speeds: of islands beside each other, by the name of their provider; none are all alike.
+        max_nodes: of an island.
+        min_nodes: with which an island of several still works.
+        gather_s: time for which too few nodes wait for others.
     """
 
     term_s: float
@@ -59,7 +66,11 @@ class Policy:
     max_losses: int = sys.maxsize
     max_preemptions: int = sys.maxsize
     stuck_s: float = math.inf
-    price_per_hour: float = 0.0
+    prices: Prices = field(default_factory=Prices)
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    max_nodes: int = 1
+    min_nodes: int = 1
+    gather_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,8 @@ class Change(NamedTuple):
         draining: whether the fleet drains from now on; None leaves it.
         ticked_at: when time last passed; None leaves it.
         nodes: provider's nodes as they are afterwards.
+        speeds: of islands from now on; None leaves them.
+        gangs: nodes of islands of several as they are afterwards; the later wins.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -178,6 +191,8 @@ class Change(NamedTuple):
     draining: bool | None = None
     ticked_at: float | None = None
     nodes: tuple[NodeUse, ...] = ()
+    speeds: Mapping[str, float] | None = None
+    gangs: tuple[Muster, ...] = ()
 
     def then(self, later: Change) -> Change:
         """Both, one after the other."""
@@ -189,6 +204,8 @@ class Change(NamedTuple):
             self.draining if later.draining is None else later.draining,
             self.ticked_at if later.ticked_at is None else later.ticked_at,
             self.nodes + later.nodes,
+            self.speeds if later.speeds is None else later.speeds,
+            self.gangs + later.gangs,
         )
 
 
@@ -211,6 +228,8 @@ class Fleet:
         islands: by name, in order of appearance; of those that are gone only the last.
         draining: every island is to checkpoint and leave.
         ticked_at: when time last passed, on the orchestrator's monotonic clock.
+        speeds: of the islands whose nodes live, beside each other; none where all are alike.
+        gangs: the nodes of islands of several, by island; of those where any is there.
     """
 
     policy: Policy
@@ -218,6 +237,8 @@ class Fleet:
     islands: Islands = field(default_factory=Islands)
     draining: bool = False
     ticked_at: float | None = None
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    gangs: Map[str, Muster] = field(default_factory=Map)
 
     @property
     def is_over(self) -> bool:
@@ -263,7 +284,14 @@ class Fleet:
         if change.islands:
             islands = islands.updated(change.islands)
         draining = self.draining if change.draining is None else change.draining
-        return Fleet(self.policy, jobs, islands, draining, ticked_at)
+        speeds = self.speeds if change.speeds is None else change.speeds
+        gangs = self.gangs
+        for muster in change.gangs:
+            if muster.present:
+                gangs = gangs.set(muster.island, muster)
+            elif muster.island in gangs:
+                gangs = gangs.delete(muster.island)
+        return Fleet(self.policy, jobs, islands, draining, ticked_at, speeds, gangs)
 
     def view(self, now: float) -> FleetView:
         """What an operator sees."""
@@ -289,7 +317,13 @@ class Fleet:
                 for job in self.jobs.values()
             ),
             islands=tuple(
-                IslandView(island.name, island.state, island.job, now - island.heard_at)
+                IslandView(
+                    island.name,
+                    island.state,
+                    island.job,
+                    now - island.heard_at,
+                    self.gangs[island.name].gang.names if island.name in self.gangs else (),
+                )
                 for island in self.islands.values()
             ),
             draining=self.draining,

@@ -70,6 +70,20 @@ def drain_island(fleet: Fleet, name: str, reason: str) -> Change:
     return Change(islands=(leaving,), events=(Event("island-draining", words, island.job, name),))
 
 
+def let_go(fleet: Fleet, names: Sequence[str]) -> Change:
+    """Let islands leave that are still idle, because fewer jobs are open than islands live."""
+    islands = (fleet.islands.get(name) for name in names)
+    idle = [each for each in islands if each is not None and each.state == "idle"]
+    words = "is to leave: fewer jobs are open than islands live"
+    return Change(
+        islands=tuple(replace(island, leaving=True) for island in idle),
+        events=tuple(
+            Event("island-draining", f"{island.name} {words}", island=island.name)
+            for island in idle
+        ),
+    )
+
+
 def _leads_on(action: Action, job: Job) -> bool:
     return job.state in _FROM[action] or (action is Action.RETRY and job.crash_loop)
 

@@ -43,4 +43,5 @@ def document_of(plan: Plan, means: Means, model: Model | None) -> dict[str, Any]
         if model is None
         else {"days": model.days, "said": model.said, "chosen": model.assumed},
         "assumed": plan.assumed,
+        "over_budget": plan.over,
     }

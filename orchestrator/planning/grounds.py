@@ -26,12 +26,18 @@ def grounds(
     copies = ", bf16 copies of the weights to compute on" if precision == "bf16" else ""
     kept = "computed again in the backward pass" if means.recompute else "of all blocks kept"
     told = [
-        f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU",
+        f"{name}: {pace.step_s:.3g} s a step, measured over {pace.steps:,} steps of this run, "
+        "whatever its islands' hardware; --gpu or --mfu reckons with that instead"
+        for name, pace in means.paces.items()
+    ]
+    others = "; for jobs of the other kinds" if means.paces else ""
+    told += [
+        f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU{others}",
         f"fp32 weights, gradients, AdamW's moments and average{copies}; activations {kept}; "
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]
     if config.training.share == "proportional":
-        told.append("clusters of equal size, so that every expert has the same batch")
+        told.append(_experts_of_unequal_clusters(config.partition.sizes))
     if means.recompute:
         told.append(
             "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "
@@ -50,3 +56,13 @@ def grounds(
             f"first step 60 s later, checkpoints at {means.bytes_per_s / 1e6:g} MB/s"
         )
     return tuple(told)
+
+
+def _experts_of_unequal_clusters(sizes: Sequence[float] | None) -> str:
+    if sizes is None:
+        return "clusters of equal size, so that every expert has the same batch"
+    most = max(sizes) * len(sizes) / sum(sizes)
+    return (
+        "an expert with the mean batch; by partition.sizes that of the largest cluster is "
+        f"{most:.3g} times as large, for a node that is as much faster"
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.planning.hardware import Gpu
+from orchestrator.planning.measured import Measured
 
 ASSUMED_MFU = 0.40
 
@@ -20,6 +22,7 @@ class Means:
         recompute: activations are computed again in the backward pass.
         lifetime_h: mean hours until a spot node is reclaimed; None to simulate none.
         bytes_per_s: at which an island moves checkpoints.
+        paces: what the run has measured, by kind of job; the others go by the above.
     """
 
     gpu: Gpu
@@ -28,3 +31,4 @@ class Means:
     recompute: bool = False
     lifetime_h: float | None = None
     bytes_per_s: float = 100e6
+    paces: Mapping[str, Measured] = field(default_factory=dict)

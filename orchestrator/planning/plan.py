@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from atoll.budget_section import BudgetSection
 from atoll.config import Config
 from atoll.errors import BadInput
 from orchestrator.planning.grounds import grounds
@@ -51,6 +53,7 @@ class Plan:
         days: from the first step to the last, on as many islands as the run has, undisturbed.
         node_hours: of all jobs.
         assumed: sentences; what the numbers rest on.
+        over: sentences; which limits of ``[budget]`` are too low for it.
     """
 
     planned: tuple[Planned, ...]
@@ -60,6 +63,7 @@ class Plan:
     spot: Spot | None
     costs: tuple[Cost, ...]
     assumed: tuple[str, ...]
+    over: tuple[str, ...]
 
 
 def plan_run(
@@ -79,36 +83,54 @@ def plan_run(
     precision, mfu = config.training.precision, means.mfu or ASSUMED_MFU
     pace = Pace(means.num_gpus, peak_flops(means.gpu, precision), mfu, means.recompute)
     parts = parts_of(config, subject, monolith=config.evaluation.monolith)
-    planned = tuple(_planned(config, part, means, pace) for part in parts)
+    step_s = {part.name: pace.seconds(part.step_flops) for part in parts}
+    step_s |= {name: each.step_s for name, each in means.paces.items()}
+    planned = tuple(_planned(config, part, means, step_s[part.name]) for part in parts)
     node_hours = sum(each.part.count * each.hours for each in planned)
     spot = None
     if means.lifetime_h is not None:
-        step_s = pace.seconds(parts[0].step_flops)
-        spot = simulate_spot(config, parts[0], step_s, means.lifetime_h, means.bytes_per_s)
-    if not prices and config.island.price_per_hour:
-        price = config.island.price_per_hour
-        own = Price(
-            provider="island.price_per_hour",
-            gpu=means.gpu.name,
-            gpus=means.num_gpus,
-            on_demand=price,
-            spot=price if spot else None,
-            currency="yours",
-        )
-        prices = (own,)
+        expert_s = step_s[parts[0].name]
+        spot = simulate_spot(config, parts[0], expert_s, means.lifetime_h, means.bytes_per_s)
+    prices = prices or tuple(_own_prices(config, means, is_spot=spot is not None))
     layouts = [each.fit.layout for each in planned]
+    costs = tuple(_cost(price, node_hours, spot) for price in prices)
     return Plan(
         planned=planned,
-        days=days_of(parts, pace, config.island.count),
+        days=days_of(parts, step_s, config.island.count),
         node_hours=node_hours,
         volumes=volumes(config, parts, subject.data_bytes),
         spot=spot,
-        costs=tuple(_cost(price, node_hours, spot) for price in prices),
+        costs=costs,
         assumed=(*subject.assumed, *grounds(config, means, layouts, spot, prices)),
+        over=tuple(_over(config.budget, node_hours, costs)),
     )
 
 
-def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
+def _over(budget: BudgetSection, node_hours: float, costs: Sequence[Cost]) -> Iterator[str]:
+    if budget.node_hours and node_hours > budget.node_hours:
+        yield f"budget.node_hours = {budget.node_hours:g} is too low: this takes {node_hours:,.4g}"
+    cheapest = min(costs, key=lambda cost: cost.on_demand, default=None)
+    if budget.cost and cheapest is not None and cheapest.on_demand > budget.cost:
+        words = f"this costs {cheapest.on_demand:,.4g} at {cheapest.price.provider}"
+        yield f"budget.cost = {budget.cost:g} is too low: {words}"
+
+
+def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Price]:
+    """Those of the configuration, for each provider that islands are asked of."""
+    several = len(config.island.prices) > 1
+    for name, price in config.island.prices.items():
+        if price:
+            yield Price(
+                provider=f"island.price_per_hour{f'.{name}' if several else ''}",
+                gpu=means.gpu.name,
+                gpus=means.num_gpus,
+                on_demand=price,
+                spot=price if is_spot else None,
+                currency="yours",
+            )
+
+
+def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned:
     if part.batch < means.num_gpus:
         raise BadInput(
             f"the {part.name} has {part.batch} images in a step, too few for {means.num_gpus} "
@@ -124,7 +146,7 @@ def _planned(config: Config, part: Part, means: Means, pace: Pace) -> Planned:
         recompute=means.recompute,
         name=part.name,
     )
-    return Planned(part, micro_batch, found, pace.seconds(part.flops) / 3600)
+    return Planned(part, micro_batch, found, part.steps * step_s / 3600)
 
 
 def _cost(price: Price, node_hours: float, spot: Spot | None) -> Cost:

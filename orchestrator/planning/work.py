@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.config import Config
@@ -76,9 +76,15 @@ def parts_of(config: Config, subject: Subject, *, monolith: bool) -> tuple[Part,
     return tuple(parts)
 
 
-def days_of(parts: Sequence[Part], pace: Pace, num_islands: int) -> float:
-    """From first step to last: experts and monolith as islands get free, then the router."""
-    taken_s = {part.name: pace.seconds(part.flops) for part in parts}
+def days_of(parts: Sequence[Part], step_s: Mapping[str, float], num_islands: int) -> float:
+    """From first step to last: experts and monolith as islands get free, then the router.
+
+    Args:
+        parts: all of them.
+        step_s: seconds of a step of each, by its name.
+        num_islands: that train.
+    """
+    taken_s = {part.name: part.steps * step_s[part.name] for part in parts}
     num_experts, expert_s = parts[0].count, taken_s["expert"]
     experts_s = -(-num_experts // num_islands) * expert_s
     monolith_s = num_experts // num_islands * expert_s + taken_s.get("monolith", 0.0)

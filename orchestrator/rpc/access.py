@@ -2,7 +2,8 @@
 
 ==================  ======================================================================
 an operator         ``Operators``; reflection, where that is served
-an island           ``Islands``, for itself and under its own lease; ``Identities``, to stay itself
+an island           ``Islands``, for itself and under its own lease; ``Identities``, to stay itself;
+                    of several nodes each for itself, and under the lease of their island
 a join token        ``Identities``, to become the island it is for
 all three           health
 ==================  ======================================================================
@@ -57,8 +58,10 @@ def refuse_stranger(
         return
     if caller.run != run:
         raise Forbidden(f"{caller} is of another run")
-    if not caller.may_be(island):
-        raise Forbidden(f"{caller} may not speak for {island[:100] or 'nobody'}")
+    node = request.node if "node" in request.DESCRIPTOR.fields_by_name else caller.node
+    if not caller.may_be(island, node):
+        whom = f"{island}/{node}" if node else island
+        raise Forbidden(f"{caller} may not speak for {whom[:100] or 'nobody'}")
 
 
 def _island_of(request: Any) -> str:

@@ -10,6 +10,7 @@ from atoll.errors import Refused
 from atoll.log_types import LogLines, LogPlace
 from atoll.types import JobState
 from orchestrator.fleet.state import Fleet
+from orchestrator.rpc.log_names import writer_for
 from orchestrator.rpc.logbook import Line, Log
 
 _LOOK_S = 0.5
@@ -51,22 +52,23 @@ class Standing:
 
 
 def standing(fleet: Fleet, name: str) -> Standing:
-    """Who writes the log of a job's trainer, or of an island's agent.
+    """Who writes the log of a job's trainer, or of an island's agent; or of one node's.
 
     Raises:
         Refused: there is no such job or island.
     """
-    job, island = fleet.jobs.get(name), fleet.islands.get(name)
+    plain, _, node = name.partition("/")
+    job, island = fleet.jobs.get(plain), fleet.islands.get(plain)
     if job is not None:
         if job.state is JobState.LEASED:
-            words = f"{name} is on {job.island} now, under epoch {job.epoch}"
-            return Standing(job.island, job.epoch, words)
+            words = f"{plain} is on {job.island} now, under epoch {job.epoch}"
+            return Standing(writer_for(fleet, job.island, node), job.epoch, words)
         over = job.state.is_ended or fleet.is_settled
-        return Standing("", 0, f"{name} is {job.state}: {job.reason}", over)
+        return Standing("", 0, f"{plain} is {job.state}: {job.reason}", over)
     if island is not None:
         if island.state in {"idle", "working"}:
-            return Standing(name, 0, f"{name} lives")
-        return Standing("", 0, f"{name} is {island.state}; `atoll events` tells why", over=True)
+            return Standing(writer_for(fleet, plain, node), 0, f"{plain} lives")
+        return Standing("", 0, f"{plain} is {island.state}; `atoll events` tells why", over=True)
     alive = [each.name for each in fleet.islands.values() if each.state in {"idle", "working"}]
     there = ", ".join([*fleet.jobs, *alive])
     raise Refused(f"no job or living island is called {name!r}; there is {there or 'none'}")

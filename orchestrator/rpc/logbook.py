@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -161,14 +161,15 @@ class LogBook:
                 if not self._readers[name]:
                     del self._readers[name], self._logs[name]
 
-    def wanted(self, island: str, job: str = "") -> LogsWanted:
-        """Which of the logs of an island, which works on a job, somebody reads."""
-        return LogsWanted(island in self._logs, job in self._logs)
+    def wanted(self, agent: Collection[str], trainer: Collection[str] = ()) -> LogsWanted:
+        """Whether somebody reads an agent's log, and its trainer's, by any of their names."""
+        return LogsWanted(
+            any(name in self._logs for name in agent), any(name in self._logs for name in trainer)
+        )
 
-    def add(self, piece: LogPiece) -> bool:
-        """Take a piece if somebody reads that log; whether somebody does."""
-        log = self._logs.get(piece.job or piece.begin.island)
-        if log is None:
-            return False
-        log.add(piece)
-        return True
+    def add(self, piece: LogPiece, names: Collection[str]) -> bool:
+        """Take a piece wherever somebody reads it; whether somebody does."""
+        logs = [log for log in map(self._logs.get, names) if log is not None]
+        for log in logs:
+            log.add(piece)
+        return bool(logs)

@@ -59,12 +59,12 @@ class Registrar(rpc.IdentitiesServicer):
     def Certify(self, request: wire.CertifyRequest, _: Any) -> wire.CertifyResponse:  # noqa: N802
         """A certificate; :mod:`orchestrator.rpc.access` made sure that the caller may be it."""
         try:
-            who = identity.island(self._run, request.island)
+            who = identity.island(self._run, request.island, request.node)
             key = authority.requested_key(request.signing_request)
         except ValueError as error:
             raise Refused(f"no certificate can be made of this request: {error}") from error
-        if not self._claim(who.name, authority.digest_of(key)):
-            raise Forbidden(f"{who.name} is another's name already")
+        if not self._claim(who.full_name, authority.digest_of(key)):
+            raise Forbidden(f"{who} is another's name already")
         given = authority.vouch(self._ca, key, who, self._clock.wall(), self._seconds)
         pem = given.public_bytes(serialization.Encoding.PEM)
         return wire.CertifyResponse(certificate=pem)

@@ -9,13 +9,14 @@ from typing import Any
 
 import grpc
 
-from atoll import codec, log_codec
+from atoll import codec, gang_codec, log_codec
 from atoll.clock import SystemClock
 from atoll.errors import Busy, LeaseLost
+from atoll.log_types import LogsWanted
 from atoll.types import Action, Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
-from orchestrator.rpc import log_reading
+from orchestrator.rpc import log_names, log_reading
 from orchestrator.rpc.admission import signed
 from orchestrator.rpc.log_reading import Reader
 from orchestrator.rpc.logbook import LogBook
@@ -37,8 +38,20 @@ class IslandsServicer(rpc.IslandsServicer):
         """Ask for work."""
         island = codec.required(request.island, "island")
         request_id = codec.required(request.request_id, "request id", _MOST_ID)
-        answer = codec.encode_acquired(self._service.acquire(island, request_id))
-        answer.log_wanted = self._book.wanted(island).agent
+        seat = gang_codec.decode_seat(request)
+        answer = codec.encode_acquired(self._service.acquire(island, request_id, seat))
+        writer = f"{island}/{seat.node}" if seat else island
+        answer.log_wanted = self._wanted(writer).agent
+        return answer
+
+    def Gather(self, request: wire.GatherRequest, _: Any) -> wire.GatherResponse:  # noqa: N802
+        """Count a node of an island in."""
+        call = gang_codec.decode_call(request)
+        told = self._service.gather(call)
+        job = told.assignment.spec.name if told.assignment else ""
+        wanted = self._wanted(f"{call.island}/{call.node.name}", job)
+        answer = gang_codec.encode_answer(told)
+        answer.log_wanted, answer.trainer_log_wanted = wanted.agent, wanted.trainer
         return answer
 
     def Heartbeat(  # noqa: N802
@@ -47,7 +60,8 @@ class IslandsServicer(rpc.IslandsServicer):
         """Keep a lease alive."""
         lease = codec.decode_lease(request.lease)
         directive = self._service.heartbeat(lease, codec.decode_progress(request.progress))
-        wanted = self._book.wanted(lease.island, lease.job)
+        writer = log_names.writer_for(self._service.fleet, lease.island)
+        wanted = self._wanted(writer, lease.job)
         return wire.HeartbeatResponse(
             directive=codec.encode_enum(directive),
             log_wanted=wanted.agent,
@@ -72,15 +86,25 @@ class IslandsServicer(rpc.IslandsServicer):
 
     def SendLog(self, request: wire.SendLogRequest, _: Any) -> wire.SendLogResponse:  # noqa: N802
         """Tell what a log has gained."""
-        piece = log_codec.decode_piece(request)
-        fleet = self._service.fleet
-        held = fleet.held_by(piece.begin.island)
+        piece, fleet = log_codec.decode_piece(request), self._service.fleet
+        held = fleet.held_by(request.island)
         its_own = {(held.spec.name, held.epoch)} if held else set()
-        if piece.begin.island in fleet.islands:
+        if request.island in fleet.islands:
             its_own.add(("", 0))
+        writer = piece.begin.island
         if (piece.job, piece.begin.epoch) not in its_own:
-            raise LeaseLost(f"{piece.begin.island} does not work on {piece.job or 'that'} any more")
-        return wire.SendLogResponse(wanted=self._book.add(piece))
+            raise LeaseLost(f"{writer} does not work on {piece.job or 'that'} any more")
+        names = (
+            log_names.trainer_names(fleet, writer, piece.job)
+            if piece.job
+            else log_names.agent_names(fleet, writer)
+        )
+        return wire.SendLogResponse(wanted=self._book.add(piece, names))
+
+    def _wanted(self, writer: str, job: str = "") -> LogsWanted:
+        fleet = self._service.fleet
+        trainer = log_names.trainer_names(fleet, writer, job) if job else ()
+        return self._book.wanted(log_names.agent_names(fleet, writer), trainer)
 
 
 class OperatorsServicer(rpc.OperatorsServicer):

@@ -65,10 +65,13 @@ class Islands(Supervision):
         self.apply(change)
         if isinstance(answer, Assignment):
             self._begin(isle, answer, now)
+        elif answer.dismissed:
+            self._die(isle, now)
         else:
             isle.idle_since = now
             self.idle[isle.name] = isle
             self.wait(isle, answer, now)
+            self.plan_look(now)  # it may be one too many
 
     def wait(self, isle: Isle, _: Wait, now: float) -> None:
         """There is nothing for it: its polls are not queued until there is."""

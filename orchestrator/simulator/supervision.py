@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 
 from atoll import layout
 from atoll.types import JobSpec, Role, Submission
-from orchestrator.fleet import operations, recovery
+from orchestrator.fleet import operations, recovery, steering
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.recovery import Plan, Recovery
 from orchestrator.fleet.state import Change, Fleet
@@ -72,8 +73,16 @@ class Supervision(abc.ABC):
         self.recovery, plan = recovery.replaced(
             self.recovery, self.fleet, missing, self.world.recovery, now
         )
+        idle = (name for name in self.idle if name in self.recovery.since)
+        self.recovery, spare = recovery.spared(
+            self.recovery,
+            self.fleet,
+            recovery.dispensable(self.fleet, idle, ()),
+            self.world.recovery,
+        )
         self._looked_at = now
         self.carry_out(plan, now)
+        self.let_go(spare, now)
         wanted = min(self.world.num_islands, self.fleet.jobs.num_open)
         if len(self.recovery.since) < wanted:
             self.plan_look(max(self.recovery.not_before, now + self.world.look_s))
@@ -105,6 +114,12 @@ class Supervision(abc.ABC):
             self.apply(operations.give_up(self.fleet, "no island stays alive"))
         for name in plan.start:
             self.start(name, now)
+
+    def let_go(self, names: Sequence[str], now: float) -> None:
+        """Islands may leave, and hear so when they ask next."""
+        self.apply(steering.let_go(self.fleet, names))
+        for isle in (self.isles[name] for name in names):
+            self.agenda.add(isle.next_poll(now), self.ask, isle, isle.number)
 
     def _forget_young_deaths(self, now: float) -> None:
         """Any commit since the last look does that, queued or not."""

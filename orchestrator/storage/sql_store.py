@@ -196,8 +196,7 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any
 
 def _write_node(connection: sa.Connection, use: NodeUse) -> None:
     mine = (nodes.c.island == use.island) & (nodes.c.started_at == use.started_at)
-    ended = nodes.update().where(mine).values(ended_at=use.ended_at)
-    if not connection.execute(ended).rowcount:
+    if not connection.execute(nodes.update().where(mine).values(asdict(use))).rowcount:
         connection.execute(nodes.insert(), asdict(use))
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"  # of the newest migration
+REVISION = "0004"  # of the newest migration
 
 metadata = MetaData()
 
@@ -96,6 +96,7 @@ nodes = Table(
     Column("island", String(200), primary_key=True),
     Column("started_at", Double, primary_key=True),
     Column("price_per_hour", Double, nullable=False),
+    Column("paid_from", Double, nullable=True),
     Column("ended_at", Double, nullable=True),
 )
 

@@ -137,3 +137,18 @@ def _of_nodes(view: FleetView) -> Iterator[Metric]:
     cost = CounterMetricFamily("atoll_cost", "What they cost, in the unit of their price.")
     cost.add_metric([], view.cost)
     yield from (taken, cost)
+    budget = view.budget
+    limits = {
+        "atoll_budget_cost": ("What they may cost; missing without a limit.", budget.cost),
+        "atoll_budget_node_seconds": (
+            "Time that they may run; missing without a limit.",
+            None if budget.node_hours is None else budget.node_hours * 3600,
+        ),
+        "atoll_deadline_timestamp_seconds": (
+            "When all of them have to be gone; missing without a deadline.",
+            budget.deadline,
+        ),
+    }
+    for name, (words, limit) in limits.items():
+        if limit is not None:
+            yield GaugeMetricFamily(name, words, value=limit)

@@ -63,12 +63,15 @@ function showFacts(leases) {
   document.title = `Atoll: ${fleet.run}`;
   byId("state").className = "";
   byId("state").textContent = `${done} of ${fleet.jobs.length} jobs done, ${working} islands at work` +
-    (fleet.draining ? "; the fleet drains" : "");
+    (fleet.draining ? "; the fleet drains" : "") + (fleet.budget.reached ? `: ${fleet.budget.reached}` : "");
   byId("done").textContent = `${done} of ${fleet.jobs.length}`;
   byId("working").textContent = working;
   byId("recoveries").textContent = leases.spans.filter((span) => span.recovers).length;
-  byId("hours").textContent = fleet.node_hours.toFixed(2);
-  byId("cost").textContent = fleet.cost ? fleet.cost.toFixed(2) : "not counted";
+  const budget = fleet.budget, of = (limit) => limit === null ? "" : ` of ${many(limit)}`;
+  byId("hours").textContent = fleet.node_hours.toFixed(2) + of(budget.node_hours);
+  byId("cost").textContent = fleet.cost || budget.cost ? fleet.cost.toFixed(2) + of(budget.cost) : "not counted";
+  byId("deadline-fact").hidden = budget.deadline === null;
+  byId("deadline").textContent = budget.deadline === null ? "" : new Date(1000 * budget.deadline).toLocaleString();
 }
 
 function showGrids() {

@@ -112,6 +112,7 @@ class Site:
                 "last_event": view.last_event,
                 "node_hours": view.node_hours,
                 "cost": view.cost,
+                "budget": asdict(view.budget),
                 "jobs": jobs,
                 "islands": islands,
             }

@@ -34,11 +34,13 @@ jobs = st.builds(
     st.none() | refs,
 )
 islands = st.builds(views.IslandView, text, text, text, real)
+budgets = st.builds(views.BudgetView, *[st.none() | real] * 3, text | st.just(""))
 fleets = st.builds(
     views.FleetView,
     st.lists(jobs, max_size=3).map(tuple),
     st.lists(islands, max_size=3).map(tuple),
     st.booleans(),
+    budget=budgets,
 )
 
 

@@ -16,6 +16,20 @@ def test_commented_defaults_round_trip() -> None:
     assert parse_config(tomllib.loads(commented(Config())), "text") == Config()
 
 
+def test_commented_tables_with_keys_of_any_kind_round_trip() -> None:
+    selector = '{"cloud.google.com/gke-spot" = "true", zone = "a"}'
+    tolerations = '[{key = "nvidia.com/gpu"}]'
+    config = read_config(
+        None,
+        [
+            "island.provider={ local = 1, ssh = 3 }",
+            f"kubernetes.node_selector={selector}",
+            f"kubernetes.tolerations={tolerations}",
+        ],
+    )
+    assert parse_config(tomllib.loads(commented(config)), "text") == config
+
+
 def test_commented_explains_every_key() -> None:
     lines = [line for line in commented(Config()).splitlines() if "=" in line]
     assert all("#" in line.lstrip("# ") for line in lines)
@@ -45,6 +59,20 @@ def test_commented_explains_every_key() -> None:
         ("partition.features={hub='x'}", ["partition.features"]),
         ("training.learning_rate=inf", ["training.learning_rate", "finite"]),
         ("run.seed=4294967296", ["run.seed", "less than 4294967296"]),
+        ("budget.cost=5", ["budget.cost = 5", "set island.price_per_hour"]),
+        ("budget.cost=-1", ["budget.cost", "greater than or equal to 0"]),
+        ("budget.deadline=soon", ["budget.deadline", "2026-12-01T08:00:00Z"]),
+        ("budget.deadline=2026-12-01", ["budget.deadline", "offset from UTC"]),
+        ("budget.deadline=2026-12-01T08:00:00", ["budget.deadline", "offset from UTC"]),
+        ("island.price_per_hour=-1", ["island.price_per_hour", "a number from 0"]),
+        ("island.price_per_hour=true", ["island.price_per_hour", "a number from 0"]),
+        ("island.price_per_hour={lurm=1}", ["island.price_per_hour", "'lurm'", "slurm"]),
+        ("island.price_per_hour={local=inf}", ["island.price_per_hour", "local = inf"]),
+        ("island.price_per_hour={slurm=1}", ["price_per_hour has no number for local"]),
+        ("island.speed={local=0}", ["island.speed", "local = 0", "above 0"]),
+        ("island.speed={slurm=1}", ["speed has no number for local"]),
+        ("partition.sizes=[1, 2]", ["sizes has 2 numbers", "num_experts = 4"]),
+        ("partition.sizes=[1, 2, 0, 1]", ["partition.sizes", "greater than 0"]),
     ],
 )
 def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]) -> None:
@@ -75,6 +103,16 @@ def test_read_overrides_win_over_the_file(tmp_path: Path) -> None:
     config = read_config(file, ["run.uri=b", "partition.features.transformers=some/model"])
     assert (config.run.uri, config.run.seed) == ("b", 3)
     assert config.partition.features != "pca"
+
+
+PEER = "192.0.2.9:7100/p2p/12D3KooWJ6H9xRGmhcVTt96RB2SygpWeHsafs5VNAVyQT9UTCfHk"
+
+
+def test_read_with_peers_that_are_none_or_whose_word_cannot_be_signed_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"membership\.peers: 'x:1' is no peer; write it as"):
+        read_config(None, ["orchestrator.tls=tls", "membership.peers=['x:1']"])
+    with pytest.raises(ConfigError, match=r"membership\.peers needs orchestrator\.tls"):
+        read_config(None, [f"membership.peers=['{PEER}']"])
 
 
 def test_read_of_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
@@ -183,10 +221,36 @@ def test_run_whose_configuration_is_torn_asks_for_a_file(tmp_path: Path, torn: s
 def test_run_in_a_bucket_says_nothing_of_its_orchestrator_nor_to_a_shell(bucket: str) -> None:
     uri = f"run.uri={bucket}/run"
     told = ["orchestrator.database=sqlite:////tmp/evil.db", "slurm.setup=evil", "training.steps=7"]
+    told += ["orchestrator.tls=evil", f"membership.peers=['{PEER}']"]
     save_config(open_store(f"{bucket}/run"), read_config(None, [uri, *told]))
     found = run_config(None, [uri])
     assert (found.orchestrator, found.slurm) == (Config().orchestrator, Config().slurm)
+    assert found.membership == Config().membership
     assert found.training.steps == 7
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-12-01T08:00:00Z", '"2026-12-01T08:00:00Z"', "2026-12-01T09:00:00+01:00"]
+)
+def test_deadline_is_the_same_moment_however_it_is_written(moment: str) -> None:
+    config = read_config(None, [f"budget.deadline={moment}"])
+    assert config.budget.ends_at == 1796112000.0
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_prices_and_speeds_are_those_of_the_providers_that_islands_are_asked_of() -> None:
+    several = ["island.provider={local=1, slurm=2}", "island.price_per_hour=1.5"]
+    assert read_config(None, several).island.prices == {"local": 1.5, "slurm": 1.5}
+    several += ["island.price_per_hour={local=0, slurm=3, ssh=9}", "island.speed.slurm=4"]
+    config = read_config(None, [*several, "island.speed.local=1", "budget.cost=5"])
+    assert config.island.prices == {"local": 0.0, "slurm": 3.0}
+    assert config.island.speeds == {"local": 1.0, "slurm": 4.0}
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_sizes_without_any_balance_are_refused() -> None:
+    with pytest.raises(ConfigError, match="balance = 0 leaves sizes as they come"):
+        read_config(None, ["partition.sizes=[1, 2, 3, 4]", "partition.balance=0"])
 
 
 @pytest.mark.parametrize(
@@ -194,6 +258,7 @@ def test_run_in_a_bucket_says_nothing_of_its_orchestrator_nor_to_a_shell(bucket:
     [
         ('island.provider="aws"', "'aws' is not known; there are local, slurm, ssh"),
         ("island.provider=3", "3 is not known"),
+        ("island.min_nodes=2", "min_nodes = 2 is more than nodes = 1"),
         ("island.provider={}", "names no provider"),
         ("island.provider={ local = 0 }", "local = 0 islands cannot be; give at least 1"),
         ("island.provider={ local = 1.5 }", "local = 1.5 islands cannot be"),

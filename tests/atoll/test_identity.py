@@ -13,6 +13,7 @@ from atoll.identity import Identity, Kind
     [
         identity.operator("alice"),
         identity.island("0f" * 16, "island-1"),
+        identity.island("run", "island-1", "node-0"),
         identity.joining("run", "island-1"),
         identity.joining("run"),
     ],
@@ -29,7 +30,10 @@ def test_identity_in_a_uri_comes_back(who: Identity) -> None:
         "atoll://run/island/*",
         "atoll://run/operator/*",
         "atoll://run/root/a",
-        "atoll://run/island/a/b",
+        "atoll://run/island/a/b/c",
+        "atoll://run/island/a/*",
+        "atoll://run/operator/a/b",
+        "atoll://run/join/a/b",
         "atoll://run/island/a\n",
         "https://run/island/a",
         "atoll://run/island/é",
@@ -52,6 +56,20 @@ def test_identity_may_be_only_the_island_it_names() -> None:
     assert not identity.joining("run", "a").may_be("b")
     assert identity.joining("run").may_be("b")
     assert not Identity(Kind.OPERATOR, "lab", "a").may_be("a")
+
+
+def test_identity_of_a_node_may_be_that_node_alone() -> None:
+    node = identity.island("run", "island-3", "node-1")
+    assert node.may_be("island-3", "node-1")
+    assert not node.may_be("island-3", "node-0")
+    assert not node.may_be("island-3")
+    assert not identity.island("run", "island-3").may_be("island-3", "node-1")
+    assert identity.joining("run", "island-3").may_be("island-3", "node-1")
+
+
+def test_identity_of_a_node_is_shut_out_with_its_island() -> None:
+    node = identity.island("run", "island-3", "node-1")
+    assert identity.island("run", "island-3").uri in node.shut_out_as("island-3")
 
 
 def test_join_token_of_an_island_serves_its_later_starts_too() -> None:

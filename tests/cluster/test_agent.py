@@ -18,8 +18,9 @@ from atoll.types import JobSpec, JobState, Role, Submission
 from cluster import processes
 from cluster.agent import Agent
 from cluster.own_log import OwnLog
-from cluster.tenure import IslandSettings, Orders
+from cluster.tenure import Orders
 from cluster.trainer_process import TrainerSettings
+from cluster.trainer_run import IslandSettings
 from orchestrator.fleet.state import Policy
 from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService

@@ -102,6 +102,16 @@ def test_nothing_is_known_before_the_first_answer(slow, provider):
     assert provider.list("another") == ()
 
 
+def test_submission_to_one_that_never_answered_is_not_forgotten(slow, provider):
+    provider.submit(spec_of("island-1"), "island-1")
+    assert (nodes_of(provider)["island-1"].alive, nodes_of(provider)["island-1"].stale) == (
+        True,
+    ) * 2
+    slow.refuses = "no route to the controller"
+    slow.answers.set()
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+
+
 def test_submission_is_known_at_once_and_made_once(slow, provider):
     slow.answers.set()
     until(lambda: provider._seen is not None)
@@ -122,6 +132,15 @@ def test_refused_submission_is_told_as_the_nodes_end(slow, provider):
     provider.submit(spec_of("island-1"), "island-1")
     until(lambda: not nodes_of(provider)["island-1"].alive)
     assert nodes_of(provider)["island-1"].reason == "could not be started: the quota is used up"
+
+
+def test_submission_whose_answer_makes_no_sense_is_told_as_the_nodes_end(slow, provider):
+    slow.answers.set()
+    slow.submit = lambda spec, key: {}["metadata"]
+    provider.submit(spec_of("island-1"), "island-1")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    reason = "could not be started: its answer is not understood (KeyError('metadata'))"
+    assert nodes_of(provider)["island-1"].reason == reason
 
 
 def test_provider_that_falls_silent_has_its_nodes_as_it_told_last(slow, provider, caplog):
@@ -150,6 +169,21 @@ def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
     slow.refuses = ""
     until(lambda: nodes_of(provider)["island-1"].cleared)
     assert slow.cancelled == ["island-1"]
+
+
+def test_cancellation_is_insisted_on_whatever_goes_wrong(slow, provider):
+    slow.nodes["island-1"] = Node("island-1", alive=True)
+    slow.answers.set()
+    tries, cancel = iter([ValueError("no JSON")]), slow.cancel
+
+    def fail_once(island: str) -> None:
+        for error in tries:
+            raise error
+        cancel(island)
+
+    slow.cancel = fail_once
+    provider.cancel("island-1")
+    until(lambda: nodes_of(provider)["island-1"].cleared)
 
 
 def test_cancellation_that_overtakes_its_own_submission_is_made_again(slow, provider):

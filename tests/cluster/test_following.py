@@ -99,3 +99,17 @@ def test_following_goes_where_the_file_says_and_finds_back_to_it(machines, tmp_p
     client.leader = c
     ask(control)
     assert client.called == [c, c, a, b, b, c]
+
+
+def test_following_goes_where_a_dht_says_once_no_address_it_was_given_answers(machines):
+    a, b, c = machines
+    told: list[list[str]] = [[], [a, c]]
+    client = Client(a, leader=c)
+    control = Following(client, [a, b], "run", None, lambda: told.pop(0))
+    with pytest.raises(Unreachable):
+        ask(control)  # it is looked for meanwhile
+    ask(control)
+    assert client.called == [a, b, a, b, c]
+    ask(control)
+    assert client.called[5:] == [c]
+    assert told == []

@@ -109,6 +109,13 @@ def test_more_islands_than_hosts_are_refused(make):
     assert "ssh.hosts names 2 for 3 islands" in refusal(make("island.count=3"))
 
 
+def test_host_of_a_name_that_cannot_be_does_not_answer(make):
+    provider = make(*ONE, 'ssh.hosts=["one..two"]')
+    assert provider.capabilities().elsewhere
+    with pytest.raises(IslandError, match=r"one\.\.two cannot be reached"):
+        provider.validate(spec_of("island-0"))
+
+
 def test_machine_without_ssh_is_refused(make, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "install OpenSSH's client" in refusal(make())
@@ -231,6 +238,21 @@ def test_island_waits_for_a_host_until_one_is_free(make):
     until(lambda: not nodes_of(provider)["island-3"].waiting)
     assert nodes_of(provider)["island-3"].alive
     provider.cancel("island-3")
+
+
+def test_island_that_waited_and_may_have_been_started_is_told_as_dead(make, monkeypatch):
+    provider = make(*ONE)
+    provider.submit(spec_of("island-1"), "island-1")
+    provider.submit(spec_of("island-2"), "island-2")
+
+    def break_off(spec: NodeSpec, key: str) -> Node:
+        raise IslandError("one broke off")
+
+    monkeypatch.setattr(provider._hosts, "start", break_off)
+    node = nodes_of(provider)["island-2"]
+    assert (node.alive, node.reason) == (False, "could not be started: one broke off")
+    assert nodes_of(provider)["island-1"].alive
+    provider.cancel("island-1")
 
 
 def test_host_whose_islands_end_at_once_is_left_alone(make, tmp_path):

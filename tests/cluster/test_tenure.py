@@ -22,10 +22,12 @@ from atoll.types import (
     Role,
 )
 from cluster.contact import Contact
+from cluster.leading import NoPeers
 from cluster.log_sender import LogSender
 from cluster.own_log import OwnLog
-from cluster.tenure import IslandSettings, Orders, Tenure
+from cluster.tenure import Orders, Tenure
 from cluster.trainer_process import TrainerSettings
+from cluster.trainer_run import IslandSettings
 
 TERM_S = 10.0
 SAY = (
@@ -80,6 +82,7 @@ def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
         contact=Contact(600.0, control),
         logs=logs,
         clock=control,
+        peers=NoPeers(),
     )
     assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
     assert control.calls.count("commit") == 3

@@ -22,7 +22,7 @@ from atoll.join_token import JoinToken
 from cluster import processes
 from cluster.local import LocalProvider
 from cluster.processes import ProcessId
-from cluster.provider import NodeSpec, Provider
+from cluster.provider import Node, NodeSpec, Provider
 from cluster.skypilot.provider import SkypilotProvider
 from cluster.slurm import SlurmProvider
 from cluster.ssh import SshProvider
@@ -200,6 +200,33 @@ def test_provider_refuses_what_can_never_run_before_it_starts(provider, label):
     with pytest.raises(ConfigError, match=r"island\.device"):
         provider.validate(NodeSpec("island-1", label, (), num_gpus=too_many))
     provider.validate(NodeSpec("island-1", label, (), num_gpus=0))
+
+
+def test_local_provider_has_an_agent_for_each_node_and_brings_back_what_is_missing(
+    tmp_path, spec_of, label
+):
+    provider = LocalProvider(tmp_path / "islands")
+    spec = replace(spec_of("island-1"), num_nodes=2)
+    assert provider.submit(spec, "key") == Node("island-1", alive=True)
+    works = [tmp_path / "islands" / "island-1" / f"node-{number}" / "work" for number in (0, 1)]
+    first, second = (agents(work)[0] for work in works)
+    assert [it.cmdline()[it.cmdline().index("--node") + 1] for it in (first, second)] == [
+        "node-0",
+        "node-1",
+    ]
+    processes.kill([second])
+    later = LocalProvider(tmp_path / "islands")
+    for each in (provider, later):
+        wait_until(lambda each=each: each.list(label)[0].missing == 1)
+    assert later.submit(spec, "key") == Node("island-1", alive=True)
+    assert agents(works[0]) == [first]
+    assert agents(works[1]) != [second]
+    later.cancel("island-1")
+    (node,) = LocalProvider(tmp_path / "islands").list(label)
+    assert (node.alive, node.cleared, node.missing) == (False, True, 0)
+    assert processes.working_in(tmp_path) == []
+    later.submit(spec, "key")
+    assert processes.working_in(tmp_path) == []  # what was cancelled stays so
 
 
 def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, label):

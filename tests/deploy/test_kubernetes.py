@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def test_orchestrator_has_no_more_rights_over_its_node_than_an_island():
     assert POD["spec"]["securityContext"] == island["securityContext"]
     (own,), (other,) = POD["spec"]["containers"], island["containers"]
     assert own["securityContext"] == other["securityContext"]
+
+
+def test_orchestrator_that_starts_again_has_its_keys_for_itself_alone(tmp_path):
+    (container,) = POD["spec"]["containers"]
+    *shell, script = container["command"]
+    given, kept = tmp_path / "given", tmp_path / "tls" / "ca.key"
+    given.mkdir()
+    (given / "ca.key").touch(mode=0o440)
+    (tmp_path / "atoll").symlink_to("/bin/true")
+    asked = [*shell, script.replace("/etc/atoll/tls", str(given))]
+    for _ in range(2):
+        subprocess.run(asked, cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
+        assert kept.stat().st_mode & 0o077 == 0
+        kept.chmod(0o460)  # as a volume's group gets it, and nobody may write to it

@@ -76,6 +76,14 @@ def test_node_installs_the_wheel_once_wholly_and_becomes_its_agent(node, wheel, 
     assert "installing" in node(*asked).stderr
 
 
+def test_node_that_cannot_fetch_its_wheel_tells_nobody_the_signature(node, tmp_path):
+    ended = node("--wheel", "https://127.0.0.1:1/a.whl?signature=beef", "--", "x")
+    assert ended.returncode == 3
+    assert "fetching https://127.0.0.1:1/a.whl failed 3 times" in ended.stderr
+    log = (tmp_path / "home" / ".atoll" / "bootstrap.log").read_text()
+    assert "beef" not in ended.stderr + log
+
+
 def test_node_that_cannot_install_says_why_after_some_tries(node, tmp_path):
     broken = tmp_path / "atoll-0.1.0-py3-none-any.whl"
     broken.write_text("no wheel")

@@ -9,12 +9,14 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
 from atoll.checkpoints import download
 from atoll.config_file import save_config
 from atoll.node_cache import open_cache
+from atoll.node_place import NodePlace, read_meeting, write_meeting, write_place
 from atoll.relay import (
     DRAIN,
     Broke,
@@ -30,6 +32,7 @@ from experts.expert import expert_task
 from experts.leash import ORPHANED
 from partition.reader import ShardReader
 
+ALONE = NodePlace()
 TRAINER = (sys.executable, "-m", "experts.trainer")
 BROKEN = "import sys, experts.process as p; sys.exit(p.run_trainer(lambda *_: {}['no such key']))"
 ENDLESS = {"steps": 1_000_000, "log_every_steps": 1, "checkpoint_every_steps": 1_000_000}
@@ -44,7 +47,8 @@ class Held:
     """A trainer and the leash it is held by."""
 
     def __init__(self, process, work_dir):
-        self.process, self.heard, self._listener = process, [], Listener(work_dir)
+        self.process, self.work_dir, self.heard = process, work_dir, []
+        self._listener = Listener(work_dir)
 
     def wait_for(self, kind):
         """Listen until it has said something of a kind."""
@@ -62,9 +66,10 @@ class Held:
 
 
 @contextmanager
-def started(run, assignment, command=TRAINER):
-    work_dir = run.work_dir(f"work-{assignment.lease.epoch}")
+def started(run, assignment, command=TRAINER, node=ALONE):
+    work_dir = run.work_dir(f"work-{assignment.lease.epoch}{node.rank or ''}")
     write_assignment(work_dir, assignment)
+    write_place(work_dir, node)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
         (run.folder / "log").open("ab") as log,
@@ -81,6 +86,33 @@ def started(run, assignment, command=TRAINER):
             process.stdin.close()  # the end of the leash: whatever still runs leaves
 
 
+@contextmanager
+def on_one_node(run, assignment):
+    """Two processes, as torchrun starts them."""
+    with started(run, assignment, torchrun(2)) as trainer:
+        yield trainer
+
+
+@contextmanager
+def on_two_nodes(run, assignment):
+    """A process on each; the second node is told where the first waits for it."""
+    first, second = (NodePlace(rank, 2, "127.0.0.1") for rank in range(2))
+    with (
+        started(run, assignment, node=first) as leader,
+        started(run, assignment, node=second) as follower,
+    ):
+        deadline = time.monotonic() + 90
+        while (meeting := read_meeting(leader.work_dir)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        connections = psutil.Process(leader.process.pid).net_connections()
+        listening = {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+        write_meeting(follower.work_dir, *meeting)
+        yield leader
+        assert follower.wait() == (0, [])
+
+
 def curve(run, ref):
     files = download(run.store, ref, run.folder / "cache").files
     points = json.loads(files["history.json"].read_text())
@@ -93,10 +125,11 @@ def tensors(run, ref):
     return {f"{path.name}/{key}": part for path in weights for key, part in load_file(path).items()}
 
 
-def test_two_processes_learn_what_one_does(make_run):
+@pytest.mark.parametrize("placed", [on_one_node, on_two_nodes])
+def test_two_processes_learn_what_one_does(make_run, placed):
     run = make_run(training={"steps": 6, "batch_size": 14, "log_every_steps": 1, "accumulation": 2})
     run.train(run.assignment(epoch=1))
-    with started(run, run.assignment(epoch=2), torchrun(2)) as trainer:
+    with placed(run, run.assignment(epoch=2)) as trainer:
         code, heard = trainer.wait()
     assert code == 0
     assert heard[-1] == Ended(finished=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 
+import psutil
 import pytest
+
+from cluster import processes
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -38,13 +41,24 @@ def handed_over(run) -> set[str]:
     return {event.island for event in run.events() if event.kind == "island-preempted"}
 
 
+def trainers(run) -> list[psutil.Process]:
+    found = processes.working_in(run.folder())
+    return [process for process in found if "experts.trainer" in process.cmdline()]
+
+
+def youngest_s() -> int:
+    """For how long the youngest job has run."""
+    times = told_by_slurm("squeue", "--me", "-h", "--states=running", "--format=%M").split()
+    return min((int(time[-5:-3] or 0) * 60 + int(time[-2:]) for time in times), default=0)
+
+
 @pytest.mark.timeout(600)
 def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
-    local, digits = make_digits("local", steps=1500), make_digits("slurm", steps=1500)
+    local, digits = make_digits("local", steps=800), make_digits("slurm", steps=800)
     local.atoll("partition")
     digits.take_partition(local)
-    # Warned 45 s before their minute is over, so that each job has some seconds for training.
-    digits.overrides += ['island.provider="slurm"', "slurm.time_limit_min=1", "island.drain_s=15"]
+    # Warned 85 s after their start.
+    digits.overrides += ['island.provider="slurm"', "slurm.time_limit_min=2", "island.drain_s=5"]
     on_slurm, beside = digits.launch("train"), local.launch("train")
     try:
         until(lambda: digits.committed("expert-0") or digits.committed("expert-1"), seconds=120)
@@ -52,16 +66,23 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
         tell_slurm("scancel", number)
         tell_slurm("scontrol", "requeue", other)
         until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=120)
-        until(lambda: handed_over(digits) - {cancelled, requeued})  # their time is over
 
-        (node,) = set(told_by_slurm("sinfo", "-hN", "-o%N").split())
-        tell_slurm("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+        until(lambda: len(trainers(digits)) == 2, seconds=120)
+        for trainer in trainers(digits):
+            trainer.suspend()  # so that some work is left when their time is over
+        until(lambda: youngest_s() >= 80, seconds=120)
+        for trainer in trainers(digits):
+            trainer.resume()
+        until(lambda: handed_over(digits) - {cancelled, requeued}, seconds=120)
+
+        nodes = ",".join(told_by_slurm("sinfo", "-hN", "-o%N").split())
+        tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=DRAIN", "Reason=test")
         for number, _ in squeue("running").values():
             tell_slurm("scancel", number)
-        until(lambda: len(squeue("pending")) == 2, seconds=120)
+        until(lambda: squeue("pending") and not squeue("running"), seconds=120)
         waiting = set(squeue("pending"))
-        until(lambda: all(job.state == "waiting" for job in digits.jobs().values()), seconds=120)
-        tell_slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        until(lambda: all(job.state in {"waiting", "done"} for job in digits.jobs().values()))
+        tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=RESUME")
         for run, command in ((digits, on_slurm), (local, beside)):
             told = run.finish(command, timeout_s=200)
             assert command.returncode == 0, told
@@ -72,8 +93,10 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
     events = digits.events()
     stopped = {event.island: event.reason for event in events if event.kind == "island-stopped"}
     assert "it was cancelled" in stopped[cancelled]
-    # Who stands in a queue is not silent: it was not replaced.
-    assert waiting <= {event.island for event in events if event.kind == "lease-granted"}
+    # Who stands in a queue is not silent: none of them was replaced.
+    asked = {event.island for event in events if event.kind == "island-started"}
+    assert waiting & {event.island for event in events if event.kind == "lease-granted"}
+    assert len(asked) <= 8
 
 
 def test_orchestrator_started_again_finds_its_jobs_in_slurm(run, until, undisturbed):

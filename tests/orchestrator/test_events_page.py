@@ -9,7 +9,10 @@ from pathlib import Path
 from atoll.types import Action
 
 ROOT = Path(__file__).parents[2]
-ABOUT = "attempt|checkpoint|checkpoints|drain|island|islands|job|lease|orchestrator|trainer"
+ABOUT = (
+    "attempt|budget|checkpoint|checkpoints|drain|island|islands|job|leader|lease|node|orchestrator|"
+    "trainer"
+)
 KIND = re.compile(rf"draining|({ABOUT})(-[a-z]+)+")
 # Put together where they are told: f"job-{action}" and f"island-{state}".
 COMPOSED = {f"job-{action}" for action in Action} | {"island-lost", "island-gone"}

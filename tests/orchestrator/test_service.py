@@ -7,6 +7,7 @@ import pytest
 
 from atoll.errors import LeaseLost, Refused, Unreachable
 from atoll.types import Assignment, Ending, JobState, Outcome, Progress, Submission
+from cluster.provider import Node
 from orchestrator.service import FleetService
 
 
@@ -152,6 +153,9 @@ def test_service_tells_that_it_leaves_and_why(service, store, clock):
 
 def test_service_counts_a_node_through_restarts(service, start_again, clock):
     service.nodes_started(["island-1"])
+    clock.now += 1800
+    assert service.view().node_hours == 0  # nobody has seen it yet
+    service.reconcile([Node("island-1", alive=True)])
     clock.now += 1800
     again = start_again()
     clock.now += 1800

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from atoll.errors import ConfigError, IslandError
-from atoll.types import JobState, Submission
+from atoll.errors import ConfigError, IslandError, OverBudget
+from atoll.types import Action, Directive, Ending, JobState, Outcome, Progress, Submission
 from cluster.provider import Capabilities, Node, NodeSpec
+from orchestrator.fleet.budget import Budget
+from orchestrator.fleet.ledger import Prices
 from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
@@ -171,6 +173,128 @@ def test_supervisor_whose_provider_is_silent_starts_and_buries_nobody(
     assert service.fleet.islands["island-1"].state == "working"
     told = [event.reason for event in service.events(0, 0) if event.kind == "islands-unknown"]
     assert told == ["the provider: no route to the controller"]
+
+
+@pytest.fixture
+def serve(store, clock, policy, provider):
+    """Serves a run that may spend so much, on a node of 3,600 an hour that needs time to leave."""
+    priced = replace(policy, prices=Prices({"local": 3600.0}))
+
+    def serve(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
+        limits = Budget(cost=cost, ahead_s=ahead_s, num_nodes=1)
+        service = FleetService(store, priced, clock, limits)
+        return service, Supervisor(service, provider, node_spec, POLICY, clock)
+
+    return serve
+
+
+@pytest.fixture
+def begin(serve, spec):
+    """The same, with a job, and a node that is there and costs 1 a second from now on."""
+
+    def begin(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
+        service, supervisor = serve(cost, ahead_s)
+        service.submit([Submission(spec())])
+        supervisor.look()
+        supervisor.look()
+        return service, supervisor
+
+    return begin
+
+
+def told(service: FleetService, kind: str) -> list[str]:
+    return [event.reason for event in service.events(0, 0) if event.kind == kind]
+
+
+def test_supervisor_pauses_a_run_before_it_spends_more_than_it_may(begin, clock):
+    service, supervisor = begin(10.0)
+    lease = service.acquire("island-1", "r").lease
+    clock.now += 5.9
+    supervisor.look()
+    assert service.heartbeat(lease, Progress(5, 1.0, 1.0)) is Directive.CONTINUE
+    clock.now += 0.2
+    supervisor.look()
+    assert service.heartbeat(lease, Progress(5, 1.0, 1.0)) is Directive.DRAIN
+    (words,) = told(service, "budget-reached")
+    assert words.startswith("budget.cost = 10 is reached: 6.10 is spent, and 1 node may take 4.00")
+    assert service.view().budget.reached == words
+    assert service.fleet.jobs["expert-0"].reason.endswith("budget.cost = 10 is reached")
+
+
+def test_supervisor_pauses_a_run_also_while_its_provider_does_not_answer(
+    begin, clock, provider, monkeypatch
+):
+    service, supervisor = begin(10.0)
+
+    def silent(_):
+        raise IslandError("no route to the controller")
+
+    monkeypatch.setattr(provider, "list", silent)
+    clock.now += 7
+    supervisor.look()
+    assert service.fleet.draining
+
+
+def test_supervisor_warns_once_that_a_limit_is_near(begin, clock):
+    service, supervisor = begin(10.0, ahead_s=0.1)
+    for _ in range(4):
+        clock.now += 2.2
+        supervisor.look()
+    assert told(service, "budget-nearly-reached") == ["8.80 of budget.cost = 10 is spent"]
+
+
+def test_paused_run_is_refused_until_more_is_allowed_whoever_serves_it(
+    begin, serve, clock, spec, provider
+):
+    service, supervisor = begin(10.0)
+    service.acquire("island-1", "r")
+    clock.now += 7
+    supervisor.look()
+    service.island_gone("island-1", "left")
+    provider.kill("island-1")
+    supervisor.look()
+    with pytest.raises(OverBudget, match=r"budget\.cost = 10 is reached: 7\.00 is spent, and 1 no"):
+        service.submit([Submission(spec())])
+    with pytest.raises(OverBudget):
+        service.steer(Action.RESUME, [], "")
+    later, its_supervisor = serve(10.0)
+    with pytest.raises(OverBudget):
+        later.submit([Submission(spec())])
+    its_supervisor.look()
+    assert list(provider.nodes) == ["island-1"]
+    richer, its_supervisor = serve(20.0)
+    richer.submit([Submission(spec())])
+    its_supervisor.look()
+    assert list(provider.nodes) == ["island-1", "island-2"]
+    assert not richer.view().budget.reached
+
+
+def test_supervisor_asks_for_no_node_that_could_not_leave_within_the_budget(begin, clock, provider):
+    service, supervisor = begin(10.0)
+    service.acquire("island-1", "r")
+    clock.now += 5.9
+    provider.kill("island-1")
+    for _ in range(3):
+        clock.now += 1
+        supervisor.look()
+    assert list(provider.nodes) == ["island-1"]
+    assert service.fleet.draining
+
+
+def test_supervisor_lets_an_island_go_that_has_nothing_left_to_do(service, provider, clock, spec):
+    two = replace(POLICY, num_islands=2)
+    supervisor = Supervisor(service, provider, node_spec, two, clock)
+    service.submit([Submission(spec("expert-0")), Submission(spec("expert-1"))])
+    supervisor.look()
+    lease = service.acquire("island-1", "r1").lease
+    service.acquire("island-2", "r2")
+    service.steer(Action.CANCEL, ["expert-0"], "")
+    service.release(lease, Outcome(Ending.DRAINED), "f")
+    service.acquire("island-1", "r3")
+    supervisor.look()
+    assert service.acquire("island-1", "r4").dismissed
+    assert service.fleet.islands["island-2"].state == "working"
+    assert "fewer jobs are open than islands live" in told(service, "island-draining")[0]
 
 
 def test_supervisor_waits_for_no_island_that_nobody_can_reach(supervisor, provider, service, clock):

@@ -13,7 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from atoll.blobs import open_store
 from atoll.errors import BadInput
 from atoll.types import Ending, Outcome, Progress, Submission
+from cluster.provider import Node
 from orchestrator.curves import Curves
+from orchestrator.fleet.budget import Budget
+from orchestrator.service import FleetService
 from orchestrator.web.metrics import latency_of, registry_of
 from orchestrator.web.site import Site, start_web
 
@@ -151,6 +154,7 @@ def test_every_query_of_the_dashboard_for_grafana_names_a_metric_that_there_is(s
 def test_metrics_tell_node_hours_cost_and_what_is_at_risk(service, lease, ref, clock):
     registry = registry_of(service)
     service.nodes_started(["island-1"])
+    service.reconcile([Node("island-1", alive=True)])
     service.commit(lease, ref(lease, 9))
     clock.now += 4
     value = registry.get_sample_value
@@ -159,6 +163,21 @@ def test_metrics_tell_node_hours_cost_and_what_is_at_risk(service, lease, ref, c
     assert value("atoll_checkpoint_age_seconds", {"job": "expert-0"}) == 4
     assert value("atoll_lease_left_seconds", {"job": "expert-0"}) == 6
     assert value("atoll_events_total", {"kind": "island-started"}) == 1
+
+
+def test_limits_of_a_budget_are_told_where_there_are_some(store, policy, clock, run_store):
+    limited = FleetService(store, policy, clock, Budget(cost=5.0, node_hours=2.0))
+    registry = registry_of(limited)
+    value = registry.get_sample_value
+    assert (value("atoll_budget_cost"), value("atoll_budget_node_seconds")) == (5.0, 7200.0)
+    assert value("atoll_deadline_timestamp_seconds") is None
+    told = Site(limited, run_store, registry, "runs/test")._fleet("")
+    assert json.loads(told[2])["budget"] == {
+        "cost": 5.0,
+        "node_hours": 2.0,
+        "deadline": None,
+        "reached": "",
+    }
 
 
 def test_looking_on_keeps_no_orchestrator_from_leaving(get, service, clock, lease):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from partition.centroids import assign
 from partition.rowfile import RowFile
 
 
-def split(path: Path, points: np.ndarray, seed: int = 0, **settings: float) -> Assignment:
+def split(path: Path, points: np.ndarray, seed: int = 0, **settings: Any) -> Assignment:
     rows = RowFile(path / "rows", points.shape[1])
     path.joinpath("rows").write_bytes(points.astype(np.float32).tobytes())
     section = PartitionSection.model_validate(settings)
@@ -36,6 +37,13 @@ def test_even_sizes_are_even_whatever_the_blobs(tmp_path: Path) -> None:
     points, _ = blobs([500, 300, 100, 30])
     found = split(tmp_path, points, num_experts=4, num_fine=32, balance=1.0)
     assert np.abs(found.sizes - 232.5).max() <= 1.5
+
+
+def test_sizes_in_proportions_make_clusters_of_them(tmp_path: Path) -> None:
+    """On nodes of these speeds, each with its share of the batch, all experts end together."""
+    points, _ = blobs([500, 300, 100, 30])
+    found = split(tmp_path, points, num_experts=4, num_fine=32, sizes=(1.0, 1.0, 4.0, 3.0))
+    assert np.abs(np.sort(found.sizes) - np.array([1, 1, 3, 4]) * 930 / 9).max() <= 1.5
 
 
 def test_half_balance_lies_between(tmp_path: Path) -> None:

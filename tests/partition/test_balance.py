@@ -35,6 +35,14 @@ def test_target_sizes_go_from_free_to_even() -> None:
     assert target_sizes(free, 0.5).tolist() == [516, 266, 215]
 
 
+def test_target_sizes_in_proportions_give_the_largest_to_the_largest() -> None:
+    free = np.array([200, 700, 100])
+    assert target_sizes(free, 1.0, (1.0, 1.0, 2.0)).tolist() == [250, 500, 250]
+    assert target_sizes(free, 0.5, (1.0, 1.0, 2.0)).tolist() == [225, 600, 175]
+    assert target_sizes(free, 0.0, (1.0, 1.0, 2.0)).tolist() == free.tolist()
+    assert np.array_equal(target_sizes(free, 1.0, (3.0, 3.0, 3.0)), target_sizes(free, 1.0))
+
+
 @pytest.mark.parametrize(("num_clusters", "num"), [(1, 5), (2, 2), (4, 10), (4, 1797), (16, 500)])
 def test_offsets_for_even_sizes_give_them_to_a_sample(num_clusters: int, num: int) -> None:
     distances = random_distances(num_clusters, num)

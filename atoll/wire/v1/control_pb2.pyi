@@ -49,6 +49,7 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_REFUSED: _ClassVar[Ending]
     ENDING_PREEMPTED: _ClassVar[Ending]
     ENDING_DAMAGED: _ClassVar[Ending]
+    ENDING_NODE_LOST: _ClassVar[Ending]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -77,6 +78,7 @@ ENDING_FAILED: Ending
 ENDING_REFUSED: Ending
 ENDING_PREEMPTED: Ending
 ENDING_DAMAGED: Ending
+ENDING_NODE_LOST: Ending
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
@@ -149,12 +151,16 @@ class Wait(_message.Message):
     def __init__(self, retry_after_s: _Optional[float] = ..., dismissed: _Optional[bool] = ...) -> None: ...
 
 class AcquireRequest(_message.Message):
-    __slots__ = ("island", "request_id")
+    __slots__ = ("island", "request_id", "node", "generation")
     ISLAND_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     island: str
     request_id: str
-    def __init__(self, island: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    node: str
+    generation: int
+    def __init__(self, island: _Optional[str] = ..., request_id: _Optional[str] = ..., node: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class AcquireResponse(_message.Message):
     __slots__ = ("assignment", "wait", "log_wanted")
@@ -273,32 +279,48 @@ class JobView(_message.Message):
     def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., epoch: _Optional[int] = ..., island: _Optional[str] = ..., failures: _Optional[int] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., losses: _Optional[int] = ..., preemptions: _Optional[int] = ..., log: _Optional[str] = ..., crash_loop: _Optional[bool] = ..., lease_left_s: _Optional[float] = ...) -> None: ...
 
 class IslandView(_message.Message):
-    __slots__ = ("name", "state", "job", "silent_s")
+    __slots__ = ("name", "state", "job", "silent_s", "nodes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     SILENT_S_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: str
     job: str
     silent_s: float
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ...) -> None: ...
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetFleetResponse(_message.Message):
-    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost")
+    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost", "budget")
     JOBS_FIELD_NUMBER: _ClassVar[int]
     ISLANDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     LAST_EVENT_FIELD_NUMBER: _ClassVar[int]
     NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[JobView]
     islands: _containers.RepeatedCompositeFieldContainer[IslandView]
     draining: bool
     last_event: int
     node_hours: float
     cost: float
-    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
+    budget: BudgetView
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ..., budget: _Optional[_Union[BudgetView, _Mapping]] = ...) -> None: ...
+
+class BudgetView(_message.Message):
+    __slots__ = ("cost", "node_hours", "deadline", "reached")
+    COST_FIELD_NUMBER: _ClassVar[int]
+    NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    cost: float
+    node_hours: float
+    deadline: float
+    reached: str
+    def __init__(self, cost: _Optional[float] = ..., node_hours: _Optional[float] = ..., deadline: _Optional[float] = ..., reached: _Optional[str] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
     __slots__ = ("after",)
@@ -357,18 +379,20 @@ class SteerResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SendLogRequest(_message.Message):
-    __slots__ = ("island", "job", "epoch", "offset", "text")
+    __slots__ = ("island", "job", "epoch", "offset", "text", "node")
     ISLAND_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
     island: str
     job: str
     epoch: int
     offset: int
     text: bytes
-    def __init__(self, island: _Optional[str] = ..., job: _Optional[str] = ..., epoch: _Optional[int] = ..., offset: _Optional[int] = ..., text: _Optional[bytes] = ...) -> None: ...
+    node: str
+    def __init__(self, island: _Optional[str] = ..., job: _Optional[str] = ..., epoch: _Optional[int] = ..., offset: _Optional[int] = ..., text: _Optional[bytes] = ..., node: _Optional[str] = ...) -> None: ...
 
 class SendLogResponse(_message.Message):
     __slots__ = ("wanted",)
@@ -407,3 +431,83 @@ class WatchLogResponse(_message.Message):
     end: LogPlace
     note: str
     def __init__(self, lines: _Optional[_Iterable[str]] = ..., end: _Optional[_Union[LogPlace, _Mapping]] = ..., note: _Optional[str] = ...) -> None: ...
+
+class GangNode(_message.Message):
+    __slots__ = ("name", "address")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+
+class Gang(_message.Message):
+    __slots__ = ("generation", "nodes", "others", "why")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    nodes: _containers.RepeatedCompositeFieldContainer[GangNode]
+    others: _containers.RepeatedScalarFieldContainer[str]
+    why: str
+    def __init__(self, generation: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[GangNode, _Mapping]]] = ..., others: _Optional[_Iterable[str]] = ..., why: _Optional[str] = ...) -> None: ...
+
+class Meeting(_message.Message):
+    __slots__ = ("generation", "epoch", "port")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    epoch: int
+    port: int
+    def __init__(self, generation: _Optional[int] = ..., epoch: _Optional[int] = ..., port: _Optional[int] = ...) -> None: ...
+
+class Trouble(_message.Message):
+    __slots__ = ("node", "epoch", "ending", "reason", "log")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ENDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    epoch: int
+    ending: Ending
+    reason: str
+    log: str
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., ending: _Optional[_Union[Ending, str]] = ..., reason: _Optional[str] = ..., log: _Optional[str] = ...) -> None: ...
+
+class GatherRequest(_message.Message):
+    __slots__ = ("island", "node", "address", "gang", "leaving", "meeting", "trouble")
+    ISLAND_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    GANG_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    MEETING_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    island: str
+    node: str
+    address: str
+    gang: Gang
+    leaving: bool
+    meeting: Meeting
+    trouble: Trouble
+    def __init__(self, island: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., gang: _Optional[_Union[Gang, _Mapping]] = ..., leaving: _Optional[bool] = ..., meeting: _Optional[_Union[Meeting, _Mapping]] = ..., trouble: _Optional[_Union[Trouble, _Mapping]] = ...) -> None: ...
+
+class GatherResponse(_message.Message):
+    __slots__ = ("gang", "assignment", "meeting", "troubles", "dismissed", "log_wanted", "trainer_log_wanted")
+    GANG_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    MEETING_FIELD_NUMBER: _ClassVar[int]
+    TROUBLES_FIELD_NUMBER: _ClassVar[int]
+    DISMISSED_FIELD_NUMBER: _ClassVar[int]
+    LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
+    gang: Gang
+    assignment: Assignment
+    meeting: Meeting
+    troubles: _containers.RepeatedCompositeFieldContainer[Trouble]
+    dismissed: bool
+    log_wanted: bool
+    trainer_log_wanted: bool
+    def __init__(self, gang: _Optional[_Union[Gang, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., meeting: _Optional[_Union[Meeting, _Mapping]] = ..., troubles: _Optional[_Iterable[_Union[Trouble, _Mapping]]] = ..., dismissed: _Optional[bool] = ..., log_wanted: _Optional[bool] = ..., trainer_log_wanted: _Optional[bool] = ...) -> None: ...

@@ -60,6 +60,11 @@ class IslandsStub:
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.FromString,
                 _registered_method=True)
+        self.Gather = channel.unary_unary(
+                '/atoll.wire.v1.Islands/Gather',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherResponse.FromString,
+                _registered_method=True)
 
 
 class IslandsServicer:
@@ -102,6 +107,14 @@ class IslandsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Gather(self, request, context):
+        """Say that a node of an island of several is there, and be told who else is, who leads, and what
+        the leader works on. Made as often as a heartbeat; the last one counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IslandsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +142,11 @@ def add_IslandsServicer_to_server(servicer, server):
                     servicer.SendLog,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.SerializeToString,
+            ),
+            'Gather': grpc.unary_unary_rpc_method_handler(
+                    servicer.Gather,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +285,33 @@ class Islands:
             '/atoll.wire.v1.Islands/SendLog',
             atoll_dot_wire_dot_v1_dot_control__pb2.SendLogRequest.SerializeToString,
             atoll_dot_wire_dot_v1_dot_control__pb2.SendLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Gather(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Islands/Gather',
+            atoll_dot_wire_dot_v1_dot_control__pb2.GatherRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.GatherResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61toll/wire/v1/identity.proto\x12\ratoll.wire.v1\"9\n\x0e\x43\x65rtifyRequest\x12\x0e\n\x06island\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\"&\n\x0f\x43\x65rtifyResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x32V\n\nIdentities\x12H\n\x07\x43\x65rtify\x12\x1d.atoll.wire.v1.CertifyRequest\x1a\x1e.atoll.wire.v1.CertifyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61toll/wire/v1/identity.proto\x12\ratoll.wire.v1\"G\n\x0e\x43\x65rtifyRequest\x12\x0e\n\x06island\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x0c\n\x04node\x18\x03 \x01(\t\"&\n\x0f\x43\x65rtifyResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x32V\n\nIdentities\x12H\n\x07\x43\x65rtify\x12\x1d.atoll.wire.v1.CertifyRequest\x1a\x1e.atoll.wire.v1.CertifyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atoll.wire.v1.identity_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CERTIFYREQUEST']._serialized_start=47
-  _globals['_CERTIFYREQUEST']._serialized_end=104
-  _globals['_CERTIFYRESPONSE']._serialized_start=106
-  _globals['_CERTIFYRESPONSE']._serialized_end=144
-  _globals['_IDENTITIES']._serialized_start=146
-  _globals['_IDENTITIES']._serialized_end=232
+  _globals['_CERTIFYREQUEST']._serialized_end=118
+  _globals['_CERTIFYRESPONSE']._serialized_start=120
+  _globals['_CERTIFYRESPONSE']._serialized_end=158
+  _globals['_IDENTITIES']._serialized_start=160
+  _globals['_IDENTITIES']._serialized_end=246
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.types import Event, JobState, Progress
-from atoll.views import FleetView, IslandView, JobView
+from atoll.views import BudgetView, FleetView, IslandView, JobView
 from orchestrator.cli.changes import Changes
 from orchestrator.cli.live import Pace
 from orchestrator.cli.overview import Overview
@@ -57,6 +57,13 @@ def test_overview_shows_leases_islands_costs_and_the_latest_events(job, clock, c
 
 def test_spent_without_a_price_is_hours_alone(job):
     assert spent_in_words(replace(view_of(job), cost=0.0)) == "1.50 node hours so far"
+
+
+def test_spent_is_told_beside_what_may_be(job):
+    limits = BudgetView(cost=500.0, node_hours=2000.0, deadline=1796112000.0)
+    assert spent_in_words(replace(view_of(job), budget=limits, cost=0.0)) == (
+        "1.50 of 2000 node hours so far, which cost 0.00 of 500, until 2026-12-01 08:00:00 UTC"
+    )
 
 
 def test_islands_come_in_the_order_of_their_numbers(job):

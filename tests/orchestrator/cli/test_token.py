@@ -53,3 +53,13 @@ def test_token_without_the_folder_names_the_command_that_makes_it(tmp_path, atol
     code, _, told = atoll("token", tmp_path / "t", *settings)
     assert code == 2
     assert f"`atoll certs {tmp_path / 'none'}`" in told
+
+
+def test_token_of_a_run_with_peers_is_told_with_those_to_ask(tmp_path, atoll, settings):
+    name = "12D3KooWJ6H9xRGmhcVTt96RB2SygpWeHsafs5VNAVyQT9UTCfHk"
+    peers = [f"192.0.2.7:1/p2p/{name}", f"192.0.2.9:1/p2p/{name}"]
+    settings += ["-s", f"membership.peers={peers}"]
+    code, _, told = atoll("token", tmp_path / "t", "--island", "far-1", *settings)
+    asked = " ".join(f"--peer {peer}" for peer in peers)
+    assert code == 0
+    assert f"atoll agent {asked} --island far-1 --work-dir work --join t" in told

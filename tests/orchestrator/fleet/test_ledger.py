@@ -7,20 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.provider import Node
-from orchestrator.fleet.ledger import Ledger, NodeUse, Spent, reconciled, started
+from orchestrator.fleet.ledger import Ledger, NodeUse, Prices, Spent, reconciled, started
 
 
 def test_running_and_ended_nodes_are_counted_each_at_its_own_price():
     uses = [
-        NodeUse("island-1", 0.0, 2.0, ended_at=3600.0),
-        NodeUse("island-2", 0.0, 0.0, ended_at=7200.0),
-        NodeUse("island-3", 3600.0, 4.0),
+        NodeUse("island-1", 0.0, 2.0, paid_from=0.0, ended_at=3600.0),
+        NodeUse("island-2", 0.0, 0.0, paid_from=0.0, ended_at=7200.0),
+        NodeUse("island-3", 0.0, 4.0, paid_from=3600.0),
+        NodeUse("island-4", 0.0, 9.0),
+        NodeUse("island-5", 0.0, 9.0, ended_at=7200.0),
     ]
     assert Ledger().after(uses).spent(3600.0 + 1800.0) == Spent(3.5, 4.0)
 
 
 def test_clock_that_was_set_back_makes_nothing_cheaper():
-    ledger = Ledger().after([NodeUse("island-1", 100.0, 1.0)])
+    ledger = Ledger().after([NodeUse("island-1", 90.0, 1.0, paid_from=100.0)])
     assert ledger.spent(50.0) == Spent(0.0, 0.0)
 
 
@@ -31,7 +33,12 @@ def test_ledger_kept_change_by_change_is_that_of_its_rows(moves):
     for island, seconds in moves:
         now += seconds
         before = kept.running.get(f"island-{island}")
-        use = replace(before, ended_at=now) if before else NodeUse(f"island-{island}", now, 3.0)
+        if before is None:
+            use = NodeUse(f"island-{island}", now, 3.0)
+        elif before.paid_from is None:
+            use = replace(before, paid_from=now)
+        else:
+            use = replace(before, ended_at=now)
         rows[use.island, use.started_at] = use
         kept = kept.after([use])
     read = Ledger().after(rows.values())
@@ -40,40 +47,72 @@ def test_ledger_kept_change_by_change_is_that_of_its_rows(moves):
     assert kept.spent(now).cost == pytest.approx(3 * kept.spent(now).node_hours)
 
 
-def test_start_tells_the_price_if_there_is_one():
-    assert started("island-1", 0.25, 9.0)[1].reason == "its node is asked for, at 0.25 an hour"
-    use, event = started("island-1", 0.0, 9.0)
-    assert use == NodeUse("island-1", 9.0)
+def test_node_counts_from_when_it_is_there_at_the_price_it_has_there():
+    use, event = started("island-1", Prices({"local": 1.0, "slurm": 4.0}), 0.0)
     assert (event.kind, event.reason) == ("island-started", "its node is asked for")
+    ledger, prices = Ledger().after([use]), Prices({"local": 1.0, "slurm": 4.0})
+    waits = Node("island-1", alive=True, waiting=True, provider="local")
+    assert reconciled(ledger, [waits], (), prices, 7200.0) == ((), ())
+    assert ledger.spent(7200.0) == Spent(0.0, 0.0)
+    ((there,), (event,)) = reconciled(ledger, [replace(waits, waiting=False)], (), prices, 7200.0)
+    assert event.kind == "island-up"
+    assert event.reason == "its node is there, at 1 an hour, 2.00 h after it was asked for"
+    ledger = ledger.after([there])
+    assert ledger.spent(2 * 7200.0) == Spent(2.0, 2.0)
+    assert reconciled(ledger, [waits], (), prices, 9000.0) == ((), ())
+
+
+def test_island_that_speaks_waits_no_longer_whatever_its_provider_told_last():
+    use, _ = started("island-1", Prices(), 0.0)
+    waits = Node("island-1", alive=True, waiting=True)
+    ((there,), _) = reconciled(Ledger().after([use]), [waits], {"island-1"}, Prices(), 9.0)
+    assert there.paid_from == 9.0
+
+
+@pytest.mark.parametrize(
+    ("node", "price"),
+    [
+        (Node("i", alive=True, provider="local"), 0.0),
+        (Node("i", alive=True, provider="slurm"), 3.0),
+        (Node("i", alive=True), 3.0),
+    ],
+    ids=["free", "of a table", "of nobody knows whom"],
+)
+def test_price_of_a_node_is_its_providers(node, price):
+    assert Prices({"local": 0.0, "slurm": 3.0}).of(node) == price
 
 
 def test_what_the_provider_sees_ends_finds_and_leaves_alone():
-    running = [NodeUse(f"island-{number}", 0.0, 1.0) for number in (1, 2, 3)]
+    running = [NodeUse(f"island-{number}", 0.0, 1.0, paid_from=0.0) for number in (1, 2, 3)]
     seen = [
         Node("island-1", alive=True),
         Node("island-2", alive=False, reason="exited with code 0"),
         Node("island-7", alive=True),
         Node("island-8", alive=False, reason="of long ago"),
+        Node("island-9", alive=True, waiting=True),
     ]
-    uses, events = reconciled(Ledger().after(running), seen, (), 2.0, 7200.0)
+    prices = Prices({"local": 2.0})
+    uses, events = reconciled(Ledger().after(running), seen, (), prices, 7200.0)
     assert uses == (
-        NodeUse("island-2", 0.0, 1.0, ended_at=7200.0),
-        NodeUse("island-3", 0.0, 1.0, ended_at=7200.0),
-        NodeUse("island-7", 7200.0, 2.0),
+        NodeUse("island-2", 0.0, 1.0, paid_from=0.0, ended_at=7200.0),
+        NodeUse("island-3", 0.0, 1.0, paid_from=0.0, ended_at=7200.0),
+        NodeUse("island-7", 7200.0, 2.0, paid_from=7200.0),
+        NodeUse("island-9", 7200.0, 2.0),
     )
     assert [(event.kind, event.reason) for event in events] == [
         ("island-stopped", "exited with code 0; it ran for 2.00 h, which cost 2.00"),
         ("island-stopped", "its node is gone; it ran for 2.00 h, which cost 2.00"),
         ("island-started", "its node was found at work"),
+        ("island-started", "its node was found waiting"),
     ]
     again = Ledger().after(running).after(uses)
-    assert reconciled(again, seen, (), 2.0, 9000.0) == ((), ())
+    assert reconciled(again, seen, (), prices, 9000.0) == ((), ())
     assert again.spent(7200.0) == Spent(pytest.approx(6.0), pytest.approx(6.0))
 
 
 def test_node_of_another_machines_provider_runs_as_long_as_its_island_speaks():
-    use, _ = started("island-1", 1.0, 0.0)
+    use, _ = started("island-1", Prices(), 0.0)
     known = Ledger().after([use])
-    assert reconciled(known, [], {"island-1"}, 1.0, 10.0) == ((), ())
-    ((ended,), (event,)) = reconciled(known, [], set(), 1.0, 10.0)
+    assert reconciled(known, [], {"island-1"}, Prices(), 10.0) == ((), ())
+    ((ended,), (event,)) = reconciled(known, [], set(), Prices(), 10.0)
     assert (ended.ended_at, event.kind) == (10.0, "island-stopped")

@@ -372,3 +372,13 @@ def test_job_done_in_the_meantime_does_not_say_that_it_is_paused(game):
     game.commit(lease, 100)
     game.release(lease, Ending.DRAINED)
     assert (game.job().state, game.job().reason) == (JobState.DONE, "drained at step 100")
+
+
+def test_submission_that_doubts_a_job_whose_island_has_yet_to_release_it_frees_the_island(game):
+    game.submit()
+    lease = game.lease()
+    game.commit(lease, 100)
+    found = game.job().checkpoint
+    game.submit_found(Submission(game.job().spec, lease.epoch, found, damaged=True))
+    assert game.job().doubted == found
+    assert game.fleet.islands["island-1"].state == "idle"

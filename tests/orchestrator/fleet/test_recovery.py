@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.types import Ending
+from atoll.types import Ending, Wait
 from cluster.provider import Node
-from orchestrator.fleet import operations
+from orchestrator.fleet import operations, steering
 from orchestrator.fleet.islands import Islands
 from orchestrator.fleet.recovery import Plan, Recovery, RecoveryPolicy, look
 from orchestrator.fleet.state import Fleet
@@ -33,6 +33,7 @@ class Place:
             self.recovery, self.game.fleet, self.nodes, POLICY, self.game.now
         )
         self.nodes += [Node(name, True) for name in plan.start]
+        self.game.apply(steering.let_go(self.game.fleet, plan.dismiss))
         return plan
 
     def kill(self, island: str) -> None:
@@ -185,6 +186,80 @@ def test_recovery_counts_an_island_that_could_not_be_started(game, spec):
     place.nodes.clear()
     place.look()
     assert place.recovery.num_young == 2
+
+
+def finished(game, lease) -> None:
+    game.commit(lease, 100)
+    game.release(lease, Ending.FINISHED)
+
+
+def test_recovery_lets_the_idle_go_once_fewer_jobs_are_open_than_islands_live(game, spec):
+    place = Place(game, spec, num_jobs=2)
+    place.look()
+    done, other = game.lease("island-1"), game.lease("island-2")
+    finished(game, done)
+    game.ask("island-1")
+    assert place.look() == Plan(dismiss=("island-1",))
+    assert place.look() == Plan()  # told once, and neither missed nor replaced
+    answer = game.ask("island-1")
+    assert isinstance(answer, Wait)
+    assert answer.dismissed
+    place.kill("island-1")
+    assert place.look() == Plan()
+    assert place.recovery.num_young == 0
+    game.beat(other)
+
+
+def test_recovery_keeps_the_idle_as_long_as_a_job_waits_for_another_try(game, spec):
+    place = Place(game, spec, num_jobs=2)
+    place.look()
+    lease, _ = game.lease("island-1"), game.lease("island-2")
+    game.release(lease, Ending.FAILED, "broke")
+    assert game.ask("island-1") != Wait(1.0, dismissed=True)
+    assert place.look() == Plan()
+
+
+def test_recovery_stops_who_stands_in_a_queue_before_it_lets_the_idle_go(game, spec):
+    place = Place(game, spec, num_jobs=2)
+    place.look()
+    place.nodes = [place.nodes[0], replace(place.nodes[1], waiting=True)]
+    finished(game, game.lease("island-1"))
+    game.ask("island-1")
+    again = game.lease("island-1")
+    assert place.look() == Plan(stop=("island-2",))
+    assert place.look() == Plan()
+    place.kill("island-2")
+    assert place.look() == Plan()
+    finished(game, again)
+
+
+def test_island_that_found_a_job_before_it_was_told_to_go_counts_again(game, spec):
+    place = Place(game, spec, num_jobs=2)
+    place.look()
+    game.lease("island-2")
+    finished(game, game.lease("island-1"))
+    game.ask("island-1")
+    place.recovery, plan = look(place.recovery, game.fleet, place.nodes, POLICY, game.now)
+    assert plan.dismiss == ("island-1",)
+    game.submit(spec("expert-9"))
+    game.lease("island-1")
+    game.apply(steering.let_go(game.fleet, plan.dismiss))
+    assert place.look() == Plan()
+    assert set(place.recovery.since) == {"island-1", "island-2"}
+
+
+def test_recovery_lets_nobody_go_who_is_needed_and_starts_anew_for_more_jobs(game, spec):
+    place = Place(game, spec, num_jobs=2)
+    place.look()
+    game.lease("island-2")
+    finished(game, game.lease("island-1"))
+    game.ask("island-1")
+    place.look()
+    game.ask("island-1")
+    place.kill("island-1")
+    place.look()
+    game.submit(spec("expert-9"))
+    assert place.look() == Plan(start=("island-3",))
 
 
 def test_recovery_stops_all_when_settled_and_forsakes_whom_nobody_can_reach(place):

@@ -41,11 +41,11 @@ def test_parts_share_the_batch_and_the_monolith_has_all_of_it():
 
 @pytest.mark.parametrize(("islands", "days"), [(1, 3 + 2 + 1), (2, 3 + 1), (3, 3 + 1), (9, 2 + 1)])
 def test_days_are_those_of_a_queue_and_the_router_comes_last(islands, days):
-    day = 86400  # operations of a day
-    one = Network(1, day, 1, 1, 1, 1, 1, 0)
+    one = Network(1, 1, 1, 1, 1, 1, 1, 0)
     parts = [Part("expert", 3, one, 1, 1), Part("monolith", 1, one, 2, 1)]
     parts.append(Part("router", 1, one, 1, 1))
-    assert days_of(parts, Pace(1, 3.0, 1.0), islands) == pytest.approx(days)
+    step_s = {"expert": 86400.0, "monolith": 2 * 86400.0, "router": 86400.0}
+    assert days_of(parts, step_s, islands) == pytest.approx(days)
 
 
 @pytest.mark.parametrize(

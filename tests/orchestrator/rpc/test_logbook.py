@@ -28,16 +28,16 @@ def texts(log) -> list[str]:
 
 
 def test_book_wants_and_keeps_only_what_somebody_reads(book):
-    assert book.wanted("island-1", "expert-0") == LogsWanted()
-    assert not book.add(piece(b"nobody\n"))
+    assert book.wanted(["island-1"], ["expert-0"]) == LogsWanted()
+    assert not book.add(piece(b"nobody\n"), ["expert-0"])
     with book.reading("expert-0") as first, book.reading("island-1"):
-        assert book.wanted("island-1", "expert-0") == LogsWanted(agent=True, trainer=True)
-        assert book.wanted("island-2", "expert-1") == LogsWanted()
+        assert book.wanted(["island-1"], ["expert-0"]) == LogsWanted(agent=True, trainer=True)
+        assert book.wanted(["island-2"], ["expert-1"]) == LogsWanted()
         with book.reading("expert-0") as second:
             assert second is first
-        assert book.add(piece(b"read\n"))
+        assert book.add(piece(b"read\n"), ["expert-0"])
         assert texts(first) == ["read"]
-    assert book.wanted("island-1", "expert-0") == LogsWanted()
+    assert book.wanted(["island-1"], ["expert-0"]) == LogsWanted()
 
 
 CUTS = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=8)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from atoll.types import Wait
 from cluster.provider import Node
-from orchestrator.fleet import recovery
+from orchestrator.fleet import recovery, steering
 from orchestrator.fleet.state import Fleet
 from orchestrator.simulator.agenda import LAST
 from orchestrator.simulator.islands import Islands
@@ -31,7 +32,11 @@ class NaiveIslands(Islands):
             self.recovery, self.fleet, nodes, self.world.recovery, now
         )
         self.carry_out(plan, now)
+        self.let_go(plan.dismiss, now)
         self.agenda.add(now + self.world.look_s, self.look, None, LAST)
+
+    def let_go(self, names: Sequence[str], now: float) -> None:
+        self.apply(steering.let_go(self.fleet, names))  # who is idle asks by itself
 
     def wait(self, isle: Isle, answer: Wait, now: float) -> None:
         self.agenda.add(now + answer.retry_after_s, self.ask, isle, isle.number)

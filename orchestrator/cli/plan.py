@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
-from atoll.config_file import read_config
+from atoll.config_file import read_config, run_config
 from atoll.errors import BadInput
 
 
@@ -64,12 +64,15 @@ def plan(
 ) -> None:
     """Foretell what a run needs: operations, memory, hours, bytes and money.
 
-    Nothing is opened but the configuration and the prices, and nothing is written. What the
-    numbers rest on is printed below them. A multiply-add counts as two operations.
+    Without --config the run's own settings count. Where it has trained with them, hours are
+    reckoned from the pace it had, unless flags tell of other hardware; else nothing is opened but
+    configuration and prices. What the numbers rest on is printed below them. A multiply-add counts
+    as two operations.
 
     For example, the large model of the paper: [bold]atoll plan --model ddm-3b[/bold]; or your own
     run: [bold]atoll plan -c my.toml --gpu L40S --gpus-per-node 4 --lifetime-h 24[/bold].
     """
+    from orchestrator.cli.own_pace import paces_of
     from orchestrator.planning.catalogue import catalogue_offers
     from orchestrator.planning.document import document_of
     from orchestrator.planning.hardware import gpu_named
@@ -86,7 +89,12 @@ def plan(
     _refuse_beyond("--mb-per-s", mb_per_s, 0.001, 1e6)
     published = None if model is None else model_named(model)
     kind = gpu_named(gpu or (published.gpu if published else "H100"))
-    settings = read_config(config, [*(published.settings if published else ()), *(set_ or ())])
+    overrides = set_ or []
+    if published is None:
+        settings = run_config(config, overrides)
+    else:
+        settings = read_config(config, [*published.settings, *overrides])
+    as_it_runs = not (published or gpu or gpus_per_node or mfu or recompute)
     sample_bytes = None if sample_kb is None else sample_kb * 1e3
     if published is None:
         told = Data(size, channels, classes, samples, sample_bytes)
@@ -105,6 +113,7 @@ def plan(
         recompute=recompute,
         lifetime_h=lifetime_h,
         bytes_per_s=mb_per_s * 1e6,
+        paces=paces_of(settings) if as_it_runs else {},
     )
     if prices == Path("skypilot"):
         offers = catalogue_offers(settings.skypilot.command, kind.name, means.num_gpus)
@@ -121,6 +130,8 @@ def plan(
         return
     for title, rows in tables(found, means, published, settings.island.count):
         show(title, rows, as_json=False)
+    for words in found.over:
+        say(words)
     if published:
         days = found.planned[0].hours / 24
         say(

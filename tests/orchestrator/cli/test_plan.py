@@ -4,11 +4,19 @@ import json
 
 import pytest
 
+from atoll import layout, stages
 from atoll.__main__ import main
+from atoll.blobs import open_store
+from atoll.config_file import read_config, save_config
+from atoll.jobs import job_specs
 from atoll.sizes import PRESETS
+from atoll.types import CheckpointRecord, CheckpointRef, Event, Role
 from experts.condition import Conditioning
 from experts.dit import DiT
 from experts.flops import TRAINING, dit_flops
+from orchestrator.fleet.state import Change, Job
+from orchestrator.storage.sql_store import SqlStore
+from orchestrator.storage.urls import database_url
 
 PRICES = """
 [[price]]
@@ -98,6 +106,21 @@ def test_plan_without_prices_takes_the_islands_or_says_that_there_is_none(capsys
     assert any("no price" in sentence for sentence in found["assumed"])
 
 
+def test_plan_says_which_limit_of_the_budget_is_too_low(capsys):
+    prices = ("-s", "island.provider={local=1, slurm=1}")
+    prices += ("-s", "island.price_per_hour={local=3, slurm=2}")
+    found = answer(capsys, *prices)
+    hours, names = found["node_hours"], [cost["provider"] for cost in found["costs"]]
+    assert names == ["island.price_per_hour.local", "island.price_per_hour.slurm"]
+    assert [cost["cost"] for cost in found["costs"]] == pytest.approx([3 * hours, 2 * hours])
+    enough = answer(capsys, *prices, "-s", f"budget.cost={2.1 * hours}")
+    assert enough["over_budget"] == []
+    low = ("-s", f"budget.cost={1.9 * hours}", "-s", f"budget.node_hours={0.9 * hours}")
+    over = answer(capsys, *prices, *low)["over_budget"]
+    assert [words.split(" ")[0] for words in over] == ["budget.node_hours", "budget.cost"]
+    assert over[1].endswith("at island.price_per_hour.slurm")
+
+
 def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     two = answer(capsys, "-s", "island.processes=2", "--mfu", "0.2")
     four = answer(capsys, "-s", "island.processes=2", "--gpus-per-node", "4", "--mfu", "0.4")
@@ -158,3 +181,48 @@ def test_plan_refuses_broken_prices_in_one_sentence(capsys, tmp_path, text, name
     if names == "8 x h100, 1 x T4":
         names = "1 x T4, 8 x h100"
     assert names in told
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run whose experts took 10 steps in a minute; returns how a command is told of it."""
+    uri = f"run.uri={tmp_path / 'run'}"
+    config = read_config(None, [uri, "training.steps=500"])
+    run = open_store(config.run.uri)
+    stages.finish(run, "partition", {}, {"digest": "p"})
+    stages.finish(run, "begun-train", {}, {})
+    save_config(run, config)
+    url = database_url(config)
+    layout.state_folder(config.run.uri).mkdir()
+    database = SqlStore(url)
+    for number, spec in enumerate(job_specs(config, "p", [Role.EXPERT])):
+        for at, step in enumerate((10, 20)):
+            ref = CheckpointRef(f"{spec.name}/{step}", "d", step, 1)
+            change = Change(
+                jobs=(Job(spec, epoch=1, checkpoint=ref),),
+                checkpoints=(CheckpointRecord(spec.name, ref),),
+                events=(Event("checkpoint-committed", ""),),
+            )
+            database.save(change, 2 * number + at + 1, 60.0 * at)
+    database.close()
+    return "-s", uri
+
+
+def test_plan_of_a_run_that_has_trained_goes_by_its_settings_and_its_pace(capsys, trained):
+    found = answer(capsys, *trained)
+    expert, monolith, _ = found["jobs"]
+    assert (expert["steps"], expert["hours"]) == (500, pytest.approx(500 * 6 / 3600))
+    assert found["hardware"]["paces"] == {"expert": {"steps": 40, "seconds": 240.0}}
+    assert any("expert: 6 s a step, measured over 40 steps" in it for it in found["assumed"])
+    longer = answer(capsys, *trained, "-s", "training.steps=5000")["jobs"]
+    assert longer[0]["hours"] == pytest.approx(10 * expert["hours"])
+    assert longer[1]["hours"] == pytest.approx(10 * monolith["hours"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("--gpu", "H100"), ("--mfu", "0.4"), ("-s", "expert.width=32"), ("--model", "ddm-3b")],
+    ids=["hardware", "utilisation", "network", "published"],
+)
+def test_plan_of_other_work_or_hardware_than_was_measured_goes_by_flops(capsys, trained, other):
+    assert answer(capsys, *trained, *other)["hardware"]["paces"] == {}

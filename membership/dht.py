@@ -1,0 +1,83 @@
+"""The DHT for processes that must not import torch: they start one that does."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+
+from atoll.authority import Pair
+from atoll.clock import Clock
+from atoll.errors import BadInput
+from atoll.peer_address import as_multiaddr
+from membership.found import Found
+from membership.piped import Piped
+from membership.record import Kind, Record, key_of, sealed
+
+LASTS_S = 60.0
+
+
+class Dht:
+    """Announces and finds records of one authority; threads may share it."""
+
+    def __init__(self, addresses: Sequence[str], authority: x509.Certificate, clock: Clock) -> None:
+        """Start nothing yet.
+
+        Args:
+            addresses: of peers, as people or peers write them.
+            authority: whose word counts.
+            clock: whose wall clock ends records.
+
+        Raises:
+            BadInput: hivemind is not installed.
+            ValueError: an address is none.
+        """
+        if find_spec("hivemind") is None:
+            raise BadInput("a DHT is spoken to by hivemind; run pip install 'atoll[dht]'")
+        command = [sys.executable, "-P", "-m", "membership.process"]
+        self._process = Piped([*command, *map(as_multiaddr, addresses)])
+        self._authority = authority
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.close()
+
+    def open(self) -> None:
+        """Start what the calls below need, which takes seconds. Raises: Unreachable, it fails."""
+        self._process.start()
+
+    def announce(self, record: Record, by: Pair) -> None:
+        """Let others find a record for a minute.
+
+        Args:
+            record: what to say; its end is set here.
+            by: certificate and key of who it is about.
+
+        Raises:
+            Unreachable: no peer has taken it.
+        """
+        ends = by.certificate.not_valid_after_utc.timestamp()
+        lasting = replace(record, until=min(self._clock.wall() + LASTS_S, ends))
+        key = key_of(self._authority, record.run, record.kind)
+        data = base64.b64encode(sealed(lasting, by)).decode()
+        self._process.ask({"announce": [key, record.name, data, lasting.until]})
+
+    def find(self, run: str, kind: Kind) -> Found:
+        """Who of a kind there is in a run. Raises: Unreachable, no peer answers."""
+        answer = self._process.ask({"find": key_of(self._authority, run, kind)})
+        held = map(base64.b64decode, answer["found"])
+        return Found.among(held, self._authority, run, kind, self._clock.wall())

@@ -1,0 +1,108 @@
+"""An orchestrator that moves to another host, and an island that knows a peer of a DHT alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster import processes
+from tests import dht
+from tests.namespaces import network
+
+pytestmark = pytest.mark.timeout(180)
+
+ATOLL = [sys.executable, "-m", "atoll"]
+HERE = Path(__file__).parent
+OPTIONS = "--step-s 0.05 --every 10"
+TRAINER = f"{sys.executable} {HERE.parent / 'fake_trainer.py'} {OPTIONS}"
+TOLD = "--peer {} --island far-1 --work-dir work --join far-1.pem"
+
+
+@pytest.fixture
+def net():
+    with network("first", "second", "far") as made:
+        yield made
+
+
+@pytest.fixture
+def run(make_run, net, tmp_path):
+    """A run that may be served from the first or the second host, with one island beside it."""
+    tls = tmp_path / "tls"
+    hosts = [word for name in ("first", "second") for word in ("--host", net.addresses[name])]
+    subprocess.run([*ATOLL, "certs", tls, *hosts], check=True)
+    with dht.peer(tls, f"{net.address}:0") as peer:
+        keys = [f"orchestrator.tls={tls}", f'membership.peers=["{peer}"]']
+        keys += ["island.count=1", "island.lease_s=10"]
+        yield make_run("run", steps=200, options=OPTIONS, overrides=keys)
+
+
+@pytest.fixture
+def on(net, run, tmp_path):
+    """Starts something on a host; what it writes is in a file named for the host."""
+
+    def start(host: str, *command: str) -> subprocess.Popen[str]:
+        with (tmp_path / f"{host}.log").open("ab") as log:
+            words = [*net.within(host), *command]
+            run.launched.append(subprocess.Popen(words, stdout=log, stderr=log, text=True))
+        return run.launched[-1]
+
+    return start
+
+
+@pytest.fixture
+def far(run, on, tmp_path):
+    """The log of an island that was started as `atoll token` says: with a peer to ask."""
+    token = tmp_path / "far-1.pem"
+    command = run.command("token", str(token), "--island", "far-1")
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    (peer,) = run.config.membership.peers
+    assert told.strip().endswith(f"atoll agent {TOLD.format(peer)}")
+    agent = [*ATOLL, "agent", "--peer", peer, "--join", str(token), "--trainer", TRAINER]
+    on("far", *agent, "--work-dir", str(tmp_path / "far" / "work"))
+    return tmp_path / "far.log"
+
+
+@pytest.fixture
+def served(run, net, on):
+    """Launches the run on a host, from which it is served."""
+
+    def launch(host: str) -> subprocess.Popen[str]:
+        run.overrides.append(f"orchestrator.listen={net.addresses[host]}:0")
+        launcher = [sys.executable, str(HERE / "launcher.py"), "train", run.options]
+        return on(host, *launcher, *run.settings)
+
+    return launch
+
+
+@pytest.fixture
+def moved(run, net, far, served, until):
+    """Launches the run on the first host once it is sought; moves it to the second when called."""
+    until(lambda: "is announced at the peers" in far.read_text())
+    served("first")
+
+    def move() -> subprocess.Popen[str]:
+        way = run.orchestrator().children(recursive=True)  # into the DHT
+        net.cut("first")
+        run.launched[-1].kill()
+        processes.kill(run.processes())  # the far island is none of them
+        until(lambda: not any(each.is_running() for each in way))
+        return served("second")
+
+    return move
+
+
+def test_run_is_found_on_another_host_by_an_island_that_knows_a_peer_alone(
+    run, far, moved, until, undisturbed
+):
+    until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
+    (job,) = (job for job, view in run.jobs().items() if view.island == "far-1")
+    assert moved().wait(timeout=100) == 0
+    assert "calls another address" in far.read_text()
+    published = [event for event in run.events() if event.kind == "checkpoint-committed"]
+    steps = [int(event.reason.split()[1]) for event in published if event.job == job]
+    assert steps == list(range(10, 201, 10))
+    assert {event.epoch for event in published if event.job == job} == {1}  # it never stopped
+    assert run.weights() == undisturbed(run)
