@@ -51,6 +51,7 @@ class Supervisor:
         self._mending = Mending()
         self._last_trouble = ""
         self._forsaken: set[str] = set()
+        self._stopping: set[str] = set()
         try:
             provider.validate(spec_of("island-0"))
         except IslandError as error:
@@ -88,7 +89,9 @@ class Supervisor:
             self._service.tell(Event("islands-held-back", plan.held_back))
         for island in plan.stop:
             self._service.confirm()
-            log.info("stopping what is left", extra={"fields": {"island": island}})
+            if island not in self._stopping:  # a cloud may take minutes
+                log.info("stopping what is left", extra={"fields": {"island": island}})
+                self._stopping.add(island)
             self._provider.cancel(island)
             self._service.island_gone(island, "stopped, since nothing is left to do")
         self._service.let_go(plan.dismiss)

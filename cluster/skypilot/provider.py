@@ -8,9 +8,11 @@ has room, once; whatever happens to the node afterwards is the orchestrator's to
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from cluster.skypilot.task import (
     task_of,
 )
 from cluster.skypilot.view import JOB, View
+
+log = logging.getLogger(__name__)
 
 _LAST_LINES = 100
 _TASK = "task.yaml"
@@ -75,10 +79,7 @@ class SkypilotProvider:
             )
         if sky.wheel and not Path(sky.wheel).is_file():
             raise ConfigError(f"skypilot.wheel: there is no {sky.wheel}; build it with make wheel")
-        if not any(self._sky.ask("check").values()):
-            raise ConfigError(
-                "SkyPilot has credentials for no cloud; sky check says what each of them needs"
-            )
+        self._view.clusters()  # who does not answer has refused nothing
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "task.yaml"
             path.write_text(json.dumps(task_of(self._config, replace(spec, token=""), "", None)))
@@ -116,8 +117,13 @@ class SkypilotProvider:
         clusters = self._view.clusters("--refresh")
         up = [name for name in living if clusters.get(name, {}).get("status") == "UP"]
         jobs = self._view.jobs(up)
+        ends = {}
         for name in living:
-            self._judge(name, Seen(clusters.get(name), jobs.get(name, ""), launches.get(name, "")))
+            launch = launches.get(name, "SUCCEEDED")  # of those that run nobody has asked
+            seen = Seen(clusters.get(name), jobs.get(name, ""), launch)
+            if reason := self._end_of(name, seen):
+                ends[name] = reason
+        self._bury(ends, [name for name in ends if name in clusters])
         self._adopt(clusters)
         return tuple(map(self._node, self._records.all()))
 
@@ -138,13 +144,14 @@ class SkypilotProvider:
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
-        if request := self._request_of(island):
-            # First, or what is not there yet would be made after it was taken down.
-            self._sky.tell("api", "cancel", request)
-        said = self._sky.tell("down", "--yes", self._name(island))
-        if island in self._view.clusters():  # its exit code says nothing of failures
-            raise IslandError(f"sky down: {self._name(island)} is still there: {sentence_of(said)}")
-        if self._records.get(island) is not None:
+        record = self._records.get(island)
+        if record is None or not record.reason:
+            if request := self._request_of(island):
+                # First, or what is not there yet would be made after it was taken down.
+                self._sky.tell("api", "cancel", request)
+            if left := self._take_down([island]):
+                raise IslandError(left[island])
+        if record is not None:
             self._records.close(island, "it was cancelled", cleared=True)
         self._forget_token(island)
 
@@ -181,21 +188,46 @@ class SkypilotProvider:
             if self._records.get(island) is None:
                 self._records.put(island, Record(cluster["labels"][KEY_LABEL]))
 
-    def _judge(self, island: str, seen: Seen) -> None:
+    def _end_of(self, island: str, seen: Seen) -> str:
+        """How it ended, with its last words kept; "" if it has not."""
         words = failure = ""
-        if seen.has_last_words:
-            words = self._sky.last_words(self._name(island), JOB, _LAST_LINES)
-            log = self._folder / island / AGENT_LOG
-            log.write_text(agents_words(words), encoding="utf-8")
-        if seen.has_failed_to_launch:
-            failure = self._sky.failure_of(self._request_of(island))
-        reason = seen.end(words, failure)
-        if reason:
-            self._records.close(island, reason)
+        if seen.job:
+            self._forget_token(island)  # the node has it
         if seen.is_running:
             self._running.add(island)
-        if seen.job or reason:
+        if seen.has_last_words:
+            words = self._sky.last_words(self._name(island), JOB, _LAST_LINES)
+            kept = self._folder / island / AGENT_LOG
+            kept.write_text(agents_words(words), encoding="utf-8")
+        if seen.has_failed_to_launch:
+            failure = self._sky.failure_of(self._request_of(island))
+        return seen.end(words, failure)
+
+    def _bury(self, ends: dict[str, str], there: Sequence[str]) -> None:
+        """Nobody is dead while a cluster of it is billed: an orchestrator leaves the dead behind.
+
+        Args:
+            ends: how each ended.
+            there: those of them that have a cluster.
+        """
+        left = self._take_down(there)
+        for island, why in left.items():
+            log.warning("tries again", extra={"fields": {"island": island, "why": why}})
+        for island in ends.keys() - left.keys():
+            self._records.close(island, ends[island])
             self._forget_token(island)
+
+    def _take_down(self, islands: Sequence[str]) -> dict[str, str]:
+        """Take clusters down; those that are still there, and why."""
+        if not islands:
+            return {}
+        said = self._sky.tell("down", "--yes", *map(self._name, islands))
+        left = self._view.clusters()  # its exit code says nothing of failures
+        return {
+            island: f"sky down: {self._name(island)} is still there: {sentence_of(said)}"
+            for island in islands
+            if island in left
+        }
 
     def _forget_token(self, island: str) -> None:
         (self._folder / island / _TOKEN).unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from cluster.skypilot.task import ENDED
 
 _UNDER_WAY = {"PENDING", "WAITING", "RUNNING"}  # of launches
 _AHEAD = {"", "INIT", "PENDING", "SETTING_UP", "RUNNING"}  # of the end of jobs
-_GONE = "preempted, or its cluster was taken down by others"
 _SPEAKER = re.compile(r"^\([^()]*pid=\d+\) ?")  # before each line that a job writes
 
 
@@ -22,7 +21,7 @@ class Seen:
     Attributes:
         cluster: as ``sky status`` has it; None if there is none.
         job: state of its agent's job; "" if there is none, None if nobody could look.
-        launch: state of the request that makes the cluster; "" if nobody knows of one.
+        launch: state of the request that makes the cluster; "" if nobody knows of it any more.
     """
 
     cluster: dict[str, Any] | None = None
@@ -59,14 +58,16 @@ class Seen:
             return f"could not be started: {failure}"
         if self.launch == "CANCELLED":
             return "its launch was cancelled"
-        return "" if self.job is None else self._end_of_cluster()
+        return self._end_of_cluster()
 
     def _end_of_cluster(self) -> str:
-        if self.cluster is None:
-            return _GONE
-        state, why = self.cluster["status"], self.cluster.get("init_status_reason")
+        state = self.cluster["status"] if self.cluster else ""
+        if not state:
+            return "preempted, or its cluster was taken down by others"
+        if self.job is None or (state == "INIT" and self.launch == "SUCCEEDED"):
+            return ""  # its agent may be well, although SkyPilot does not reach the node
         return {
-            "INIT": f"its node is not well: {why or 'SkyPilot does not tell why'}",
+            "INIT": "its launch was cut short",
             "UP": "SkyPilot made its node, and started nothing on it",
         }.get(state, f"its node was stopped ({state}): preempted, or by others")
 
@@ -77,6 +78,7 @@ def _end_of_job(state: str, words: str) -> str:
         return ending(128 - number if number > 128 else number)
     said = agents_words(words).splitlines()[-1:] or ["nothing"]
     return {
+        "SUCCEEDED": ending(0),
         "FAILED_SETUP": f"its setup failed, and wrote last: {said[0]}",
         "CANCELLED": "its job was cancelled",
     }.get(state, f"its job is {state}, and SkyPilot does not tell why")

@@ -124,5 +124,5 @@ def test_task_and_calls_are_taken_by_skypilot_itself(dry_run, calls, tmp_path):
         ("False", "True"),
     ]
     assert {call["command"] for call in told["calls"]} == {
-        *("check", "launch", "status", "queue", "logs", "exec", "down", "cancel"),
+        *("launch", "status", "queue", "logs", "exec", "down", "cancel"),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,8 +32,12 @@ def sky(tmp_path) -> Iterator[Path]:
 
 @pytest.fixture
 def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
+    idle = sky / "idle"  # an agent that does nothing
+    idle.write_text("#!/bin/sh\nexec sleep 1000\n")
+    idle.chmod(0o755)
+
     def make(*keys: str, place: str = "here") -> SkypilotProvider:
-        known = [f"skypilot.command={sky / 'sky'}", f"skypilot.python={sys.executable}"]
+        known = [f"skypilot.command={sky / 'sky'}", f"skypilot.python={idle}"]
         return SkypilotProvider(read_config(None, [*known, *keys]), LABEL, tmp_path / place)
 
     return make
@@ -64,7 +67,7 @@ def is_dead(node: Node) -> bool:
     [
         ("command=/no/sky", {}, r'skypilot\.command = "/no/sky" is no program'),
         ("wheel=/no/wheel", {}, r"skypilot\.wheel: there is no /no/wheel"),
-        ("spot=true", {"clouds": []}, "credentials for no cloud; sky check says"),
+        ("spot=true", {"no_cloud": True}, "Cloud access is not set up. Run: sky check"),
         ("cpus=1000", {}, "SkyPilot takes no such task: sky launch: Catalog does not contain any"),
     ],
     ids=["no program", "no wheel", "no credentials", "impossible resources"],
@@ -123,20 +126,19 @@ def test_node_whose_setup_fails_ends_with_its_last_words(sky, make):
     provider.submit(SPEC, "key")
     reason = seen(provider, is_dead).reason
     assert reason == "its setup failed, and wrote last: no such module"
-    assert provider.logs("island-1", 5) == "no such module\n"
-    provider.cancel("island-1")
     assert clusters(sky) == []
+    provider.cancel("island-1")
+    assert provider.list(LABEL)[0].cleared
     assert provider.logs("island-1", 5) == "no such module\n"
 
 
-def test_node_that_skypilot_cannot_set_up_is_dead_and_taken_down(sky, make):
-    let(sky, unprepared=True)
+def test_node_that_skypilot_cannot_set_up_is_taken_down_before_it_is_dead(sky, make):
+    let(sky, unprepared=True, undying=1)  # its cloud counts it as up, and bills it
     provider = make()
     provider.submit(SPEC, "key")
     assert "Failed to run setup commands" in seen(provider, is_dead).reason
-    assert len(clusters(sky)) == 1  # its cloud counts it as up, and bills it
-    provider.cancel("island-1")
     assert clusters(sky) == []
+    assert (sky / "calls").read_text().count("down --yes") == 2
 
 
 def test_node_that_skypilot_cannot_look_into_is_as_it_was_told_last(sky, make):

@@ -6,8 +6,7 @@ import pytest
 
 from cluster.skypilot.state import Seen, agents_words
 
-UP = {"status": "UP", "init_status_reason": None}
-UNWELL = {"status": "INIT", "init_status_reason": "Cluster is abnormal: some nodes are terminated"}
+UP, INIT = {"status": "UP"}, {"status": "INIT"}
 LOG = """Tailing logs of job 1 on cluster 'atoll-1-island-1'...
 (setup pid=9) made ready
 (island-1, pid=10) the agent's words
@@ -33,7 +32,9 @@ KILLED = "killed by signal 9 (SIGKILL)"
         (Seen(UP, "CANCELLED"), KILLED),
         (Seen(UP, None, "SUCCEEDED"), ""),
         (Seen(UP, "", "SUCCEEDED"), "SkyPilot made its node, and started nothing on it"),
-        (Seen(UNWELL), "its node is not well: Cluster is abnormal: some nodes are terminated"),
+        (Seen(INIT, "", "SUCCEEDED"), ""),
+        (Seen(INIT), "its launch was cut short"),
+        (Seen(UP), "SkyPilot made its node, and started nothing on it"),
         (Seen({"status": "STOPPED"}), "its node was stopped (STOPPED): preempted, or by others"),
         (Seen(None), "preempted, or its cluster was taken down by others"),
         (Seen(None, "", "SUCCEEDED"), "preempted, or its cluster was taken down by others"),
@@ -49,6 +50,7 @@ def test_end_of_a_node(seen, reason):
     [
         ("FAILED_SETUP", "its setup failed, and wrote last: no such thing"),
         ("CANCELLED", "its job was cancelled"),
+        ("SUCCEEDED", "exited with code 0"),
         ("FAILED_DRIVER", "its job is FAILED_DRIVER, and SkyPilot does not tell why"),
     ],
 )

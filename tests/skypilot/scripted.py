@@ -3,7 +3,7 @@
 What it prints has the shapes that SkyPilot 0.14.1 printed for the same commands, on a real Slurm.
 A task's setup and run are really run. What shall go wrong stands in script.json:
 
-    clouds       those with credentials
+    no_cloud     there are credentials for none
     refuse       what a place says instead of making a node, by "aws/us-east-1 spot" and the like
     held         launches wait until this is false
     unprepared   the node is there, but SkyPilot cannot set it up
@@ -42,7 +42,6 @@ def main(words: list[str]) -> int:
         print(script()["garbage"][command])
         return 0
     return {
-        "check": check,
         "launch": launch,
         "status": status,
         "queue": queue,
@@ -88,15 +87,14 @@ def fail(sentence: str) -> int:
     return 1
 
 
-def check(words: list[str]) -> int:
-    clouds = script().get("clouds", ["AWS", "GCP"])
-    print(json.dumps({"default": {cloud: ["compute", "storage"] for cloud in clouds}}, indent=2))
-    return 0
-
-
 def launch(words: list[str]) -> int:
     name, task = after(words, "--cluster"), json.loads(Path(words[-1]).read_text())
     print(f"YAML to run: {words[-1]}\nRunning on cluster: {name}")
+    if script().get("no_cloud"):
+        return fail(
+            "sky.exceptions.NoCloudAccessError: Cloud access is not set up. Run: "
+            "\x1b[1msky check\x1b[0m"
+        )
     if task["resources"].get("cpus") == "1000+":
         return fail(
             "sky.exceptions.ResourcesUnavailableError: Catalog does not contain any instances "
@@ -287,20 +285,23 @@ def execute(words: list[str]) -> int:
 
 
 def down(words: list[str]) -> int:
-    name = words[-1]
+    for name in words[2:]:
+        take_down(name)
+    return 0
+
+
+def take_down(name: str) -> None:
     if read(f"clusters/{name}.json") is None:
         print(f"Cluster(s) not found: \x1b[1m{name}\x1b[0m.")
-        return 0
-    if left := script().get("undying", 0):
+    elif left := script().get("undying", 0):
         change("script.json", undying=left - 1)
         print(f"\n\nTerminating cluster {name}...failed. RuntimeError: the cloud does not answer")
         print("Cluster(s) failed. See details above.")
-        return 0
-    end_node(FOLDER, name)
-    for kind in ("clusters", "jobs"):
-        (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
-    print(f"\n\nTerminating cluster {name}...done.")
-    return 0
+    else:
+        end_node(FOLDER, name)
+        for kind in ("clusters", "jobs"):
+            (FOLDER / kind / f"{name}.json").unlink(missing_ok=True)
+        print(f"\n\nTerminating cluster {name}...done.")
 
 
 def end_node(folder: Path, name: str) -> None:
