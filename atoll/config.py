@@ -87,8 +87,8 @@ class Config(Section):
     def _what_a_cost_is_reckoned_from_is_known(self) -> Self:
         if self.budget.cost and not any(self.island.prices.values()):
             raise ValueError(
-                f"budget.cost = {self.budget.cost:g} limits what nodes cost, and nothing says what "
-                "that is; set island.price_per_hour, or limit budget.node_hours"
+                f"budget.cost = {self.budget.cost:g} limits what nodes cost, and by "
+                "island.price_per_hour they cost nothing; set it, or limit budget.node_hours"
             )
         return self
 

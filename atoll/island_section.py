@@ -145,8 +145,8 @@ class IslandSection(Section):
     def _count_is_their_sum(cls, tree: Any) -> Any:
         provider = tree.get("provider") if isinstance(tree, dict) else None
         numbers = list(provider.values()) if isinstance(provider, dict) else []
-        if not numbers or not all(isinstance(number, int) for number in numbers):
-            return tree
+        if not numbers or not all(isinstance(number, int) and number > 0 for number in numbers):
+            return tree  # told of with the provider
         if tree.setdefault("count", sum(numbers)) != sum(numbers):
             raise ValueError(
                 f"count = {tree['count']}, and the islands in provider are {sum(numbers)}; "

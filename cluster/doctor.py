@@ -22,24 +22,27 @@ def doctor(
     config: ConfigOption = None,
     set_: SetOption = None,
     provider: Annotated[
-        str,
+        str | None,
         typer.Option(help="Ask this one whether it takes an island, and list its known troubles."),
-    ] = "",
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Look at this machine, the installation, and what the configuration asks of them."""
-    if provider:
+    if provider is not None:
         name = next((each for each in get_args(ProviderName) if each == provider), None)
         if name is None:
             known = ", ".join(get_args(ProviderName))
             raise BadInput(f"--provider: {provider!r} is not known; there are {known}")
-        findings = _asked(name, run_config(config, set_ or ()))
+        settings = run_config(config, set_ or ())
+        if name not in settings.island.shares:
+            settings = run_config(config, [*(set_ or ()), f'island.provider="{name}"'])
+        findings = _asked(name, settings)
         troubles = troubles_of(name)
         if json_:
             print_json({"findings": findings, "troubles": troubles})
         else:
             show(f"What {name} says", findings, as_json=False)
-            show(f"Known troubles of {name}", troubles, as_json=False)
+            _list(f"Known troubles of {name}", troubles)
     else:
         findings = examine(config, set_ or ())
         show("What this machine can do", findings, as_json=json_)
@@ -56,6 +59,21 @@ def troubles_of(provider: str) -> list[dict[str, str]]:
     return [dict(zip(head, row, strict=True)) for row in rows]
 
 
+def _list(title: str, troubles: list[dict[str, str]]) -> None:
+    """One below the other: three columns of sentences would leave each no room on a terminal."""
+    from rich.console import Console  # noqa: PLC0415 - a JSON reader does not wait for it
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.padding import Padding  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    console.print(f"[italic]{title}[/]")
+    for trouble in troubles:
+        symptom, cause, mend = (escape(words) for words in trouble.values())
+        console.print(Padding(f"[bold]{symptom}[/]", (1, 0, 0, 1)))
+        console.print(Padding(f"because {cause}", (0, 0, 0, 3)))
+        console.print(Padding(f"mend    {mend}", (0, 0, 0, 3)))
+
+
 def _asked(name: ProviderName, config: Config) -> list[Finding]:
     """Whether it would take an island of the run; it tests the request, and starts nothing."""
     from cluster.provider import NodeSpec  # noqa: PLC0415 - a look at the machine does without
@@ -67,7 +85,7 @@ def _asked(name: ProviderName, config: Config) -> list[Finding]:
         provider: Any = bare(name, config, _ISLAND, folder)
         provider.validate(NodeSpec(_ISLAND, _ISLAND, (), num_gpus))
     except (ConfigError, IslandError) as error:
-        return [finding(name, "missing", str(error), "see below")]
+        return [finding(name, "missing", str(error), "one of its known troubles, perhaps")]
     able = provider.capabilities()
     rooms = "as many as it has room for" if able.num_nodes is None else f"{able.num_nodes} at once"
     where = "on other machines" if able.elsewhere else "on this machine"

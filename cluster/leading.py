@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +11,6 @@ from atoll.gangs import Gang, Meeting, Trouble
 from atoll.node_place import NodePlace, read_meeting
 from atoll.types import Ending, Lease, Outcome
 from cluster.gathering import Gathering
-
-log = logging.getLogger(__name__)
 
 _EXPLAIN_TERMS = 1.5  # a node that is lost is known to be after one
 _WELL = {Ending.FINISHED, Ending.DRAINED, Ending.PREEMPTED}
@@ -88,7 +85,7 @@ class Leading:
         return NodePlace(0, len(self._gang.nodes), self._gathering.node.address)
 
     def look(self, folder: Path, *, leaving: bool) -> str:
-        """See :class:`Peers`; whoever comes or leaves is waited for until the next checkpoint."""
+        """See :class:`Peers`; for who comes or leaves, not for who is lost: that is judged."""
         _, port = read_meeting(folder) or ("", 0)
         meeting = Meeting(self._gang.generation, self._lease.epoch, port)
         gang = self._gathering.look(leaving=leaving, meeting=meeting).gang

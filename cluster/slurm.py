@@ -103,6 +103,8 @@ class SlurmProvider:
     @functools.cached_property
     def _elsewhere(self) -> bool:
         """Whether it has nodes besides this machine, as it may while it does not answer."""
+        if _lost_configuration():
+            return True
         try:
             hosts = set(_run(["sinfo", "--noheader", "--Node", "--format=%n"]).split())
         except IslandError:
@@ -116,12 +118,15 @@ class SlurmProvider:
                 'island.provider = "slurm" needs the commands sbatch, squeue and scancel here; run '
                 "the orchestrator on a machine that submits jobs"
             )
+        if lost := _lost_configuration():
+            raise ConfigError(f"SLURM_CONF = {lost} is not there; name the cluster's slurm.conf")
         _run(["squeue", "--me", "--noheader"])  # who does not answer has refused nothing
         try:
             _run(["sbatch", "--test-only", *self._options(spec, "")], self._script(spec))
         except IslandError as error:
             raise ConfigError(
-                f"Slurm takes no such job: {error}; see [slurm], island.device and island.processes"
+                f"Slurm takes no such job: {error}; see [slurm], island.device, "
+                "island.processes and island.nodes"
             ) from error
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
@@ -223,6 +228,12 @@ mkdir -p "$work"
 {token}{self._slurm.setup}
 {start}
 """
+
+
+def _lost_configuration() -> str:
+    """What SLURM_CONF names if nothing is there: Slurm's commands would look for a minute."""
+    named = os.environ.get("SLURM_CONF", "")
+    return named if named and not Path(named).exists() else ""
 
 
 def _parsed(line: str) -> _Job:

@@ -130,7 +130,8 @@ def main() -> int:
         weights = files["weights"].read_text()
 
     peers = peers_of(given.work_dir)
-    print(f"rank {peers.rank} of {peers.num}", flush=True)
+    if read_place(given.work_dir).address:  # of an island of several nodes
+        print(f"rank {peers.rank} of {peers.num}", flush=True)
 
     def publish() -> None:
         with tempfile.TemporaryDirectory(dir=given.work_dir) as folder:

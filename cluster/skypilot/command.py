@@ -72,6 +72,8 @@ class Sky:
                 check=False,
                 timeout=_ANSWER_S,
             )
+        except FileNotFoundError as error:
+            raise IslandError(f"there is no program {self._command}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise IslandError(f"sky {words[0]} does not answer: {error}") from error
         return ended.returncode, _plain(ended.stdout), _plain(ended.stderr)

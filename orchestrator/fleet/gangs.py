@@ -12,12 +12,14 @@ from orchestrator.fleet import leases, muster, operations
 from orchestrator.fleet.muster import Muster, Sizes
 from orchestrator.fleet.state import Change, Fleet, Island
 
+_MOST_SPARE = 64  # nodes of an island beyond those it needs
+
 
 def gather(fleet: Fleet, call: Call, now: float) -> Change:
     """Count a node in. Who trains with whom is decided by :func:`look`.
 
     Raises:
-        Refused: the run's islands have one node each, or the island's name is a job's.
+        Refused: the run's islands have one node each, this one has too many, or a job its name.
     """
     if fleet.policy.max_nodes == 1:
         raise Refused(
@@ -26,6 +28,9 @@ def gather(fleet: Fleet, call: Call, now: float) -> Change:
         )
     leases.refuse_job_name(fleet, call.island)
     before = fleet.gangs.get(call.island) or Muster(call.island, formed_at=now)
+    is_new = all(each.node.name != call.node.name for each in before.present)
+    if is_new and len(before.present) >= fleet.policy.max_nodes + _MOST_SPARE:
+        raise Refused(f"{call.island} has {len(before.present)} nodes already, and needs no more")
     counted = Change(gangs=(muster.heard(before, call, now),))
     known = fleet.islands.get(call.island)
     if _is_dismissed(fleet, call.island) or (known and known.state == "working"):

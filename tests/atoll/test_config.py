@@ -59,7 +59,7 @@ def test_commented_explains_every_key() -> None:
         ("partition.features={hub='x'}", ["partition.features"]),
         ("training.learning_rate=inf", ["training.learning_rate", "finite"]),
         ("run.seed=4294967296", ["run.seed", "less than 4294967296"]),
-        ("budget.cost=5", ["budget.cost = 5", "set island.price_per_hour"]),
+        ("budget.cost=5", ["budget.cost = 5", "island.price_per_hour"]),
         ("budget.cost=-1", ["budget.cost", "greater than or equal to 0"]),
         ("budget.deadline=soon", ["budget.deadline", "2026-12-01T08:00:00Z"]),
         ("budget.deadline=2026-12-01", ["budget.deadline", "offset from UTC"]),

@@ -42,7 +42,7 @@ def test_doctor_asks_a_provider_whether_it_takes_an_island(slurm, tmp_path):
     assert (code, told["findings"][0]["verdict"]) == (1, "missing")
     assert "Slurm takes no such job" in told["findings"][0]["found"]
     symptoms = [row["symptom"] for row in told["troubles"]]
-    assert any("Slurm takes no such job: … invalid partition" in words for words in symptoms)
+    assert any("Slurm takes no such job: … Invalid partition" in words for words in symptoms)
     assert not (tmp_path / "run").exists()
 
 

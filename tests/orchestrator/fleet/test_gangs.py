@@ -179,3 +179,10 @@ def test_gather_of_who_cannot_be_one_of_several_is_refused(game, crew, nodes, is
     call = Call(island, GangNode("a", "addr"))
     with pytest.raises(Refused, match=r"island\.nodes|name of a job"):
         gangs.gather(game.fleet, call, game.now)
+
+
+def test_gather_of_ever_more_nodes_is_refused(game, crew):
+    crew.say(*(f"spare-{number}" for number in range(64)))
+    with pytest.raises(Refused, match="has 66 nodes already, and needs no more"):
+        crew.say("one-more")
+    assert crew.say("a").gang.names == ("a", "b")
