@@ -155,6 +155,7 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
         (("-s", f"training.steps=1{'0' * 400}"), "beyond counting"),
         (("-s", "training.step=9"), "training.step"),
         (("--prices", "/no/such/file"), "--prices /no/such/file"),
+        (("--prices", "skypilot", "-s", "skypilot.command=/no/sky"), "see skypilot.command"),
     ],
 )
 def test_plan_refuses_what_it_cannot_use_in_one_sentence(capsys, flags, names):
