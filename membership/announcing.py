@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +17,7 @@ from membership.record import Record
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 1.0
 _KEEP_S = 20.0  # a third of what a record lasts
 _RETRY_S = 5.0
 _LEAVE_S = 5.0
@@ -30,8 +33,8 @@ def announced(dht: Dht, saying: Saying) -> Iterator[None]:
 
     Args:
         dht: where.
-        saying: what is true now, and the certificate of who it is about; None, or an error, if
-            there is nothing to say yet.
+        saying: what is true now, and the certificate of who it is about; asked every second. None,
+            or an error, if there is nothing to say.
     """
     left = threading.Event()
     keeping = threading.Thread(
@@ -47,17 +50,19 @@ def announced(dht: Dht, saying: Saying) -> Iterator[None]:
 
 def _keep(dht: Dht, saying: Saying, left: threading.Event) -> None:
     said: tuple[Record, Pair] | None = None
-    trouble = ""
+    trouble, renew_at = "", -math.inf
     while not left.is_set():
-        pause_s = _RETRY_S
+        pause_s = _LOOK_S
         try:
-            if (true := saying()) is not None:
+            true = saying()
+            if true and (said is None or true[0] != said[0] or time.monotonic() >= renew_at):
                 dht.announce(*true)
-                said, pause_s, trouble = true, _KEEP_S, ""
+                said, trouble, renew_at = true, "", time.monotonic() + _KEEP_S
         except AtollError as error:
             if str(error) != trouble:
                 trouble = str(error)
                 log.warning("not announced", extra={"fields": {"error": trouble}})
+            pause_s = _RETRY_S
         left.wait(pause_s)
     if said is not None:
         record, by = said

@@ -36,23 +36,28 @@ def peers(
 ) -> None:
     """Show which orchestrators and islands of a run are told of in its DHT, by whoever lives."""
     addresses, run, authority = _asked(config, set_, peer or (), join)
-    clock = SystemClock()
     try:
-        dht = Dht(addresses, authority, clock)
+        dht = Dht(addresses, authority, SystemClock())
     except ValueError as error:
         raise BadInput(f"--peer: {error}") from error
-    rows, num_refused = [], 0
     with dht:
-        for kind in Kind:
-            found = dht.find(run, kind)
-            rows += [_row(record, clock.wall()) for record in found.records]
-            num_refused += found.num_refused
+        rows, num_refused = told_of(dht, run)
     if rows or json_:
         show(f"run {run}", rows, as_json=json_)
     else:
         say(f"no orchestrator and no island of run {run} is announced")
     if num_refused:
         say(f"{num_refused} more were not signed by who they are about, or have ended")
+
+
+def told_of(dht: Dht, run: str) -> tuple[list[dict[str, Any]], int]:
+    """A row for each who is told of, and how many others there were. Raises: Unreachable."""
+    rows, num_refused, now = [], 0, SystemClock().wall()
+    for kind in Kind:
+        found = dht.find(run, kind)
+        rows += [_row(record, now) for record in found.records]
+        num_refused += found.num_refused
+    return rows, num_refused
 
 
 def _asked(

@@ -6,9 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from atoll.clock import SystemClock
+from atoll.credentials import CA, read_certificate
 from cluster import processes
+from membership.dht import Dht
+from orchestrator.cli.peers import told_of
+from orchestrator.naming import name_of
 from tests import dht
 from tests.namespaces import network
 
@@ -36,7 +42,7 @@ def run(make_run, net, tmp_path):
     with dht.peer(tls, f"{net.address}:0") as peer:
         keys = [f"orchestrator.tls={tls}", f'membership.peers=["{peer}"]']
         keys += ["island.count=1", "island.lease_s=10"]
-        yield make_run("run", steps=200, options=OPTIONS, overrides=keys)
+        yield make_run("run", steps=400, options=OPTIONS, overrides=keys)
 
 
 @pytest.fixture
@@ -94,15 +100,36 @@ def moved(run, net, far, served, until):
     return move
 
 
+@pytest.fixture
+def told(run, far):
+    """What `atoll peers` shows, without a wait for its imports."""
+    tls, name = Path(run.config.orchestrator.tls), name_of(run.config)
+    authority = read_certificate(tls / f"{CA}.crt")
+    with Dht(run.config.membership.peers, authority, SystemClock()) as asked:
+        asked.open()
+        yield lambda: told_of(asked, name)[0]
+
+
+def listening() -> set[str]:
+    """The addresses at which any daemon of the DHT is called, on whatever host."""
+    daemons = [p for p in psutil.Process().children(recursive=True) if "p2pd" in p.name()]
+    ends = [end for daemon in daemons for end in daemon.net_connections()]
+    return {end.laddr.ip for end in ends if end.status == psutil.CONN_LISTEN}
+
+
 def test_run_is_found_on_another_host_by_an_island_that_knows_a_peer_alone(
-    run, far, moved, until, undisturbed
+    run, told, moved, until, undisturbed
 ):
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     (job,) = (job for job, view in run.jobs().items() if view.island == "far-1")
+    until(lambda: ("far-1", job) in [(each["name"], each["works_on"]) for each in told()])
+    leader, _ = told()
+    assert leader["address"].startswith(run.config.orchestrator.listen.removesuffix("0"))
+    (peer,) = run.config.membership.peers
+    assert listening() == {peer.partition(":")[0]}  # orchestrators and islands only call
     assert moved().wait(timeout=100) == 0
-    assert "calls another address" in far.read_text()
     published = [event for event in run.events() if event.kind == "checkpoint-committed"]
     steps = [int(event.reason.split()[1]) for event in published if event.job == job]
-    assert steps == list(range(10, 201, 10))
+    assert steps == list(range(10, 401, 10))
     assert {event.epoch for event in published if event.job == job} == {1}  # it never stopped
     assert run.weights() == undisturbed(run)

@@ -40,7 +40,8 @@ class Dht:
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch):
-    monkeypatch.setattr(announcing, "_KEEP_S", 0.01)
+    monkeypatch.setattr(announcing, "_LOOK_S", 0.01)
+    monkeypatch.setattr(announcing, "_KEEP_S", 0.05)
     monkeypatch.setattr(announcing, "_RETRY_S", 0.01)
 
 
@@ -50,6 +51,8 @@ def test_announced_record_is_renewed_as_things_change_and_taken_back_in_the_end(
         dht.wait()
         facts["job"] = "expert-1"
         dht.wait()
+        while dht.said[-1].facts["job"] != "expert-1":
+            dht.wait()
         dht.wait()
     assert dht.said[0].facts == {"job": "expert-0"}
     assert dht.said[-2].facts == {"job": "expert-1"}
