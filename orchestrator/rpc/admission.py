@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
-from cryptography import x509
 
-from atoll.authority import identity_in
 from atoll.clock import Clock
 from atoll.errors import Forbidden
 from atoll.identity import Identity
@@ -133,5 +131,9 @@ def _shown(context: grpc.ServicerContext) -> tuple[Identity | None, float]:
 @functools.lru_cache(maxsize=4096)
 def _read(pem: bytes) -> tuple[Identity | None, float]:
     """Whom a certificate, which gRPC has verified, names, and when it ends (s since 1970)."""
+    from cryptography import x509  # noqa: PLC0415 - plain calls bring none
+
+    from atoll.authority import identity_in  # noqa: PLC0415
+
     certificate = x509.load_pem_x509_certificate(pem)
     return identity_in(certificate), certificate.not_valid_after_utc.timestamp()

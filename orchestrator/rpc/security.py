@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -14,8 +15,9 @@ from atoll.errors import BadInput, ConfigError
 from atoll.identity import Kind
 from atoll.revocations import Revocations
 from orchestrator.rpc.admission import Admission, Revoked
-from orchestrator.rpc.registrar import LEAST_S, Registrar
-from orchestrator.rpc.server_certificate import ServerCertificate
+
+if TYPE_CHECKING:
+    from orchestrator.rpc.registrar import Registrar
 
 _ISLAND_JOINS_S = 3600.0  # a node that a provider starts may wait so long for its first call
 
@@ -76,6 +78,10 @@ def secured(
     """
     if not config.orchestrator.tls:
         return None
+    # Only now, because plain runs do without any cryptography.
+    from orchestrator.rpc.registrar import LEAST_S, Registrar  # noqa: PLC0415
+    from orchestrator.rpc.server_certificate import ServerCertificate  # noqa: PLC0415
+
     folder = Path(config.orchestrator.tls)
     try:
         server = ServerCertificate(folder, config.orchestrator.listen, clock)

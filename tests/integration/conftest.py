@@ -61,7 +61,7 @@ def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at, "it never came true"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @dataclass
