@@ -49,14 +49,14 @@ def peer(
         raise BadInput(f"--identity: there is no folder {identity.parent}")
     try:
         from membership.keeping import keep
-        from membership.node import Node
+        from membership.node import Node, sockets_in
     except ModuleNotFoundError as error:
         raise BadInput("a DHT is spoken to by hivemind; run pip install 'atoll[dht]'") from error
 
     logs.set_up()
-    os.umask(0o077)  # for the key, and for the sockets of its daemon
-
-    with tempfile.TemporaryDirectory() as folder:
+    os.umask(0o077)  # for the key
+    with tempfile.TemporaryDirectory(prefix="atoll-") as folder:
+        sockets_in(Path(folder))
         made = partial(Node.keeping, where, identity or Path(folder) / "key", authorities)
         asyncio.run(keep(made, others, _tell))
 

@@ -8,15 +8,13 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from atoll.address import split_address
 from atoll.errors import Unreachable
 from atoll.peer_address import as_written
-from membership.node import Node
+from membership.node import Node, any_listens
 
 log = logging.getLogger(__name__)
 
 _GREET_S = 10.0
-_PROBE_S = 0.5
 
 Making = Callable[[Sequence[str]], Awaitable[Node]]
 
@@ -41,7 +39,7 @@ async def keep(made: Making, others: Sequence[str], tell: Callable[[Sequence[str
     tell([as_written(address) for address in await node.addresses()])
     while not await _set_within(stopped, _GREET_S):
         await node.greet()
-        if node.is_alone and await _any_listens(others):
+        if node.is_alone and others and await any_listens(others):
             await node.close()  # what it kept is announced again within seconds
             node = await _joined(made, others)
     await node.close()
@@ -60,14 +58,3 @@ async def _joined(made: Making, others: Sequence[str]) -> Node:
     except Unreachable as error:
         log.warning("alone for now", extra={"fields": {"why": str(error)}})
         return await made(())
-
-
-async def _any_listens(others: Sequence[str]) -> bool:
-    for other in others:
-        host, port = split_address(as_written(other).partition("/")[0])
-        with suppress(OSError, TimeoutError):
-            calling = asyncio.open_connection(host.strip("[]"), port)
-            _, writer = await asyncio.wait_for(calling, _PROBE_S)
-            writer.close()
-            return True
-    return False

@@ -12,19 +12,20 @@ from typing import Any, Self
 from cryptography import x509
 from google.protobuf.message import DecodeError
 from hivemind.dht import DHTID, DHTNode
-from hivemind.dht.crypto import DHTRecord, RecordValidatorBase
 from hivemind.dht.storage import DictionaryDHTValue
-from hivemind.p2p import PeerID
+from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
-from hivemind.utils import MSGPackSerializer
 from hivemind.utils.logging import use_hivemind_log_handler
 
+from atoll.address import split_address
 from atoll.errors import BadInput, Unreachable
 from atoll.peer_address import as_written
 from atoll.private_files import read_private
-from membership.record import Forged, Record, key_of, opened
+from membership.record import Forged
+from membership.validator import Signed, unpacked
 
 _PATIENCE_S = 2.0  # for one answer
+_PROBE_S = 0.5
 _REPLICAS = 20  # a record stands at so many peers: one that lies, or is lost, hides nothing
 _UNREACHED = "failed to connect to bootstrap peers"
 
@@ -68,7 +69,7 @@ class Node:
                 host_maddrs=[listen],
                 identity_path=str(identity),
                 check_if_identity_free=False,
-                record_validator=_Signed(authorities),
+                record_validator=Signed(authorities),
             )
         )
 
@@ -133,37 +134,6 @@ class Node:
         return list(dict.fromkeys(each for value in held for each in _records_in(value)))
 
 
-class _Signed(RecordValidatorBase):  # type: ignore[misc]
-    """What a peer takes from others: records that their signatures bear out.
-
-    It goes by no clock, because hivemind refuses all of an answer for one record in it.
-    """
-
-    def __init__(self, authorities: Sequence[x509.Certificate]) -> None:
-        self._authorities = authorities
-
-    def validate(self, record: DHTRecord) -> bool:
-        """See :class:`RecordValidatorBase`."""
-        return any(self._is_right(record, authority) for authority in self._authorities)
-
-    def _is_right(self, stored: DHTRecord, authority: x509.Certificate) -> bool:
-        try:
-            record = opened(_unpacked(stored.value), authority)
-        except Forged:
-            return False
-        return _place_of(record, authority) == (
-            stored.key,
-            stored.subkey,
-            stored.expiration_time,
-        )
-
-
-def _place_of(record: Record, authority: x509.Certificate) -> tuple[bytes, bytes, float]:
-    """Where a record belongs: key, sub-key and end; anywhere else it could hide others."""
-    key = DHTID.generate(source=key_of(authority, record.run, record.kind))
-    return key.to_bytes(), MSGPackSerializer.dumps(record.name), record.until
-
-
 def _refuse_no_key(identity: Path) -> None:
     try:
         PeerID.from_identity(read_private(identity))
@@ -179,22 +149,30 @@ def _records_in(value: Any) -> list[bytes]:
     found = []
     for stored in value.data.values():
         with suppress(Forged):
-            found.append(_unpacked(stored.value))
+            found.append(unpacked(stored.value))
     return found
 
 
-def _unpacked(packed: Any) -> bytes:
-    """Raises: Forged, it is no packed bytes."""
-    try:
-        value = MSGPackSerializer.loads(packed)
-    except Exception as error:  # whatever msgpack, or a type it knows, says of what anybody wrote
-        raise Forged("it cannot be read") from error
-    if not isinstance(value, bytes):
-        raise Forged("it is no record")
-    return value
+def sockets_in(folder: Path) -> None:
+    """Speak to daemons there: hivemind does in /tmp, and leaves a file for each that fails."""
+    P2P._UNIX_SOCKET_PREFIX = f"/unix{folder}/"
+
+
+async def any_listens(peers: Sequence[str]) -> bool:
+    """Whether anybody does at any of these multiaddrs; cheaper to ask than a daemon to start."""
+    for peer in peers:
+        host, port = split_address(as_written(peer).partition("/")[0])
+        with suppress(OSError, TimeoutError):
+            calling = asyncio.open_connection(host.strip("[]"), port)
+            _, writer = await asyncio.wait_for(calling, _PROBE_S)
+            writer.close()
+            return True
+    return False
 
 
 async def _made(peers: Sequence[str], **how: Any) -> DHTNode:
+    if peers and not await any_listens(peers):
+        raise _nobody(peers)
     try:
         node = await DHTNode.create(
             initial_peers=list(peers),

@@ -10,11 +10,13 @@ import asyncio
 import base64
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from atoll.errors import AtollError
-from membership.node import Node
+from membership.node import Node, sockets_in
 
 
 class Service:
@@ -69,4 +71,6 @@ def _say(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1:]))
+    with tempfile.TemporaryDirectory(prefix="atoll-") as folder:
+        sockets_in(Path(folder))
+        asyncio.run(_serve(sys.argv[1:]))
