@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.checks import assert_nothing_was_lost
 
-CHAOS_S = float(os.environ.get("ATOLL_CHAOS_S", "30"))
+CHAOS_S = float(os.environ.get("ATOLL_CHAOS_S", "15"))
 SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "0"))
 MEAN_S = 5.0  # between two kills
 STEP_S = 0.05

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -67,33 +66,6 @@ def test_digits_run_whose_trainer_and_agent_are_killed_ends_with_the_same_weight
     assert "killed by signal 9 (SIGKILL)" in why["attempt-failed", "expert-0"]
     assert "killed by signal 9 (SIGKILL)" in why["island-gone", "router"]
     assert (digits.uri / "report.html").exists()
-    until(lambda: not digits.processes())
-
-
-def test_digits_training_interrupted_goes_on_and_ends_with_the_same_weights(
-    digits, undisturbed_digits, until
-):
-    digits.take_partition(undisturbed_digits)
-    command = digits.launch("train")
-    until(lambda: digits.committed("expert-0") >= 10)
-    command.send_signal(signal.SIGINT)
-    told = digits.finish(command)
-    assert command.returncode == 130, told
-    until(lambda: not digits.processes())
-    steps = {
-        row["job"]: row["committed"] for row in json.loads(digits.atoll("status", "--json"))["jobs"]
-    }
-    assert 10 <= steps["expert-0"] < digits.steps
-    where = f"expert-0 at step {steps['expert-0']}, expert-1 at step {steps['expert-1']}"
-    assert f"atoll: stopped: {where}; the same command goes on from there" in told
-    again = digits.launch("train")
-    told = digits.finish(again)
-    assert again.returncode == 0, told
-    assert digits.results()["expert-0"].epoch == 2
-    expected = undisturbed_digits.weights().items()
-    assert digits.weights() == {
-        name: digest for name, digest in expected if name.startswith("expert")
-    }
     until(lambda: not digits.processes())
 
 
