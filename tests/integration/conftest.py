@@ -64,6 +64,13 @@ def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+def _connections(process: psutil.Process) -> list[Any]:
+    """None of one that has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.net_connections()
+    return []
+
+
 @dataclass
 class Run:
     """One run, its folder or URL, and the processes that work on it."""
@@ -194,7 +201,7 @@ class Run:
         return {
             connection.laddr.ip.removeprefix("::ffff:")  # IPv4 through a socket of IPv6
             for process in self.processes()
-            for connection in process.net_connections()
+            for connection in _connections(process)
             if connection.status == psutil.CONN_LISTEN
         }
 
