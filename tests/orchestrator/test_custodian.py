@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def test_damaged_checkpoint_is_told_loudly_and_the_one_before_is_granted(run, ca
     (reason,) = run.told("checkpoint-damaged")
     assert reason.startswith("step 20 is lost, the job goes on from step 10 of epoch 1: ")
     assert "weights is damaged" in reason
-    loud = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    loud = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert loud == ["checkpoint-damaged"]
 
 
