@@ -73,6 +73,20 @@ def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, 
     assert waiting <= worked
 
 
+def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until, undisturbed):
+    run.steps, run.options = 700, "--step-s 0.1 --every 100"
+    run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
+    launcher = run.launch()
+    told = run.finish(launcher, timeout_s=220)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    preempted = [event for event in run.events() if event.kind == "island-preempted"]
+    assert len(preempted) >= 2
+    # Nothing was lost: each try begins at the step at which the one before was told to leave.
+    steps = [event.reason for event in run.events() if event.kind == "checkpoint-committed"]
+    assert any(int(reason.split()[1]) % 100 for reason in steps)
+
+
 def test_orchestrator_started_again_finds_its_jobs_in_slurm(run, until, undisturbed):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
