@@ -76,17 +76,28 @@ def _list(title: str, troubles: list[dict[str, str]]) -> None:
 
 def _asked(name: ProviderName, config: Config) -> list[Finding]:
     """Whether it would take an island of the run; it tests the request, and starts nothing."""
-    from cluster.provider import NodeSpec  # noqa: PLC0415 - a look at the machine does without
+    from cluster.demands import refuse_gangs, refuse_unheard  # noqa: PLC0415 - else not needed
+    from cluster.provider import NodeSpec  # noqa: PLC0415
     from cluster.providers import bare  # noqa: PLC0415
 
-    folder = layout.state_folder(config.run.uri) / "islands"
-    num_gpus = config.island.processes if config.island.device == "cuda" else 0
+    folder, island = layout.state_folder(config.run.uri) / "islands", config.island
+    num_gpus = island.processes if island.device == "cuda" else 0
+    spec = NodeSpec(
+        _ISLAND,
+        _ISLAND,
+        (),
+        num_gpus,
+        num_nodes=island.nodes,
+        min_nodes=island.fewest_nodes,
+    )
     try:
         provider: Any = bare(name, config, _ISLAND, folder)
-        provider.validate(NodeSpec(_ISLAND, _ISLAND, (), num_gpus))
+        provider.validate(spec)
+        able = provider.capabilities()
+        refuse_gangs(config, able)
+        refuse_unheard(config, able)
     except (ConfigError, IslandError) as error:
         return [finding(name, "missing", str(error), "one of its known troubles, perhaps")]
-    able = provider.capabilities()
     rooms = "as many as it has room for" if able.num_nodes is None else f"{able.num_nodes} at once"
     where = "on other machines" if able.elsewhere else "on this machine"
     return [finding(name, "ok", f"takes islands {where}, {rooms}")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from atoll.clock import Clock
@@ -18,7 +17,7 @@ from cluster.whereabouts import Whereabouts
 if TYPE_CHECKING:
     from atoll.authority import Pair
     from cluster.agent import Agent
-    from cluster.membership import Membership
+    from cluster.certified import Certified
     from membership.dht import Dht
     from membership.record import Record
 
@@ -33,18 +32,13 @@ class Reach:
         self._where = where
         self._clock = clock
         self._stack = ExitStack()
-        self._member: Membership | None = None
+        self._member: Certified | None = None
         self._dht: Dht | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def control(self, orders: Orders, contact: Contact) -> Following | None:
@@ -98,13 +92,13 @@ class Reach:
             return None
         return self._stack.enter_context(dht)
 
-    def _client(self, address: str) -> ControlClient | Membership:
+    def _client(self, address: str) -> ControlClient | Certified:
         where = self._where
         if where.token is None:
             return self._stack.enter_context(ControlClient(address, where.who.run))
-        from cluster.membership import Membership  # noqa: PLC0415 - plain text needs no cryptography
+        from cluster.certified import Certified  # noqa: PLC0415 - plain text needs no cryptography
 
         who, clock = where.who, self._clock
-        member = Membership(address, who.run, who.name, where.token, clock, node=who.node)
+        member = Certified(address, who.run, who.name, where.token, clock, node=who.node)
         self._member = self._stack.enter_context(member)
         return member

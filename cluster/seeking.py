@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from atoll.clock import Clock
@@ -49,12 +48,7 @@ class Seeker:
         threading.Thread(target=self._look_until_left, name="seeking", daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._left.set()
         self._wanted.set()
 

@@ -21,6 +21,7 @@ from atoll.config_file import save_config
 from atoll.errors import BadInput, Deposed, Unreachable
 from atoll.passwords import hidden
 from atoll.types import Event
+from cluster.demands import refuse_gangs, refuse_unheard
 from cluster.providers import provider_of
 from orchestrator.announcement import announced, opened_dht
 from orchestrator.custodian import Custodian
@@ -41,8 +42,6 @@ from orchestrator.settings import (
     fleet_policy,
     islands_folder,
     recovery_policy,
-    refuse_gangs,
-    refuse_unheard,
     retention_of,
     spec_of,
 )
@@ -174,8 +173,8 @@ def _serve(work: _Work, store: SqlStore) -> None:
             recovery_policy(config),
             clock,
         )
-        if capabilities.elsewhere:  # not sooner: one that does not answer has to be mended first
-            refuse_unheard(config)
+        # Not sooner: one that does not answer has to be mended first.
+        refuse_unheard(config, capabilities)
         secure, settings = security is not None, settings_of(config)
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll import layout
-from atoll.address import is_loopback
 from atoll.config import Config
-from atoll.errors import ConfigError
-from cluster.provider import Capabilities, NodeSpec
+from cluster.provider import NodeSpec
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.budget import LEAVE_S, Budget
 from orchestrator.fleet.ledger import Prices
@@ -57,27 +55,6 @@ def budget_of(config: Config) -> Budget:
         ahead_s=config.island.drain_s + LEAVE_S,
         num_nodes=config.island.count,
     )
-
-
-def refuse_unheard(config: Config) -> None:
-    """Refuse to start islands on machines that cannot call. Raises: ConfigError."""
-    listen = config.orchestrator.listen
-    if is_loopback(listen):
-        raise ConfigError(
-            f"orchestrator.listen = {listen} is heard on this machine alone, and islands of "
-            f"{', '.join(config.island.shares)} may run on others; set it to 0.0.0.0:7000, say, "
-            "and orchestrator.tls to a folder of certificates (`atoll certs`)"
-        )
-
-
-def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
-    """Refuse islands of several nodes where nobody starts those. Raises: ConfigError."""
-    if config.island.nodes > 1 and not capabilities.gangs:
-        raise ConfigError(
-            f"island.nodes = {config.island.nodes}, and an island of "
-            f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
-            "whose islands may have several: local or slurm"
-        )
 
 
 def recovery_policy(config: Config) -> RecoveryPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from atoll.clock import Clock
@@ -11,7 +12,7 @@ from atoll.types import Event
 from cluster.provider import Node, NodeSpec, Provider
 from orchestrator.fleet import mending, recovery
 from orchestrator.fleet.mending import Mending
-from orchestrator.fleet.recovery import Recovery, RecoveryPolicy
+from orchestrator.fleet.recovery import FORSAKE_S, Recovery, RecoveryPolicy
 from orchestrator.service import FleetService
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Supervisor:
         self._last_trouble = ""
         self._forsaken: set[str] = set()
         self._stopping: set[str] = set()
+        self._silent_since = math.inf
         try:
             provider.validate(spec_of("island-0"))
         except IslandError as error:
@@ -62,7 +64,7 @@ class Supervisor:
         """Look once at the clock and at every node, and act.
 
         Returns:
-            Whether any node is alive that can still be stopped.
+            Whether any node is alive that can still be stopped, as far as that can be told.
         """
         self._service.tick()
         self._service.keep_within_budget()  # also where the provider does not answer
@@ -73,7 +75,8 @@ class Supervisor:
             if str(error) != self._last_trouble:
                 self._last_trouble = str(error)
                 self._service.tell(Event("islands-unknown", f"the provider: {error}"))
-            return True
+            return self._waits_for_answer()
+        self._silent_since = math.inf
         for node in nodes:
             if not node.alive and not node.cleared:
                 self._bury(node)
@@ -103,6 +106,15 @@ class Supervisor:
         self._mend(nodes)
         self._forsake(set(plan.forsaken))
         return any(node.alive and node.island not in self._forsaken for node in nodes)
+
+    def _waits_for_answer(self) -> bool:
+        """Whether a provider that knows of nodes, perhaps, may still tell of them.
+
+        While there is work it always may. After that what it has left behind stops by itself.
+        """
+        now = self._clock.monotonic()
+        self._silent_since = min(self._silent_since, now)
+        return not self._service.fleet.is_settled or now - self._silent_since < FORSAKE_S
 
     def _mend(self, nodes: Sequence[Node]) -> None:
         fleet, pause_s = self._service.fleet, self._policy.backoff_s

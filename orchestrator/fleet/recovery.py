@@ -17,7 +17,7 @@ from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.state import Fleet, Island
 
 _LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
-_FORSAKE_S = 30.0  # a provider that does not answer is asked to stop them for so long
+FORSAKE_S = 30.0  # a provider that does not answer is asked to stop them for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def look(
         settled_at = min(recovery.settled_at, now)
         stop = tuple(alive) if now - settled_at >= _LEAVE_S else ()
         stale = tuple(node.island for node in nodes if node.alive and node.stale)
-        plan = Plan(stop=stop, forsaken=stale if now - settled_at >= _FORSAKE_S else ())
+        plan = Plan(stop=stop, forsaken=stale if now - settled_at >= FORSAKE_S else ())
         return replace(recovery, since=Map(), settled_at=settled_at), plan
     let_go = recovery.let_go.intersection(alive).difference(_at_work_again(recovery, fleet))
     # One that stands in a queue has not begun to be silent.

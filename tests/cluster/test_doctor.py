@@ -49,7 +49,12 @@ def test_doctor_asks_a_provider_whether_it_takes_an_island(slurm, tmp_path):
 def test_doctor_asks_a_cluster_whether_it_takes_an_island(kubernetes, tmp_path, monkeypatch):
     wanted = ["image=atoll:test", "namespace=atoll", f'claims={{shared="{tmp_path}"}}']
     settings = [f"run.uri={tmp_path / 'run'}", *(f"kubernetes.{each}" for each in wanted)]
-    asked = ["--provider", "kubernetes", *(w for each in settings for w in ("--set", each))]
+    heard = ["orchestrator.tls=tls", "orchestrator.listen=0.0.0.0:7000"]
+    unheard = ["--provider", "kubernetes", *(w for each in settings for w in ("--set", each))]
+    asked = [*unheard, *(w for each in heard for w in ("--set", each))]
+    code, told = called(*unheard)
+    assert (code, told["findings"][0]["verdict"]) == (1, "missing")
+    assert "is heard on this machine alone" in told["findings"][0]["found"]
     code, told = called(*asked)
     assert (code, told["findings"][0]["verdict"]) == (0, "ok")
     assert "on other machines" in told["findings"][0]["found"]

@@ -6,26 +6,12 @@ import pytest
 
 from cluster.probation import Probation
 from cluster.provider import Node
-
-
-class Clock:
-    """Goes when it is told to."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.fakes import ManualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 def dead(island: str, **how: bool) -> dict[str, Node]:

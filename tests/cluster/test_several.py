@@ -15,22 +15,7 @@ from atoll.errors import ConfigError, IslandError
 from cluster.background import Background
 from cluster.provider import Capabilities, Node, NodeSpec
 from cluster.several import Several
-
-
-class Clock:
-    """Time passes when the test says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.fakes import ManualClock
 
 
 @dataclass
@@ -81,8 +66,8 @@ class Place:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -95,7 +80,7 @@ def several(places, clock) -> Several:
     return made(places, clock)
 
 
-def made(places: dict[str, Place], clock: Clock) -> Several:
+def made(places: dict[str, Place], clock: ManualClock) -> Several:
     shares = {"local": 1, "slurm": 2, "ssh": 1}
     return Several([(place, name, shares[name]) for name, place in places.items()], clock)
 
@@ -273,7 +258,7 @@ def until(holds: Callable[[], object]) -> None:
     deaths=st.lists(st.integers(0, 100), max_size=30),
 )
 def test_several_keep_all_shares_whoever_dies_of_age(shares, deaths):
-    clock = Clock()
+    clock = ManualClock()
     places = [Place() for _ in shares]
     members = zip(places, map(str, range(len(shares))), shares, strict=True)
     several = Several(members, clock)

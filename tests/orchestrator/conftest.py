@@ -41,6 +41,7 @@ from orchestrator.rpc.server_certificate import ServerCertificate
 from orchestrator.service import FleetService
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import sqlite_url
+from tests.fakes import ManualClock
 
 POLICY = Policy(term_s=10.0, max_failures=2, backoff_s=1.0)
 
@@ -134,22 +135,6 @@ def game() -> Game:
     started = Game()
     started.tick()
     return started
-
-
-@dataclass
-class ManualClock:
-    """Time that passes when the test says so."""
-
-    now: float = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return 1.7e9 + self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

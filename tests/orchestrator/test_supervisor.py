@@ -310,6 +310,29 @@ def test_supervisor_waits_for_no_island_that_nobody_can_reach(supervisor, provid
     assert [event.island for event in told] == ["island-1"]
 
 
+def test_supervisor_waits_for_a_silent_provider_as_long_as_there_is_work(
+    supervisor, provider, service, clock
+):
+    provider.list = lambda _: raise_(IslandError("it sleeps"))
+    assert supervisor.look()
+    clock.now += 1000
+    assert supervisor.look()
+    service.give_up("told to")
+    assert not supervisor.look()
+
+
+def test_supervisor_whose_work_is_over_gives_a_provider_time_to_answer(
+    supervisor, provider, service, clock
+):
+    service.give_up("told to")
+    provider.list = lambda _: raise_(IslandError("it sleeps"))
+    assert supervisor.look()
+    clock.now += 29
+    assert supervisor.look()
+    clock.now += 1
+    assert not supervisor.look()
+
+
 def test_supervisor_refuses_a_provider_that_does_not_answer(service, provider, clock):
     provider.validate = lambda _: raise_(IslandError("squeue does not answer"))
     with pytest.raises(ConfigError, match=r"island\.provider: squeue does not answer"):

@@ -16,7 +16,7 @@ from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.types import Assignment, Ending, Outcome, Submission, Wait
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
-from cluster.membership import Membership
+from cluster.certified import Certified
 from orchestrator.service import FleetService
 
 POLICY = {"max_nodes": 2, "min_nodes": 2}
@@ -126,7 +126,7 @@ def test_nodes_of_an_island_join_by_one_token_each_for_itself(lab, fleet, spec):
     fleet._fleet = replace(fleet.fleet, policy=replace(fleet.fleet.policy, **POLICY))
     token = lab.registrar.token("island-1", 60)
     members = [
-        Membership(lab.address, "run", "island-1", token, lab.clock, node=node.name)
+        Certified(lab.address, "run", "island-1", token, lab.clock, node=node.name)
         for node in (A, B)
     ]
     for member, node in zip(members, (A, B), strict=True):
@@ -134,7 +134,7 @@ def test_nodes_of_an_island_join_by_one_token_each_for_itself(lab, fleet, spec):
             member.gather(call(node), 5)
             with pytest.raises(Forbidden, match=f"island-1/{node.name} may not speak for"):
                 member.gather(call(GangNode("c", "x")), 5)
-    twin = Membership(lab.address, "run", "island-1", token, lab.clock, node="a")
+    twin = Certified(lab.address, "run", "island-1", token, lab.clock, node="a")
     with twin, pytest.raises(Forbidden, match="island-1/a is another's name already"):
         twin.gather(call(A), 5)
 

@@ -14,7 +14,7 @@ from atoll.clock import SystemClock
 from atoll.credentials import server_credentials
 from atoll.errors import Forbidden, Unreachable
 from atoll.types import Wait
-from cluster.membership import Membership
+from cluster.certified import Certified
 from orchestrator.fleet.state import Policy
 from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.registrar import Registrar
@@ -75,16 +75,16 @@ def clock() -> Clock:
 @pytest.fixture
 def member(lab, clock):
     token = lab.registrar.token("island-1", 60)
-    with Membership(lab.address, "run", "island-1", token, clock) as made:
+    with Certified(lab.address, "run", "island-1", token, clock) as made:
         yield made
 
 
-def ask(member: Membership) -> bool:
+def ask(member: Certified) -> bool:
     return isinstance(member.acquire("island-1", "r"), Wait)
 
 
 def logged(caplog) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.name == "cluster.membership"]
+    return [r.getMessage() for r in caplog.records if r.name == "cluster.certified"]
 
 
 def test_member_joins_once_with_its_first_call(lab, member, caplog):
@@ -141,7 +141,7 @@ def test_member_keeps_its_name_when_the_orchestrator_starts_anew(lab, member, cl
 def test_member_with_a_token_that_has_ended_is_told(lab, clock):
     token = lab.registrar.token("island-1", -10)
     with (
-        Membership(lab.address, "run", "island-1", token, clock) as late,
+        Certified(lab.address, "run", "island-1", token, clock) as late,
         pytest.raises(Forbidden, match=r"the join token has ended at .* ask an operator"),
     ):
         ask(late)
@@ -151,7 +151,7 @@ def test_member_with_a_token_that_was_used_is_refused(lab, member, clock):
     ask(member)
     stolen = member._token
     with (
-        Membership(lab.address, "run", "island-1", stolen, clock) as thief,
+        Certified(lab.address, "run", "island-1", stolen, clock) as thief,
         pytest.raises(Forbidden, match="island-1 is another's name already"),
     ):
         ask(thief)
@@ -161,7 +161,7 @@ def test_member_speaks_to_its_own_lab_only(lab, clock):
     other = authority.new_authority(time.time(), LASTS_S)
     token = Registrar(other, "run", lab.store.claim, SystemClock()).token("island-1", 60)
     with (
-        Membership(lab.address, "run", "island-1", token, clock) as stranger,
+        Certified(lab.address, "run", "island-1", token, clock) as stranger,
         pytest.raises(Unreachable),
     ):
         ask(stranger)

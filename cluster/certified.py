@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from types import TracebackType
 from typing import Self
 
 from cryptography import x509
@@ -27,7 +26,7 @@ _RENEW_DEADLINE_S = 1.0  # a heartbeat waits for it
 _RETRY_S = 30.0
 
 
-class Membership:
+class Certified:
     """The control plane for an island with a certificate, see :class:`atoll.control.ControlPlane`.
 
     The key is made here and kept in memory. The first call joins; once half of a certificate's time
@@ -69,12 +68,7 @@ class Membership:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
     @property
