@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
+
+from cluster import processes
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -85,6 +90,75 @@ def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until,
     # Nothing was lost: each try begins at the step at which the one before was told to leave.
     steps = [event.reason for event in run.events() if event.kind == "checkpoint-committed"]
     assert any(int(reason.split()[1]) % 100 for reason in steps)
+
+
+def trainers(run) -> dict[psutil.Process, Path]:
+    """The real ones that live, each with the log of its agent."""
+    found = processes.working_in(run.folder())
+    living = [process for process in found if "experts.trainer" in process.cmdline()]
+    works = [Path(each.cmdline()[each.cmdline().index("--work-dir") + 1]) for each in living]
+    islands = run.folder() / "islands"
+    logs = [islands / work.relative_to(islands).parts[0] / "agent.log" for work in works]
+    return dict(zip(living, logs, strict=True))
+
+
+def hold_until_warned(run) -> None:
+    """Freezes trainers, so that work is left when their time is over, and lets the warned go on."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for trainer, log in trainers(run).items():
+            if '"draining"' in log.read_text():
+                trainer.resume()
+            else:
+                trainer.suspend()
+
+
+def handed_over(run) -> set[str]:
+    """The islands that were told to leave, and did so in time."""
+    return {
+        event.island
+        for event in run.events()
+        if event.kind == "island-preempted" and "no checkpoint within" not in event.reason
+    }
+
+
+@pytest.mark.timeout(600)
+def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
+    local, digits = make_digits("local", steps=800), make_digits("slurm", steps=800)
+    local.atoll("partition")
+    digits.take_partition(local)
+    # Slurm warns 50 s before the time limit, or up to a minute earlier.
+    limits = ["slurm.time_limit_min=2", "island.drain_s=20"]
+    digits.overrides += ['island.provider="slurm"', *limits]
+    on_slurm, beside = digits.launch("train"), local.launch("train")
+    try:
+        until(lambda: digits.committed("expert-0") or digits.committed("expert-1"), seconds=120)
+        (cancelled, (number, _)), (requeued, (other, _)) = squeue("running").items()
+        tell_slurm("scancel", number)
+        tell_slurm("scontrol", "requeue", other)
+        until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=120)
+
+        def is_one_handed_over() -> bool:
+            hold_until_warned(digits)
+            return bool(handed_over(digits) - {cancelled, requeued})
+
+        until(is_one_handed_over, seconds=200)  # its time was over: nobody else told it to leave
+
+        nodes = ",".join(told_by_slurm("sinfo", "-hN", "-o%N").split())
+        tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=DRAIN", "Reason=test")
+        for trainer in trainers(digits):
+            trainer.resume()
+        for number, _ in squeue("running").values():
+            tell_slurm("scancel", number)
+        until(lambda: squeue("pending") and not squeue("running"), seconds=120)
+        until(lambda: all(job.state in {"waiting", "done"} for job in digits.jobs().values()))
+        tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=RESUME")
+        for run, command in ((digits, on_slurm), (local, beside)):
+            told = run.finish(command, timeout_s=200)
+            assert command.returncode == 0, told
+        until(lambda: not squeue("running,pending"))  # no orphan is left
+    finally:
+        tell_slurm("scancel", "--me")
+    assert digits.weights() == local.weights()
 
 
 def test_orchestrator_started_again_finds_its_jobs_in_slurm(run, until, undisturbed):
