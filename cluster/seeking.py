@@ -16,9 +16,8 @@ from membership.found import Found
 from membership.record import Kind
 
 _LOOK_S = 20.0
-_SEEK_S = (
-    1.0  # while the orchestrator is missed: a restarted one waits for nobody longer than a lease
-)
+# While the orchestrator is missed: a restarted one waits for nobody longer than a lease.
+_SEEK_S = 1.0
 _MISSED_S = 15.0  # since somebody asked last; agents ask at every call that fails
 _WAIT_S = 0.2
 
