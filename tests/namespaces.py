@@ -46,6 +46,7 @@ class Network:
         _ip("netns", "add", place)
         self._undo.callback(_remove, place)
         _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", place)
+        self._undo.callback(_ip, "link", "delete", cable)  # with its host it would go, some time
         _ip("link", "set", cable, "master", self._bridge, "up")
         _ip("-n", place, "address", "add", f"{address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
@@ -88,7 +89,7 @@ def _remove(place: str) -> None:
     for pid in _ip("netns", "pids", place).split():
         with contextlib.suppress(psutil.NoSuchProcess):
             processes.kill([psutil.Process(int(pid))])
-    _ip("netns", "delete", place)  # and its cable with it
+    _ip("netns", "delete", place)
 
 
 def _ip(*words: str) -> str:

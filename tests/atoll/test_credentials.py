@@ -21,13 +21,13 @@ NOW = time.time()
 
 @pytest.fixture(scope="module")
 def ca() -> Pair:
-    return authority.new_authority(NOW, 1000)
+    return authority.new_authority(NOW, 86400)
 
 
 @pytest.fixture
 def token(ca: Pair) -> JoinToken:
     who = identity.joining("run", "island-1")
-    return JoinToken(authority.for_identity(ca, who, NOW, 100), ca.certificate)
+    return JoinToken(authority.for_identity(ca, who, NOW, 86400), ca.certificate)
 
 
 def test_private_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_token_shown_tells_no_key(token: JoinToken) -> None:
 
 
 def test_token_of_another_kind_is_refused(tmp_path: Path, ca: Pair, token: JoinToken) -> None:
-    alice = authority.for_identity(ca, identity.operator("alice"), NOW, 100)
+    alice = authority.for_identity(ca, identity.operator("alice"), NOW, 86400)
     for text in (JoinToken(alice, ca.certificate).text, token.pair.key_pem.decode()):
         write_private(tmp_path / "token", text.encode())
         with pytest.raises(ConfigError, match=r"holds no join token; `atoll token` makes one"):

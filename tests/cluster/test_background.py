@@ -182,6 +182,7 @@ def test_cancellation_is_insisted_on_whatever_goes_wrong(slow, provider):
         cancel(island)
 
     slow.cancel = fail_once
+    until(lambda: provider._seen is not None)
     provider.cancel("island-1")
     until(lambda: nodes_of(provider)["island-1"].cleared)
 

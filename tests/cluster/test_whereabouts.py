@@ -13,7 +13,7 @@ from atoll.private_files import write_private
 from cluster.whereabouts import Flags, Whereabouts, whereabouts
 
 PEER = "192.0.2.9:7100/p2p/12D3KooWJ6H9xRGmhcVTt96RB2SygpWeHsafs5VNAVyQT9UTCfHk"
-CA = authority.new_authority(time.time(), 1000)
+CA = authority.new_authority(time.time(), 86400)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from membership import announcing
 from membership.announcing import announced
 from membership.record import Kind, Record
 
-CA = authority.new_authority(time.time(), 1000)
-SERVER = authority.for_hosts(CA, ["192.0.2.7"], time.time(), 1000)
+CA = authority.new_authority(time.time(), 86400)
+SERVER = authority.for_hosts(CA, ["192.0.2.7"], time.time(), 86400)
 LEADER = Record(Kind.ORCHESTRATOR, "run", "process 7 on a", "192.0.2.7:7000", 3)
 
 

@@ -31,11 +31,12 @@ from membership.node import Node
 from membership.process import Service
 from membership.record import Kind, Record, key_of, sealed
 
-NOW = time.time()
-CA = authority.new_authority(NOW, 1000)
-SERVER = authority.for_hosts(CA, ["192.0.2.7"], NOW, 1000)
-STRANGER = authority.for_hosts(authority.new_authority(NOW, 1000), ["192.0.2.9"], NOW, 1000)
-LEADER = Record(Kind.ORCHESTRATOR, "run", "process 7 on a", "192.0.2.7:7000", 3, NOW + 600)
+NOW = time.time()  # of collection: tests run any time later
+DAY_S = 86400
+CA = authority.new_authority(NOW, DAY_S)
+SERVER = authority.for_hosts(CA, ["192.0.2.7"], NOW, DAY_S)
+STRANGER = authority.for_hosts(authority.new_authority(NOW, DAY_S), ["192.0.2.9"], NOW, DAY_S)
+LEADER = Record(Kind.ORCHESTRATOR, "run", "process 7 on a", "192.0.2.7:7000", 3, NOW + DAY_S / 2)
 pytestmark = pytest.mark.filterwarnings(
     "ignore:path is deprecated:DeprecationWarning",
     # hivemind leaves pipes of its daemons to the garbage collector.
@@ -131,13 +132,13 @@ def test_record_is_hidden_by_nothing_that_liars_write_to_peers(within):
         honest, liar = await lab.client(address), await lab.liar(address)
         genuine, ends = sealed(LEADER, SERVER), LEADER.until
         await honest.announce(KEY, LEADER.name, genuine, ends)
-        forged = sealed(replace(LEADER, address="192.0.2.9:7000", until=NOW + 900), STRANGER)
+        forged = sealed(replace(LEADER, address="192.0.2.9:7000", until=NOW + DAY_S), STRANGER)
         for value, until, name in [
-            (forged, NOW + 900, LEADER.name),
-            (forged, NOW + 900, "another"),
-            ("no record", NOW + 900, LEADER.name),
-            (b"garbage", NOW + 900, None),  # a plain value would take the place of all names
-            (genuine, NOW + 900, LEADER.name),  # replayed for longer than was signed
+            (forged, NOW + DAY_S, LEADER.name),
+            (forged, NOW + DAY_S, "another"),
+            ("no record", NOW + DAY_S, LEADER.name),
+            (b"garbage", NOW + DAY_S, None),  # a plain value would take the place of all names
+            (genuine, NOW + DAY_S, LEADER.name),  # replayed for longer than was signed
             (genuine, ends, "another"),
             (genuine, ends, None),
         ]:
@@ -158,7 +159,7 @@ def test_record_is_hidden_by_no_peer_that_lies(within):
         garbage = liar.protocol.serializer.dumps(b"garbage")
         many = DictionaryDHTValue()
         for name, value in [(LEADER.name, garbage), ("another", garbage), ("no bytes", 7)]:
-            many.store(name, value, NOW + 900)
+            many.store(name, value, NOW + DAY_S)
         for lie, num_refused in [(garbage, 0), (DictionaryDHTValue(), 0), (many, 1)]:
             liar.protocol.storage.clear()
             liar.protocol.storage.store(DHTID.generate(source=KEY), lie, math.inf)
