@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# A run starts many processes: keep what Python has compiled, whatever the shell around says.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test check format install wheel lock clean
 
@@ -12,7 +14,7 @@ test: $(INSTALLED)
 	scripts/postgres install
 	scripts/slurm install
 	scripts/sshd install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
