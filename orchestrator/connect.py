@@ -122,8 +122,8 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
     clock: Clock = SystemClock()
     folder, shared = layout.state_folder(config.run.uri), is_shared(database_url(config))
     child: Detached | None = None
-    give_up_at, trouble = clock.monotonic() + _START_S, "nothing more is known"
-    while clock.monotonic() < give_up_at:
+    began_at, patience_s, trouble = clock.monotonic(), _START_S, "nothing more is known"
+    while clock.monotonic() < began_at + patience_s:
         try:
             if shared and (client := _elsewhere(config)) is not None:
                 return client
@@ -136,17 +136,18 @@ def connect(config: Config, trainer: Sequence[str] = ()) -> ControlClient:
             if client is not None:
                 client.close()
                 _dismiss(folder, clock)
-            elif shared and child is None and is_taken(folder):
-                trouble = "the one on this machine stands by"
+            elif (child is None or child.poll() is not None) and is_taken(folder):
+                # One comes, goes, or stands by: another command's was quicker, perhaps.
+                child, trouble = None, "the one on this machine does not serve"
+                patience_s = _START_S if shared else _ASKING_S
             elif child is None:
                 child = _start(config, trainer, folder)
-                give_up_at = clock.monotonic() + _ASKING_S
+                began_at, patience_s = clock.monotonic(), _ASKING_S
             else:
                 _refuse_ended(child, folder / LOG)
         clock.sleep(0.1)
     raise Unreachable(
-        f"no orchestrator could be reached in {_ASKING_S if child else _START_S:g} s: {trouble}; "
-        f"see {folder / LOG}"
+        f"no orchestrator could be reached in {patience_s:g} s: {trouble}; see {folder / LOG}"
     )
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from atoll import layout
+from atoll.clock import SystemClock
 from atoll.config_file import read_config
 from atoll.errors import BadInput
 from cluster.processes import Detached
 from orchestrator import connect
+from orchestrator.endpoint import only_one
 
 
 def test_connect_waits_for_what_an_orchestrator_tells_of_a_slow_provider(tmp_path, monkeypatch):
@@ -17,3 +21,27 @@ def test_connect_waits_for_what_an_orchestrator_tells_of_a_slow_provider(tmp_pat
     monkeypatch.setattr(connect, "_START_S", 0.2)
     with pytest.raises(BadInput, match=r"^island\.provider: squeue does not answer$"):
         connect.connect(read_config(None, [f"run.uri={tmp_path}"]))
+
+
+def test_connect_starts_none_beside_one_that_comes_or_goes(tmp_path, monkeypatch):
+    folder = layout.state_folder(str(tmp_path))
+    folder.mkdir()
+    started, others = threading.Event(), threading.Event()
+
+    def serve_for_a_while():
+        with only_one(folder, SystemClock()):
+            others.set()
+            assert not started.wait(0.5)
+
+    def start(*_):
+        started.set()
+        return Detached(["sh", "-c", "echo atoll: ours; exit 2"], folder / connect.LOG)
+
+    monkeypatch.setattr(connect, "_start", start)
+    other = threading.Thread(target=serve_for_a_while)
+    other.start()
+    assert others.wait(10)
+    with pytest.raises(BadInput, match="ours"):
+        connect.connect(read_config(None, [f"run.uri={tmp_path}"]))
+    assert started.is_set()
+    other.join()
