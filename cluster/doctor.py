@@ -38,14 +38,15 @@ def doctor(
             settings = run_config(config, [*(set_ or ()), f'island.provider="{name}"'])
         findings = _asked(name, settings)
         troubles = troubles_of(name)
-        if json_:
-            print_json({"findings": findings, "troubles": troubles})
-        else:
-            show(f"What {name} says", findings, as_json=False)
-            _list(f"Known troubles of {name}", troubles)
+        title = f"What {name} says"
     else:
-        findings = examine(config, set_ or ())
-        show("What this machine can do", findings, as_json=json_)
+        findings, troubles = examine(config, set_ or ()), []
+        title = "What this machine can do"
+    if json_:
+        print_json({"findings": findings, "troubles": troubles})
+    else:
+        show(title, findings, as_json=False)
+        _list(f"Known troubles of {provider}", troubles)
     if any(each["verdict"] == "missing" for each in findings):
         raise typer.Exit(1)
 
@@ -66,7 +67,8 @@ def _list(title: str, troubles: list[dict[str, str]]) -> None:
     from rich.padding import Padding  # noqa: PLC0415
 
     console = Console(highlight=False)
-    console.print(f"[italic]{title}[/]")
+    if troubles:
+        console.print(f"[italic]{title}[/]")
     for trouble in troubles:
         symptom, cause, mend = (escape(words) for words in trouble.values())
         console.print(Padding(f"[bold]{symptom}[/]", (1, 0, 0, 1)))
