@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ def _sentence(problem: Any) -> str:
         return f"{key} is not a known key{_hint(place)}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     given = problem.get("input")
-    shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(repr(given))})"
+    words = given.isoformat() if isinstance(given, date | time) else repr(given)
+    shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(words)})"
     return f"{key}: {message}{shown}" if key else message
 
 

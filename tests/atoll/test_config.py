@@ -62,7 +62,7 @@ def test_commented_explains_every_key() -> None:
         ("budget.cost=5", ["budget.cost = 5", "island.price_per_hour"]),
         ("budget.cost=-1", ["budget.cost", "greater than or equal to 0"]),
         ("budget.deadline=soon", ["budget.deadline", "2026-12-01T08:00:00Z"]),
-        ("budget.deadline=2026-12-01", ["budget.deadline", "offset from UTC"]),
+        ("budget.deadline=2026-12-01", ["budget.deadline", "offset from UTC", "(got 2026-12-01)"]),
         ("budget.deadline=2026-12-01T08:00:00", ["budget.deadline", "offset from UTC"]),
         ("island.price_per_hour=-1", ["island.price_per_hour", "a number from 0"]),
         ("island.price_per_hour=true", ["island.price_per_hour", "a number from 0"]),
