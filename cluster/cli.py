@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-LEASE_LOST = 4
-ORPHANED = 5
+from cluster import exits
 
 
 def agent(
@@ -62,7 +61,7 @@ def agent(
     """Work on leased jobs, as one island.
 
     Exit codes: 0 dismissed or drained, 1 refused, 2 bad input, 4 the lease was lost, 5 no
-    orchestrator answered.
+    orchestrator answered, 6 told to leave an island of several nodes, which may go on.
     """
     import logging
 
@@ -100,17 +99,18 @@ def agent(
     with Reach(where, clock) as reach:
         try:
             control = reach.control(orders, Contact(orphan_s, clock))
-            if control is None:
-                return
-            working = Agent(settings, control, own_log, clock)
-            reach.announce(working)
-            working.work(orders)
+            if control is not None:
+                working = Agent(settings, control, own_log, clock)
+                reach.announce(working)
+                working.work(orders)
         except LeaseLost as error:
             typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
-            raise typer.Exit(LEASE_LOST) from error
+            raise typer.Exit(exits.LEASE_LOST) from error
         except Unreachable as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(ORPHANED) from error
+            raise typer.Exit(exits.ORPHANED) from error
+    if orders.drain and where.node:
+        raise typer.Exit(exits.LEFT)
 
 
 def _make(work_dir: Path) -> None:
