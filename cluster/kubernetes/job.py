@@ -46,10 +46,10 @@ def _ends_with_its_pod() -> Tree:
 def _goes_on_without_some(spec: NodeSpec) -> Tree:
     """The loop is still the orchestrator's; only a pod among others comes back without it.
 
-    One that was taken away, or left, does so as often as it takes; one that broke a few times; one
-    that would only end the same way again never does. Once too many are gone for good, the job
-    ends. It also ends with the first agent that is dismissed, because then all of them are: also
-    those that are still to come.
+    One that was taken away, or left, does so as often as it takes; one that broke, a few times; one
+    that would only end the same way again, never. Once too many are gone for good, the job ends. It
+    also ends with the first agent that is dismissed, because then all of them are, those that are
+    still to come included.
     """
     return {
         "backoffLimitPerIndex": _TRIES,

@@ -74,7 +74,7 @@ def test_island_of_two_pods_goes_on_without_one_and_takes_it_back(
     make, kubernetes, until, undisturbed, tmp_path
 ):
     gang = ["island.count=1", "island.nodes=2", "island.min_nodes=1", "island.lease_s=3"]
-    run, cluster = make(0.03, *gang), kubernetes.cluster
+    run, cluster = make(0.06, *gang, "partition.num_experts=1"), kubernetes.cluster
     launcher = run.launch()
     until(lambda: len(nodes_of(run)) == 2 and run.committed("expert-0") >= 10)
     leader, follower = nodes_of(run)
