@@ -47,6 +47,10 @@ def agent(
     orphan_s: Annotated[
         float, typer.Option(min=0, help="Time to go on without orchestrator.")
     ] = 600.0,
+    left_code: Annotated[
+        int,
+        typer.Option(min=0, max=255, help="Exit code once told to leave by a signal or its cloud."),
+    ] = 0,
     notices: Annotated[
         str, typer.Option(help="The cloud whose word to heed: none, aws, gcp or azure.")
     ] = "none",
@@ -61,7 +65,7 @@ def agent(
     """Work on leased jobs, as one island.
 
     Exit codes: 0 dismissed or drained, 1 refused, 2 bad input, 4 the lease was lost, 5 no
-    orchestrator answered, 6 told to leave an island of several nodes, which may go on.
+    orchestrator answered.
     """
     import logging
 
@@ -109,8 +113,8 @@ def agent(
         except Unreachable as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(exits.ORPHANED) from error
-    if orders.drain and where.node:
-        raise typer.Exit(exits.LEFT)
+    if orders.drain:
+        raise typer.Exit(left_code)
 
 
 def _make(work_dir: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.errors import BadInput
-from cluster.exits import LEFT, ORPHANED
+from cluster.exits import ORPHANED
 from cluster.provider import NodeSpec
 
 Tree = dict[str, Any]
 
+LEFT = 6  # the exit code of an agent that was told to leave; 0 says that its island is dismissed
 _TRIES = 3  # of a node that breaks, beyond the first
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as shells tell of programs
 _FINAL = (BadInput.exit_code, ORPHANED, _NOT_EXECUTABLE, _NOT_FOUND)

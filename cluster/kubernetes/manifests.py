@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atoll.config import Config
-from cluster.kubernetes.job import job_of
+from cluster.kubernetes.job import LEFT, job_of
 from cluster.kubernetes.names import ISLAND, KEY, LABEL, Names
 from cluster.provider import NodeSpec
 
@@ -149,9 +149,10 @@ def _script(python: str, spec: NodeSpec) -> str:
     agent = [python, "-P", "-m", "atoll", "agent", *spec.agent]
     agent += ["--island", spec.island, "--work-dir", f"{_WORK}/{spec.island}"]
     agent += ["--join", f"{_WORK}/{_TOKEN}"] if spec.token else []
-    # The job tells each pod its number; what tells its starts apart, the agent adds.
-    node = ' --node "node-$JOB_COMPLETION_INDEX"' if spec.num_nodes > 1 else ""
-    start = f"exec {shlex.join(agent)}{node}"
+    start = f"exec {shlex.join(agent)}"
+    if spec.num_nodes > 1:
+        # The job tells each pod its number; what tells its starts apart, the agent adds.
+        start += f' --node "node-$JOB_COMPLETION_INDEX" --left-code {LEFT}'
     if not spec.token:
         return start
     return f"umask 077; cat {_JOIN}/{_TOKEN} >{_WORK}/{_TOKEN} && {start}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from cluster.exits import LEFT
+from cluster.kubernetes.job import LEFT
 
 Tree = dict[str, Any]
 

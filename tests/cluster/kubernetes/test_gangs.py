@@ -46,11 +46,18 @@ def begun(provider, spec, node, pods):
     return pods()
 
 
+def log_of(kubernetes, pod: str) -> str:
+    cluster = kubernetes.cluster
+    with cluster.lock:
+        return cluster.kubelet.log(cluster.of("pods")[pod], 1)
+
+
 @pytest.fixture
-def kill(kubernetes):
-    """Ends the container of a pod."""
+def kill(kubernetes, node):
+    """Ends the container of a pod, once it has said something."""
 
     def end(name: str, code: int = 137) -> None:
+        node(lambda _: log_of(kubernetes, name))
         cluster = kubernetes.cluster
         with cluster.lock:
             cluster.kubelet.kill(cluster.of("pods")[name], code, "Error")
@@ -59,12 +66,9 @@ def kill(kubernetes):
 
 
 def test_each_pod_runs_an_agent_for_a_node_of_its_own(kubernetes, begun, node):
-    cluster = kubernetes.cluster
     for number, name in begun.items():
-        with cluster.lock:
-            pod = cluster.of("pods")[name]
-        node(lambda _, pod=pod: cluster.kubelet.log(pod, 1))
-        assert cluster.kubelet.log(pod, 1).endswith(f" --node node-{number}\n")
+        node(lambda _, name=name: log_of(kubernetes, name))
+        assert f" --node node-{number} " in log_of(kubernetes, name)
 
 
 def test_pod_that_is_evicted_comes_back_and_its_island_lives_on(kubernetes, begun, node, pods):
@@ -106,7 +110,7 @@ def test_island_that_needs_a_pod_that_is_no_use_ends_with_that_pods_words(
     ended = node(lambda it: not it.alive)
     assert ended.reason.startswith("exited with code 127")  # and then the other, which had to leave
     assert not ended.cleared
-    assert "--node node-1" in provider.logs("island-1", 1)
+    assert "--node node-1" in provider.logs("island-1", 9)
 
 
 @pytest.fixture

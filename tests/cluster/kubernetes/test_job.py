@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.exits import LEFT, ORPHANED
-from cluster.kubernetes.job import job_of
+from cluster.exits import ORPHANED
+from cluster.kubernetes.job import LEFT, job_of
 
 
 def actions_of(job: dict) -> dict[int | str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.exits import LEFT
+from cluster.kubernetes.job import LEFT
 from cluster.kubernetes.pods import latest
 from tests.cluster.kubernetes.test_sight import container, pod
 
