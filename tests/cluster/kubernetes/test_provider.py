@@ -76,6 +76,7 @@ def test_pod_that_dies_of_being_taken_away_is_told_so_by_its_job(make, kubernete
         pod = kubernetes.cluster.of("pods")[pod_of(kubernetes)]
         kubernetes.cluster.disrupt(pod["metadata"]["name"], "PreemptionByScheduler", "by another")
         kubernetes.cluster.kubelet.kill(pod, 137, "Error")
+    node(lambda _: not kubernetes.cluster.of("pods"), provider)
     assert "DisruptionTarget" in node(lambda it: not it.alive, make()).reason
 
 
