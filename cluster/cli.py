@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-LEASE_LOST = 4
-ORPHANED = 5
+from cluster import exits
 
 
 def agent(
@@ -48,6 +47,10 @@ def agent(
     orphan_s: Annotated[
         float, typer.Option(min=0, help="Time to go on without orchestrator.")
     ] = 600.0,
+    left_code: Annotated[
+        int,
+        typer.Option(min=0, max=255, help="Exit code once told to leave by a signal or its cloud."),
+    ] = 0,
     notices: Annotated[
         str, typer.Option(help="The cloud whose word to heed: none, aws, gcp or azure.")
     ] = "none",
@@ -100,17 +103,18 @@ def agent(
     with Reach(where, clock) as reach:
         try:
             control = reach.control(orders, Contact(orphan_s, clock))
-            if control is None:
-                return
-            working = Agent(settings, control, own_log, clock)
-            reach.announce(working)
-            working.work(orders)
+            if control is not None:
+                working = Agent(settings, control, own_log, clock)
+                reach.announce(working)
+                working.work(orders)
         except LeaseLost as error:
             typer.echo(f"{error}; stopping, nothing of that epoch is published any more", err=True)
-            raise typer.Exit(LEASE_LOST) from error
+            raise typer.Exit(exits.LEASE_LOST) from error
         except Unreachable as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(ORPHANED) from error
+            raise typer.Exit(exits.ORPHANED) from error
+    if orders.drain:
+        raise typer.Exit(left_code)
 
 
 def _make(work_dir: Path) -> None:

@@ -1,7 +1,7 @@
 """What an island asks of Kubernetes: one JobSet, and a Secret with what lets it join.
 
-There is one recovery loop, the orchestrator's: nothing is restarted here. A pod that is taken away
-is told by SIGTERM and has the time for a last checkpoint; until it has ended its job is not over.
+A pod that is taken away is told by SIGTERM and has the time for a last checkpoint; until it has
+ended its job is not over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atoll.config import Config
+from cluster.kubernetes.job import LEFT, job_of
 from cluster.kubernetes.names import ISLAND, KEY, LABEL, Names
 from cluster.provider import NodeSpec
 
@@ -36,24 +37,7 @@ def jobset_of(config: Config, spec: NodeSpec, key: str) -> Tree:
     """
     names = Names(spec.label, spec.island)
     marks = {"labels": names.labels, "annotations": {ISLAND: spec.island}}
-    job = {
-        "parallelism": 1,
-        "completions": 1,
-        "completionMode": "Indexed",
-        "backoffLimit": 0,
-        # Without a policy a job counts a pod as failed as soon as it is told to leave, and the rest
-        # of its time would be taken from it.
-        "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {
-            "rules": [
-                {
-                    "action": "FailJob",
-                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                }
-            ]
-        },
-        "template": {"metadata": marks, "spec": pod_of(config, spec)},
-    }
+    job = job_of(spec, {"metadata": marks, "spec": pod_of(config, spec)})
     asked = {LABEL: spec.label, KEY: key}
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
@@ -101,7 +85,7 @@ def secret_of(spec: NodeSpec, jobset: Tree) -> Tree:
 
 
 def pod_of(config: Config, spec: NodeSpec) -> Tree:
-    """The specification of an island's pod, which asks for no rights over its node or cluster."""
+    """The specification of an island's pods, which ask for no rights over node or cluster."""
     wanted, user = config.kubernetes, config.kubernetes.user
     optional = {
         "nodeSelector": wanted.node_selector,
@@ -164,10 +148,14 @@ def _script(python: str, spec: NodeSpec) -> str:
     """What the container runs. The token's file becomes one that its user alone can read."""
     agent = [python, "-P", "-m", "atoll", "agent", *spec.agent]
     agent += ["--island", spec.island, "--work-dir", f"{_WORK}/{spec.island}"]
+    agent += ["--join", f"{_WORK}/{_TOKEN}"] if spec.token else []
+    start = f"exec {shlex.join(agent)}"
+    if spec.num_nodes > 1:
+        # The job tells each pod its number; what tells its starts apart, the agent adds.
+        start += f' --node "node-$JOB_COMPLETION_INDEX" --left-code {LEFT}'
     if not spec.token:
-        return f"exec {shlex.join(agent)}"
-    agent += ["--join", f"{_WORK}/{_TOKEN}"]
-    return f"umask 077; cat {_JOIN}/{_TOKEN} >{_WORK}/{_TOKEN} && exec {shlex.join(agent)}"
+        return start
+    return f"umask 077; cat {_JOIN}/{_TOKEN} >{_WORK}/{_TOKEN} && {start}"
 
 
 def _resources(config: Config, num_gpus: int) -> Tree:

@@ -20,6 +20,7 @@ from cluster.kubernetes import rehearsal
 from cluster.kubernetes.api import Api, Refusal
 from cluster.kubernetes.manifests import CONTAINER, jobset_of, secret_of
 from cluster.kubernetes.names import ISLAND, KEY, Names, selector_of
+from cluster.kubernetes.pods import latest
 from cluster.kubernetes.sight import Sight
 from cluster.kubernetes.watch import Watch
 from cluster.provider import Capabilities, Node, NodeSpec
@@ -50,7 +51,7 @@ class KubernetesProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only the cluster knows."""
-        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True)
+        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True, gangs=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; all calls are rehearsed with the cluster."""
@@ -86,16 +87,20 @@ class KubernetesProvider:
         return self._watch.nodes(self._sights()) if label == self._label else ()
 
     def logs(self, island: str, num_lines: int) -> str:
-        """See :class:`cluster.provider.Provider`."""
-        pods = self._api.pods(Names(self._label, island).selector)
-        for pod in pods:
+        """See :class:`cluster.provider.Provider`; of several pods one that tells of the end."""
+        for pod in latest(self._api.pods(Names(self._label, island).selector)):
             with _allowed():  # its container may not have begun, or be forgotten
                 return self._api.log(pod["metadata"]["name"], CONTAINER, num_lines)
         return ""
 
     def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`; the pod ends as if it were taken away."""
-        self._api.delete_pods(Names(self._label, island).selector)
+        """See :class:`cluster.provider.Provider`; its pods end as if they were taken away."""
+        names = Names(self._label, island)
+        if self._config.island.nodes == 1:
+            self._api.delete_pods(names.selector)
+        else:  # its job would make others in their place
+            with _allowed(_MISSING):
+                self._api.delete_jobset(names.name)
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`; its Secret goes with the JobSet."""
@@ -131,15 +136,17 @@ class KubernetesProvider:
         """All that there is of the run's islands, by island."""
         selector = selector_of(self._label)
         jobsets = _by_island(self._api.jobsets(selector))
-        pods = _by_island(self._api.pods(selector))
+        found = _by_island(self._api.pods(selector))
+        pods = {island: latest(each) for island, each in found.items()}
         # Asked for seldom: where a pod is missing, or gone, they tell why.
-        is_podless = bool(jobsets.keys() - pods.keys())
-        jobs = _by_island(self._api.jobs(selector) if is_podless else ())
-        warnings = self._api.warnings() if is_podless else ()
+        num_nodes = self._config.island.nodes
+        short = {island for island in jobsets if len(pods.get(island, ())) < num_nodes}
+        jobs = _by_island(self._api.jobs(selector) if short else ())
+        warnings = self._api.warnings() if short else ()
 
         def sight(island: str) -> Sight:
             mine = [*jobsets.get(island, ()), *jobs.get(island, ())]
-            names = {tree["metadata"]["name"] for tree in mine}
+            names = {tree["metadata"]["name"] for tree in mine if island in short}
             words = [
                 event.get("message", "")
                 for event in warnings

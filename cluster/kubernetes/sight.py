@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.kubernetes.pods import ENDED, phase, states
 from cluster.local import ending
 
 Tree = dict[str, Any]
 
 _SIGNALS = 128  # what shells, and kubelets, add to the number of a signal
-_ENDED = {"Succeeded", "Failed"}
 # What a container waits for that does not come by itself. The first failure to pull an image is
 # not among them: the kubelet tries once more before it speaks of backing off.
 _STUCK = {
@@ -38,7 +38,7 @@ class Sight:
     Attributes:
         jobset: empty once it is deleted, while its pods still end.
         jobs: of it; none, where its pods tell all.
-        pods: of it.
+        pods: of it, the latest of each node.
         warnings: why the next job or pod cannot be made, in words.
     """
 
@@ -56,8 +56,8 @@ class Sight:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no pod of it has begun."""
-        return self.is_alive and all(_phase(pod) == "Pending" for pod in self.pods)
+        """Whether none of its pods has begun."""
+        return self.is_alive and all(phase(pod) == "Pending" for pod in self.pods)
 
     @property
     def is_leaving(self) -> bool:
@@ -66,9 +66,11 @@ class Sight:
 
     @property
     def obstacle(self) -> str:
-        """Why it cannot begin, in words; "" if it can, or has."""
+        """Why nothing of it can run, in words; "" if something may, or does."""
         if not (self.pods or self._is_finished or self._is_deleted):
             return next((f"its pod cannot be made: {words}" for words in self.warnings), "")
+        if any(phase(pod) == "Running" for pod in self.pods):
+            return ""
         for waiting in self._containers("waiting"):
             if waiting.get("reason") in _STUCK:
                 return f"its container does not start: {_words(waiting)}"
@@ -79,23 +81,26 @@ class Sight:
         """What it waits for, in words; "" if nobody says."""
         for condition in self._conditions("PodScheduled", "False"):
             return f"a node: {condition.get('message', '')}"
-        return next((_words(waiting) for waiting in self._containers("waiting")), "")
+        for waiting in self._containers("waiting"):
+            return _words(waiting)
+        return next((f"a pod: {words}" for words in self.warnings), "")
 
     @property
     def notice(self) -> str:
-        """That a pod is taken away, and why, in words; "" if none is."""
-        for condition in self._conditions("DisruptionTarget", "True"):
-            reason, message = condition.get("reason", ""), condition.get("message", "")
-            return _joined(_TAKEN.get(reason, f"its pod was taken ({reason})"), message)
-        return ""
+        """That it is taken away, with each of its pods, and why, in words; "" if it is not."""
+        taken = list(self._conditions("DisruptionTarget", "True"))
+        if not taken or len(taken) < len(self.pods):
+            return ""
+        reason, message = taken[0].get("reason", ""), taken[0].get("message", "")
+        return _joined(_TAKEN.get(reason, f"its pod was taken ({reason})"), message)
 
     @property
     def end(self) -> str:
         """How it ended, in words."""
         if self._is_deleted:
             return "its JobSet was deleted"
-        for terminated in self._containers("terminated"):
-            return _ending(terminated)
+        if endings := dict.fromkeys(map(_ending, self._containers("terminated"))):
+            return "; ".join(endings)
         for status in (pod.get("status", {}) for pod in self.pods):
             if status.get("reason"):
                 return _joined(f"its pod failed ({status['reason']})", status.get("message", ""))
@@ -117,7 +122,7 @@ class Sight:
 
     @property
     def _has_living_pods(self) -> bool:
-        return any(_phase(pod) not in _ENDED for pod in self.pods)
+        return any(phase(pod) not in ENDED for pod in self.pods)
 
     def _conditions(self, kind: str, status: str) -> Iterator[Tree]:
         for pod in self.pods:
@@ -127,13 +132,7 @@ class Sight:
 
     def _containers(self, state: str) -> Iterator[Tree]:
         for pod in self.pods:
-            for container in pod.get("status", {}).get("containerStatuses", ()):
-                if state in container.get("state", {}):
-                    yield container["state"][state]
-
-
-def _phase(pod: Tree) -> str:
-    return str(pod.get("status", {}).get("phase", "Pending"))
+            yield from states(pod, state)
 
 
 def _true(tree: Tree) -> Iterator[Tree]:

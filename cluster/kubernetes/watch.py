@@ -21,7 +21,7 @@ class _Memory:
         since: when it was seen first, on the monotonic clock.
         begun: whether a pod of it has run.
         waits_for: as told last, in words.
-        notice: that it is taken away, in words; its pod is gone soon after.
+        notice: that it is taken away, in words; its pods are gone soon after.
         end: how it ended, in words.
     """
 
@@ -64,15 +64,15 @@ class Watch:
     def _node(self, island: str, sight: Sight) -> Node:
         now = self._clock.monotonic()
         memory = self._memories.setdefault(island, _Memory(since=now))
-        memory.notice = sight.notice or memory.notice
+        memory.notice = sight.notice if sight.pods else memory.notice
         if not sight.is_alive:
             return self._dead(island, sight.obstacle or sight.end, is_leaving=sight.is_leaving)
+        is_new, memory.waits_for = sight.waits_for != memory.waits_for, sight.waits_for
+        if is_new and memory.waits_for:
+            log.info("waits", extra={"fields": {"island": island, "for": memory.waits_for}})
         memory.begun = memory.begun or not sight.is_waiting
         if memory.begun:
             return Node(island, alive=True)
-        if sight.waits_for != memory.waits_for:
-            memory.waits_for = sight.waits_for
-            log.info("waits", extra={"fields": {"island": island, "for": memory.waits_for}})
         if now - memory.since > self._start_s:
             waiting = f"waiting for {memory.waits_for or 'a pod'}"
             return self._dead(island, f"it did not begin in {self._start_s:g} s, {waiting}")

@@ -11,6 +11,7 @@ import yaml
 from atoll.address import split_address
 from atoll.config_file import read_config
 from cluster.kubernetes.manifests import pod_of
+from cluster.kubernetes.names import Names
 from cluster.provider import NodeSpec
 from tests.kubernetes.schemas import BATCH, CORE, problems
 
@@ -21,7 +22,12 @@ OBJECTS = {
     for name in KUSTOMIZATION["resources"]
     for tree in yaml.safe_load_all((FOLDER / name).read_text())
 }
-GROUPS = {"Job": BATCH, "Role": "api.rbac.v1.", "RoleBinding": "api.rbac.v1."}
+GROUPS = {
+    "Job": BATCH,
+    "NetworkPolicy": "api.networking.v1.",
+    "Role": "api.rbac.v1.",
+    "RoleBinding": "api.rbac.v1.",
+}
 POD = OBJECTS["Job", "atoll-run"]["spec"]["template"]
 
 
@@ -49,6 +55,16 @@ def test_manifests_fit_each_other():
     (generated,) = KUSTOMIZATION["configMapGenerator"]
     assert POD["spec"]["volumes"][1]["configMap"]["name"] == generated["name"]
     assert ("Namespace", KUSTOMIZATION["namespace"]) in OBJECTS
+
+
+def test_nodes_of_an_island_are_called_by_islands_alone():
+    spec = OBJECTS["NetworkPolicy", "atoll-islands"]["spec"]
+    (rule,) = spec["ingress"]
+    (callers,) = rule["from"]
+    labels = Names("run", "island-1").labels
+    for selector in (spec["podSelector"], callers["podSelector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    assert not spec["podSelector"]["matchLabels"].items() <= POD["metadata"]["labels"].items()
 
 
 def test_run_of_the_manifests_is_one_that_they_serve():

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from cluster import processes
+from tests.integration.test_gangs_of_runs import nodes_of
+from tests.kubernetes.jobs import INDEX
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -15,8 +17,8 @@ IMAGE = "atoll:test"
 
 
 @pytest.fixture
-def run(make_run, kubernetes, own_address, tmp_path):
-    """As a user has it: certificates, a token in a Secret for each island, the run on a claim."""
+def make(make_run, kubernetes, own_address, tmp_path):
+    """Makes a run as a user has it: certificates, island tokens in Secrets, data on a claim."""
     tls = tmp_path / "tls"
     subprocess.run([sys.executable, "-m", "atoll", "certs", tls, "--host", own_address], check=True)
     overrides = [
@@ -28,13 +30,18 @@ def run(make_run, kubernetes, own_address, tmp_path):
         f"orchestrator.listen={own_address}:0",
         f"orchestrator.tls={tls}",
     ]
-    return make_run("run", steps=200, options="--step-s 0.05 --every 10", overrides=overrides)
+
+    def made(step_s: float, *more: str):
+        options = f"--step-s {step_s} --every 10"
+        return make_run("run", steps=200, options=options, overrides=[*overrides, *more])
+
+    return made
 
 
 def test_run_in_a_cluster_survives_a_lost_image_and_a_pod_taken_away(
-    run, kubernetes, until, undisturbed, tmp_path
+    make, kubernetes, until, undisturbed, tmp_path
 ):
-    cluster = kubernetes.cluster
+    run, cluster = make(0.05), kubernetes.cluster
     cluster.kubelet.lost_images.add(IMAGE)
     launcher = run.launch()
 
@@ -61,3 +68,28 @@ def test_run_in_a_cluster_survives_a_lost_image_and_a_pod_taken_away(
     until(lambda: not any(cluster.of(kind) for kind in ("jobsets", "jobs", "pods", "secrets")))
     until(lambda: not processes.working_in(tmp_path))
     assert kubernetes.used <= kubernetes.rights
+
+
+def test_island_of_two_pods_goes_on_without_one_and_takes_it_back(
+    make, kubernetes, until, undisturbed, tmp_path
+):
+    gang = ["island.count=1", "island.nodes=2", "island.min_nodes=1", "island.lease_s=3"]
+    run, cluster = make(0.06, *gang, "partition.num_experts=1"), kubernetes.cluster
+    launcher = run.launch()
+    until(lambda: len(nodes_of(run)) == 2 and run.committed("expert-0") >= 10)
+    leader, follower = nodes_of(run)
+    assert {leader[:6], follower[:6]} == {"node-0", "node-1"}
+    numbers = {pod["metadata"]["labels"][INDEX]: name for name, pod in cluster.of("pods").items()}
+    cluster.disrupt(numbers[leader[5]], "EvictionByEvictionAPI", "its node is drained")
+    until(lambda: len(nodes := nodes_of(run)) == 2 and nodes[0] == follower)
+    assert nodes_of(run)[1].startswith(leader[:6])
+
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    kinds = [event.kind for event in run.events()]
+    assert kinds.count("island-started") == 1
+    assert kinds.count("island-preempted") == 1
+    assert not {"node-lost", "leader-lost", "attempt-failed"} & {*kinds}  # it handed its work over
+    until(lambda: not any(cluster.of(kind) for kind in ("jobsets", "jobs", "pods", "secrets")))
+    until(lambda: not processes.working_in(tmp_path))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kubernetes import controllers
+from tests.kubernetes.jobs import Jobs
 from tests.kubernetes.kubelet import Kubelet
 from tests.kubernetes.objects import is_leaving, note, now
 from tests.kubernetes.schemas import BATCH, CORE, problems
@@ -52,6 +53,7 @@ class Cluster:
         self.namespace = namespace
         self.kubelet = Kubelet(self, folder)
         self.pod_quota: int | None = None
+        self._jobs = Jobs(self)
         self.lock = threading.RLock()
         self._objects: dict[str, dict[str, Tree]] = {kind: {} for kind in KINDS}
         self._numbers = itertools.count(1)
@@ -127,6 +129,6 @@ class Cluster:
                 for jobset in list(self.of("jobsets").values()):
                     controllers.keep_jobset(self, jobset)
                 for job in list(self.of("jobs").values()):
-                    controllers.keep_job(self, job)
+                    self._jobs.keep(job)
                 for pod in list(self.of("pods").values()):
                     self.kubelet.keep(pod)

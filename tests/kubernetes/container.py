@@ -42,7 +42,7 @@ class Container:
         self._over = False
         places = self._mounted(pod, secrets)
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-        env |= {each["name"]: _placed(each["value"], places) for each in spec.get("env", ())}
+        env |= {each["name"]: _placed(_value(each, pod), places) for each in spec.get("env", ())}
         for each in spec.get("envFrom", ()):
             env |= _opened(secrets[each["secretRef"]["name"]])
         with self.log.open("ab") as log:
@@ -106,6 +106,15 @@ class Container:
 
 def _opened(secret: Tree) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def _value(variable: Tree, pod: Tree) -> str:
+    """Of an environment variable: as it stands, or by the downward API one of the pod's labels."""
+    if "value" in variable:
+        return str(variable["value"])
+    path = variable["valueFrom"]["fieldRef"]["fieldPath"]
+    label = path.removeprefix("metadata.labels['").removesuffix("']")
+    return str(pod["metadata"]["labels"][label])
 
 
 def _placed(text: str, places: dict[str, str]) -> str:

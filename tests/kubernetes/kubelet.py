@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.kubernetes.container import Container
-from tests.kubernetes.objects import ends_of, is_leaving, note, now, owner_of, show
+from tests.kubernetes.objects import is_leaving, is_tracked, note, now, owner_of, show
 
 if TYPE_CHECKING:
     from tests.kubernetes.cluster import Cluster
@@ -20,12 +20,14 @@ class Kubelet:
     """One node.
 
     Attributes:
-        no_room: why it takes no pod, in words; "" while it does.
+        room: for so many containers at once.
+        no_room: why it takes no more, in words.
         lost_images: those that no registry has.
     """
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.no_room = ""
+        self.room = 100
+        self.no_room = "0/1 nodes are available: 1 Too many pods."
         self.lost_images: set[str] = set()
         self._cluster = cluster
         self._folder = folder
@@ -49,10 +51,8 @@ class Kubelet:
                 _end(pod, code, "Error" if code else "Completed")
             elif time.monotonic() > self._until.get(uid, float("inf")):
                 self._containers[uid].kill()
-        elif is_leaving(pod):
-            job = self._cluster.of("jobs").get(owner_of(pod)["name"])
-            if job is None or ends_of(job) or is_leaving(job):  # it was counted
-                self._forget(pod)
+        elif is_leaving(pod) and not self._is_kept(pod):
+            self._forget(pod)
 
     def delete(self, pod: Tree, grace_s: int | None) -> None:
         """Tell it to end, in the time it asked for or another."""
@@ -83,7 +83,7 @@ class Kubelet:
     def _begin(self, pod: Tree) -> None:
         status, image = pod["status"], pod["spec"]["containers"][0]["image"]
         status["conditions"] = []
-        if self.no_room:
+        if self._num_running >= self.room:
             note(pod, "PodScheduled", "Unschedulable", self.no_room, status="False")
             return
         if image in self.lost_images:
@@ -102,6 +102,14 @@ class Kubelet:
             self._containers[pod["metadata"]["uid"]] = container
             status |= {"phase": "Running", "startTime": now()}
             show(pod, {"running": {"startedAt": now()}})
+
+    def _is_kept(self, pod: Tree) -> bool:
+        """Whether its job is there, and has not counted it yet."""
+        return is_tracked(pod) and owner_of(pod)["name"] in self._cluster.of("jobs")
+
+    @property
+    def _num_running(self) -> int:
+        return sum(each.poll() is None for each in self._containers.values())
 
     def _forget(self, pod: Tree) -> None:
         container = self._containers.pop(pod["metadata"]["uid"], None)

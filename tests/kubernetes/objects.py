@@ -7,10 +7,44 @@ from typing import Any
 
 Tree = dict[str, Any]
 
+_TRACKED = "batch.kubernetes.io/job-tracking"
+
 
 def owner_of(tree: Tree) -> Tree:
     """The first reference to an owner; empty if it belongs to nobody."""
     return next(iter(tree["metadata"].get("ownerReferences", ())), {})
+
+
+def owned(tree: Tree, name: str, owner: Tree) -> Tree:
+    """An object of an owner's."""
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    meta = {**tree["metadata"], "name": name, "ownerReferences": [reference]}
+    return {**tree, "metadata": meta}
+
+
+def track(pod: Tree) -> None:
+    """Have it stay, even deleted, until its job has counted it."""
+    pod["metadata"]["finalizers"] = [_TRACKED]
+
+
+def is_tracked(pod: Tree) -> bool:
+    return _TRACKED in pod["metadata"].get("finalizers", ())
+
+
+def release(pod: Tree) -> None:
+    """It was counted, or there is nobody who would."""
+    pod["metadata"].pop("finalizers", None)
+
+
+def phase_of(pod: Tree) -> str:
+    return str(pod["status"]["phase"])
 
 
 def condition_of(tree: Tree, kind: str) -> Tree:

@@ -10,13 +10,19 @@ import pytest
 from atoll.config import Config
 from atoll.config_file import read_config
 from cluster import processes
+from cluster.kubernetes.job import LEFT
 from cluster.kubernetes.provider import KubernetesProvider
 from cluster.provider import Node, NodeSpec
 
 LABEL = "some/run"
 JOIN = "a secret"
-# Leaves when it is told to, as agents do.
-AGENT = "#!/bin/sh\necho started\ntrap 'exit 0' TERM\nwhile :; do sleep 0.02; done\n"
+# Leaves when it is told to, as agents do, and with the code that it is given for that.
+AGENT = f"""#!/bin/sh
+case "$*" in *"--left-code {LEFT}"*) code={LEFT};; *) code=0;; esac
+echo "${{0##*/}} $*"
+trap 'exit $code' TERM
+while :; do sleep 0.02; done
+"""
 
 
 @pytest.fixture

@@ -27,8 +27,11 @@ EVERYTHING = [
 
 @pytest.mark.parametrize("overrides", [[], EVERYTHING, ["kubernetes.user=0"]])
 @pytest.mark.parametrize("num_gpus", [0, 8])
-def test_objects_of_an_island_fit_the_published_schemas(make_config, spec, overrides, num_gpus):
-    spec = replace(spec, num_gpus=num_gpus)
+@pytest.mark.parametrize("num_nodes", [1, 4])
+def test_objects_of_an_island_fit_the_published_schemas(
+    make_config, spec, overrides, num_gpus, num_nodes
+):
+    spec = replace(spec, num_gpus=num_gpus, num_nodes=num_nodes)
     jobset = jobset_of(make_config(*overrides), spec, "key")
     assert problems(jobset, "JobSet") == []
     jobset["metadata"]["uid"] = "some-uid"
@@ -40,7 +43,7 @@ def test_names_of_odd_islands_fit_and_differ(make_config, spec, island):
     config, odd = make_config(), replace(spec, island=island)
     jobset = jobset_of(config, odd, "key")
     assert problems(jobset, "JobSet") == []
-    assert len(f"{jobset['metadata']['name']}-node-0-99-abcde") <= 63  # as its pods are called
+    assert len(f"{jobset['metadata']['name']}-node-0-1023-abcde") <= 63  # as its pods are called
     others = [replace(odd, island=f"{island}x"), replace(odd, label="another/run")]
     assert jobset["metadata"]["name"] not in {
         jobset_of(config, other, "key")["metadata"]["name"] for other in others

@@ -37,13 +37,14 @@ def test_image_that_no_registry_has_ends_the_island_and_nothing_stays(
 
 
 def test_pod_that_finds_no_node_waits_and_is_given_up_in_the_end(make, kubernetes, spec, node):
-    kubernetes.cluster.kubelet.no_room = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    kubelet = kubernetes.cluster.kubelet
+    kubelet.room, kubelet.no_room = 0, "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
     patient, hasty = make(), make("kubernetes.start_s=0.05")
     patient.submit(spec, "key")
     ended = node(lambda it: not it.alive, hasty)
     assert ended.reason.startswith("it did not begin in 0.05 s, waiting for a node: 0/3 nodes are")
     assert node(lambda it: it.alive, patient).waiting
-    kubernetes.cluster.kubelet.no_room = ""
+    kubelet.room = 1
     assert node(lambda it: not it.waiting, patient).alive
 
 
@@ -75,6 +76,7 @@ def test_pod_that_dies_of_being_taken_away_is_told_so_by_its_job(make, kubernete
         pod = kubernetes.cluster.of("pods")[pod_of(kubernetes)]
         kubernetes.cluster.disrupt(pod["metadata"]["name"], "PreemptionByScheduler", "by another")
         kubernetes.cluster.kubelet.kill(pod, 137, "Error")
+    node(lambda _: not kubernetes.cluster.of("pods"), provider)
     assert "DisruptionTarget" in node(lambda it: not it.alive, make()).reason
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
 from atoll.errors import ConfigError, IslandError
@@ -15,6 +18,14 @@ def test_rehearsal_uses_each_right_of_the_role_and_leaves_nothing(
     assert kubernetes.used == kubernetes.rights
     assert nothing_left()
     assert not kubernetes.cluster.of("events")
+
+
+def test_rehearsal_sends_no_token_that_would_let_anybody_join(provider, kubernetes, spec):
+    provider.validate(spec)
+    sent = [json.loads(body) for body in kubernetes.bodies if body]
+    (secret,) = (tree for tree in sent if tree["kind"] == "Secret")
+    assert base64.b64decode(secret["data"]["token"]) not in {b"", spec.token.encode()}
+    assert base64.b64encode(spec.token.encode()).decode() not in "".join(kubernetes.bodies)
 
 
 @pytest.mark.parametrize("right", sorted(rights_of(RIGHTS)), ids="-".join)

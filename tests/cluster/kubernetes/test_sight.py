@@ -86,6 +86,10 @@ def test_notice_tells_who_takes_a_pod(reason, words):
         (over(FAILED), [pod("Running")], True, False),  # it still has time
         ({}, [pod("Running")], True, False),
         ({}, [], False, False),
+        (AT_WORK, [pod("Running"), pod("Pending")], True, False),
+        (AT_WORK, [pod("Pending"), pod("Pending")], True, True),
+        (AT_WORK, [pod("Failed"), pod("Failed")], True, False),  # others come in their place
+        (over(FAILED), [pod("Failed"), pod("Running")], True, False),
     ],
 )
 def test_island_lives_while_anything_of_it_runs_or_may_come_to(jobset, pods, alive, waiting):
@@ -101,6 +105,30 @@ def test_container_that_never_starts_is_an_obstacle(reason):
     assert sight.obstacle == f"its container does not start: {reason}: why"
 
 
+@pytest.mark.parametrize(("other", "alive"), [("Running", True), ("Failed", False)])
+def test_container_that_never_starts_is_no_obstacle_while_another_runs(other, alive):
+    waiting = container(waiting={"reason": "ImagePullBackOff", "message": "why"})
+    stuck = pod("Pending", containerStatuses=waiting)
+    sight = Sight(AT_WORK, (), [pod(other), stuck])
+    assert sight.is_alive is alive
+    assert sight.waits_for == "ImagePullBackOff: why"
+
+
+def test_notice_to_one_of_several_pods_is_none_to_the_island():
+    taken = pod("Failed", conditions=disrupted("EvictionByEvictionAPI", "drain"))
+    assert Sight(AT_WORK, (), [taken, pod("Running")]).notice == ""
+    assert Sight(AT_WORK, (), [taken, taken]).notice == "it was evicted: drain"
+
+
+def test_end_of_several_pods_is_told_by_all_of_them():
+    ended = [
+        pod("Failed", containerStatuses=container(terminated={"exitCode": code}))
+        for code in (137, 6, 6)
+    ]
+    told = Sight(over(FAILED), (), ended).end
+    assert told == "killed by signal 9 (SIGKILL); exited with code 6"
+
+
 def test_container_that_is_being_made_is_waited_for():
     waiting = container(waiting={"reason": "ErrImagePull", "message": "try 1"})
     sight = Sight(AT_WORK, (), [pod("Pending", containerStatuses=waiting)])
@@ -111,3 +139,4 @@ def test_container_that_is_being_made_is_waited_for():
 def test_warning_counts_while_there_is_no_pod():
     assert not Sight(AT_WORK, (), (), ["exceeded quota"]).is_alive
     assert Sight(AT_WORK, (), [pod("Pending")], ["exceeded quota"]).is_alive
+    assert Sight(AT_WORK, (), [pod("Running")], ["no quota"]).waits_for == "a pod: no quota"

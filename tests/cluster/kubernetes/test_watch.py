@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from atoll.clock import SystemClock
@@ -57,6 +59,23 @@ def test_island_that_has_begun_waits_for_nothing_any_more(look, clock):
     clock.now = 1000.0
     between = look()  # its pod is gone, and its JobSet has not heard of it
     assert (between.alive, between.waiting) == (True, False)
+
+
+def test_island_that_works_with_some_pods_is_not_given_up_for_those_that_wait(look, clock, caplog):
+    caplog.set_level(logging.INFO)
+    assert not look(pod("Running"), unscheduled()).waiting
+    clock.now = 1000.0
+    assert look(pod("Running"), unscheduled()) == Node("island-1", alive=True)
+    assert look(unscheduled(), unscheduled()) == Node("island-1", alive=True)
+    (told,) = (record.fields for record in caplog.records if record.message == "waits")
+    assert told == {"island": "island-1", "for": "a node: no room"}
+
+
+def test_notice_is_forgotten_once_others_came_in_place_of_those_taken(look):
+    taken = pod("Failed", conditions=disrupted("EvictionByEvictionAPI", "drain"))
+    look(taken, taken)
+    look(pod("Running"), pod("Running"))
+    assert look(jobset=over(FAILED)).reason == "its JobSet has ended"
 
 
 def test_notice_outlives_the_pod_it_was_given_to(look):
