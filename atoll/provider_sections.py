@@ -40,7 +40,7 @@ class SshSection(Section):
     """Islands on hosts one already has, where island.provider = "ssh"."""
 
     hosts: tuple[str, ...] = Field(
-        (), description="as ssh knows them: user@host, or aliases; one island at a time on each"
+        (), description="as ssh knows them: user@host, or aliases; one node at a time on each"
     )
     config: str = Field("", description='configuration of ssh; "" = ~/.ssh/config')
     folder: str = Field(

@@ -46,6 +46,7 @@ class Background:
         self._seen: dict[str, Node] | None = None  # as told last
         self._asked: dict[str, Node] = {}  # of submissions that no answer has shown yet
         self._taken: set[str] = set()  # of them, those that the provider said yes to
+        self._completing: set[str] = set()  # living islands, until an answer shows the new nodes
         self._cancelled: set[str] = set()
         self._words: dict[str, str] = {}  # the last lines of those that are dead
         self._trouble = "it has not answered yet"
@@ -68,12 +69,21 @@ class Background:
         self._provider.validate(spec)
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
-        """See :class:`cluster.provider.Provider`; a refusal is told as the node's end."""
+        """See :class:`cluster.provider.Provider`; a refusal is told as the node's end.
+
+        Unless that lives, and was only to be completed: then it lives on as it is.
+        """
+        island = spec.island
         with self._changed:
-            known = self._asked.get(spec.island) or (self._seen or {}).get(spec.island)
-            if known is not None:
-                return known
-            node = self._asked[spec.island] = Node(spec.island, alive=True, waiting=True)
+            if island in self._asked:
+                return self._asked[island]
+            node = (self._seen or {}).get(island)
+            if node is None:
+                node = self._asked[island] = Node(island, alive=True, waiting=True)
+            elif node.missing and island not in self._completing | self._cancelled:
+                self._completing.add(island)
+            else:
+                return node
         self._start(self._submit, spec, idempotency_key)
         return node
 
@@ -126,18 +136,28 @@ class Background:
             with self._room:
                 node = self._provider.submit(spec, key)
         except Exception as error:  # whatever went wrong, it must not seem to live for ever
-            failed = Node(spec.island, alive=False, reason=f"could not be started: {_told(error)}")
-            with self._changed:
-                self._asked[spec.island] = failed
+            self._not_started(spec.island, _told(error))
         else:
             with self._changed:
                 if spec.island in self._asked:
                     self._asked[spec.island] = node
                 self._taken.add(spec.island)
-                is_overtaken = spec.island in self._cancelled
-            if is_overtaken:  # by its own cancellation, which may have found nothing to stop
-                self._insist(self._provider.cancel, spec.island)
-            self._ask_soon()
+        with self._changed:
+            is_overtaken = spec.island in self._cancelled
+        if is_overtaken:  # by its own cancellation, which may have found nothing to stop
+            self._insist(self._provider.cancel, spec.island)
+        self._ask_soon()
+
+    def _not_started(self, island: str, why: str) -> None:
+        with self._changed:
+            lives = island in self._completing
+            self._completing.discard(island)
+            if not lives:
+                failed = Node(island, alive=False, reason=f"could not be started: {why}")
+                self._asked[island] = failed
+        if lives:
+            fields = {"island": island, "why": why}
+            log.warning("an island still lacks nodes", extra={"fields": fields})
 
     def _insist(self, call: Callable[[str], None], island: str) -> None:
         """Until the provider has taken it: what nobody stops costs money."""
@@ -180,6 +200,7 @@ class Background:
                         gone = "its provider knows nothing of it any more"
                         self._asked[island] = Node(island, alive=False, reason=gone)
                     self._taken -= taken
+                    self._completing -= taken
             with self._changed:
                 self._changed.wait_for(lambda: self._soon, self._poll_s)
 

@@ -100,6 +100,7 @@ def _asked(name: ProviderName, config: Config) -> list[Finding]:
         refuse_unheard(config, able)
     except (ConfigError, IslandError) as error:
         return [finding(name, "missing", str(error), "one of its known troubles, perhaps")]
-    rooms = "as many as it has room for" if able.num_nodes is None else f"{able.num_nodes} at once"
+    most = able.num_nodes
+    rooms = "as many as it has room for" if most is None else f"{most // island.nodes} at once"
     where = "on other machines" if able.elsewhere else "on this machine"
     return [finding(name, "ok", f"takes islands {where}, {rooms}")]

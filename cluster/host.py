@@ -1,8 +1,8 @@
 """The far end of a connection to a host: keeps the nodes of a run there, as it is asked to.
 
-``python -m cluster.host FOLDER LABEL`` says who it is, and then answers each call: one line of JSON
-on its standard input, one on its output. Nodes go on when it ends. See :mod:`cluster.ssh_link` for
-the near end.
+``python -m cluster.host FOLDER LABEL NODE`` says who it is, and then answers each call: one line of
+JSON on its standard input, one on its output. Nodes go on when it ends. See :mod:`cluster.ssh_link`
+for the near end.
 """
 
 from __future__ import annotations
@@ -37,18 +37,23 @@ class Untouched(IslandError):
 
 
 class Host:
-    """The nodes of one run on this machine, one at a time of all runs together."""
+    """The nodes of one run on this machine, one at a time of all runs together.
 
-    def __init__(self, folder: Path, label: str) -> None:
+    Of an island of several it has one; that others live elsewhere is for the near end to know.
+    """
+
+    def __init__(self, folder: Path, label: str, node: str) -> None:
         """Keep them below a folder, which several machines may share.
 
         Args:
             folder: of all runs.
             label: of the run.
+            node: what this machine is called among those of an island.
         """
         self._folder = folder.expanduser().resolve() / socket.gethostname()
         self._label = label
-        self._provider = LocalProvider(self._folder / quote(label, safe=""))
+        self._islands = self._folder / quote(label, safe="")
+        self._provider = LocalProvider(self._islands, node)
 
     @property
     def greeting(self) -> dict[str, Any]:
@@ -83,7 +88,7 @@ class Host:
             )
 
     def submit(self, spec: dict[str, Any], key: str) -> dict[str, Any]:
-        """Start a node, unless one is at work here.
+        """Start a node, unless one is at work here; of several also one that has ended.
 
         Raises:
             Untouched: one is.
@@ -91,12 +96,18 @@ class Host:
             IslandError: it could not be started.
         """
         wanted = _spec(spec)
-        if wanted.island not in {node.island for node in self._provider.list(self._label)}:
+        known = {node.island: node for node in self._provider.list(self._label)}.get(wanted.island)
+        if known is None or (wanted.num_nodes > 1 and not known.alive):
             self._provider.validate(wanted)
-            if at_work := processes.working_in(self._folder):
+            own = processes.working_in(self._islands / wanted.island)  # what outlived its agent
+            if at_work := set(processes.working_in(self._folder)).difference(own):
                 pid = min(process.pid for process in at_work)
                 raise Untouched(f"an island is at work there (process {pid})")
         return asdict(self._provider.submit(wanted, key))
+
+    def is_idle(self) -> bool:
+        """Whether no island is at work here, of whichever run."""
+        return not processes.working_in(self._folder)
 
     def list(self) -> list[dict[str, Any]]:
         """All nodes of the run, dead ones included."""
@@ -119,6 +130,7 @@ class Host:
         calls: dict[str, Callable[..., Any]] = {
             "check": self.check,
             "submit": self.submit,
+            "is_idle": self.is_idle,
             "list": self.list,
             "logs": self.logs,
             "drain": self.drain,
@@ -157,7 +169,8 @@ def _not_writable(folder: Path, error: OSError) -> ConfigError:
 
 def main() -> None:
     """Say who this is, and answer until nobody asks any more."""
-    host = Host(Path(sys.argv[1]), sys.argv[2])
+    folder, label, node = sys.argv[1:]
+    host = Host(Path(folder), label, node)
     _say(host.greeting)
     while True:
         signal.alarm(_SILENCE_S)

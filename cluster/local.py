@@ -26,9 +26,16 @@ class LocalProvider:
     orchestrator, so that the next one finds the node.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Keep the nodes below ``folder``."""
+    def __init__(self, folder: Path, node: str = "") -> None:
+        """Keep the nodes below a folder.
+
+        Args:
+            folder: for all of them.
+            node: name of the one node that every island of several has on this machine, because its
+                others are elsewhere; "" for all of them here.
+        """
         self._folder = folder.absolute()
+        self._node = node
         self._agents: dict[str, tuple[LocalAgent, ...]] = {}
 
     def capabilities(self) -> Capabilities:
@@ -44,7 +51,7 @@ class LocalProvider:
                 f"island.device = cuda needs {spec.num_gpus} GPUs for island.processes, and this "
                 f"machine has {found}; set island.device to auto or cpu, or ask for fewer processes"
             )
-        if spec.num_gpus and spec.num_nodes > 1:
+        if spec.num_gpus and spec.num_nodes > 1 and not self._node:
             raise ConfigError(
                 f"island.nodes = {spec.num_nodes} would all be this machine, with the same GPUs; "
                 "set it to 1 and raise island.processes, or set island.device to cpu"
@@ -56,8 +63,10 @@ class LocalProvider:
         records = [it.record for it in agents if it.record and it.record.label == spec.label]
         if any(record.key != idempotency_key for record in records):
             raise IslandError(f"{spec.island} was started before; islands are never reused")
-        is_mended = len(agents) > 1 and any(agent.is_alive for agent in agents)
-        if is_mended or not records:
+        # Whether nodes live elsewhere, only who asks can tell.
+        lives = bool(self._node) or any(agent.is_alive for agent in agents)
+        lives = lives and not any(record.cleared for record in records)
+        if not records or (spec.num_nodes > 1 and lives):
             for agent in agents:
                 if not agent.is_alive:
                     self._start(agent, spec, idempotency_key)
@@ -94,8 +103,10 @@ class LocalProvider:
     def _start(self, agent: LocalAgent, spec: NodeSpec, key: str) -> None:
         command = [sys.executable, "-P", "-m", "atoll", "agent", *spec.agent]
         command += ["--island", spec.island]
+        if spec.endpoint:
+            command += ["--endpoint", spec.endpoint]
         if spec.num_nodes > 1:
-            command += ["--node", agent.record_at.parent.name]
+            command += ["--node", self._node or agent.record_at.parent.name]
         try:
             agent.start(command, Record(key, spec.label), spec.token)
         except OSError as error:
@@ -104,6 +115,7 @@ class LocalProvider:
     def _known(self, island: str, num: int = 0) -> Sequence[LocalAgent]:
         """Its agents: so many, or as many as there are records of."""
         home, known = self._folder / island, self._agents.get(island, ())
+        num = 1 if num and self._node else num
         if num and num != len(known):
             homes = [home] if num == 1 else [home / f"node-{number}" for number in range(num)]
             known = tuple(map(_agent_in, homes))

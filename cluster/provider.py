@@ -40,6 +40,9 @@ class NodeSpec:
         num_nodes: of the island. With more than one the provider adds ``--node`` and a name to the
             arguments of each agent, which no other start of one within the island has.
         min_nodes: with how many of them the island is worth starting.
+        endpoint: file in which orchestrators of this machine leave their address, "" for none. Who
+            starts an agent on this machine adds ``--endpoint`` and it; another machine that mounts
+            it would call itself.
     """
 
     island: str
@@ -49,6 +52,7 @@ class NodeSpec:
     token: str = field(default="", repr=False)
     num_nodes: int = 1
     min_nodes: int = 1
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Node:
         alive: whether its agent runs, or may still come to run. A frozen one counts as alive. Of
             several agents any one will do.
         waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
-        missing: how many of several have ended that another submission would start again.
+        missing: how many of several are not there that another submission would start.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
         stale: whether this is as it was told last, because nobody answers for it now.

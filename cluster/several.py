@@ -41,10 +41,10 @@ class _Member:
     def num_alive(self) -> int:
         return sum(node.alive for node in self.nodes.values())
 
-    @property
-    def is_full(self) -> bool:
+    def has_room(self, spec: NodeSpec) -> bool:
+        """Whether it may have nodes enough for one island more."""
         room = self.provider.capabilities().num_nodes
-        return room is not None and self.num_alive >= room
+        return room is None or self.num_alive * spec.num_nodes + spec.min_nodes <= room
 
     @property
     def is_silent(self) -> bool:
@@ -95,7 +95,7 @@ class Several:
         for name, member in self._owners(spec.island):
             return replace(member.provider.submit(spec, idempotency_key), provider=name)
         troubles = []
-        for name, member in self._by_need():
+        for name, member in self._by_need(spec):
             try:
                 node = member.provider.submit(spec, idempotency_key)
             except IslandError as error:
@@ -147,13 +147,13 @@ class Several:
         """The one that knows an island, if any does."""
         return ((name, each) for name, each in self._members.items() if island in each.nodes)
 
-    def _by_need(self) -> Sequence[tuple[str, _Member]]:
+    def _by_need(self, spec: NodeSpec) -> Sequence[tuple[str, _Member]]:
         """Whom to ask for the next island: the emptiest that answers and has not failed of late."""
 
         def need(named: tuple[str, _Member]) -> tuple[bool, bool, float]:
             member = named[1]
             fails = member.is_silent or member.probation.is_on
-            return fails, member.is_full, (member.num_alive + 1) / member.share
+            return fails, not member.has_room(spec), (member.num_alive + 1) / member.share
 
         return sorted(self._members.items(), key=need)
 

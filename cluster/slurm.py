@@ -212,6 +212,8 @@ class SlurmProvider:
         python = self._slurm.python or sys.executable
         agent = shlex.join([python, "-P", "-m", "atoll", "agent", *spec.agent])
         agent += f' --island {shlex.quote(spec.island)}"$again"'
+        if spec.endpoint and not self._elsewhere:
+            agent += f" --endpoint {shlex.quote(spec.endpoint)}"
         token = "" if not spec.token else f"cat >\"$work/join\" <<'TOKEN'\n{spec.token}TOKEN\n"
         agent += ' --join "$work/join"' if spec.token else ""
         if spec.num_nodes == 1:

@@ -1,8 +1,8 @@
-"""Islands on hosts that one has already, one at a time on each, through OpenSSH.
+"""Islands on hosts that one has already, one node at a time on each, through OpenSSH.
 
 What is known of a node lies on its host: its folder there tells run and key, and which process it
 is. So a later orchestrator finds it again, on whatever machine. On each host nodes are kept as
-those of this machine are, see :mod:`cluster.host`.
+those of this machine are, see :mod:`cluster.host`; which of them are one island, their names tell.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from cluster.provider import Capabilities, Node, NodeSpec
 from cluster.ssh_command import leads_here
 from cluster.ssh_host import SshHost
 from cluster.ssh_hosts import SshHosts
+from cluster.ssh_islands import SshIslands
 from cluster.ssh_link import Link
 
 log = logging.getLogger(__name__)
-
-_ENDPOINT = "--endpoint"
 
 
 class SshProvider:
     """See :class:`cluster.provider.Provider`.
 
-    An island for which no host is free waits for one, unless other providers share the run: those
-    take it.
+    An island for which too few hosts are free waits for them, unless other providers share the run:
+    those take it.
     """
 
     def __init__(self, config: Config, label: str, _folder: Path) -> None:
@@ -59,13 +58,16 @@ class SshProvider:
                 for name in config.ssh.hosts
             ]
         )
+        self._islands = SshIslands(self._hosts, config.island.nodes)
         self._placing = threading.Lock()  # guards the queue
         self._queue: dict[str, tuple[NodeSpec, str]] = {}
         self._doubtful: dict[str, Node] = {}  # that left the queue, and may have been started
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; waits for the hosts the first time."""
-        return Capabilities(self._hosts.num_gpus, self._elsewhere, len(self._ssh.hosts))
+        return Capabilities(
+            self._hosts.num_gpus, self._elsewhere, num_nodes=len(self._ssh.hosts), gangs=True
+        )
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
@@ -81,22 +83,25 @@ class SshProvider:
                 'island.provider = "ssh" needs the program ssh here; install OpenSSH\'s client'
             )
         num_hosts = len(self._ssh.hosts)
-        if self._num_islands > num_hosts:
+        if self._num_islands * spec.num_nodes > num_hosts:
+            has_one = spec.num_nodes == 1
             raise ConfigError(
-                f"ssh.hosts names {num_hosts or 'none'} for {self._num_islands} islands, and one "
-                "works on each at a time; name more, or lower island.count"
+                f"ssh.hosts names {num_hosts or 'none'} for {self._num_islands} islands"
+                f"{'' if has_one else f' of island.nodes = {spec.num_nodes}'}, and one node works "
+                f"on each at a time; name more, or lower island.count"
+                f"{'' if has_one else ' or island.nodes'}"
             )
         self._hosts.check(replace(spec, token=""), self._run)  # no secret has to go there yet
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
         """See :class:`cluster.provider.Provider`."""
-        spec = _without_endpoint(spec) if self._elsewhere else spec
+        spec = replace(spec, endpoint="") if self._elsewhere else spec
         with self._placing:
             self._hosts.look()
             try:
-                return self._hosts.start(spec, idempotency_key)
+                return self._islands.start(spec, idempotency_key)
             except Untouched as error:
-                if not self._is_alone:
+                if not self._is_alone or self._islands.has(spec.island):
                     raise
                 fields = {"island": spec.island, "why": str(error)}
                 log.warning("waits for a host", extra={"fields": fields})
@@ -112,49 +117,34 @@ class SshProvider:
             if trouble := self._hosts.trouble:
                 raise IslandError(trouble)
             self._serve_queue()
-            told = {node.island: node for node in self._hosts.nodes}
-            return (*(self._doubtful | told).values(), *map(_waiting, self._queue))
+            self._islands.tidy()
+            told = {**self._doubtful, **self._islands.nodes}
+            return (*told.values(), *map(_waiting, self._queue))
 
     def logs(self, island: str, num_lines: int) -> str:
-        """See :class:`cluster.provider.Provider`; none if its host does not answer."""
-        host = self._hosts.home_of(island)
-        with suppress(IslandError):
-            return str(host.call("logs", island, num_lines)) if host else ""
-        return ""
+        """See :class:`cluster.provider.Provider`; none of a host that does not answer."""
+        return self._islands.logs(island, num_lines)
 
     def drain(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
-        if host := self._hosts.home_of(island):
-            host.call("drain", island)
+        self._islands.drain(island)
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
         with self._placing:
             self._queue.pop(island, None)
-        if host := self._hosts.home_of(island):
-            host.call("cancel", island)
+        self._islands.cancel(island)
 
     def _serve_queue(self) -> None:
         for island, (spec, key) in tuple(self._queue.items()):
             try:
-                self._hosts.start(spec, key)
+                self._islands.start(spec, key)
             except Untouched:
                 return
             except IslandError as error:
                 reason = f"could not be started: {error}"
                 self._doubtful[island] = Node(island, alive=False, reason=reason)
             del self._queue[island]
-
-
-def _without_endpoint(spec: NodeSpec) -> NodeSpec:
-    """Without the file in which orchestrators leave the address at which their machine calls them.
-
-    A host that mounts it would call itself.
-    """
-    if _ENDPOINT not in spec.agent:
-        return spec
-    at = spec.agent.index(_ENDPOINT)
-    return replace(spec, agent=(*spec.agent[:at], *spec.agent[at + 2 :]))
 
 
 def _waiting(island: str) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shlex
 import socket
 import subprocess
@@ -19,6 +20,7 @@ _FIRM = (
     "-oRemoteCommand=none",
     "-oClearAllForwardings=yes",
 )
+_LONGEST_NAME = 50  # of a node; its agent adds an ending for each start
 _UNLESS_TOLD = ("-oConnectTimeout=10", "-oServerAliveInterval=5", "-oServerAliveCountMax=3")
 
 
@@ -36,7 +38,13 @@ def connecting(ssh: SshSection, host: str, label: str) -> list[str]:
         label: of the run.
     """
     options = [*_config(ssh), *_FIRM, *ssh.options, *_UNLESS_TOLD]
-    return ["ssh", *options, "--", host, _far_end(ssh, label)]
+    return ["ssh", *options, "--", host, _far_end(ssh, label, node_name(host))]
+
+
+def node_name(host: str) -> str:
+    """What an island's node on a host is called: as the host, in letters that such names have."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", host.rpartition("@")[2]).lstrip("._-")
+    return name[:_LONGEST_NAME] or "node"
 
 
 def leads_here(ssh: SshSection, host: str) -> bool:
@@ -60,12 +68,12 @@ def _config(ssh: SshSection) -> list[str]:
     return ["-F", str(Path(ssh.config).expanduser())] if ssh.config else []
 
 
-def _far_end(ssh: SshSection, label: str) -> str:
+def _far_end(ssh: SshSection, label: str, node: str) -> str:
     """What the user's shell on the host is given, whichever that is: a line for a POSIX shell."""
     python = shlex.quote(ssh.python)
     if ssh.python.startswith("~/"):
         python = f'"$HOME"/{shlex.quote(ssh.python[2:])}'
-    arguments = shlex.join(["-P", "-m", "cluster.host", ssh.folder, label])
+    arguments = shlex.join(["-P", "-m", "cluster.host", ssh.folder, label, node])
     # What setup reads and writes must not be taken for calls and answers.
     script = f"{{ :\n{ssh.setup}\n}} </dev/null >&2\nexec {python} {arguments}"
     return f"exec sh -c {shlex.quote(script)}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -39,6 +41,7 @@ class SshHost:
         self._listing: Future[None] | None = None
         self._nodes: Mapping[str, Node] = {}
         self.trouble: AtollError | None = None  # why it does not answer
+        self.answers_since = math.inf  # on the monotonic clock
         self._troubled_at = 0.0
 
     @property
@@ -87,7 +90,7 @@ class SshHost:
         """
         with self._calling:
             try:
-                node = Node(**self._link.call("submit", asdict(spec), key))
+                (node,) = self._told([self._link.call("submit", asdict(spec), key)])
             except Untouched:
                 raise
             except ConfigError as error:
@@ -96,9 +99,17 @@ class SshHost:
             except IslandError as error:
                 self._failed(str(error))
                 raise
+            before = self._nodes.get(node.island)
             self._nodes = {**self._nodes, node.island: node}
-            self.probation.started(node.island)
+            if not (before and before.alive):
+                self.probation.started(node.island)
             return node
+
+    def is_idle(self) -> bool:
+        """Whether no run's island is at work there; not, if it does not answer."""
+        with suppress(IslandError):
+            return bool(self.call("is_idle"))
+        return False
 
     def call(self, name: str, *given: Any) -> Any:
         """Anything else that :class:`cluster.host.Host` does. Raises: IslandError."""
@@ -113,22 +124,28 @@ class SshHost:
         if trouble and str(trouble) != str(self.trouble):
             fields = {"host": self.name, "why": str(trouble)}
             log.warning("a host does not answer", extra={"fields": fields})
-        self.trouble, self._troubled_at = trouble, time.monotonic()
+        now = time.monotonic()
+        self.trouble, self._troubled_at = trouble, now
+        self.answers_since = math.inf if trouble else min(self.answers_since, now)
 
     def _list(self) -> None:
         with self._calling:
             try:
-                told = [Node(**tree) for tree in self._link.call("list")]
+                told = self._told(self._link.call("list"))
             except AtollError as error:
                 self.note(error)
-                return
-            except TypeError as error:
-                self.note(IslandError(f"{self.name} tells of nodes in another way: {error}"))
                 return
             self._nodes = {node.island: node for node in told}
             self.note(None)
             for words in self.probation.ended_young(self._nodes):
                 self._failed(words)
+
+    def _told(self, trees: Any) -> list[Node]:
+        """Nodes, as the host puts them. Raises: IslandError."""
+        try:
+            return [Node(**tree) for tree in trees]
+        except TypeError as error:
+            raise IslandError(f"{self.name} tells of nodes in another way: {error}") from error
 
     def _failed(self, words: str) -> None:
         fields = {"host": self.name, "why": words, "pause_s": self.probation.failed()}

@@ -1,14 +1,13 @@
-"""The hosts of a run, asked at once: which of them answer, which are free, and which has what."""
+"""The hosts of a run, asked at once: which of them answer, and which are free."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 
 from atoll.errors import ConfigError, IslandError
-from cluster.host import Untouched
-from cluster.provider import Node, NodeSpec
+from cluster.provider import NodeSpec
 from cluster.ssh_host import SshHost, begun
 
 _PATIENCE_S = 10.0  # with a host that answered last time
@@ -21,14 +20,16 @@ class SshHosts:
     def __init__(self, hosts: Sequence[SshHost]) -> None:
         """Ask none of them yet."""
         self._hosts = hosts
-        self._homes: dict[str, SshHost] = {}  # where islands may have been started
         self._looking = threading.Lock()
         self._looked = False
 
+    def __iter__(self) -> Iterator[SshHost]:
+        return iter(self._hosts)
+
     @property
-    def nodes(self) -> tuple[Node, ...]:
-        """Those of the run, as told last."""
-        return tuple(node for host in self._hosts for node in host.nodes)
+    def free(self) -> Sequence[SshHost]:
+        """Those on which a node may be tried."""
+        return [host for host in self._hosts if host.is_free]
 
     @property
     def trouble(self) -> str:
@@ -82,39 +83,9 @@ class SshHosts:
                     "it at a time; leave one of them out"
                 )
 
-    def home_of(self, island: str) -> SshHost | None:
-        """The host that has an island, or may have."""
-        self.look_once()
-        return self._told_of(island) or self._homes.get(island)
-
-    def start(self, spec: NodeSpec, key: str) -> Node:
-        """Start a node on the first host that takes it, or find it on the one that has.
-
-        Raises:
-            Untouched: none takes it, and nothing was started anywhere.
-            IslandError: it may have been started, and has to be cancelled.
-        """
-        if former := self._told_of(spec.island):
-            return former.submit(spec, key)
-        reasons = []
-        for host in self._hosts:
-            if not host.is_free:
-                continue
-            try:
-                return host.submit(spec, key)
-            except Untouched as error:
-                reasons.append(str(error))
-            except IslandError:
-                self._homes[spec.island] = host
-                raise
-        raise Untouched("; ".join(reasons) or "each host has an island, or was in trouble of late")
-
     def _wait(self, asked: Sequence[tuple[SshHost, Future[None]]], patience_s: float) -> None:
         """For answers of those that were in no trouble; who gives none by then is now."""
         wait([answer for host, answer in asked if not host.trouble], patience_s)
         for host, answer in asked:
             if not answer.done() and not host.trouble:
                 host.note(IslandError(f"{host.name} has not answered for {patience_s:g} s"))
-
-    def _told_of(self, island: str) -> SshHost | None:
-        return next((host for host in self._hosts if host.has(island)), None)

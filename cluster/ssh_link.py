@@ -18,6 +18,7 @@ from cluster.ssh_words import why_not
 
 _CONNECT_S = 60.0  # until Atoll answers there, which a cold disk may delay
 _ANSWER_S = 30.0
+_SHOWN = 100  # characters of what is not understood
 _ERRORS = {kind.__name__: kind for kind in (ConfigError, Untouched, IslandError)}
 
 
@@ -51,14 +52,21 @@ class Link:
         assert self._dialogue is not None
         try:
             self._dialogue.say(json.dumps([name, *given]))
-            answer = json.loads(self._dialogue.hear(_ANSWER_S))
-        except (OSError, EOFError, ValueError) as error:
+            heard = self._dialogue.hear(_ANSWER_S)
+        except (OSError, EOFError) as error:
             _, said = self._dialogue.end()
             last = next(iter(said.strip().splitlines()[-1:]), str(error))
             raise IslandError(f"{self._name} broke off ({last})") from error
-        if "error" in answer:
-            raise _ERRORS[answer["error"]](f"{self._name}: {answer['words']}")
-        return answer["value"]
+        try:
+            answer = json.loads(heard)
+            if "error" not in answer:
+                return answer["value"]
+            refusal = _ERRORS[answer["error"]](f"{self._name}: {answer['words']}")
+        except (ValueError, LookupError, TypeError) as error:
+            self._dialogue.end()  # the next line may be this call's answer
+            words = f"{self._name} answers what nobody understands: {heard[:_SHOWN]!r}"
+            raise IslandError(words) from error
+        raise refusal
 
     def _connect(self) -> None:
         """Raises: ConfigError; Untouched."""

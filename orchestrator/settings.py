@@ -98,7 +98,6 @@ def spec_of(
     settings = {
         "--orchestrator": address,
         "--run": run,
-        "--endpoint": str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute()),
         "--processes": str(island.processes),
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),
@@ -109,9 +108,19 @@ def spec_of(
     peers = [("--peer", peer) for peer in config.membership.peers if elsewhere]
     arguments = tuple(word for option in [*settings.items(), *peers] for word in option)
     num_gpus = island.processes if island.device == "cuda" else 0
+    endpoint = str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute())
 
     def named(name: str) -> NodeSpec:
         token = "" if security is None else security.token_for(name)
-        return NodeSpec(name, run, arguments, num_gpus, token, island.nodes, island.fewest_nodes)
+        return NodeSpec(
+            island=name,
+            label=run,
+            agent=arguments,
+            num_gpus=num_gpus,
+            token=token,
+            num_nodes=island.nodes,
+            min_nodes=island.fewest_nodes,
+            endpoint=endpoint,
+        )
 
     return named

@@ -93,6 +93,11 @@ def nodes_of(provider: Background) -> dict[str, Node]:
     return {node.island: node for node in provider.list("run")}
 
 
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    """What was logged, with all its fields."""
+    return str([fields_of(record) for record in caplog.records])
+
+
 def test_nothing_is_known_before_the_first_answer(slow, provider):
     with pytest.raises(IslandError, match="not answered yet"):
         provider.list("run")
@@ -148,13 +153,12 @@ def test_provider_that_falls_silent_has_its_nodes_as_it_told_last(slow, provider
     slow.answers.set()
     until(lambda: provider._seen)
     slow.refuses = "no route to the controller"
-    until(lambda: "no route" in provider._trouble)
+    until(lambda: "no route" in told(caplog))
     assert nodes_of(provider)["island-1"].alive
-    told = [record for record in caplog.records if "no route" in str(fields_of(record))]
-    assert len(told) == 1
     slow.refuses, slow.nodes["island-1"] = "", Node("island-1", alive=False, reason="gone")
     until(lambda: not nodes_of(provider)["island-1"].alive)
     assert provider.logs("island-1", 1) == "no driver\n"
+    assert told(caplog).count("no route") == 1
 
 
 def test_cancellation_is_insisted_on_until_it_is_done(slow, provider):
@@ -215,6 +219,67 @@ def test_node_that_its_provider_took_and_never_showed_is_dead(slow, provider, mo
     provider.submit(spec_of("island-1"), "island-1")
     until(lambda: not nodes_of(provider)["island-1"].alive)
     assert "knows nothing of it" in nodes_of(provider)["island-1"].reason
+
+
+def test_island_that_lacks_nodes_is_completed_once_however_often_it_is_asked_for(slow, provider):
+    slow.nodes["island-1"] = Node("island-1", alive=True, missing=1)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    passed_on, may_end = threading.Semaphore(0), threading.Event()
+
+    def complete(spec: NodeSpec, key: str) -> Node:
+        passed_on.release()
+        assert may_end.wait(30)
+        slow.nodes["island-1"] = Node("island-1", alive=True)
+        return slow.nodes["island-1"]
+
+    slow.submit = complete
+    for _ in range(3):
+        assert provider.submit(spec_of("island-1"), "k").missing == 1
+    may_end.set()
+    until(lambda: not nodes_of(provider)["island-1"].missing)
+    until(lambda: not provider._completing)
+    assert passed_on.acquire(blocking=False)
+    assert not passed_on.acquire(blocking=False)
+
+
+def test_island_that_cannot_be_completed_lives_on_and_is_tried_again(slow, provider, caplog):
+    slow.nodes["island-1"] = Node("island-1", alive=True, missing=1)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    tries = []
+
+    def refuse(spec: NodeSpec, key: str) -> Node:
+        tries.append(key)
+        raise IslandError("no host is free")
+
+    slow.submit = refuse
+    for num in (1, 2):
+        provider.submit(spec_of("island-1"), "k")
+        until(lambda: not provider._completing)
+        assert len(tries) == num
+    assert nodes_of(provider)["island-1"] == slow.nodes["island-1"]
+    until(lambda: "no host is free" in told(caplog))
+
+
+def test_cancellation_that_overtakes_a_completion_is_made_again_though_that_failed(slow, provider):
+    slow.nodes["island-1"] = Node("island-1", alive=True, missing=1)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def break_off(spec: NodeSpec, key: str) -> Node:
+        begun.set()
+        assert may_end.wait(30)
+        raise IslandError("broke off")  # and may have started a node
+
+    slow.submit = break_off
+    provider.submit(spec_of("island-1"), "k")
+    assert begun.wait(30)
+    provider.cancel("island-1")
+    until(lambda: slow.cancelled == ["island-1"])
+    may_end.set()
+    until(lambda: slow.cancelled == ["island-1"] * 2)
 
 
 def test_answer_that_makes_no_sense_does_not_end_the_asking(slow, provider):

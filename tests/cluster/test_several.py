@@ -160,6 +160,14 @@ def test_several_prefer_providers_with_room(several, places):
     assert "ssh" not in start(several, *range(5, 20))
 
 
+def test_several_count_the_nodes_of_islands_of_several(clock):
+    places = {"slurm": Place(), "ssh": Place(room=5)}
+    several = Several([(place, name, 1) for name, place in places.items()], clock)
+    pairs = [replace(spec_of(number), num_nodes=2, min_nodes=2) for number in range(6)]
+    where = Counter(several.submit(spec, spec.island).provider for spec in pairs)
+    assert where == {"slurm": 4, "ssh": 2}
+
+
 def test_several_pass_over_one_that_refuses_to_start(several, places, clock):
     places["slurm"].trouble = "sbatch does not answer"
     clock.now += 31  # as of a controller that went away later

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from atoll.config import Config
+from cluster.provider import NodeSpec
 from cluster.slurm import SlurmProvider
 
 
@@ -26,3 +27,5 @@ def test_slurm_that_may_have_other_nodes_is_elsewhere(sinfo, elsewhere, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     provider = SlurmProvider(Config(), "run", tmp_path)
     assert provider.capabilities().elsewhere is elsewhere
+    spec = NodeSpec("island-1", "run", (), 0, endpoint="/shared/orchestrator.json")
+    assert ("--endpoint /shared/orchestrator.json" in provider._script(spec)) is not elsewhere

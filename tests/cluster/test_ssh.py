@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from atoll import __version__
 from atoll.clock import SystemClock
 from atoll.config_file import read_config
 from atoll.errors import ConfigError, IslandError
@@ -21,8 +24,10 @@ from cluster.provider import Node, NodeSpec
 from cluster.ssh import SshProvider
 from cluster.ssh_host import SshHost, begun
 from cluster.ssh_hosts import SshHosts
+from cluster.ssh_islands import SshIslands
 from cluster.ssh_link import Link
 
+PAIR = ("island.count=1", "island.nodes=2")
 ONE = ('ssh.hosts=["one"]', "island.count=1")
 
 
@@ -35,6 +40,10 @@ def until(holds: Callable[[], object]) -> None:
 
 def spec_of(island: str, label: str = "run") -> NodeSpec:
     return NodeSpec(island, label, ("--orchestrator", "127.0.0.1:9", "--run", "run"), num_gpus=0)
+
+
+def pair_of(island: str, min_nodes: int = 2) -> NodeSpec:
+    return replace(spec_of(island), num_nodes=2, min_nodes=min_nodes)
 
 
 @pytest.fixture
@@ -107,6 +116,11 @@ def test_no_hosts_are_refused(tmp_path):
 
 def test_more_islands_than_hosts_are_refused(make):
     assert "ssh.hosts names 2 for 3 islands" in refusal(make("island.count=3"))
+
+
+def test_more_nodes_of_islands_than_hosts_are_refused(make):
+    with pytest.raises(ConfigError, match=r"names 2 for 2 islands of island\.nodes = 2, .* lower"):
+        make("island.nodes=2").validate(pair_of("island-0"))
 
 
 def test_host_of_a_name_that_cannot_be_does_not_answer(make):
@@ -248,7 +262,7 @@ def test_island_that_waited_and_may_have_been_started_is_told_as_dead(make, monk
     def break_off(spec: NodeSpec, key: str) -> Node:
         raise IslandError("one broke off")
 
-    monkeypatch.setattr(provider._hosts, "start", break_off)
+    monkeypatch.setattr(provider._islands, "start", break_off)
     node = nodes_of(provider)["island-2"]
     assert (node.alive, node.reason) == (False, "could not be started: one broke off")
     assert nodes_of(provider)["island-1"].alive
@@ -295,30 +309,143 @@ def test_setup_may_write_read_and_set_what_the_agent_finds(make, tmp_path):
     provider.cancel("island-1")
 
 
-def test_island_whose_start_nobody_heard_of_is_found_and_stopped(settings, sshd, tmp_path):
-    """The connection breaks while the host is about to start it, and it does so all the same."""
-    config = read_config(None, settings)
-    hosts = SshHosts(
-        [
-            SshHost(name, Link(config.ssh, name, "run"), Probation(SystemClock()))
-            for name in ("one", "two")
-        ]
-    )
-    hosts.look()
-    folder = tmp_path / "one" / socket.gethostname()
-    with (folder / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        starting = begun(hosts.start, spec_of("island-1"), "island-1")
-        until(lambda: _waits_for(folder / "lock"))
-        sshd.kill("one")
-        assert isinstance(starting.exception(30), IslandError)
-    sshd.start("one")
-    until(lambda: processes.working_in(tmp_path))
-    home = hosts.home_of("island-1")
-    assert home is not None
-    assert home.name == "one"
-    home.call("cancel", "island-1")
+@pytest.fixture
+def cut_short(settings, sshd, tmp_path) -> Callable[..., tuple[SshIslands, BaseException | None]]:
+    """Starts an island; the first host's connection breaks meanwhile, and it does so all the same.
+
+    What is known of it then, and what was raised.
+    """
+
+    def start(spec: NodeSpec) -> tuple[SshIslands, BaseException | None]:
+        section = read_config(None, settings).ssh
+        links = [(name, Link(section, name, "run")) for name in section.hosts]
+        hosts = SshHosts([SshHost(*each, Probation(SystemClock())) for each in links])
+        hosts.look()
+        islands = SshIslands(hosts, spec.num_nodes)
+        folder = tmp_path / "one" / socket.gethostname()
+        with (folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            starting = begun(islands.start, spec, spec.island)
+            until(lambda: _waits_for(folder / "lock"))
+            sshd.kill("one")
+            raised = starting.exception(30)
+        sshd.start("one")
+        until(lambda: processes.working_in(tmp_path / "one"))
+        return islands, raised
+
+    return start
+
+
+def test_island_whose_start_nobody_heard_of_is_found_and_stopped(cut_short, tmp_path):
+    islands, raised = cut_short(spec_of("island-1"))
+    assert isinstance(raised, IslandError)
+    assert processes.working_in(tmp_path / "two") == []
+    islands.cancel("island-1")
     until(lambda: not processes.working_in(tmp_path))
+
+
+def test_island_of_several_lives_though_nobody_heard_of_the_start_of_one_node(cut_short, tmp_path):
+    islands, raised = cut_short(pair_of("island-1", min_nodes=1))
+    assert raised is None
+    assert islands.nodes["island-1"].alive
+    until(lambda: all(agents_on(tmp_path, "one", "two")))
+    islands.cancel("island-1")
+    until(lambda: not processes.working_in(tmp_path))
+
+
+@pytest.fixture
+def third(sshd) -> Iterator[None]:
+    """One host more; to be asked for before anything that counts them."""
+    sshd.start("three")
+    yield
+    sshd.kill("three")
+    del sshd.servers["three"]
+
+
+def test_island_takes_a_free_host_in_place_of_one_that_is_cut_off_until_it_is_back(
+    third, make, sshd, tmp_path
+):
+    spec = pair_of("island-1", min_nodes=1)
+    make(*PAIR).submit(spec, "k")
+    until(lambda: all(agents_on(tmp_path, "one", "two")))
+    sshd.kill("one")
+    provider = make(*PAIR)
+    until(lambda: nodes_of(provider) == {"island-1": Node("island-1", alive=True, missing=1)})
+    assert provider.submit(spec, "k") == Node("island-1", alive=True)
+    one, *kept = agents_on(tmp_path, "one", "two", "three")
+    assert one  # unreachable is not dead
+    assert all(kept)
+    sshd.start("one")
+    until(lambda: nodes_of(provider) and not processes.working_in(tmp_path / "one"))
+    assert nodes_of(provider) == {"island-1": Node("island-1", alive=True)}
+    assert agents_on(tmp_path, "two", "three") == kept
+    provider.cancel("island-1")
+    assert processes.working_in(tmp_path) == []
+
+
+def test_island_that_was_cancelled_while_a_host_was_away_is_stopped_there_once_it_is_back(
+    make, sshd, tmp_path
+):
+    provider = make(*PAIR)
+    provider.submit(pair_of("island-1"), "k")
+    until(lambda: all(agents_on(tmp_path, "one", "two")))
+    sshd.kill("one")
+    with pytest.raises(IslandError, match="one cannot be reached"):
+        provider.cancel("island-1")
+    assert [bool(agents) for agents in agents_on(tmp_path, "one", "two")] == [True, False]
+    assert nodes_of(provider)["island-1"].stale
+    later = make(*PAIR)  # knows of it from the hosts alone
+    sshd.start("one")
+    until(lambda: not (nodes_of(later)["island-1"].alive or processes.working_in(tmp_path)))
+    later.submit(pair_of("island-1"), "k")
+    assert processes.working_in(tmp_path) == []
+
+
+def test_island_of_several_waits_until_as_many_hosts_are_free_as_it_needs(make, tmp_path):
+    provider, other = make(*PAIR), make('ssh.hosts=["two"]', label="other")
+    other.submit(spec_of("island-1", "other"), "island-1")
+    assert provider.submit(pair_of("island-1"), "k").waiting
+    assert nodes_of(provider)["island-1"].waiting
+    assert processes.working_in(tmp_path / "one") == []
+    other.cancel("island-1")
+    until(lambda: not nodes_of(provider)["island-1"].waiting)
+    assert all(agents_on(tmp_path, "one", "two"))
+    provider.cancel("island-1")
+
+
+def test_island_of_several_is_completed_by_a_host_that_comes_later(make, sshd, tmp_path):
+    spec = pair_of("island-1", min_nodes=1)
+    provider = make(*PAIR)
+    sshd.kill("two")
+    assert provider.submit(spec, "k") == Node("island-1", alive=True)  # nobody else is free
+    sshd.start("two")
+    until(lambda: nodes_of(provider)["island-1"].missing == 1)
+    assert not provider.submit(spec, "k").missing
+    until(lambda: provider.logs("island-1", 2).count("does not answer") == 2)
+    provider.drain("island-1")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    assert nodes_of(provider)["island-1"].reason == "exited with code 0"
+    assert {line.split(":")[0] for line in provider.logs("island-1", 4).splitlines()} == {
+        "one",
+        "two",
+    }
+
+
+def agents_on(folder: Path, *hosts: str) -> list[list[psutil.Process]]:
+    return [processes.working_in(folder / host) for host in hosts]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["{}", "[]", "7", "no JSON", '{"error": "KeyError", "words": ""}', '{"value": {"alive": 1}}'],
+)
+def test_host_whose_answers_nobody_understands_is_in_trouble(make, tmp_path, answer):
+    greeting = json.dumps({"atoll": __version__, "machine": "", "num_gpus": 0})
+    says = f"echo '{greeting}'; while read -r _; do echo '{answer}'; done"
+    provider = make(*ONE, script(tmp_path / "odd", says))
+    for _ in range(2):
+        with pytest.raises(IslandError, match=r"one (answers what|tells of nodes)"):
+            provider.list("run")
 
 
 def _waits_for(path: Path) -> bool:

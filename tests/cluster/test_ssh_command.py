@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from atoll import identity
 from atoll.provider_sections import SshSection
-from cluster.ssh_command import by_hand, connecting, leads_here
+from cluster.ssh_command import by_hand, connecting, leads_here, node_name
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_words_of_the_configuration_reach_the_host_as_they_were_written(ssh, tmp
     *_, end, host, line = connecting(ssh.model_copy(update=changed), "there", "my run's")
     assert (end, host) == ("--", "there")
     told = subprocess.run(["bash", "-c", line], check=True, capture_output=True, text=True)
-    assert told.stdout == f"-P|-m|cluster.host|{odd}|my run's|a 'b'\n"
+    assert told.stdout == f"-P|-m|cluster.host|{odd}|my run's|there|a 'b'\n"
     assert told.stderr == "noise\n"
 
 
@@ -57,3 +58,19 @@ def test_python_in_the_home_of_a_host_is_found_there(ssh, tmp_path):
         ["sh", "-c", line], check=True, capture_output=True, text=True, env={"HOME": str(tmp_path)}
     )
     assert told.stdout.startswith("-P -m cluster.host ")
+
+
+@pytest.mark.parametrize(
+    ("host", "node"),
+    [
+        ("gpu1", "gpu1"),
+        ("me@gpu1.example.org", "gpu1.example.org"),
+        ("fe80::1%eth0", "fe80-1-eth0"),
+        ("[::1]", "1-"),
+        ("::", "node"),
+        ("a" * 63, "a" * 50),
+    ],
+)
+def test_node_is_called_as_its_host_wherever_that_is_a_name(host, node):
+    assert node_name(host) == node
+    identity.island("run", "island-1", f"{node}-5e2c")

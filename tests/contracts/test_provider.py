@@ -43,8 +43,14 @@ def nobodys_address() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.fixture
+def num_nodes() -> int:
+    """Of an island."""
+    return 1
+
+
 @pytest.fixture(params=["local", "slurm", "ssh", "kubernetes", "skypilot"])
-def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
+def make(request, label, tmp_path: Path, num_nodes: int) -> Iterator[Callable[[], Provider]]:
     """Makes a provider of what is there already, as a restarted orchestrator would."""
     if request.param == "slurm":
         request.getfixturevalue("slurm")
@@ -57,6 +63,7 @@ def make(request, label, tmp_path: Path) -> Iterator[Callable[[], Provider]]:
             (tmp_path / name).mkdir()
             (sshd.home(name) / tmp_path.name).symlink_to(tmp_path / name)
         own = [f"ssh.folder=~/{tmp_path.name}", f"run.uri={tmp_path}"]
+        own += ["island.count=1", f"island.nodes={num_nodes}"]
         config = read_config(None, [*sshd.settings(), *own])
         yield lambda: SshProvider(config, label, tmp_path)
     elif request.param == "kubernetes":
@@ -202,27 +209,45 @@ def test_provider_refuses_what_can_never_run_before_it_starts(provider, label):
     provider.validate(NodeSpec("island-1", label, (), num_gpus=0))
 
 
-def test_local_provider_has_an_agent_for_each_node_and_brings_back_what_is_missing(
-    tmp_path, spec_of, label
+def by_node(folder: Path, num: int) -> dict[str, psutil.Process]:
+    """The agents of the nodes of an island, once there are so many."""
+    wait_until(lambda: len(processes.working_in(folder)) == num)
+    found = processes.working_in(folder)
+    return {option_of(agent, "--node"): agent for agent in found}
+
+
+def option_of(agent: psutil.Process, name: str) -> str:
+    return agent.cmdline()[agent.cmdline().index(name) + 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "num_nodes"),
+    [("local", ("node-0", "node-1"), 2), ("ssh", ("one", "two"), 2)],
+    indirect=["make"],
+)
+def test_provider_has_an_agent_for_each_node_and_brings_back_what_is_missing(
+    make, names, num_nodes, tmp_path, spec_of
 ):
-    provider = LocalProvider(tmp_path / "islands")
-    spec = replace(spec_of("island-1"), num_nodes=2)
+    provider = make()
+    spec = replace(spec_of("island-1"), num_nodes=num_nodes, min_nodes=2, endpoint="/here")
+    label = spec.label
+    provider.validate(spec)
     assert provider.submit(spec, "key") == Node("island-1", alive=True)
-    works = [tmp_path / "islands" / "island-1" / f"node-{number}" / "work" for number in (0, 1)]
-    first, second = (agents(work)[0] for work in works)
-    assert [it.cmdline()[it.cmdline().index("--node") + 1] for it in (first, second)] == [
-        "node-0",
-        "node-1",
-    ]
-    processes.kill([second])
-    later = LocalProvider(tmp_path / "islands")
-    for each in (provider, later):
-        wait_until(lambda each=each: each.list(label)[0].missing == 1)
+    first = by_node(tmp_path, 2)
+    assert first.keys() == set(names)
+    assert {option_of(agent, "--endpoint") for agent in first.values()} == {"/here"}
+    kept, lost = (first[name] for name in names)
+    later = make()
+    assert later.list(label) == (Node("island-1", alive=True),)
+    processes.kill([lost])
+    wait_until(lambda: later.list(label)[0].missing == 1)
     assert later.submit(spec, "key") == Node("island-1", alive=True)
-    assert agents(works[0]) == [first]
-    assert agents(works[1]) != [second]
+    second = by_node(tmp_path, 2)
+    assert second[names[0]] == kept
+    assert second[names[1]] != lost
     later.cancel("island-1")
-    (node,) = LocalProvider(tmp_path / "islands").list(label)
+    wait_until(lambda: not alive(later, label)["island-1"])
+    (node,) = make().list(label)
     assert (node.alive, node.cleared, node.missing) == (False, True, 0)
     assert processes.working_in(tmp_path) == []
     later.submit(spec, "key")
@@ -236,7 +261,9 @@ def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spe
     provider = make()
     provider.submit(spec_of("island-1"), "island-1")
     record = tmp_path / "islands" / "island-1" / "node.json"
-    born = ProcessId.of(agents(tmp_path)[0].pid).born
+    (agent,) = agents(tmp_path)
+    born = ProcessId.of(agent.pid).born
     assert born in record.read_text()
     record.write_text(record.read_text().replace(born, "in another life"))
     assert alive(make(), label) == {"island-1": False}
+    processes.kill([agent])

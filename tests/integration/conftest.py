@@ -144,6 +144,14 @@ class Run:
         found = self.jobs().get(job)
         return found.checkpoint.step if found and found.checkpoint else 0
 
+    def nodes(self) -> tuple[str, ...]:
+        """Of the first island, those that train together, the leader first."""
+        client = attach(self.config)
+        if client is None:
+            return ()
+        with client:
+            return next((island.nodes for island in client.fleet().islands), ())
+
     def orchestrator(self) -> psutil.Process:
         endpoint = Endpoint.read(self.folder())
         assert endpoint is not None

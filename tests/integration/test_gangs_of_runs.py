@@ -10,7 +10,6 @@ import pytest
 
 from cluster import processes
 from cluster.processes import ProcessId
-from orchestrator.connect import attach
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,15 +20,6 @@ ISLAND = "island-1"
 def run(make_run):
     gang = ["island.count=1", "island.nodes=2", "island.min_nodes=1", "island.lease_s=3"]
     return make_run("run", steps=200, options="--step-s 0.03 --every 10", overrides=gang)
-
-
-def nodes_of(run) -> tuple[str, ...]:
-    """Those that train together, the leader first."""
-    client = attach(run.config)
-    if client is None:
-        return ()
-    with client:
-        return next((island.nodes for island in client.fleet().islands), ())
 
 
 def agent_of(run, node: str) -> psutil.Process:
@@ -50,13 +40,13 @@ def worlds_of(run) -> set[str]:
 def test_run_goes_on_without_the_nodes_it_loses_and_takes_them_back(run, until, undisturbed):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
-    leader, follower = nodes_of(run)
+    leader, follower = run.nodes()
     run.orchestrator().kill()  # its successor knows of nodes what they tell it
-    until(lambda: nodes_of(run) == (leader, follower) and run.committed("expert-0") >= 40)
+    until(lambda: run.nodes() == (leader, follower) and run.committed("expert-0") >= 40)
     assert run.jobs()["expert-0"].epoch == 1
     agent_of(run, follower).kill()
-    until(lambda: len(nodes := nodes_of(run)) == 2 and follower not in nodes)
-    assert nodes_of(run)[0] == leader
+    until(lambda: len(nodes := run.nodes()) == 2 and follower not in nodes)
+    assert run.nodes()[0] == leader
     assert run.listening() == {"127.0.0.1"}
     agent_of(run, leader).kill()
     told = run.finish(launcher)
@@ -77,7 +67,7 @@ def test_run_on_slurm_has_an_agent_on_each_node_of_a_job(make_run, slurm, until,
     launcher = run.launch()
     try:
         until(lambda: run.committed("expert-0") >= 10)
-        leader, follower = nodes_of(run)
+        leader, follower = run.nodes()
         assert {leader[:6], follower[:6]} == {"node-0", "node-1"}
         work = run.folder() / "islands" / ISLAND / "work" / "start" / follower[:6]
         processes.kill(processes.working_in(work))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from cluster import processes
@@ -30,12 +31,17 @@ def hosts(net, tmp_path):
 
 
 @pytest.fixture
-def run(make_run, net, hosts, tmp_path):
+def make(make_run, net, hosts, tmp_path):
     certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", net.address]
     subprocess.run(certs, check=True)
     listen = [f"orchestrator.listen={net.address}:0", f"orchestrator.tls={tmp_path / 'tls'}"]
     overrides = [*hosts.settings(), *listen, 'ssh.options=["-oConnectTimeout=2"]']
-    return make_run("run", steps=400, options="--step-s 0.05 --every 10", overrides=overrides)
+
+    def make(steps: int, *more: str):
+        options = "--step-s 0.05 --every 10"
+        return make_run("run", steps=steps, options=options, overrides=[*overrides, *more])
+
+    return make
 
 
 def island_of(run, job: str) -> str:
@@ -50,8 +56,9 @@ def host_of(hosts, island: str) -> str:
 
 
 def test_run_goes_on_while_a_host_is_cut_off_and_after_it_is_back(
-    run, net, hosts, until, undisturbed
+    make, net, hosts, until, undisturbed
 ):
+    run = make(400)
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     lost, other = island_of(run, "expert-0"), island_of(run, "expert-1")
@@ -73,3 +80,38 @@ def test_run_goes_on_while_a_host_is_cut_off_and_after_it_is_back(
     until(lambda: not processes.working_in(hosts.folder))  # no orphan is left, wherever
     (log,) = hosts.home(cut_off).rglob(f"{lost}/agent.log")
     assert "stopping, nothing of that epoch is published any more" in log.read_text()
+
+
+def hosts_of(run) -> set[str]:
+    """Where the nodes are that train together."""
+    return {node.rpartition("-")[0] for node in run.nodes()}
+
+
+def agent_on(hosts, name: str) -> psutil.Process:
+    """Its trainers come and go."""
+    working = processes.working_in(hosts.home(name))
+    (agent,) = (each for each in working if "--node" in each.cmdline())
+    return agent
+
+
+def test_island_of_two_hosts_goes_on_without_the_one_that_led_and_with_a_third(
+    make, net, hosts, until, undisturbed
+):
+    run = make(200, "island.count=1", "island.nodes=2", "island.min_nodes=1")
+    launcher = run.launch()
+    until(lambda: run.committed("expert-0") >= 10 and len(run.nodes()) == 2)
+    cut_off = run.nodes()[0].rpartition("-")[0]
+    net.cut(cut_off)
+    run.orchestrator().kill()  # the next one knows of the island from the hosts that are left
+    until(lambda: hosts_of(run) == hosts.servers.keys() - {cut_off})
+    kept = [agent_on(hosts, name) for name in hosts_of(run)]
+    assert processes.working_in(hosts.home(cut_off))  # unreachable is not dead
+    net.heal(cut_off)
+    until(lambda: not processes.working_in(hosts.home(cut_off)))
+    assert launcher.poll() is None
+    assert all(agent.is_running() for agent in kept)
+    told = run.finish(launcher)
+    assert launcher.returncode == 0, told
+    assert run.weights() == undisturbed(run)
+    assert [event.kind for event in run.events()].count("island-started") == 1
+    until(lambda: not processes.working_in(hosts.folder))  # no orphan is left, wherever

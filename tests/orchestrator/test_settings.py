@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from atoll.config_file import read_config
+from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.settings import fleet_policy, spec_of
 
 PAIRS = ["island.nodes=2", "island.min_nodes=1", "island.price_per_hour=1.5"]
@@ -12,6 +15,7 @@ def test_islands_of_several_nodes_are_asked_for_as_such():
     config = read_config(None, PAIRS)
     spec = spec_of(config, "run", "127.0.0.1:7000", (), None)("island-1")
     assert (spec.num_nodes, spec.min_nodes) == (2, 1)
+    assert (Path(spec.endpoint).name, spec.endpoint in spec.agent) == (ENDPOINT_FILE, False)
     policy = fleet_policy(config)
     assert (policy.max_nodes, policy.min_nodes, policy.prices.highest) == (2, 1, 3.0)
 
