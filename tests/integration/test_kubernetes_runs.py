@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from cluster import processes
-from tests.integration.test_gangs_of_runs import nodes_of
 from tests.kubernetes.jobs import INDEX
 
 pytestmark = pytest.mark.timeout(150)
@@ -76,13 +75,13 @@ def test_island_of_two_pods_goes_on_without_one_and_takes_it_back(
     gang = ["island.count=1", "island.nodes=2", "island.min_nodes=1", "island.lease_s=3"]
     run, cluster = make(0.06, *gang, "partition.num_experts=1"), kubernetes.cluster
     launcher = run.launch()
-    until(lambda: len(nodes_of(run)) == 2 and run.committed("expert-0") >= 10)
-    leader, follower = nodes_of(run)
+    until(lambda: len(run.nodes()) == 2 and run.committed("expert-0") >= 10)
+    leader, follower = run.nodes()
     assert {leader[:6], follower[:6]} == {"node-0", "node-1"}
     numbers = {pod["metadata"]["labels"][INDEX]: name for name, pod in cluster.of("pods").items()}
     cluster.disrupt(numbers[leader[5]], "EvictionByEvictionAPI", "its node is drained")
-    until(lambda: len(nodes := nodes_of(run)) == 2 and nodes[0] == follower)
-    assert nodes_of(run)[1].startswith(leader[:6])
+    until(lambda: len(nodes := run.nodes()) == 2 and nodes[0] == follower)
+    assert run.nodes()[1].startswith(leader[:6])
 
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
