@@ -14,7 +14,7 @@ def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
         raise ConfigError(
             f"island.nodes = {config.island.nodes}, and an island of "
             f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
-            "whose islands may have several: local or slurm"
+            "whose islands may have several: local, slurm or skypilot"
         )
 
 
