@@ -60,7 +60,8 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
         resources["image_id"] = sky.image
     if sky.autodown_min:
         resources["autostop"] = {"idle_minutes": sky.autodown_min, "down": True}
-    task = {"name": spec.island, "resources": resources, "run": _script(sky, spec)}
+    task: dict[str, Any] = {"name": spec.island, "resources": resources}
+    task["run"] = _script(sky, spec)
     if spec.num_nodes > 1:
         task["num_nodes"] = spec.num_nodes
     if setup := _setup(sky, spec):
