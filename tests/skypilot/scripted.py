@@ -184,8 +184,8 @@ def serve(words: list[str]) -> int:
 def homes_of(name: str, task: dict[str, Any]) -> list[Path]:
     """Of the machines of a cluster, made if they are not there."""
     num = task.get("num_nodes", 1)
-    machines = ["", "head", *(f"worker{rank}" for rank in range(1, num))]
-    homes = [FOLDER / "nodes" / name / machine for machine in machines[num > 1 :][:num]]
+    machines = ["head", *(f"worker{rank}" for rank in range(1, num))] if num > 1 else ["."]
+    homes = [FOLDER / "nodes" / name / machine for machine in machines]
     for home in homes:
         home.mkdir(parents=True, exist_ok=True)
     return homes
