@@ -37,7 +37,7 @@ def fleet_policy(config: Config) -> Policy:
         max_losses=island.max_losses,
         max_preemptions=island.max_preemptions,
         stuck_s=island.stuck_s,
-        prices=Prices({name: price * island.nodes for name, price in island.prices.items()}),
+        prices=Prices(island.prices, island.nodes),
         speeds=island.speeds,
         max_nodes=island.nodes,
         min_nodes=island.fewest_nodes,
@@ -53,7 +53,7 @@ def budget_of(config: Config) -> Budget:
         node_hours=budget.node_hours or math.inf,
         deadline=math.inf if budget.ends_at is None else budget.ends_at,
         ahead_s=config.island.drain_s + LEAVE_S,
-        num_nodes=config.island.count,
+        num_islands=config.island.count,
     )
 
 

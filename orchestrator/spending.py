@@ -48,9 +48,11 @@ class Spending:
 
     def reconciled(self, fleet: Fleet, nodes: Iterable[Node]) -> Change:
         """See :func:`orchestrator.fleet.ledger.reconciled`."""
-        there = {it.name for it in fleet.islands.values() if it.state in {"idle", "working"}}
+        gangs = {name: len(muster.gang.nodes) for name, muster in fleet.gangs.items()}
+        there = (it.name for it in fleet.islands.values() if it.state in {"idle", "working"})
+        heard = {name: gangs.get(name, 0) for name in there}
         now = self._clock.wall()
-        uses, told = ledger.reconciled(self.ledger, nodes, there, self._prices, now)
+        uses, told = ledger.reconciled(self.ledger, nodes, heard, self._prices, now)
         return Change(nodes=uses, events=told)
 
     def kept(self, fleet: Fleet, num_new: int) -> Change:
@@ -58,7 +60,7 @@ class Spending:
 
         Args:
             fleet: as it is.
-            num_new: nodes to be asked for now.
+            num_new: islands to be asked for now.
         """
         if fleet.draining or not fleet.jobs.num_open:
             return Change()
@@ -83,5 +85,5 @@ class Spending:
         return replace(self._budget.view, reached=self._reached)
 
     def _over(self, num_new: int) -> str:
-        price, now = self._prices.highest, self._clock.wall()
-        return budget.reached(self._budget, self.ledger, num_new, price, now)
+        num_nodes, price = num_new * self._prices.num_nodes, self._prices.highest
+        return budget.reached(self._budget, self.ledger, num_nodes, price, self._clock.wall())

@@ -1,8 +1,8 @@
 """Islands as nodes of clouds, by the command line of SkyPilot.
 
-Each island is a cluster of one node. Its labels tell run, island and key, so that a later
-orchestrator finds it again wherever SkyPilot's server is the same. SkyPilot looks for a place that
-has room, once; whatever happens to the node afterwards is the orchestrator's to mend.
+Each island is a cluster. Its labels tell run, island and key, so that a later orchestrator finds
+it again wherever SkyPilot's server is the same. SkyPilot looks for a place that has room for all of
+its nodes, once; whatever happens to them afterwards is the orchestrator's to mend.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SkypilotProvider:
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
         numbers = [int(name.partition(":")[2]) for name in self._config.skypilot.any_of]
-        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True)
+        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True, gangs=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; SkyPilot rehearses the launch."""
@@ -88,7 +88,7 @@ class SkypilotProvider:
                 self._sky.tell("launch", "--dryrun", "--yes", "--cluster", name, str(path))
             except IslandError as error:
                 raise ConfigError(
-                    f"SkyPilot takes no such task: {error}; see [skypilot]"
+                    f"SkyPilot takes no such task: {error}; see [skypilot] and island.nodes"
                 ) from error
 
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
@@ -140,7 +140,9 @@ class SkypilotProvider:
         record = self._records.get(island)
         if record is not None and not record.reason:
             # SkyPilot's own cancelling would leave the trainer 30 s, whatever island.drain_s says.
-            self._sky.tell("exec", self._name(island), "--detach-run", drain_script())
+            all_nodes = ("--num-nodes", str(self._config.island.nodes))
+            name = self._name(island)
+            self._sky.tell("exec", name, "--detach-run", *all_nodes, drain_script())
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""

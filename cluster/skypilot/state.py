@@ -1,4 +1,4 @@
-"""What SkyPilot's words on a cluster, its job and its launch mean for the node."""
+"""What SkyPilot's words on a cluster, its job and its launch mean for the island."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from cluster.skypilot.task import ENDED
 
 _UNDER_WAY = {"PENDING", "WAITING", "RUNNING"}  # of launches
 _AHEAD = {"", "INIT", "PENDING", "SETTING_UP", "RUNNING"}  # of the end of jobs
-_SPEAKER = re.compile(r"^\([^()]*pid=\d+\) ?")  # before each line that a job writes
+# Before each line that a job writes; its rank where it runs on several machines.
+_SPEAKER = re.compile(r"^\((?:[^()]*rank=(?P<rank>\d+), )?[^()]*pid=\d+[^()]*\) ?")
+_ENDED = re.compile(rf"{ENDED}(\d+)\s*$", re.MULTILINE)
+_LOST = re.compile("nodes terminated|not all nodes are stopped")  # why a cluster is not whole
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a node.
+    """What is known of an island.
 
     Attributes:
         cluster: as ``sky status`` has it; None if there is none.
-        job: state of its agent's job; "" if there is none, None if nobody could look.
+        job: state of its agents' job; "" if there is none, None if nobody could look.
         launch: state of the request that makes the cluster; "" if nobody knows of it any more.
     """
 
@@ -30,7 +33,7 @@ class Seen:
 
     @property
     def is_running(self) -> bool:
-        """Whether its agent is at work."""
+        """Whether its agents are at work."""
         return self.job == "RUNNING"
 
     @property
@@ -64,6 +67,8 @@ class Seen:
         state = self.cluster["status"] if self.cluster else ""
         if not state:
             return "preempted, or its cluster was taken down by others"
+        if self.cluster and _LOST.search(self.cluster.get("init_status_reason") or ""):
+            return "one of its machines was preempted, or stopped by others"
         if self.job is None or (state == "INIT" and self.launch == "SUCCEEDED"):
             return ""  # its agent may be well, although SkyPilot does not reach the node
         return {
@@ -73,9 +78,10 @@ class Seen:
 
 
 def _end_of_job(state: str, words: str) -> str:
-    if code := re.search(rf"{ENDED}(\d+)", words):
-        number = int(code.group(1))
-        return ending(128 - number if number > 128 else number)
+    codes = [int(number) for number in _ENDED.findall(words)]
+    if codes:
+        ends = (ending(128 - code if code > 128 else code) for code in codes)
+        return "; ".join(dict.fromkeys(ends))
     said = agents_words(words).splitlines()[-1:] or ["nothing"]
     return {
         "SUCCEEDED": ending(0),
@@ -85,6 +91,10 @@ def _end_of_job(state: str, words: str) -> str:
 
 
 def agents_words(words: str) -> str:
-    """What the agent itself wrote, of what SkyPilot prints of a job's log."""
+    """What the agents themselves wrote, of what SkyPilot prints of a job's log; of several, who."""
     lines = [line for line in words.splitlines(keepends=True) if _SPEAKER.match(line)]
-    return "".join(_SPEAKER.sub("", line) for line in lines if ENDED not in line)
+    return "".join(_SPEAKER.sub(_name, line) for line in lines if ENDED not in line)
+
+
+def _name(speaker: re.Match[str]) -> str:
+    return f"node-{speaker['rank']}: " if speaker["rank"] else ""

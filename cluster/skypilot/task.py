@@ -1,4 +1,4 @@
-"""What SkyPilot is asked for: one task for each island, on a cluster of its own with one node."""
+"""What SkyPilot is asked for: one task for each island, on a cluster of its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from atoll.provider_sections import SkypilotSection
 from cluster.provider import NodeSpec
 
 RUN_LABEL, ISLAND_LABEL, KEY_LABEL = "atoll-run", "atoll-island", "atoll-key"
-ENDED = "atoll: the agent has ended with exit code "  # its job's last line
+ENDED = "atoll: the agent has ended with exit code "  # the last line of its node
 
 _NODE_SCRIPT = Path(__file__).parents[1] / "node.sh"
+_HOME = "~/.atoll/node-$SKYPILOT_NODE_RANK"  # not all nodes have a home of their own
+_PAUSES_S = (10, 60, 300)  # before an agent that broke is started again, where it has others
+# Exit codes of agents that left, were called wrongly, found no orchestrator, or were told to leave
+# before they could heed it.
+_FINAL = (0, 2, 5, 128 + 15)
 
 
 def run_id(label: str) -> str:
@@ -55,8 +60,11 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
         resources["image_id"] = sky.image
     if sky.autodown_min:
         resources["autostop"] = {"idle_minutes": sky.autodown_min, "down": True}
-    task = {"name": spec.island, "resources": resources, "run": _script(sky, spec)}
-    if setup := _setup(sky):
+    task: dict[str, Any] = {"name": spec.island, "resources": resources}
+    task["run"] = _script(sky, spec)
+    if spec.num_nodes > 1:
+        task["num_nodes"] = spec.num_nodes
+    if setup := _setup(sky, spec):
         task["setup"] = setup
     if files := _files(sky, token):
         task["file_mounts"] = files
@@ -65,7 +73,7 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
 
 def drain_script() -> str:
     """What asks the agent of a node to leave."""
-    return "kill -TERM $(cat ~/.atoll/agent.pid)"
+    return f"kill -TERM $(cat {_HOME}/agent.pid)"
 
 
 def _choices(sky: SkypilotSection) -> dict[str, Any]:
@@ -92,29 +100,46 @@ def _files(sky: SkypilotSection, token: Path | None) -> dict[str, str]:
     return files
 
 
-def _setup(sky: SkypilotSection) -> str:
-    """What makes the node ready, while it still counts as being made; "" for nothing."""
+def _setup(sky: SkypilotSection, spec: NodeSpec) -> str:
+    """What makes a node ready, while it still counts as being made; "" for nothing."""
     lines = [sky.setup] if sky.setup else []
     if sky.wheel:
-        lines.append(f"{_agent(sky)} --help >/dev/null")  # installs, and starts nothing
+        # One node after the other, because they may share their home.
+        lock = "flock ~/.atoll/installing " if spec.num_nodes > 1 else ""
+        lines.append(f"{lock}{_agent(sky)} --help >/dev/null")  # installs, and starts nothing
     return "\n".join(["set -e", *lines]) if lines else ""
 
 
 def _script(sky: SkypilotSection, spec: NodeSpec) -> str:
-    """What runs on the node. SkyPilot does not always tell how it ended, so that it says so."""
-    token = 'mv ~/.atoll/join.pem "$work/" && chmod 600 "$work/join.pem"\n' if spec.token else ""
-    join = ' --join "$work/join.pem"' if spec.token else ""
-    options = f'{shlex.join(spec.agent)} --island {spec.island} --work-dir "$work"{join}'
+    """What runs on each node. SkyPilot does not always tell how it ended, so that it says so.
+
+    Of several none may fail, or SkyPilot would end the others. An agent that breaks there is
+    started again, a few times, since its machine is paid for.
+    """
+    token = "chmod 600 ~/.atoll/join.pem\n" if spec.token else ""
+    join = " --join ~/.atoll/join.pem" if spec.token else ""
+    several = spec.num_nodes > 1
+    node = ' --node "node-$SKYPILOT_NODE_RANK"' if several else ""
+    options = f'{shlex.join(spec.agent)} --island {spec.island}{node} --work-dir "$work"{join}'
+    pauses = "".join(f"{pause_s} " for pause_s in _PAUSES_S) if several else ""
+    final = "".join(f"{code},* | " for code in _FINAL)
+    ending = "0" if several else "$((code != 0))"
     return f"""umask 077
-work=~/.atoll/work
-mkdir -p "$work"
-{token}{_agent(sky)} {options} &
-echo $! >~/.atoll/agent.pid
-wait $!
-code=$?
-rm -rf "$work"
+home={_HOME}
+work=$home/work
+{token}for pause in {pauses}0; do
+  mkdir -p "$work"
+  {_agent(sky)} {options} &
+  echo $! >"$home/agent.pid"
+  wait $!
+  code=$?
+  rm -rf "$work"
+  case $code,$pause in {final}*,0) break ;; esac
+  echo "atoll: the agent exited with code $code, and is started again in $pause s"
+  sleep $pause
+done
 echo "{ENDED}$code"
-exit $((code != 0))
+exit {ending}
 """
 
 

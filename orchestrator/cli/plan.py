@@ -27,7 +27,7 @@ def plan(
     ] = None,
     gpus_per_node: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Of an island.", show_default="island.processes"),
+        typer.Option(min=1, max=1024, help="Of each node.", show_default="island.processes"),
     ] = None,
     mfu: Annotated[
         float | None,
@@ -114,6 +114,7 @@ def plan(
         lifetime_h=lifetime_h,
         bytes_per_s=mb_per_s * 1e6,
         paces=paces_of(settings) if as_it_runs else {},
+        nodes=settings.island.nodes,
     )
     if prices == Path("skypilot"):
         offers = catalogue_offers(settings.skypilot.command, kind.name, means.num_gpus)

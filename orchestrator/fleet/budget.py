@@ -28,14 +28,14 @@ class Budget:
         node_hours: of all nodes together.
         deadline: time of day, seconds since the Unix epoch.
         ahead_s: time that all islands need to checkpoint, leave and be seen gone.
-        num_nodes: that the run keeps alive, if there are jobs for so many.
+        num_islands: that the run keeps alive, if there are jobs for so many.
     """
 
     cost: float = math.inf
     node_hours: float = math.inf
     deadline: float = math.inf
     ahead_s: float = LEAVE_S
-    num_nodes: int = 0
+    num_islands: int = 0
 
     @property
     def view(self) -> BudgetView:
@@ -45,8 +45,8 @@ class Budget:
         return BudgetView(cost, node_hours, deadline)
 
     def num_to_start(self, ledger: Ledger, num_open: int) -> int:
-        """Nodes that are not there yet, for so many jobs that are not over."""
-        return max(0, min(self.num_nodes, num_open) - len(ledger.running))
+        """Islands that are not there yet, for so many jobs that are not over."""
+        return max(0, min(self.num_islands, num_open) - len(ledger.running))
 
 
 def reached(budget: Budget, ledger: Ledger, num_new: int, price: float, now: float) -> str:
@@ -60,9 +60,10 @@ def reached(budget: Budget, ledger: Ledger, num_new: int, price: float, now: flo
         now: time of day.
     """
     uses, ahead_h = ledger.running.values(), budget.ahead_s / 3600
-    num, spent = len(uses) + num_new, ledger.spent(now)
+    num, spent = sum(use.num_nodes for use in uses) + num_new, ledger.spent(now)
     leaving = f"{num} node{'s' * (num != 1)} may take {{}} until they have checkpointed and left"
-    cost = ahead_h * (sum(use.price_per_hour for use in uses) + num_new * price)
+    rate = sum(use.num_nodes * use.price_per_hour for use in uses) + num_new * price
+    cost = ahead_h * rate
     if spent.cost + cost > budget.cost:
         words = leaving.format(f"{cost:.2f} more")
         return f"budget.cost = {budget.cost:g} is reached: {spent.cost:.2f} is spent, and {words}"

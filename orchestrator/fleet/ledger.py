@@ -1,12 +1,12 @@
 """What a run's nodes have cost so far: when each was started and had ended, and its price.
 
 Pure: works on values and a time of day. Nodes that joined by themselves are others' bill, and one
-that stands in a queue, or is being made, is nobody's yet.
+that stands in a queue, or is being made, is nobody's yet. Those of an island are noted together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from immutables import Map
@@ -23,9 +23,11 @@ class Prices:
 
     Attributes:
         by_provider: as the configuration says, by the provider's name; 0 is not counted.
+        num_nodes: of an island, as they are asked for.
     """
 
     by_provider: Mapping[str, float] = field(default_factory=dict)
+    num_nodes: int = 1
 
     @property
     def highest(self) -> float:
@@ -39,14 +41,17 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class NodeUse:
-    """A node that a provider was asked for.
+    """A node that a provider was asked for, or all nodes of an island of several.
 
     Attributes:
         island: for which; each is started once.
         started_at: when it was asked for; time of day, seconds since the Unix epoch.
-        price_per_hour: what it costs; 0 is not counted.
-        paid_from: when it was seen to be there; None while it stands in a queue, or is being made.
+        price_per_hour: what each costs; 0 is not counted.
+        paid_from: when it was seen to be there, or their number to change; None while it stands in
+            a queue, or is being made.
         ended_at: when its end was noticed; None until then.
+        num_nodes: how many there are since.
+        hours_before: what they had taken until then, all together.
     """
 
     island: str
@@ -54,13 +59,15 @@ class NodeUse:
     price_per_hour: float = 0.0
     paid_from: float | None = None
     ended_at: float | None = None
+    num_nodes: int = 1
+    hours_before: float = 0.0
 
     def hours(self, now: float) -> float:
-        """How long it has run, by the clock of a machine that may have been set back."""
+        """Node hours that were taken, by the clock of a machine that may have been set back."""
         if self.paid_from is None:
             return 0.0
         end = now if self.ended_at is None else self.ended_at
-        return max(0.0, end - self.paid_from) / _HOUR_S
+        return self.hours_before + self.num_nodes * max(0.0, end - self.paid_from) / _HOUR_S
 
     def cost(self, now: float) -> float:
         """What it has cost, in the unit of its price."""
@@ -108,13 +115,13 @@ class Ledger:
 def started(island: str, prices: Prices, now: float) -> tuple[NodeUse, Event]:
     """A node is asked for."""
     event = Event("island-started", "its node is asked for", island=island)
-    return NodeUse(island, now, prices.highest), event
+    return NodeUse(island, now, prices.highest, num_nodes=prices.num_nodes), event
 
 
 def reconciled(
     ledger: Ledger,
     nodes: Iterable[Node],
-    heard: Container[str],
+    heard: Mapping[str, int],
     prices: Prices,
     now: float,
 ) -> tuple[tuple[NodeUse, ...], tuple[Event, ...]]:
@@ -126,7 +133,8 @@ def reconciled(
         ledger: as it was written down.
         nodes: all that the provider knows of.
         heard: islands that still speak: one whose node the provider does not know was started by
-            an orchestrator on another machine, and one that is said to wait does so no longer.
+            an orchestrator on another machine, and one that is said to wait does so no longer; with
+            how many nodes of each train together, 0 where nobody knows.
         prices: of nodes.
         now: time of day.
 
@@ -144,20 +152,27 @@ def reconciled(
         elif node is not None and use.paid_from is None and (not node.waiting or name in heard):
             uses.append(replace(use, price_per_hour=prices.of(node), paid_from=now))
             events.append(Event("island-up", _arrival(uses[-1], now), island=name))
+        elif use.paid_from is not None and heard.get(name, 0) not in (0, use.num_nodes):
+            hours, num_nodes = use.hours(now), heard[name]
+            uses.append(replace(use, paid_from=now, num_nodes=num_nodes, hours_before=hours))
     for name, node in seen.items():
         if node.alive and name not in ledger.running:
-            uses.append(NodeUse(name, now, prices.of(node), None if node.waiting else now))
+            paid_from = None if node.waiting else now
+            use = NodeUse(name, now, prices.of(node), paid_from, num_nodes=prices.num_nodes)
+            uses.append(use)
             words = f"its node was found {'waiting' if node.waiting else 'at work'}"
             events.append(Event("island-started", words, island=name))
     return tuple(uses), tuple(events)
 
 
 def _arrival(use: NodeUse, now: float) -> str:
-    price = f", at {use.price_per_hour:g} an hour" if use.price_per_hour else ""
+    several = use.num_nodes > 1
+    what, each = (f"its {use.num_nodes} nodes are", " each") if several else ("its node is", "")
+    price = f", at {use.price_per_hour:g} an hour{each}" if use.price_per_hour else ""
     waited_h = (now - use.started_at) / _HOUR_S
-    return f"its node is there{price}, {waited_h:.2f} h after it was asked for"
+    return f"{what} there{price}, {waited_h:.2f} h after it was asked for"
 
 
 def _bill(use: NodeUse, now: float) -> str:
     cost = f", which cost {use.cost(now):.2f}" if use.price_per_hour else ""
-    return f"it ran for {use.hours(now):.2f} h{cost}"
+    return f"it took {use.hours(now):.2f} node hours{cost}"

@@ -46,6 +46,11 @@ def grounds(
     if "sharded" in layouts:
         told.append("sharded is what a trainer that shards would hold; Atoll's shares data alone")
     told.append("an island reads its shards once and keeps them on its disk")
+    if means.nodes > 1:
+        told.append(
+            f"the GPUs of an island's {means.nodes} nodes train as fast as if they were in one; "
+            "each node reads all shards of its island, and a reclaim of any interrupts it"
+        )
     if not prices:
         told.append("no price: give --prices FILE, or set island.price_per_hour")
     if spot is None and any(price.spot is not None for price in prices):

@@ -51,7 +51,7 @@ class Plan:
 
     Attributes:
         days: from the first step to the last, on as many islands as the run has, undisturbed.
-        node_hours: of all jobs.
+        node_hours: of all jobs, on all nodes of their islands.
         assumed: sentences; what the numbers rest on.
         over: sentences; which limits of ``[budget]`` are too low for it.
     """
@@ -81,12 +81,12 @@ def plan_run(
         BadInput: it cannot be trained so; names the key.
     """
     precision, mfu = config.training.precision, means.mfu or ASSUMED_MFU
-    pace = Pace(means.num_gpus, peak_flops(means.gpu, precision), mfu, means.recompute)
+    pace = Pace(means.island_gpus, peak_flops(means.gpu, precision), mfu, means.recompute)
     parts = parts_of(config, subject, monolith=config.evaluation.monolith)
     step_s = {part.name: pace.seconds(part.step_flops) for part in parts}
     step_s |= {name: each.step_s for name, each in means.paces.items()}
     planned = tuple(_planned(config, part, means, step_s[part.name]) for part in parts)
-    node_hours = sum(each.part.count * each.hours for each in planned)
+    node_hours = means.nodes * sum(each.part.count * each.hours for each in planned)
     spot = None
     if means.lifetime_h is not None:
         expert_s = step_s[parts[0].name]
@@ -131,16 +131,17 @@ def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Pric
 
 
 def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned:
-    if part.batch < means.num_gpus:
+    num_gpus = means.island_gpus
+    if part.batch < num_gpus:
         raise BadInput(
-            f"the {part.name} has {part.batch} images in a step, too few for {means.num_gpus} "
-            "GPUs; lower island.processes or --gpus-per-node, or raise the batch size"
+            f"the {part.name} has {part.batch} images in a step, too few for {num_gpus} GPUs; "
+            "lower island.nodes, island.processes or --gpus-per-node, or raise the batch size"
         )
-    micro_batch = -(-part.batch // (means.num_gpus * config.training.accumulation))
+    micro_batch = -(-part.batch // (num_gpus * config.training.accumulation))
     found = fit(
         part.network,
         means.gpu,
-        means.num_gpus,
+        num_gpus,
         micro_batch,
         config.training.precision,
         recompute=means.recompute,

@@ -49,7 +49,8 @@ def simulate_spot(
     """Play the experts' training under a virtual clock.
 
     Reclaims are the only fault; a node takes five minutes to come and a trainer one to start, as
-    ``atoll simulate`` has them, which plays all the other faults as well.
+    ``atoll simulate`` has them, which plays all the other faults as well. An island of several
+    nodes is interrupted when any of them is taken back.
 
     Args:
         config: of the run: steps, checkpoints, lease, budgets and seed.
@@ -67,8 +68,8 @@ def simulate_spot(
             "--lifetime-h, or ask `atoll simulate`"
         )
     work_s, island = experts.steps * step_s, config.island
-    max_s = _PATIENCE * work_s + 86400
-    if experts.count * max_s / (lifetime_h * 3600) > _MOST_RECLAIMS:
+    max_s, lifetime_s = _PATIENCE * work_s + 86400, lifetime_h * 3600 / island.nodes
+    if experts.count * max_s / lifetime_s > _MOST_RECLAIMS:
         raise BadInput(
             f"--lifetime-h {lifetime_h:g} may mean more than {_MOST_RECLAIMS:,} reclaims, too many "
             "for a quick answer; raise it, or ask `atoll simulate`"
@@ -93,7 +94,7 @@ def simulate_spot(
         ),
         max_tries=island.max_failures,
     )
-    rough = replace(calm, lifetime_s=lifetime_h * 3600, max_s=max_s)
+    rough = replace(calm, lifetime_s=lifetime_s, max_s=max_s)
     found = Islands(rough, config.run.seed).run().summary(rough)
     without = Islands(calm, config.run.seed).run().summary(calm)
     reclaims, paid_hours = sum(found["recoveries"].values()), found["cost"]  # at a price of 1
@@ -103,7 +104,7 @@ def simulate_spot(
         calm_days=without["days"],
         work_lost=found["work_lost"] or 0.0,
         reclaims=reclaims,
-        paid_hours=paid_hours,
+        paid_hours=island.nodes * paid_hours,
         overhead=paid_hours * 3600 / (experts.count * work_s),
         read_bytes=reclaims * calm.checkpoint_bytes,
     )

@@ -14,8 +14,9 @@ Table = tuple[str, list[dict[str, Any]]]
 
 def tables(plan: Plan, means: Means, model: Model | None, num_islands: int) -> Iterator[Table]:
     """Titles and rows, in the order of reading."""
+    nodes = f"{means.nodes} nodes of " if means.nodes > 1 else ""
     yield (
-        f"What is trained on islands of {means.num_gpus} x {means.gpu.name}",
+        f"What is trained on islands of {nodes}{means.num_gpus} x {means.gpu.name}",
         [
             {
                 "job": each.part.name,

@@ -23,7 +23,7 @@ class Volume:
         kept: of these, when it is done.
         kept_bytes: of all jobs.
         out_bytes: checkpoints, from islands to the store.
-        in_bytes: shards, from the store to islands, each once; None if it is not known.
+        in_bytes: shards, from the store to nodes, each once; None if it is not known.
     """
 
     part: str
@@ -40,8 +40,10 @@ def volumes(config: Config, parts: Sequence[Part], data_bytes: float | None) -> 
 
     The experts together read the data once, the monolith and the router each once more, unless
     they find it on a node that read it for another job: what a node has read stays on its disk.
+    All nodes of an island read all of its shards.
     """
     found = []
+    in_bytes = None if data_bytes is None else config.island.nodes * data_bytes
     for part in parts:
         written = -(-part.steps // config.training.checkpoint_every_steps)
         kept = num_kept(config.checkpoints, part.steps, config.training.checkpoint_every_steps)
@@ -54,7 +56,7 @@ def volumes(config: Config, parts: Sequence[Part], data_bytes: float | None) -> 
                 kept=kept,
                 kept_bytes=part.count * kept * size,
                 out_bytes=part.count * written * size,
-                in_bytes=data_bytes,
+                in_bytes=in_bytes,
             )
         )
     return tuple(found)

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0004"  # of the newest migration
+REVISION = "0005"  # of the newest migration
 
 metadata = MetaData()
 
@@ -98,6 +98,8 @@ nodes = Table(
     Column("price_per_hour", Double, nullable=False),
     Column("paid_from", Double, nullable=True),
     Column("ended_at", Double, nullable=True),
+    Column("num_nodes", Integer, nullable=False),
+    Column("hours_before", Double, nullable=False),
 )
 
 # One row at most; none where the database is not shared. See orchestrator/storage/leadership.py.

@@ -21,7 +21,8 @@ from cluster.skypilot.task import task_of
 from tests.skypilot import scripted
 
 ROOT = Path(__file__).parents[2]
-SPEC = NodeSpec("island-1", "runs/digits", ("--orchestrator", "a:1", "--run", "r"), 8, "hush hush")
+AGENT = ("--orchestrator", "a:1", "--run", "r")
+SPEC = NodeSpec("island-1", "runs/digits", AGENT, 8, "hush hush", num_nodes=2)
 # Made-up prices, in the columns of SkyPilot's catalogue.
 CATALOGUE = {
     "common/accelerators.csv": """AcceleratorName,Clouds
@@ -76,7 +77,7 @@ def dry_run(python, tmp_path) -> Callable[[Path, Path], Any]:
 def calls(tmp_path) -> Path:
     """Everything that a provider asks of SkyPilot in a node's life."""
     program = scripted.install(tmp_path / "sky")
-    keys = [f"skypilot.command={program}", f"skypilot.python={sys.executable}"]
+    keys = [f"skypilot.command={program}", f"skypilot.python={sys.executable}", "island.nodes=2"]
     provider = SkypilotProvider(read_config(None, keys), SPEC.label, tmp_path / "islands")
     spec = replace(SPEC, num_gpus=0)
     provider.validate(spec)
@@ -116,6 +117,7 @@ def test_task_and_calls_are_taken_by_skypilot_itself(dry_run, calls, tmp_path):
     assert told["chosen"] == ["AWS", "p5.48xlarge"]  # the first, although others cost less
     assert told["labels"] == [task["resources"]["labels"]] * 4
     assert told["autostop"] == [{"idle_minutes": 10, "down": True}] * 4
+    assert told["num_nodes"] == 2
     assert told["files"] == task["file_mounts"]
     assert (told["run"], told["setup"]) == (task["run"], task["setup"])
     launched = [call for call in told["calls"] if call["command"] == "launch"]
@@ -123,6 +125,7 @@ def test_task_and_calls_are_taken_by_skypilot_itself(dry_run, calls, tmp_path):
         ("True", "False"),
         ("False", "True"),
     ]
+    assert [call["num_nodes"] for call in told["calls"] if call["command"] == "exec"] == ["2"]
     assert {call["command"] for call in told["calls"]} == {
         *("launch", "status", "queue", "logs", "exec", "down", "cancel"),
     }

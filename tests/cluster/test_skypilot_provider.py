@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from atoll.config_file import read_config
 from atoll.errors import ConfigError, IslandError
 from cluster.provider import Node, NodeSpec
+from cluster.skypilot import task
 from cluster.skypilot.provider import SkypilotProvider
 from tests.skypilot import scripted
 from tests.skypilot.scripted import clusters, let, preempt
@@ -32,8 +35,8 @@ def sky(tmp_path) -> Iterator[Path]:
 
 @pytest.fixture
 def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
-    idle = sky / "idle"  # an agent that does nothing
-    idle.write_text("#!/bin/sh\nexec sleep 1000\n")
+    idle = sky / "idle"  # an agent that says how it was called, and does nothing
+    idle.write_text('#!/bin/sh\necho "$*"\nexec sleep 1000\n')
     idle.chmod(0o755)
 
     def make(*keys: str, place: str = "here") -> SkypilotProvider:
@@ -214,3 +217,59 @@ def test_token_is_kept_here_only_until_the_node_has_it(sky, make, tmp_path):
     assert not kept.exists()
     for path in (*(tmp_path / "here").rglob("*.*"), sky / "calls"):
         assert "hush hush" not in path.read_text()
+
+
+@pytest.fixture
+def pair(sky, make, monkeypatch) -> SkypilotProvider:
+    """Whose island of two nodes runs, and whose agents are started again once."""
+    monkeypatch.setattr(task, "_PAUSES_S", (0.1,))
+    provider = make("island.nodes=2")
+    provider.submit(replace(SPEC, num_nodes=2), "key")
+    until_told(provider, "node-0: ")
+    until_told(provider, "node-1: ")
+    return provider
+
+
+def until_told(provider: SkypilotProvider, words: str, times: int = 1) -> str:
+    """What the agents wrote, once it has words so many times."""
+    give_up_at = time.monotonic() + 30
+    while (text := provider.logs("island-1", 100)).count(words) < times:
+        assert time.monotonic() < give_up_at, text
+        time.sleep(0.1)
+    return text
+
+
+def kill_agent(sky: Path, machine: str) -> None:
+    (path,) = sky.glob(f"nodes/*/{machine}/.atoll/node-*/agent.pid")
+    os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+def test_nodes_of_an_island_are_one_cluster_and_all_are_told_to_leave(sky, pair):
+    text = pair.logs("island-1", 100)
+    for node in ("node-0", "node-1"):
+        assert f"{node}: -P -m atoll agent" in text
+        assert f"--island island-1 --node {node} --work-dir" in text
+    assert [row["nodes"] for row in clusters(sky)] == [2]
+    pair.drain("island-1")
+    assert seen(pair, is_dead).reason == "killed by signal 15 (SIGTERM)"
+    assert clusters(sky) == []
+
+
+def test_agent_that_breaks_is_started_again_and_its_end_is_not_that_of_the_others(sky, pair):
+    kill_agent(sky, "worker1")
+    again = "node-1: atoll: the agent exited with code 137, and is started again in 0.1 s\n"
+    assert again in until_told(pair, "--node node-1", times=2)
+    kill_agent(sky, "worker1")
+    (log,) = sky.glob("nodes/*/job.log")
+    give_up_at = time.monotonic() + 30
+    while task.ENDED not in log.read_text():
+        assert time.monotonic() < give_up_at
+    pair.drain("island-1")  # who was killed with the other would not say how it ended
+    ends = ("killed by signal 9 (SIGKILL)", "killed by signal 15 (SIGTERM)")
+    assert seen(pair, is_dead).reason == "; ".join(ends)
+
+
+def test_island_that_lost_a_machine_is_over_and_its_others_are_taken_down(sky, pair):
+    preempt(sky, "island-1", "worker1")
+    assert seen(pair, is_dead).reason == "one of its machines was preempted, or stopped by others"
+    assert clusters(sky) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_task_with_a_wheel_makes_the_node_an_island_by_the_script_for_bare_nodes
     assert "sh ~/.atoll/node.sh --wheel ~/.atoll/atoll-1.whl -- --run r" in task["run"]
     # It is installed before: a node that runs and says nothing is soon given up.
     assert "sh ~/.atoll/node.sh --wheel ~/.atoll/atoll-1.whl -- --help" in task["setup"]
+
+
+def test_island_of_several_nodes_is_one_task_whose_nodes_are_told_apart():
+    config = read_config(None, ["skypilot.wheel=dist/atoll-1.whl"])
+    one, two = (task_of(config, replace(SPEC, num_nodes=num), "key", None) for num in (1, 2))
+    assert (one.get("num_nodes"), two["num_nodes"]) == (None, 2)
+    assert '--island island-1 --node "node-$SKYPILOT_NODE_RANK" --work-dir' in two["run"]
+    assert "--node" not in one["run"]
+    # One that failed would end the others, and two that share their home would install at once.
+    assert (one["run"].splitlines()[-1], two["run"].splitlines()[-1]) == (
+        "exit $((code != 0))",
+        "exit 0",
+    )
+    assert "flock ~/.atoll/installing sh ~/.atoll/node.sh" in two["setup"]
+    assert "flock" not in one["setup"]
 
 
 def test_clusters_of_two_runs_are_called_differently():

@@ -136,12 +136,12 @@ def test_store_reopened_knows_jobs_checkpoints_and_events(store, reopen):
 
 def test_store_reopened_knows_what_each_node_has_cost(store, reopen):
     event = Event("island-started", "its node is asked for", island="island-1")
-    first, second = NodeUse("island-1", 5.0, 0.5), NodeUse("island-2", 6.25, 0.0)
+    first, second = NodeUse("island-1", 5.0, 0.5), NodeUse("island-2", 6.25, 0.0, num_nodes=2)
     store.save(Change(nodes=(first, second), events=(event,)), 1, at=5.0)
     there = replace(first, price_per_hour=0.25, paid_from=7.0)
     store.save(Change(nodes=(there,), events=(event,)), 2, at=7.0)
     assert store.load().nodes == (there, second)
-    ended = replace(there, ended_at=9.0)
+    ended = replace(there, ended_at=9.0, hours_before=0.125)
     store.save(Change(nodes=(ended,), events=(event,)), 3, at=9.0)
     assert reopen().load().nodes == (ended, second)
 

@@ -181,7 +181,7 @@ def serve(store, clock, policy, provider):
     priced = replace(policy, prices=Prices({"local": 3600.0}))
 
     def serve(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
-        limits = Budget(cost=cost, ahead_s=ahead_s, num_nodes=1)
+        limits = Budget(cost=cost, ahead_s=ahead_s, num_islands=1)
         service = FleetService(store, priced, clock, limits)
         return service, Supervisor(service, provider, node_spec, POLICY, clock)
 

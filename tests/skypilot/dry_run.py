@@ -37,6 +37,7 @@ def main(task_file: str, calls: str) -> None:
         "labels": [each.labels for each in task.resources],
         "autostop": [each.autostop_config.to_yaml_config() for each in task.resources],
         "chosen": [str(chosen.best_resources.cloud), chosen.best_resources.instance_type],
+        "num_nodes": task.num_nodes,
         "files": task.file_mounts,
         "run": task.run,
         "setup": task.setup,

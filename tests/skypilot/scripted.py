@@ -1,7 +1,8 @@
 """A `sky` that keeps its clusters in a folder, and whose nodes are processes of this machine.
 
 What it prints has the shapes that SkyPilot 0.14.1 printed for the same commands, on a real Slurm.
-A task's setup and run are really run. What shall go wrong stands in script.json:
+A task's setup and run are really run, on each of its nodes. What shall go wrong stands in
+script.json:
 
     no_cloud     there are credentials for none
     refuse       what a place says instead of making a node, by "aws/us-east-1 spot" and the like
@@ -22,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -150,45 +152,99 @@ def serve(words: list[str]) -> int:
         error = "RuntimeError: Failed to run setup commands on an instance. (exit code 1). Error: "
         change(f"requests/{request}.json", status="FAILED", said=f"{error}===== stdout =====\ncurl")
         return 0
-    home = FOLDER / "nodes" / name
-    home.mkdir(parents=True)
-    for there, here in task.get("file_mounts", {}).items():
-        target = home / there.removeprefix("~/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(here, target)  # as rsync does, with its mode
+    homes = homes_of(name, task)
+    for home in homes:
+        for there, here in task.get("file_mounts", {}).items():
+            target = home / there.removeprefix("~/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here, target)  # as rsync does, with its mode
     write(f"jobs/{name}.json", job_row(task, "SETTING_UP" if "setup" in task else "PENDING"))
     change(f"clusters/{name}.json", status="UP", init_kind=None, place=place)
     change(f"requests/{request}.json", status="SUCCEEDED")
-    code = spoken(home, f"setup pid={os.getpid()}", task.get("setup", "true"))
-    if code:
-        tell_log(
-            home, f"ERROR: \x1b[31mJob 1's setup failed with return code {code} (pid=9).\x1b[0m"
-        )
+    speakers = ["setup pid={pid}"] + ["setup pid={pid}, ip={ip}"] * (len(homes) - 1)
+    codes = run_on(homes, speakers, task.get("setup", "true"), name)
+    if any(codes):
+        said = f"Job 1's setup failed with return code {max(codes)} (pid=9)."
+        tell_log(name, f"ERROR: \x1b[31m{said}\x1b[0m")
         change(f"jobs/{name}.json", status="FAILED_SETUP")
         return 0
     change(f"jobs/{name}.json", status="RUNNING")
-    code = spoken(home, f"{task['name']}, pid={os.getpid()}", task["run"])
-    if code:
-        tell_log(home, f"ERROR: \x1b[31mJob 1 failed with return code list:\x1b[0m [{code}] ")
-    change(f"jobs/{name}.json", status="FAILED" if code else "SUCCEEDED")
+    speakers = ["head, rank=0, pid={pid}"] + [
+        f"worker{rank}, rank={rank}, pid={{pid}}, ip={{ip}}" for rank in range(1, len(homes))
+    ]
+    if len(homes) == 1:
+        speakers = [f"{task['name']}, pid={{pid}}"]
+    codes = run_on(homes, speakers, task["run"], name)
+    if any(codes):
+        tell_log(name, f"ERROR: \x1b[31mJob 1 failed with return code list:\x1b[0m {codes} ")
+    change(f"jobs/{name}.json", status="FAILED" if any(codes) else "SUCCEEDED")
     return 0
 
 
-def spoken(home: Path, speaker: str, lines: str) -> int:
-    """Run lines of a shell on a node, each line that they write with its speaker before it."""
-    node = {**os.environ, "HOME": str(home)}
-    command = ["bash", "-c", lines]
-    with subprocess.Popen(
-        command, env=node, cwd=home, stdin=-3, stdout=-1, stderr=-2, text=True
-    ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            tell_log(home, f"\x1b[36m({speaker})\x1b[0m {line.rstrip()}")
-    return process.returncode
+def homes_of(name: str, task: dict[str, Any]) -> list[Path]:
+    """Of the machines of a cluster, made if they are not there."""
+    num = task.get("num_nodes", 1)
+    machines = ["head", *(f"worker{rank}" for rank in range(1, num))] if num > 1 else ["."]
+    homes = [FOLDER / "nodes" / name / machine for machine in machines]
+    for home in homes:
+        home.mkdir(parents=True, exist_ok=True)
+    return homes
 
 
-def tell_log(home: Path, line: str) -> None:
-    with (home / "job.log").open("a") as log:
+def node_of(homes: list[Path], rank: int) -> dict[str, str]:
+    """The environment of what runs on a machine."""
+    return {
+        **os.environ,
+        "HOME": str(homes[rank]),
+        "SKYPILOT_NODE_RANK": str(rank),
+        "SKYPILOT_NUM_NODES": str(len(homes)),
+        "SKYPILOT_NODE_IPS": "\n".join(map(ip_of, range(len(homes)))),
+    }
+
+
+def ip_of(rank: int) -> str:
+    return f"10.0.0.{rank + 4}"
+
+
+def run_on(homes: list[Path], speakers: list[str], lines: str, name: str) -> list[int]:
+    """Run lines of a shell on each machine; where they fail on one, the others are killed."""
+    running, readers = [], []
+    for rank, home in enumerate(homes):
+        process = subprocess.Popen(
+            ["bash", "-c", lines],
+            env=node_of(homes, rank),
+            cwd=home,
+            stdin=-3,
+            stdout=-1,
+            stderr=-2,
+            text=True,
+            start_new_session=True,
+        )
+        speaker = speakers[rank].format(pid=process.pid, ip=ip_of(rank))
+        readers.append(threading.Thread(target=spoken, args=(process, speaker, name)))
+        readers[-1].start()
+        running.append(process)
+    while any(process.poll() is None for process in running):
+        if any(process.poll() for process in running):
+            for process in running:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(0.05)
+    for reader in readers:
+        reader.join()
+    codes = [process.returncode for process in running]
+    return [code if code >= 0 else 128 - code for code in codes]
+
+
+def spoken(process: subprocess.Popen[str], speaker: str, name: str) -> None:
+    """Each line that it writes, with its speaker before it."""
+    assert process.stdout
+    for line in process.stdout:
+        tell_log(name, f"\x1b[36m({speaker})\x1b[0m {line.rstrip()}")
+
+
+def tell_log(name: str, line: str) -> None:
+    with (FOLDER / "nodes" / name / "job.log").open("a") as log:
         log.write(line + "\n")
 
 
@@ -208,7 +264,7 @@ def cluster_row(name: str, task: dict[str, Any], state: str, kind: str | None) -
         "init_kind": kind,
         "init_status_reason": None,
         "resources_str": "1x(cpus=1, mem=1, ...)",
-        "nodes": 1,
+        "nodes": task.get("num_nodes", 1),
         "cloud": "AWS",
         "region": "us-east-1",
         "labels": task["resources"]["labels"],
@@ -238,8 +294,13 @@ def status(words: list[str]) -> int:
         if "--refresh" in words and row.get("preempted"):
             print(f"\x1b[33mCluster terminated on the cloud: \x1b[0m\x1b[1m{row['name']}\x1b[0m")
             path.unlink()
-        else:
-            rows.append(row)
+            continue
+        if "--refresh" in words and row.get("lost"):
+            why = "Cluster is abnormal because one or more nodes terminated. Transitioned to INIT"
+            row |= {"status": "INIT", "init_kind": "unhealthy"}
+            row |= {"init_status_reason": f"{why} (details: cluster is unhealthy)."}
+            write(f"clusters/{path.name}", row)
+        rows.append(row)
     print("\n" + json.dumps(rows, indent=2))
     return 0
 
@@ -275,11 +336,12 @@ def logs(words: list[str]) -> int:
 
 
 def execute(words: list[str]) -> int:
-    _, name, _, lines = words
+    name, lines = words[1], words[-1]
     if read(f"jobs/{name}.json") is None:
         return fail(f"sky.exceptions.ClusterDoesNotExist: Cluster {name!r} does not exist.")
-    home = FOLDER / "nodes" / name
-    subprocess.run(["bash", "-c", lines], env={**os.environ, "HOME": str(home)}, check=False)
+    homes = homes_of(name, read(f"tasks/{name}.json"))
+    for rank in range(int(after(words, "--num-nodes"))):
+        subprocess.run(["bash", "-c", lines], env=node_of(homes, rank), check=False)
     print(f"Submitting job to cluster: {name}\n⚙︎ Job submitted, ID: 2\n")
     return 0
 
@@ -312,7 +374,8 @@ def end_node(folder: Path, name: str) -> None:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             serves = process.cmdline()[1:4] == [__file__, "serve", name]
-            if serves or process.environ().get("HOME") == str(home):
+            own = Path(process.environ().get("HOME", "/"))
+            if serves or home in (own, own.parent):
                 process.kill()
     shutil.rmtree(home, ignore_errors=True)
 
@@ -367,11 +430,18 @@ def clusters(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in (folder / "clusters").glob("*.json")]
 
 
-def preempt(folder: Path, island: str) -> None:
-    """Take the node of an island back; SkyPilot learns of it when it refreshes its state."""
+def preempt(folder: Path, island: str, machine: str = "") -> None:
+    """Take the node of an island back; SkyPilot learns of it when it refreshes its state.
+
+    Args:
+        folder: of the program.
+        island: whose.
+        machine: head, worker1 and so on, to take that one alone of several.
+    """
     (row,) = (row for row in clusters(folder) if row["labels"]["atoll-island"] == island)
-    end_node(folder, row["name"])
-    write_to(folder / "clusters" / f"{row['name']}.json", {**row, "preempted": True})
+    row["lost" if machine else "preempted"] = True
+    write_to(folder / "clusters" / f"{row['name']}.json", row)
+    end_node(folder, f"{row['name']}/{machine}" if machine else row["name"])
 
 
 def stop(folder: Path) -> None:

@@ -129,10 +129,22 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     assert two["jobs"][0]["layout"] == "data"
 
 
+def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys):
+    flags = ("-s", "island.price_per_hour=3", "--samples", "1000", "--mfu", "0.4")
+    one = answer(capsys, *flags, "--gpus-per-node", "8")
+    two = answer(capsys, *flags, "--gpus-per-node", "4", "-s", "island.nodes=2")
+    assert two["jobs"] == one["jobs"]
+    assert two["days"] == one["days"]
+    assert two["node_hours"] == 2 * one["node_hours"]
+    assert two["costs"][0]["cost"] == pytest.approx(3 * two["node_hours"])
+    assert two["volumes"][0]["in_bytes"] == 2 * one["volumes"][0]["in_bytes"]
+
+
 @pytest.mark.parametrize(
     ("flags", "names"),
     [
         (("--gpu", "H1000"), "--gpu H1000"),
+        (("-s", "island.nodes=64"), "too few for 64 GPUs; lower island.nodes"),
         (("--model", "ddm-9b"), "--model ddm-9b"),
         (("--mfu", "0"), "--mfu 0"),
         (("--mfu", "1.5"), "--mfu 1.5"),

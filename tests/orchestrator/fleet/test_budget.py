@@ -54,6 +54,13 @@ def test_node_hours_are_reached_whatever_nodes_cost():
     assert reached(budget, free, 0, 0.0, 2.4001 * HOUR_S).startswith("budget.node_hours = 5 is")
 
 
+def test_nodes_of_an_island_count_each():
+    pair = Ledger().after([NodeUse("island-1", 0.0, 2.0, 0.0, num_nodes=2)])
+    for budget in (Budget(cost=10.0, ahead_s=AHEAD_S), Budget(node_hours=5.0, ahead_s=AHEAD_S)):
+        assert reached(budget, pair, 0, 2.0, 2.399 * HOUR_S) == ""
+        assert "2 nodes may take" in reached(budget, pair, 0, 2.0, 2.4001 * HOUR_S)
+
+
 def test_deadline_is_reached_when_no_time_is_left_to_leave_before_it():
     budget = Budget(deadline=10 * HOUR_S, ahead_s=AHEAD_S)
     assert reached(budget, Ledger(), 0, 0.0, 9.899 * HOUR_S) == ""
@@ -90,7 +97,7 @@ def test_run_that_is_paused_at_the_first_look_that_says_so_keeps_within_its_cost
 
 def test_what_was_paused_may_not_go_on_until_more_is_allowed():
     """Stopped nodes have taken no less than when they were told to leave."""
-    budget = Budget(cost=10.0, ahead_s=AHEAD_S, num_nodes=2)
+    budget = Budget(cost=10.0, ahead_s=AHEAD_S, num_islands=2)
     paused_at = 2.41 * HOUR_S
     assert reached(budget, ledger_of(2), 0, 2.0, paused_at)
     left = Ledger().after(
@@ -99,12 +106,12 @@ def test_what_was_paused_may_not_go_on_until_more_is_allowed():
     num_new = budget.num_to_start(left, num_open=4)
     assert num_new == 2
     assert reached(budget, left, num_new, 2.0, paused_at + 1e6)
-    raised = Budget(cost=11.0, ahead_s=AHEAD_S, num_nodes=2)
+    raised = Budget(cost=11.0, ahead_s=AHEAD_S, num_islands=2)
     assert not reached(raised, left, num_new, 2.0, paused_at + 1e6)
 
 
 def test_no_more_nodes_are_to_be_started_than_jobs_are_open_or_islands_wanted():
-    budget = Budget(num_nodes=3)
+    budget = Budget(num_islands=3)
     assert [budget.num_to_start(ledger_of(2), num) for num in (0, 2, 3, 9)] == [0, 0, 1, 1]
 
 

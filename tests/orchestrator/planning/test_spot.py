@@ -32,6 +32,16 @@ def test_spot_nodes_that_are_taken_back_cost_time_and_work():
     assert found.read_bytes == found.reclaims * 16 * 10**8
 
 
+def test_island_of_two_nodes_is_interrupted_twice_as_often_and_pays_for_both():
+    two = read_config(None, ["island.nodes=2"])
+    two = CONFIG.model_copy(update={"island": two.island})
+    one = simulate_spot(CONFIG, EXPERTS, 1.0, lifetime_h=1.5, bytes_per_s=1e8)
+    found = simulate_spot(two, EXPERTS, 1.0, lifetime_h=3.0, bytes_per_s=1e8)
+    assert (found.reclaims, found.days) == (one.reclaims, one.days)
+    assert found.paid_hours == 2 * one.paid_hours
+    assert found.overhead == one.overhead
+
+
 def test_spot_nodes_that_hardly_live_are_refused():
     with pytest.raises(BadInput, match="--lifetime-h"):
         simulate_spot(CONFIG, EXPERTS, 1.0, lifetime_h=1e-4, bytes_per_s=1e8)
