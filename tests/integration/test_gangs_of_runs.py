@@ -46,6 +46,7 @@ def test_run_goes_on_without_the_nodes_it_loses_and_takes_them_back(run, until, 
     assert run.jobs()["expert-0"].epoch == 1
     agent_of(run, follower).kill()
     until(lambda: len(nodes := run.nodes()) == 2 and follower not in nodes)
+    until(lambda: run.jobs()["expert-0"].epoch == 2)  # the leader has heard of it
     assert run.nodes()[0] == leader
     assert run.listening() == {"127.0.0.1"}
     agent_of(run, leader).kill()
