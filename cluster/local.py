@@ -91,7 +91,7 @@ class LocalProvider:
         return last_lines(newest, num_lines) if newest else ""
 
     def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
+        """Ask its agents to checkpoint and leave; nothing happens to those that are dead."""
         for agent in self._known(island):
             agent.drain()
 

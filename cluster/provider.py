@@ -118,10 +118,6 @@ class Provider(Protocol):
         """The last lines its agent wrote; "" if there are none."""
         ...
 
-    def drain(self, island: str) -> None:
-        """Ask the agent to checkpoint and leave; nothing happens if it is dead."""
-        ...
-
     def cancel(self, island: str) -> None:
         """Stop whatever is left of a node, at once; nothing happens if there is nothing."""
         ...

@@ -133,11 +133,6 @@ class Several:
         words = (member.provider.logs(island, num_lines) for _, member in self._owners(island))
         return next(words, "")
 
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        for _, member in self._owners(island):
-            member.provider.drain(island)
-
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
         for _, member in self._owners(island):

@@ -152,12 +152,6 @@ class SlurmProvider:
         """See :class:`cluster.provider.Provider`."""
         return last_lines(self._folder / island.partition(".")[0] / AGENT_LOG, num_lines)
 
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        whom = [] if self._island.nodes > 1 else ["--batch"]  # else all steps, not their srun
-        for job in self._alive(island):
-            _run(["scancel", *whom, "--signal=TERM", job.number])
-
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
         for job in self._alive(island):

@@ -125,10 +125,6 @@ class SshProvider:
         """See :class:`cluster.provider.Provider`; none of a host that does not answer."""
         return self._islands.logs(island, num_lines)
 
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        self._islands.drain(island)
-
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""
         with self._placing:
