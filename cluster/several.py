@@ -75,7 +75,6 @@ class Several:
             num_gpus=min(each.num_gpus for each in all_),
             elsewhere=any(each.elsewhere for each in all_),
             num_nodes=None if None in rooms else sum(room or 0 for room in rooms),
-            gangs=all(each.gangs for each in all_),
         )
 
     def validate(self, spec: NodeSpec) -> None:

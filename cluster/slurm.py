@@ -98,7 +98,7 @@ class SlurmProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
-        return Capabilities(num_gpus=64, elsewhere=self._elsewhere, gangs=True)
+        return Capabilities(num_gpus=64, elsewhere=self._elsewhere)
 
     @functools.cached_property
     def _elsewhere(self) -> bool:

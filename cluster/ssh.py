@@ -65,9 +65,7 @@ class SshProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; waits for the hosts the first time."""
-        return Capabilities(
-            self._hosts.num_gpus, self._elsewhere, num_nodes=len(self._ssh.hosts), gangs=True
-        )
+        return Capabilities(self._hosts.num_gpus, self._elsewhere, num_nodes=len(self._ssh.hosts))
 
     @functools.cached_property
     def _elsewhere(self) -> bool:

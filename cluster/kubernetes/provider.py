@@ -51,7 +51,7 @@ class KubernetesProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only the cluster knows."""
-        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True, gangs=True)
+        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; all calls are rehearsed with the cluster."""

@@ -56,7 +56,7 @@ class SkypilotProvider:
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
         numbers = [int(name.partition(":")[2]) for name in self._config.skypilot.any_of]
-        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True, gangs=True)
+        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; SkyPilot rehearses the launch."""
