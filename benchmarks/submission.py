@@ -71,8 +71,6 @@ class Scripted:
     def logs(self, island: str, num_lines: int) -> str:
         return ""
 
-    def drain(self, island: str) -> None: ...
-
     def cancel(self, island: str) -> None: ...
 
 

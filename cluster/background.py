@@ -110,17 +110,13 @@ class Background:
         with self._changed:
             return "".join(self._words.get(island, "").splitlines(keepends=True)[-num_lines:])
 
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        self._start(self._insist, self._provider.drain, island)
-
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`; tried until it is done."""
         with self._changed:
             if island in self._cancelled:
                 return
             self._cancelled.add(island)
-        self._start(self._insist, self._provider.cancel, island)
+        self._start(self._cancel, island)
 
     def _start(self, call: Callable[..., None], *arguments: Any) -> None:
         """In a thread that keeps no process from ending, as those of the standard pools would."""
@@ -145,7 +141,7 @@ class Background:
         with self._changed:
             is_overtaken = spec.island in self._cancelled
         if is_overtaken:  # by its own cancellation, which may have found nothing to stop
-            self._insist(self._provider.cancel, spec.island)
+            self._cancel(spec.island)
         self._ask_soon()
 
     def _not_started(self, island: str, why: str) -> None:
@@ -159,13 +155,13 @@ class Background:
             fields = {"island": island, "why": why}
             log.warning("an island still lacks nodes", extra={"fields": fields})
 
-    def _insist(self, call: Callable[[str], None], island: str) -> None:
-        """Until the provider has taken it: what nobody stops costs money."""
+    def _cancel(self, island: str) -> None:
+        """Ask until the provider has taken it: what nobody stops costs money."""
         pause_s = self._poll_s
         while True:
             try:
                 with self._room:
-                    call(island)
+                    self._provider.cancel(island)
             except Exception as error:  # whatever went wrong, it may still run
                 fields = {"island": island, "why": _told(error)}
                 log.warning("tries again", extra={"fields": fields})

@@ -8,16 +8,6 @@ from atoll.errors import ConfigError
 from cluster.provider import Capabilities
 
 
-def refuse_gangs(config: Config, capabilities: Capabilities) -> None:
-    """Refuse islands of several nodes where nobody starts those. Raises: ConfigError."""
-    if config.island.nodes > 1 and not capabilities.gangs:
-        raise ConfigError(
-            f"island.nodes = {config.island.nodes}, and an island of "
-            f"{', '.join(config.island.shares)} has one; set it to 1, or island.provider to one "
-            "whose islands may have several: local, slurm, ssh or kubernetes"
-        )
-
-
 def refuse_unheard(config: Config, capabilities: Capabilities) -> None:
     """Refuse to start islands on machines that cannot call. Raises: ConfigError."""
     listen = config.orchestrator.listen

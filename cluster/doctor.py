@@ -78,7 +78,7 @@ def _list(title: str, troubles: list[dict[str, str]]) -> None:
 
 def _asked(name: ProviderName, config: Config) -> list[Finding]:
     """Whether it would take an island of the run; it tests the request, and starts nothing."""
-    from cluster.demands import refuse_gangs, refuse_unheard  # noqa: PLC0415 - else not needed
+    from cluster.demands import refuse_unheard  # noqa: PLC0415 - else not needed
     from cluster.provider import NodeSpec  # noqa: PLC0415
     from cluster.providers import bare  # noqa: PLC0415
 
@@ -96,7 +96,6 @@ def _asked(name: ProviderName, config: Config) -> list[Finding]:
         provider: Any = bare(name, config, _ISLAND, folder)
         provider.validate(spec)
         able = provider.capabilities()
-        refuse_gangs(config, able)
         refuse_unheard(config, able)
     except (ConfigError, IslandError) as error:
         return [finding(name, "missing", str(error), "one of its known troubles, perhaps")]

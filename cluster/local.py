@@ -41,7 +41,7 @@ class LocalProvider:
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
         num_gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-        return Capabilities(num_gpus=num_gpus, gangs=True)
+        return Capabilities(num_gpus=num_gpus)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`."""
@@ -91,7 +91,7 @@ class LocalProvider:
         return last_lines(newest, num_lines) if newest else ""
 
     def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
+        """Ask its agents to checkpoint and leave; nothing happens to those that are dead."""
         for agent in self._known(island):
             agent.drain()
 

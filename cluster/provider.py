@@ -15,13 +15,11 @@ class Capabilities:
         elsewhere: whether nodes are, or may be, other machines than the orchestrator's, which then
             has to be heard beyond loopback.
         num_nodes: alive at once, at most; None if nobody knows.
-        gangs: whether an island may have several nodes.
     """
 
     num_gpus: int
     elsewhere: bool = False
     num_nodes: int | None = None
-    gangs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,6 @@ class Provider(Protocol):
 
     def logs(self, island: str, num_lines: int) -> str:
         """The last lines its agent wrote; "" if there are none."""
-        ...
-
-    def drain(self, island: str) -> None:
-        """Ask the agent to checkpoint and leave; nothing happens if it is dead."""
         ...
 
     def cancel(self, island: str) -> None:

@@ -75,7 +75,6 @@ class Several:
             num_gpus=min(each.num_gpus for each in all_),
             elsewhere=any(each.elsewhere for each in all_),
             num_nodes=None if None in rooms else sum(room or 0 for room in rooms),
-            gangs=all(each.gangs for each in all_),
         )
 
     def validate(self, spec: NodeSpec) -> None:
@@ -132,11 +131,6 @@ class Several:
         """See :class:`cluster.provider.Provider`."""
         words = (member.provider.logs(island, num_lines) for _, member in self._owners(island))
         return next(words, "")
-
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        for _, member in self._owners(island):
-            member.provider.drain(island)
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""

@@ -98,7 +98,7 @@ class SlurmProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
-        return Capabilities(num_gpus=64, elsewhere=self._elsewhere, gangs=True)
+        return Capabilities(num_gpus=64, elsewhere=self._elsewhere)
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
@@ -151,12 +151,6 @@ class SlurmProvider:
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`."""
         return last_lines(self._folder / island.partition(".")[0] / AGENT_LOG, num_lines)
-
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        whom = [] if self._island.nodes > 1 else ["--batch"]  # else all steps, not their srun
-        for job in self._alive(island):
-            _run(["scancel", *whom, "--signal=TERM", job.number])
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""

@@ -65,9 +65,7 @@ class SshProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; waits for the hosts the first time."""
-        return Capabilities(
-            self._hosts.num_gpus, self._elsewhere, num_nodes=len(self._ssh.hosts), gangs=True
-        )
+        return Capabilities(self._hosts.num_gpus, self._elsewhere, num_nodes=len(self._ssh.hosts))
 
     @functools.cached_property
     def _elsewhere(self) -> bool:
@@ -124,10 +122,6 @@ class SshProvider:
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`; none of a host that does not answer."""
         return self._islands.logs(island, num_lines)
-
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`."""
-        self._islands.drain(island)
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""

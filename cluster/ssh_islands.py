@@ -62,11 +62,8 @@ class SshIslands:
     def cancel(self, name: str) -> None:
         """Stop an island on all of its hosts. Raises: IslandError, one does not answer."""
         self._cancelled.add(name)
-        self._on_each(name, "cancel")
-
-    def drain(self, name: str) -> None:
-        """Ask all nodes of an island to leave. Raises: IslandError, one does not answer."""
-        self._on_each(name, "drain")
+        if troubles := _ask(self._homes(name), "cancel", name):
+            raise IslandError("; ".join(troubles))
 
     def logs(self, name: str, num_lines: int) -> str:
         """The last lines of an island, each after its host's name where there are several."""
@@ -117,10 +114,6 @@ class SshIslands:
             raise doubts[0]
         if not started:
             raise Untouched("; ".join(reasons) or _too_few(0, 1))
-
-    def _on_each(self, name: str, call: str) -> None:
-        if troubles := _ask(self._homes(name), call, name):
-            raise IslandError("; ".join(troubles))
 
     def _homes(self, name: str) -> Sequence[SshHost]:
         """The hosts that an island is on, was, or may be."""

@@ -21,7 +21,7 @@ from atoll.config_file import save_config
 from atoll.errors import BadInput, Deposed, Unreachable
 from atoll.passwords import hidden
 from atoll.types import Event
-from cluster.demands import refuse_gangs, refuse_unheard
+from cluster.demands import refuse_unheard
 from cluster.providers import provider_of
 from orchestrator.announcement import announced, opened_dht
 from orchestrator.custodian import Custodian
@@ -157,7 +157,6 @@ def _serve(work: _Work, store: SqlStore) -> None:
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
         capabilities = provider.capabilities()
-        refuse_gangs(config, capabilities)
         called_at = outward(config, address) if capabilities.elsewhere else address
         supervisor = Supervisor(
             service,

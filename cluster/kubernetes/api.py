@@ -122,22 +122,15 @@ class Api:
             **_dry(rehearse),
         )
 
-    def delete_pods(
-        self, selector: str, grace_s: int | None = None, *, rehearse: bool = False
-    ) -> None:
-        """Tell pods to end.
-
-        Args:
-            selector: labels they have.
-            grace_s: the time they get; None for as much as they asked for.
-            rehearse: whether only to see if it could be done.
-
-        Raises:
-            Refusal: it cannot.
-        """
-        grace = {} if grace_s is None else {"grace_period_seconds": grace_s}
-        call = self._core.delete_collection_namespaced_pod
-        self._tree(call, self._namespace, label_selector=selector, **grace, **_dry(rehearse))
+    def delete_pods(self, selector: str, *, rehearse: bool = False) -> None:
+        """Delete those with such labels, at once. Raises: Refusal."""
+        self._tree(
+            self._core.delete_collection_namespaced_pod,
+            self._namespace,
+            label_selector=selector,
+            grace_period_seconds=0,
+            **_dry(rehearse),
+        )
 
     def _items(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Sequence[Tree]:
         found: Sequence[Tree] = self._tree(call, *arguments, **options)["items"]

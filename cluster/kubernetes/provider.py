@@ -51,7 +51,7 @@ class KubernetesProvider:
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only the cluster knows."""
-        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True, gangs=True)
+        return Capabilities(num_gpus=_MOST_GPUS, elsewhere=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; all calls are rehearsed with the cluster."""
@@ -93,15 +93,6 @@ class KubernetesProvider:
                 return self._api.log(pod["metadata"]["name"], CONTAINER, num_lines)
         return ""
 
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`; its pods end as if they were taken away."""
-        names = Names(self._label, island)
-        if self._config.island.nodes == 1:
-            self._api.delete_pods(names.selector)
-        else:  # its job would make others in their place
-            with _allowed(_MISSING):
-                self._api.delete_jobset(names.name)
-
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`; its Secret goes with the JobSet."""
         self._watch.cancelled(island)
@@ -111,7 +102,7 @@ class KubernetesProvider:
         names = Names(self._label, island)
         with _allowed(_MISSING):
             self._api.delete_jobset(names.name)
-        self._api.delete_pods(names.selector, grace_s=0)
+        self._api.delete_pods(names.selector)
 
     def _refuse_unusable(self, spec: NodeSpec) -> None:
         wanted, uri = self._config.kubernetes, self._config.run.uri

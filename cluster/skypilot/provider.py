@@ -25,13 +25,7 @@ from cluster.provider import Capabilities, Node, NodeSpec
 from cluster.skypilot.command import Sky, sentence_of
 from cluster.skypilot.records import Record, Records
 from cluster.skypilot.state import Seen, agents_words
-from cluster.skypilot.task import (
-    KEY_LABEL,
-    cluster_name,
-    drain_script,
-    key_id,
-    task_of,
-)
+from cluster.skypilot.task import KEY_LABEL, cluster_name, key_id, task_of
 from cluster.skypilot.view import JOB, View
 
 log = logging.getLogger(__name__)
@@ -62,7 +56,7 @@ class SkypilotProvider:
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`."""
         numbers = [int(name.partition(":")[2]) for name in self._config.skypilot.any_of]
-        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True, gangs=True)
+        return Capabilities(num_gpus=min(numbers, default=0), elsewhere=True)
 
     def validate(self, spec: NodeSpec) -> None:
         """See :class:`cluster.provider.Provider`; SkyPilot rehearses the launch."""
@@ -134,15 +128,6 @@ class SkypilotProvider:
             return last_lines(self._folder / island / AGENT_LOG, num_lines)
         words = agents_words(self._sky.last_words(self._name(island), JOB, num_lines))
         return "".join(words.splitlines(keepends=True)[-num_lines:])
-
-    def drain(self, island: str) -> None:
-        """See :class:`cluster.provider.Provider`; nothing is lost of one that is yet to be made."""
-        record = self._records.get(island)
-        if record is not None and not record.reason:
-            # SkyPilot's own cancelling would leave the trainer 30 s, whatever island.drain_s says.
-            all_nodes = ("--num-nodes", str(self._config.island.nodes))
-            name = self._name(island)
-            self._sky.tell("exec", name, "--detach-run", *all_nodes, drain_script())
 
     def cancel(self, island: str) -> None:
         """See :class:`cluster.provider.Provider`."""

@@ -16,7 +16,7 @@ RUN_LABEL, ISLAND_LABEL, KEY_LABEL = "atoll-run", "atoll-island", "atoll-key"
 ENDED = "atoll: the agent has ended with exit code "  # the last line of its node
 
 _NODE_SCRIPT = Path(__file__).parents[1] / "node.sh"
-_HOME = "~/.atoll/node-$SKYPILOT_NODE_RANK"  # not all nodes have a home of their own
+_WORK = "~/.atoll/node-$SKYPILOT_NODE_RANK/work"  # not all nodes have a home of their own
 _PAUSES_S = (10, 60, 300)  # before an agent that broke is started again, where it has others
 # Exit codes of agents that left, were called wrongly, found no orchestrator, or were told to leave
 # before they could heed it.
@@ -71,11 +71,6 @@ def task_of(config: Config, spec: NodeSpec, key: str, token: Path | None) -> dic
     return task
 
 
-def drain_script() -> str:
-    """What asks the agent of a node to leave."""
-    return f"kill -TERM $(cat {_HOME}/agent.pid)"
-
-
 def _choices(sky: SkypilotSection) -> dict[str, Any]:
     """Spot before on demand, then place after place, and at each what is liked best first."""
     choices = [
@@ -125,13 +120,10 @@ def _script(sky: SkypilotSection, spec: NodeSpec) -> str:
     final = "".join(f"{code},* | " for code in _FINAL)
     ending = "0" if several else "$((code != 0))"
     return f"""umask 077
-home={_HOME}
-work=$home/work
+work={_WORK}
 {token}for pause in {pauses}0; do
   mkdir -p "$work"
-  {_agent(sky)} {options} &
-  echo $! >"$home/agent.pid"
-  wait $!
+  {_agent(sky)} {options}
   code=$?
   rm -rf "$work"
   case $code,$pause in {final}*,0) break ;; esac

@@ -47,8 +47,6 @@ class Slow:
     def logs(self, island: str, num_lines: int) -> str:
         return f"{island} had\nno driver\n"
 
-    def drain(self, island: str) -> None: ...
-
     def cancel(self, island: str) -> None:
         self._answer()
         self.cancelled.append(island)

@@ -6,7 +6,7 @@ import pytest
 
 from atoll.config_file import read_config
 from atoll.errors import ConfigError
-from cluster.demands import refuse_gangs, refuse_unheard
+from cluster.demands import refuse_unheard
 from cluster.provider import Capabilities
 
 NEAR, FAR = Capabilities(num_gpus=0), Capabilities(num_gpus=0, elsewhere=True)
@@ -19,11 +19,3 @@ def test_orchestrator_on_loopback_is_refused_for_islands_elsewhere():
     refuse_unheard(config, NEAR)
     heard = ["orchestrator.listen=0.0.0.0:7000", "orchestrator.tls=tls"]
     refuse_unheard(read_config(None, heard), FAR)
-
-
-def test_islands_of_several_nodes_are_refused_where_nobody_starts_those():
-    config = read_config(None, ["island.nodes=2", 'island.provider="ssh"'])
-    with pytest.raises(ConfigError, match=r"island\.nodes = 2, and an island of ssh has one"):
-        refuse_gangs(config, NEAR)
-    refuse_gangs(config, Capabilities(num_gpus=0, gangs=True))
-    refuse_gangs(read_config(None, []), NEAR)

@@ -27,7 +27,6 @@ class Place:
     elsewhere: bool = False
     nodes: dict[str, Node] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
-    drained: list[str] = field(default_factory=list)
     trouble: str = ""
     refusal: str = ""
 
@@ -52,9 +51,6 @@ class Place:
 
     def logs(self, island: str, num_lines: int) -> str:
         return f"of {island}\n"
-
-    def drain(self, island: str) -> None:
-        self.drained.append(island)
 
     def cancel(self, island: str) -> None:
         self.cancelled.append(island)
@@ -195,10 +191,9 @@ def test_several_made_anew_know_whose_each_island_is(several, places, clock):
     assert len(later.list("run")) == 4
     (name,) = places["ssh"].nodes
     later.cancel(name)
-    later.drain(name)
     assert later.logs(name, 1) == f"of {name}\n"
     assert later.logs("island-99", 1) == ""
-    assert (places["ssh"].cancelled, places["ssh"].drained) == ([name], [name])
+    assert places["ssh"].cancelled == [name]
     assert not places["local"].cancelled + places["slurm"].cancelled
 
 

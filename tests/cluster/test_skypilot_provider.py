@@ -35,8 +35,8 @@ def sky(tmp_path) -> Iterator[Path]:
 
 @pytest.fixture
 def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
-    idle = sky / "idle"  # an agent that says how it was called, and does nothing
-    idle.write_text('#!/bin/sh\necho "$*"\nexec sleep 1000\n')
+    idle = sky / "idle"  # an agent that says who it is and how it was called, and does nothing
+    idle.write_text('#!/bin/sh\necho $$ >~/agent.pid\necho "$*"\nexec sleep 1000\n')
     idle.chmod(0o755)
 
     def make(*keys: str, place: str = "here") -> SkypilotProvider:
@@ -223,7 +223,7 @@ def test_token_is_kept_here_only_until_the_node_has_it(sky, make, tmp_path):
 def pair(sky, make, monkeypatch) -> SkypilotProvider:
     """Whose island of two nodes runs, and whose agents are started again once."""
     monkeypatch.setattr(task, "_PAUSES_S", (0.1,))
-    provider = make("island.nodes=2")
+    provider = make()
     provider.submit(replace(SPEC, num_nodes=2), "key")
     until_told(provider, "node-0: ")
     until_told(provider, "node-1: ")
@@ -239,32 +239,33 @@ def until_told(provider: SkypilotProvider, words: str, times: int = 1) -> str:
     return text
 
 
-def kill_agent(sky: Path, machine: str) -> None:
-    (path,) = sky.glob(f"nodes/*/{machine}/.atoll/node-*/agent.pid")
-    os.kill(int(path.read_text()), signal.SIGKILL)
+def signal_agent(sky: Path, machine: str, number: int) -> None:
+    (path,) = sky.glob(f"nodes/*/{machine}/agent.pid")
+    os.kill(int(path.read_text()), number)
 
 
-def test_nodes_of_an_island_are_one_cluster_and_all_are_told_to_leave(sky, pair):
+def test_nodes_of_an_island_are_one_cluster_that_goes_when_all_agents_have_left(sky, pair):
     text = pair.logs("island-1", 100)
     for node in ("node-0", "node-1"):
         assert f"{node}: -P -m atoll agent" in text
         assert f"--island island-1 --node {node} --work-dir" in text
     assert [row["nodes"] for row in clusters(sky)] == [2]
-    pair.drain("island-1")
+    for machine in ("head", "worker1"):
+        signal_agent(sky, machine, signal.SIGTERM)
     assert seen(pair, is_dead).reason == "killed by signal 15 (SIGTERM)"
     assert clusters(sky) == []
 
 
 def test_agent_that_breaks_is_started_again_and_its_end_is_not_that_of_the_others(sky, pair):
-    kill_agent(sky, "worker1")
+    signal_agent(sky, "worker1", signal.SIGKILL)
     again = "node-1: atoll: the agent exited with code 137, and is started again in 0.1 s\n"
     assert again in until_told(pair, "--node node-1", times=2)
-    kill_agent(sky, "worker1")
+    signal_agent(sky, "worker1", signal.SIGKILL)
     (log,) = sky.glob("nodes/*/job.log")
     give_up_at = time.monotonic() + 30
     while task.ENDED not in log.read_text():
         assert time.monotonic() < give_up_at
-    pair.drain("island-1")  # who was killed with the other would not say how it ended
+    signal_agent(sky, "head", signal.SIGTERM)  # killed with the other it would not say how it ended
     ends = ("killed by signal 9 (SIGKILL)", "killed by signal 15 (SIGTERM)")
     assert seen(pair, is_dead).reason == "; ".join(ends)
 

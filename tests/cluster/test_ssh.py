@@ -422,7 +422,8 @@ def test_island_of_several_is_completed_by_a_host_that_comes_later(make, sshd, t
     until(lambda: nodes_of(provider)["island-1"].missing == 1)
     assert not provider.submit(spec, "k").missing
     until(lambda: provider.logs("island-1", 2).count("does not answer") == 2)
-    provider.drain("island-1")
+    for (agent,) in agents_on(tmp_path, "one", "two"):
+        agent.terminate()
     until(lambda: not nodes_of(provider)["island-1"].alive)
     assert nodes_of(provider)["island-1"].reason == "exited with code 0"
     assert {line.split(":")[0] for line in provider.logs("island-1", 4).splitlines()} == {

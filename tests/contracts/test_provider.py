@@ -20,7 +20,7 @@ from atoll.config_file import read_config
 from atoll.errors import ConfigError, IslandError
 from atoll.join_token import JoinToken
 from cluster import processes
-from cluster.local import LocalProvider
+from cluster.local import AGENT_LOG, LocalProvider
 from cluster.processes import ProcessId
 from cluster.provider import Node, NodeSpec, Provider
 from cluster.skypilot.provider import SkypilotProvider
@@ -135,7 +135,6 @@ def agents(folder: Path) -> list[psutil.Process]:
 
 def test_provider_without_nodes_lists_none(provider, label):
     assert provider.list(label) == ()
-    provider.drain("island-1")
     provider.cancel("island-1")
     assert provider.logs("island-1", 10) == ""
 
@@ -176,10 +175,13 @@ def test_provider_remembers_which_nodes_were_cancelled(provider, make, spec_of, 
         assert cleared == {"island-2": False}
 
 
-def test_provider_drain_lets_the_agent_leave_by_itself(provider, spec_of, tmp_path, label):
+def test_provider_tells_of_an_agent_that_left_when_it_was_asked_to(
+    provider, spec_of, tmp_path, label
+):
     provider.submit(spec_of("island-1"), "island-1")
     wait_until(lambda: "does not answer" in provider.logs("island-1", 10))
-    provider.drain("island-1")
+    (agent,) = agents(tmp_path)
+    agent.terminate()
     wait_until(lambda: not alive(provider, label)["island-1"])
     assert provider.list(label)[0].reason == "exited with code 0"
 
@@ -189,6 +191,18 @@ def test_provider_tells_how_a_node_died(provider, spec_of, tmp_path, label):
     processes.kill(agents(tmp_path))
     wait_until(lambda: not alive(provider, label)["island-1"])
     assert provider.list(label)[0].reason == "killed by signal 9 (SIGKILL)"
+
+
+def test_local_provider_drain_lets_all_agents_of_an_island_leave_by_themselves(tmp_path, spec_of):
+    provider = LocalProvider(tmp_path)
+    provider.drain("island-1")  # of which nobody knows
+    spec = replace(spec_of("island-1"), num_nodes=2)
+    provider.submit(spec, "k")
+    logs = [tmp_path / "island-1" / node / AGENT_LOG for node in ("node-0", "node-1")]
+    wait_until(lambda: all("does not answer" in log.read_text() for log in logs))
+    provider.drain("island-1")
+    wait_until(lambda: not alive(provider, spec.label)["island-1"])
+    assert provider.list(spec.label)[0].reason == "exited with code 0"
 
 
 def test_local_provider_cancel_stops_what_outlived_the_agent(tmp_path, spec_of):

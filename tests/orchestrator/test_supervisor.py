@@ -42,8 +42,6 @@ class ScriptedProvider:
     def logs(self, island: str, num_lines: int) -> str:
         return f"{island} has no driver\n"
 
-    def drain(self, island: str) -> None: ...
-
     def cancel(self, island: str) -> None:
         self.cancelled.append(island)
         reason = self.nodes[island].reason or "killed by signal 9"

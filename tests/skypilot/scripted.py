@@ -48,7 +48,6 @@ def main(words: list[str]) -> int:
         "status": status,
         "queue": queue,
         "logs": logs,
-        "exec": execute,
         "down": down,
         "api status": requests,
         "api cancel": cancel,
@@ -333,17 +332,6 @@ def logs(words: list[str]) -> int:
     if row["status"] in {"SUCCEEDED", "FAILED", "FAILED_SETUP"}:
         print(f"\x1b[32m✓ Job finished (status: {row['status']}).\x1b[0m")
     return 100 if row["status"].startswith("FAILED") else 0
-
-
-def execute(words: list[str]) -> int:
-    name, lines = words[1], words[-1]
-    if read(f"jobs/{name}.json") is None:
-        return fail(f"sky.exceptions.ClusterDoesNotExist: Cluster {name!r} does not exist.")
-    homes = homes_of(name, read(f"tasks/{name}.json"))
-    for rank in range(int(after(words, "--num-nodes"))):
-        subprocess.run(["bash", "-c", lines], env=node_of(homes, rank), check=False)
-    print(f"Submitting job to cluster: {name}\n⚙︎ Job submitted, ID: 2\n")
-    return 0
 
 
 def down(words: list[str]) -> int:

@@ -154,10 +154,10 @@ def test_island_tells_of_the_quota_that_keeps_a_pod_from_it(
     assert "exceeded quota: lab" in told[-1]
 
 
-def test_drained_island_gives_its_pods_time_and_makes_none_again(
-    provider, begun, node, nothing_left
-):
-    provider.drain("island-1")
+@pytest.mark.usefixtures("begun")
+def test_island_that_somebody_deletes_makes_no_pods_again(kubernetes, node, nothing_left):
+    (name,) = kubernetes.cluster.of("jobsets")
+    kubernetes.cluster.delete("jobsets", name, None, "Foreground")
     ended = node(lambda it: not it.alive)
     assert (ended.reason, ended.missing) == ("its JobSet was deleted", 0)
     assert nothing_left()
