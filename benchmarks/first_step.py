@@ -1,12 +1,12 @@
 """From a submitted job to its first training step, on each provider that can be had here.
 
-    python benchmarks/first_step.py [--providers local slurm ssh] [--repeats 3]
+    python benchmarks/first_step.py [--providers local slurm ssh kubernetes skypilot] [--repeats 3]
 
 An orchestrator serves and has no island. A job is submitted; its island is started, joins, acquires
 the lease, and the real trainer makes its first step on the digits. Baseline, the provider's own
 floor: a job that does nothing, from the command that asks for it until it is known to have ended.
-The import of torch, which no provider can hasten, is measured beside it. Slurm is served by
-scripts/slurm, the host by scripts/sshd. Prints one JSON line.
+The import of torch, which no provider can hasten, is measured beside it. What each provider is
+here, places.py says. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from places import PROVIDERS, commanded, quiet, until
 
 from atoll import stages
 from atoll.blobs import open_store
@@ -36,77 +36,11 @@ from cluster import processes
 from orchestrator.connect import attach
 
 PATIENCE_S = 300.0
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = [
     *("partition.num_experts=2", "partition.num_fine=8", "expert.width=16", "expert.depth=1"),
     *("expert.heads=2", "expert.patch=4", "training.batch_size=32", "training.steps=100000"),
     *("evaluation.monolith=false", "island.count=1"),
 ]
-
-
-@contextmanager
-def local(_: Path) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """Settings of a run, and a command that does nothing there and waits for its end."""
-    yield [], ["true"]
-
-
-@contextmanager
-def slurm(folder: Path) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """A cluster of one node."""
-    port = free_port()
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    daemons = subprocess.Popen([SCRIPTS / "slurm", "run", folder, str(port)], **quiet)
-    try:
-        asked = ["sinfo", "--noheader", "--format=%T"]
-        until(lambda: out(asked) == b"idle\n", daemons)
-        yield ['island.provider="slurm"'], ["sbatch", "--wait", "--output=/dev/null", "--wrap=true"]
-    finally:
-        subprocess.run(["scancel", "--me"], check=False)
-        daemons.terminate()
-        daemons.wait()
-
-
-@contextmanager
-def ssh(folder: Path) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """A host, which is this machine."""
-    home = folder / "host"
-    server = subprocess.Popen(
-        [SCRIPTS / "sshd", "run", home, "127.0.0.1", str(free_port())], **quiet
-    )
-    config = home / "config"
-    call = ["ssh", "-F", str(config), "host", "true"]
-    try:
-        until(lambda: config.exists() and ends_well(call), server)
-        settings = [f"ssh.config={config}", f"ssh.python={sys.executable}", 'ssh.hosts=["host"]']
-        yield ['island.provider="ssh"', *settings], call
-    finally:
-        server.terminate()
-        server.wait()
-
-
-quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-PROVIDERS = {"local": local, "slurm": slurm, "ssh": ssh}
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def out(command: Sequence[str]) -> bytes:
-    return subprocess.run(command, check=False, capture_output=True).stdout
-
-
-def ends_well(command: Sequence[str]) -> bool:
-    return subprocess.run(command, check=False, **quiet).returncode == 0
-
-
-def until(holds: Callable[[], bool], needed: subprocess.Popen[bytes]) -> None:
-    while not holds():
-        if needed.poll() is not None:
-            raise SystemExit(f"{needed.args} ended; are its packages installed?")
-        time.sleep(0.05)
 
 
 def first_step_s(folder: Path, overrides: Sequence[str]) -> dict[str, float]:
@@ -142,9 +76,9 @@ def watched(client: ControlClient, config: Config) -> dict[str, float]:
     raise SystemExit(f"no step within {PATIENCE_S:g} s: {job.reason or job.log}")
 
 
-def timed(command: Sequence[str]) -> float:
+def timed(call: Callable[[], None]) -> float:
     begin = time.perf_counter()
-    subprocess.run(command, check=True, **quiet)
+    call()
     return time.perf_counter() - begin
 
 
@@ -175,7 +109,7 @@ def main() -> None:
     parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=list(PROVIDERS))
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    torch = [sys.executable, "-c", "import torch"]
+    torch = commanded(sys.executable, "-c", "import torch")
     result: dict[str, Any] = {"benchmark": "first_step", "cores": os.cpu_count()}
     result |= {name: measured(name, args.repeats) for name in args.providers}
     result["import_torch_s"] = median([timed(torch) for _ in range(args.repeats)])
