@@ -1,0 +1,1 @@
+"""An ensemble as a service: many requests share each evaluation of an expert."""

@@ -1,0 +1,131 @@
+"""The images in progress: tensors with a slot for each, so that any of them can share a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from experts.condition import Conditioning
+from experts.dit import Shape
+from experts.flow import per_row
+from router.rows import UNBOUND
+from router.sampling import noise_of
+from serving.request import Request
+from serving.tableau import TABLEAUX
+
+
+@dataclass(slots=True, eq=False)
+class Slots:
+    """The state of every image, S slots, of which some are free.
+
+    Attributes:
+        x: the image as it is at the start of its step, (S, C, H, W).
+        first: the velocity there, once it was evaluated, (S, C, H, W).
+        cond: what each is conditioned on, (S, ...); None without a condition.
+        seed: (S,) int64.
+        expert: the one an image is bound to, or UNBOUND, (S,) int64.
+        step: steps done, (S,) int64.
+        steps: that are to be done, (S,) int64.
+        second: whether the next evaluation is the second of its step, (S,) bool.
+        reach: of its tableau, (S,).
+        weight: of its tableau, (S,).
+        guidance: s, (S,).
+    """
+
+    x: Tensor
+    first: Tensor
+    cond: Tensor | None
+    seed: Tensor
+    expert: Tensor
+    step: Tensor
+    steps: Tensor
+    second: Tensor
+    reach: Tensor
+    weight: Tensor
+    guidance: Tensor
+
+    @classmethod
+    def empty(
+        cls, num: int, shape: Shape, conditioning: Conditioning, device: torch.device
+    ) -> Self:
+        """All of them free."""
+        whole = torch.zeros(num, dtype=torch.int64, device=device)
+        number = torch.zeros(num, device=device)
+        pixels = torch.zeros(num, *shape, device=device)
+        return cls(
+            x=pixels,
+            first=pixels.clone(),
+            cond=conditioning.null(num, device),
+            seed=whole,
+            expert=whole.clone(),
+            step=whole.clone(),
+            steps=whole + 1,
+            second=whole > 0,
+            reach=number,
+            weight=number.clone(),
+            guidance=number.clone(),
+        )
+
+    def fill(self, slot: int, request: Request, position: int) -> None:
+        """Begin one image of a request.
+
+        Args:
+            slot: a free one.
+            request: what is asked for.
+            position: of the image in the request.
+        """
+        sampling, seed = request.sampling, request.seeds[position]
+        tableau = TABLEAUX[sampling.solver]
+        self.x[slot] = noise_of([seed], self.x.shape[1:])[0].to(self.x.device)
+        if self.cond is not None and request.cond is not None:
+            self.cond[slot] = request.cond[position].to(self.cond.device)
+        self.seed[slot], self.expert[slot] = seed, UNBOUND
+        self.step[slot], self.steps[slot], self.second[slot] = 0, sampling.steps, False
+        self.reach[slot], self.weight[slot] = tableau.reach, tableau.weight
+        self.guidance[slot] = sampling.guidance
+
+    def points(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the field is to be evaluated next: x (B, C, H, W) and t (B,)."""
+        t, dt = self._times(slots)
+        ahead = torch.where(self.second[slots], self.reach[slots] * dt, 0)
+        x = self.x[slots]
+        return torch.where(
+            per_row(self.second[slots], x), x + per_row(ahead, x) * self.first[slots], x
+        ), t + ahead
+
+    def advance(self, slots: Tensor, velocity: Tensor) -> Tensor:
+        """Move images by the velocities that were found at their points.
+
+        Args:
+            slots: whose, (B,).
+            velocity: (B, C, H, W).
+
+        Returns:
+            (B,) bool, which of them have made a step by it.
+        """
+        _, dt = self._times(slots)
+        whole, second = self.reach[slots] == 0, self.second[slots]
+        x, done = self.x[slots], whole | second
+        weight = per_row(torch.where(second, self.weight[slots], 1), x)
+        mean = torch.where(
+            per_row(second, x), (1 - weight) * self.first[slots] + weight * velocity, velocity
+        )
+        self.first[slots] = velocity
+        self.x[slots] = torch.where(per_row(done, x), x + per_row(dt, x) * mean, x)
+        self.step[slots] += done.long()
+        self.second[slots] = ~done
+        return done
+
+    def estimate(self, slots: Tensor) -> Tensor:
+        """What images would become on a straight path from here, (B, C, H, W)."""
+        t, _ = self._times(slots)
+        return self.x[slots] - per_row(t, self.x) * self.first[slots]
+
+    def _times(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and length of the present step, as :func:`experts.solvers.time_grid` has them."""
+        step, steps = self.step[slots].double(), self.steps[slots].double()
+        start, end = 1 - step / steps, 1 - (step + 1) / steps
+        return start.to(self.x.dtype), (end - start).to(self.x.dtype)

@@ -1,0 +1,141 @@
+"""An ensemble of small networks, an engine before it, and what a request becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from atoll.sections import SamplingSection
+from atoll.sizes import Sizes
+from experts.condition import Conditioning
+from experts.dit import build_dit
+from router.ensemble import Ensemble
+from router.gate import LearnedGate
+from router.network import build_router
+from router.sampling import Sampler, Wanted
+from router.selection import parse_strategy
+from serving.engine import Engine, Model
+from serving.events import Done, Event, Failed, Painted
+from serving.request import Request, Sampling
+from tests.fakes import ManualClock
+
+CPU = torch.device("cpu")
+SHAPE = (1, 4, 4)
+CLASSES = Conditioning("class", 3)
+SIZES = Sizes(width=16, depth=1, heads=2, patch=2)
+NUM_EXPERTS = 3
+
+
+@dataclass
+class Memory:
+    """Experts of which the test says which are in memory."""
+
+    resident: dict[int, Any]
+    lost: dict[int, str] = field(default_factory=dict)
+
+    num = NUM_EXPERTS
+
+    def tell(self, used: Any, wanted: Any) -> None:
+        assert set(used) <= set(self.resident)
+        assert set(used) <= set(wanted)
+
+
+@dataclass
+class Told:
+    """All that a listener heard."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        assert not self.is_over, "something follows the end"
+        self.events.append(event)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.events) and isinstance(self.events[-1], Done | Failed)
+
+    @property
+    def images(self) -> torch.Tensor:
+        painted = {it.position: it.image for it in self.events if isinstance(it, Painted)}
+        return torch.stack([painted[position] for position in sorted(painted)])
+
+
+def shaken(network: Any, seed: int) -> Any:
+    """Weights large enough that every input matters; a fresh DiT is the zero field."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def networks() -> Any:
+    return [shaken(build_dit(SIZES, CLASSES, SHAPE, k), k) for k in range(NUM_EXPERTS)]
+
+
+@pytest.fixture(scope="session")
+def gate() -> LearnedGate:
+    return LearnedGate(shaken(build_router(SIZES, CLASSES, SHAPE, NUM_EXPERTS, seed=9), 9))
+
+
+@pytest.fixture
+def memory(networks) -> Memory:
+    return Memory(dict(enumerate(networks)))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def make_engine(memory, gate, clock):
+    def make(num_slots: int = 8, most_rows: int = 8, experts: Any = memory) -> Engine:
+        model = Model(experts, gate, CLASSES, SHAPE, CPU)
+        return Engine(model, clock, num_slots=num_slots, most_rows=most_rows)
+
+    return make
+
+
+@pytest.fixture
+def alone(networks, gate):
+    """The images of a request, drawn by the plain sampler."""
+
+    def draw(request: Request) -> torch.Tensor:
+        sampling = request.sampling
+        ensemble = Ensemble(networks, gate, sampling.selection)
+        settings = SamplingSection(
+            solver=sampling.solver, steps=sampling.steps, guidance=sampling.guidance
+        )
+        sampler = Sampler(ensemble, CLASSES, SHAPE, CPU)
+        return torch.cat(list(sampler.batches(Wanted(request.seeds, request.cond), settings)))
+
+    return draw
+
+
+def request_of(
+    name: str,
+    seeds: list[int],
+    *,
+    solver: str = "euler",
+    steps: int = 3,
+    guidance: float = 1.0,
+    strategy: str = "top-1",
+    **more: Any,
+) -> Request:
+    """Some images of classes that follow from their seeds."""
+    cond = torch.tensor([seed % CLASSES.size for seed in seeds])
+    sampling = Sampling(solver, steps, guidance, parse_strategy(strategy))
+    return Request(name, seeds, cond, sampling, **more)
+
+
+def run(engine: Engine, most: int = 1000) -> int:
+    """Tick until nothing is left; how often."""
+    for tick in range(most):
+        if not engine.tick() and not engine.num_images:
+            return tick
+    raise AssertionError("it never ends")

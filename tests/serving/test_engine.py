@@ -1,0 +1,195 @@
+"""Any mixture of requests gives each the images it would get alone."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.sampling import noise_of
+from serving.events import Done, Failed, Painted, Preview, Progress
+from tests.serving.conftest import NUM_EXPERTS, SHAPE, Told, request_of, run
+
+STRATEGIES = ["full", "top-1", "top-2", "threshold-0.3", "sample", "ancestral", "coupled"]
+
+
+def mixed():
+    return [
+        request_of(
+            f"{strategy} {solver} {guidance}",
+            [place, 2**40 + place],
+            solver=solver,
+            steps=2 + place % 3,
+            guidance=guidance,
+            strategy=strategy,
+        )
+        for place, (strategy, solver, guidance) in enumerate(
+            (strategy, solver, guidance)
+            for strategy in STRATEGIES
+            for solver in ("euler", "heun", "midpoint")
+            for guidance in (1.0, 2.5)
+        )
+    ]
+
+
+def submitted(engine, requests):
+    told = {}
+    for request in requests:
+        told[request.name] = Told()
+        engine.submit(request, told[request.name])
+    return told
+
+
+def assert_as_alone(request, told, alone):
+    assert isinstance(told.events[-1], Done)
+    torch.testing.assert_close(told.images, alone(request), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("most_rows", [2, 7, 1000])
+def test_any_mixture_gives_each_request_the_images_it_gets_alone(make_engine, alone, most_rows):
+    engine, requests = make_engine(num_slots=10, most_rows=most_rows), mixed()
+    told = submitted(engine, requests)
+    run(engine, 100_000)
+    for request in requests:
+        assert_as_alone(request, told[request.name], alone)
+
+
+INDEX = st.integers(0, len(mixed()) - 1)
+MOVES = st.one_of(
+    st.just(("tick", 0)),
+    st.tuples(st.just("ask"), INDEX),
+    st.tuples(st.just("cancel"), INDEX),
+)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(MOVES, max_size=30))
+def test_requests_that_come_and_go_at_any_tick_end_once_and_as_if_alone(
+    make_engine, alone_once, moves
+):
+    engine, told = make_engine(num_slots=5, most_rows=4), {}
+    cancelled = set()
+    for move, place in moves:
+        if move == "tick":
+            engine.tick()
+        elif move == "cancel":
+            engine.cancel(mixed()[place].name)
+            cancelled.add(place)
+        elif place not in told:
+            told[place] = submitted(engine, [mixed()[place]]).popitem()[1]
+    run(engine)
+    for place, its in told.items():
+        assert its.is_over
+        if place not in cancelled:
+            torch.testing.assert_close(its.images, alone_once(place), rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def alone_once(alone):
+    return functools.cache(lambda place: alone(mixed()[place]))
+
+
+def test_images_are_the_same_where_experts_take_turns_in_memory(
+    make_engine, memory, networks, alone
+):
+    engine, requests = make_engine(num_slots=100, most_rows=1000), mixed()
+    told = submitted(engine, requests)
+    for tick in range(1000):
+        memory.resident = {tick % NUM_EXPERTS: networks[tick % NUM_EXPERTS]}
+        engine.tick()
+        if not engine.num_images:
+            break
+    for request in requests:
+        assert_as_alone(request, told[request.name], alone)
+
+
+def test_request_is_told_of_every_step_and_shown_previews(make_engine, alone):
+    engine = make_engine()
+    request = request_of("a", [7, 8], steps=4, solver="heun", strategy="full", preview_every=2)
+    told = submitted(engine, [request])["a"]
+    run(engine)
+    steps = [(each.position, each.step) for each in told.events if isinstance(each, Progress)]
+    assert sorted(steps) == [(place, step) for place in (0, 1) for step in (1, 2, 3, 4)]
+    for each in told.events:
+        if isinstance(each, Progress):
+            assert sum(each.weights) == pytest.approx(1)
+    previews = [(each.position, each.step) for each in told.events if isinstance(each, Preview)]
+    assert sorted(previews) == [(0, 2), (1, 2)]
+    assert_as_alone(request, told, alone)
+
+
+def test_cancelled_request_frees_its_slots_and_disturbs_nobody(make_engine, alone):
+    engine = make_engine(num_slots=4)
+    gone = request_of("gone", [1, 2, 3, 4, 5, 6], steps=50)
+    stays = request_of("stays", [7, 8])
+    told = submitted(engine, [gone, stays])
+    engine.tick()
+    engine.tick()
+    engine.cancel("gone")
+    assert run(engine) <= 2 * stays.sampling.steps + 2
+    assert told["gone"].events[-1] == Failed("it was cancelled")
+    assert not any(isinstance(each, Painted) for each in told["gone"].events)
+    assert_as_alone(stays, told["stays"], alone)
+    engine.cancel("gone")
+    engine.cancel("nobody")
+    assert run(engine) == 0
+
+
+def test_request_whose_numbers_run_away_fails_alone(make_engine, memory, alone):
+    engine = make_engine()
+    plain = memory.resident[0]
+
+    def poisoned(x, t, cond):
+        said = plain(x, t, cond)
+        said[x.flatten(1).abs().amax(1) > 1e3] = float("nan")
+        return said
+
+    memory.resident[0] = poisoned
+    bad = request_of("bad", [1, 2], guidance=1e6, steps=6, strategy="full")
+    good = request_of("good", [3, 4], strategy="full")
+    told = submitted(engine, [bad, good])
+    run(engine)
+    assert isinstance(told["bad"].events[-1], Failed)
+    assert "finite" in told["bad"].events[-1].reason
+    assert_as_alone(good, told["good"], alone)
+
+
+def test_request_that_needs_a_lost_expert_fails_with_the_reason(make_engine, memory, gate):
+    engine = make_engine()
+    del memory.resident[2]
+    memory.lost = {2: "its file is damaged"}
+    needs, does_not = request_of("needs", [1], strategy="full"), request_of("does not", [2])
+    p = gate(noise_of([2], SHAPE), torch.ones(1), does_not.cond)
+    assert int(p.argmax()) != 2
+    told = submitted(engine, [needs, does_not])
+    run(engine)
+    assert told["needs"].events == [Failed("expert 2 cannot be had: its file is damaged")]
+
+
+def test_request_that_is_late_is_given_up(make_engine, clock):
+    engine = make_engine()
+    told = submitted(engine, [request_of("a", [1], steps=100, deadline_s=5)])["a"]
+    engine.tick()
+    clock.now += 6
+    run(engine)
+    assert told.events[-1] == Failed("it was not done in 5 s")
+
+
+def test_urgent_request_overtakes_a_patient_one(make_engine, clock):
+    engine = make_engine(num_slots=2, most_rows=2)
+    patient = request_of("patient", list(range(20)), steps=2, patience_s=60)
+    urgent = request_of("urgent", [30], steps=2, patience_s=1)
+    told = submitted(engine, [patient])
+    engine.tick()
+    told |= submitted(engine, [urgent])
+    run_until = 0
+    while not told["urgent"].is_over:
+        engine.tick()
+        run_until += 1
+    assert run_until <= 5
+    assert not told["patient"].is_over
+    run(engine)
+    assert isinstance(told["patient"].events[-1], Done)
