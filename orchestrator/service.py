@@ -306,7 +306,7 @@ class FleetService:
     def _apply(self, change: Change) -> None:
         if self._retired:
             raise Unreachable("this orchestrator is leaving; start another with the same command")
-        if change.events:
+        if change.events or change.nodes:
             try:
                 self._store.save(change, self._last_event + 1, self._clock.wall())
             except Unreachable:
