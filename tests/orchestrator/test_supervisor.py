@@ -22,6 +22,7 @@ class ScriptedProvider:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
     refuses: bool = False
 
     def capabilities(self) -> Capabilities:
@@ -34,6 +35,8 @@ class ScriptedProvider:
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
         if self.refuses:
             raise IslandError("the quota is used up")
+        if idempotency_key in self.nodes:
+            self.completed.append(spec.island)
         return self.nodes.setdefault(idempotency_key, Node(spec.island, alive=True))
 
     def list(self, label: str) -> tuple[Node, ...]:
@@ -175,10 +178,12 @@ def test_supervisor_whose_provider_is_silent_starts_and_buries_nobody(
 
 @pytest.fixture
 def serve(store, clock, policy, provider):
-    """Serves a run that may spend so much, on a node of 3,600 an hour that needs time to leave."""
-    priced = replace(policy, prices=Prices({"local": 3600.0}))
+    """Serves a run that may spend so much, on nodes of 3,600 an hour that need time to leave."""
 
-    def serve(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
+    def serve(
+        cost: float, ahead_s: float = 4.0, num_nodes: int = 1
+    ) -> tuple[FleetService, Supervisor]:
+        priced = replace(policy, prices=Prices({"local": 3600.0}, num_nodes))
         limits = Budget(cost=cost, ahead_s=ahead_s, num_islands=1)
         service = FleetService(store, priced, clock, limits)
         return service, Supervisor(service, provider, node_spec, POLICY, clock)
@@ -188,10 +193,12 @@ def serve(store, clock, policy, provider):
 
 @pytest.fixture
 def begin(serve, spec):
-    """The same, with a job, and a node that is there and costs 1 a second from now on."""
+    """The same, with a job, and nodes that are there and cost 1 a second each from now on."""
 
-    def begin(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
-        service, supervisor = serve(cost, ahead_s)
+    def begin(
+        cost: float, ahead_s: float = 4.0, num_nodes: int = 1
+    ) -> tuple[FleetService, Supervisor]:
+        service, supervisor = serve(cost, ahead_s, num_nodes)
         service.submit([Submission(spec())])
         supervisor.look()
         supervisor.look()
@@ -277,6 +284,26 @@ def test_supervisor_asks_for_no_node_that_could_not_leave_within_the_budget(begi
         supervisor.look()
     assert list(provider.nodes) == ["island-1"]
     assert service.fleet.draining
+
+
+def test_supervisor_completes_no_island_that_could_not_leave_within_the_budget(
+    begin, clock, provider
+):
+    service, supervisor = begin(20.0, num_nodes=2)  # the two take 8 until they have left
+    service.acquire("island-1", "r")
+    clock.now += 2
+    provider.nodes["island-1"] = replace(provider.nodes["island-1"], missing=1)
+    for _ in range(2):
+        supervisor.look()
+        clock.now += POLICY.backoff_s
+    assert provider.completed == ["island-1"]  # which brings nobody back
+    clock.now += 6.1  # the other alone would have 4 s more
+    supervisor.look()
+    assert provider.completed == ["island-1"]
+    (words,) = told(service, "budget-reached")
+    assert words.startswith(
+        "budget.cost = 20 is reached: 12.10 is spent, and 2 nodes may take 8.00"
+    )
 
 
 def test_supervisor_lets_an_island_go_that_has_nothing_left_to_do(service, provider, clock, spec):
