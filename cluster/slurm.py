@@ -20,12 +20,14 @@ from pathlib import Path
 
 from atoll.config import Config
 from atoll.errors import ConfigError, IslandError
+from atoll.private_files import write_private
 from cluster.local import AGENT_LOG, WORK, last_lines
 from cluster.provider import Capabilities, Node, NodeSpec
 from cluster.slurm_accounting import Accounting, note
 from cluster.slurm_job import FIELDS, Job, parsed
 
 _ANSWER_S = 60.0
+_JOIN = "join"  # the token's file, in the folder of work that goes with the island
 _WARNING_S = 30  # beyond the time for a last checkpoint
 # Logs lie beside the folder of work, and nodes share that of the job.
 _ON_EACH_NODE = 'exec "$@" --node "node-$SLURM_NODEID" --work-dir "$0/node-$SLURM_NODEID/work"'
@@ -88,7 +90,9 @@ class SlurmProvider:
         if not former:
             home = self._folder / spec.island
             try:
-                (home / WORK).mkdir(parents=True, exist_ok=True)
+                (home / WORK).mkdir(mode=0o700, parents=True, exist_ok=True)
+                if spec.token:  # Slurm keeps scripts, and may archive them
+                    write_private(home / WORK / _JOIN, spec.token.encode())
             except OSError as error:
                 raise IslandError(f"{home} cannot be made: {error.strerror}") from error
             asked = ["sbatch", "--parsable", *self._options(spec, comment)]
@@ -160,15 +164,14 @@ class SlurmProvider:
         return str(self._slurm.cpus or self._island.processes * self._island.threads)
 
     def _script(self, spec: NodeSpec) -> str:
-        """What runs on the node. It goes through a pipe, and only its owner may read it there."""
-        work = shlex.quote(str(self._folder / spec.island / WORK))
+        """What runs on the node."""
+        work = self._folder / spec.island / WORK
         python = self._slurm.python or sys.executable
         agent = shlex.join([python, "-P", "-m", "atoll", "agent", *spec.agent])
         agent += f' --island {shlex.quote(spec.island)}"$again"'
         if spec.endpoint and not self._elsewhere:
             agent += f" --endpoint {shlex.quote(spec.endpoint)}"
-        token = "" if not spec.token else f"cat >\"$work/join\" <<'TOKEN'\n{spec.token}TOKEN\n"
-        agent += ' --join "$work/join"' if spec.token else ""
+        agent += f" --join {shlex.quote(str(work / _JOIN))}" if spec.token else ""
         if spec.num_nodes == 1:
             start = f'exec {agent} --work-dir "$work"'
         else:
@@ -178,9 +181,9 @@ class SlurmProvider:
         return f"""#!/bin/bash
 umask 077
 again=${{SLURM_RESTART_COUNT:+.$SLURM_RESTART_COUNT}}
-work={work}/start$again
+work={shlex.quote(str(work))}/start$again
 mkdir "$work" || exit
-{token}{self._slurm.setup}
+{self._slurm.setup}
 {start}
 """
 
@@ -198,9 +201,17 @@ def _of(label: str) -> str:
 
 def _run(command: list[str], text: str = "") -> str:
     """What one of Slurm's commands prints. Raises: IslandError with what it says is wrong."""
+    # Jobs inherit the environment, and have no business with the orchestrator's PostgreSQL.
+    environment = {name: it for name, it in os.environ.items() if not name.startswith("PG")}
     try:
         ended = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, timeout=_ANSWER_S
+            command,
+            input=text,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_ANSWER_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise IslandError(f"{command[0]} does not answer: {error}") from error

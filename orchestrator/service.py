@@ -245,6 +245,10 @@ class FleetService:
         with self._turn():
             self._apply(self._spending.started(islands))
 
+    def is_over(self, island: str) -> bool:
+        """See :meth:`orchestrator.fleet.ledger.Ledger.is_over`."""
+        return self._spending.ledger.is_over(island)
+
     def reconcile(self, nodes: Sequence[Node]) -> None:
         """See :func:`orchestrator.fleet.ledger.reconciled`, and ``seen`` of ``matching`` there."""
         with self._turn():

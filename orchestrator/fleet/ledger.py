@@ -89,21 +89,31 @@ class Ledger:
     Attributes:
         running: those that have not ended as far as is known, by island.
         ended: what the others have taken.
+        ended_at: when each of those ended, time of day, by island.
     """
 
     running: Map[str, NodeUse] = field(default_factory=Map)
     ended: Spent = Spent()
+    ended_at: Map[str, float] = field(default_factory=Map)
 
     def after(self, uses: Iterable[NodeUse]) -> Ledger:
         """With some nodes started, or ended."""
         running, hours, cost = self.running, self.ended.node_hours, self.ended.cost
+        ended_at = self.ended_at
         for use in uses:
             if use.ended_at is None:
                 running = running.set(use.island, use)
                 continue
             running = running.delete(use.island) if use.island in running else running
+            ended_at = ended_at.set(use.island, use.ended_at)
             hours, cost = hours + use.hours(use.ended_at), cost + use.cost(use.ended_at)
-        return Ledger(running, Spent(hours, cost))
+        return Ledger(running, Spent(hours, cost), ended_at)
+
+    def is_over(self, island: str) -> bool:
+        """Whether its nodes have ended, and those that were started again in its place."""
+        return island in self.ended_at and not any(
+            name == island or name.startswith(f"{island}.") for name in self.running
+        )
 
     def spent(self, now: float) -> Spent:
         """What all of them have taken until a time of day."""

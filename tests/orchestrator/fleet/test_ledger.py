@@ -110,6 +110,18 @@ def test_what_the_provider_sees_ends_finds_and_leaves_alone():
     assert again.spent(7200.0) == Spent(pytest.approx(6.0), pytest.approx(6.0))
 
 
+def test_island_is_over_once_neither_it_nor_a_later_start_of_it_runs():
+    ended = [NodeUse(name, 0.0, ended_at=9.0) for name in ("island-3", "island-31.1")]
+    ledger = Ledger().after(NodeUse(name, 0.0) for name in ("island-3", "island-31"))
+    assert not ledger.is_over("island-3")
+    assert not ledger.is_over("island-4")  # which nobody was asked for
+    ledger = ledger.after([NodeUse("island-3.1", 0.0), *ended])
+    assert not ledger.is_over("island-3")
+    ledger = ledger.after([NodeUse("island-3.1", 0.0, ended_at=9.0)])
+    assert [ledger.is_over(name) for name in ("island-3", "island-31")] == [True, False]
+    assert not ledger.after([NodeUse("island-3", 0.0)]).is_over("island-3")  # it was found again
+
+
 def test_node_of_another_machines_provider_runs_as_long_as_its_island_speaks():
     use, _ = started("island-1", Prices(), 0.0)
     known = Ledger().after([use])
