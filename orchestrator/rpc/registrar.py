@@ -18,8 +18,8 @@ LEAST_S = authority.DAY_S
 class Registrar:
     """Speaks for the private authority, for one run.
 
-    Which key has which name is written down for good: a token for one island serves one key only,
-    whoever steals it afterwards, and restarts forget nothing.
+    Which key has which name is written down for good: a name that is taken is given to nobody else,
+    whoever steals the token afterwards, and restarts forget nothing.
     """
 
     def __init__(
