@@ -60,6 +60,8 @@ def test_run_on_slurm_survives_what_befalls_its_jobs(run, until, undisturbed):
     told = {event.kind: event.reason for event in run.events() if event.island == cancelled}
     assert "island-preempted" in told  # it had the time to hand its work over
     assert "it was cancelled" in told["island-stopped"]
+    # Nor what its job left, with the token among it.
+    until(lambda: not (run.folder() / "islands" / cancelled / "work").exists())
 
 
 def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, until, undisturbed):
