@@ -41,7 +41,8 @@ class Supervisor:
             clock: the orchestrator's.
 
         Raises:
-            ConfigError: the provider can never run such nodes, or does not answer.
+            ConfigError: the provider can never run such nodes, or does not answer, and no
+                orchestrator of the run has ever asked it for one.
         """
         self._service = service
         self._provider = provider
@@ -54,11 +55,22 @@ class Supervisor:
         self._forsaken: set[str] = set()
         self._stopping: set[str] = set()
         self._silent_since = math.inf
-        try:
-            provider.validate(spec_of("island-0"))
-        except IslandError as error:
-            raise ConfigError(f"island.provider: {error}; mend that, or name another") from error
         self._label = spec_of("island-0").label
+        self.provider_is_fit = self._validate()
+
+    def _validate(self) -> bool:
+        """Whether the provider takes such nodes, as far as anybody can tell now."""
+        try:
+            self._provider.validate(self._spec_of("island-0"))
+        except (ConfigError, IslandError) as error:
+            if self._service.started:
+                # Islands that live need somebody to serve them, and it may well come back.
+                self._service.tell(Event("islands-refused", f"the provider: {error}"))
+                return False
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"island.provider: {error}; mend that, or name another") from error
+        return True
 
     def look(self) -> bool:
         """Look once at the clock and at every node, and act.

@@ -337,5 +337,27 @@ def test_supervisor_refuses_a_provider_that_does_not_answer(service, provider, c
         Supervisor(service, provider, node_spec, POLICY, clock)
 
 
+@pytest.mark.parametrize(
+    "error", [IslandError("squeue does not answer"), ConfigError("there is no sbatch")]
+)
+def test_later_supervisor_serves_on_although_its_provider_is_away_or_refuses(
+    begin, serve, provider, clock, error
+):
+    service, supervisor = begin(1e6)
+    assert supervisor.provider_is_fit
+    lease = service.acquire("island-1", "r").lease
+    provider.validate = lambda _: raise_(error)
+    later, its_supervisor = serve(1e6)
+    assert not its_supervisor.provider_is_fit
+    assert told(later, "islands-refused") == [f"the provider: {error}"]
+    assert its_supervisor.look()
+    assert later.heartbeat(lease, Progress(5, 1.0, 1.0)) is Directive.CONTINUE
+    provider.kill("island-1")
+    its_supervisor.look()
+    clock.now += 1
+    its_supervisor.look()
+    assert list(provider.nodes) == ["island-1", "island-2"]  # it is asked as ever
+
+
 def raise_(error: Exception) -> None:
     raise error
