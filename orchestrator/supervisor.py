@@ -103,12 +103,12 @@ class Supervisor:
         if plan.held_back:
             self._service.tell(Event("islands-held-back", plan.held_back))
         for island in plan.stop:
-            self._service.confirm()
-            if island not in self._stopping:  # a cloud may take minutes
-                log.info("stopping what is left", extra={"fields": {"island": island}})
-                self._stopping.add(island)
-            self._provider.cancel(island)
-            self._service.island_gone(island, "stopped, since nothing is left to do")
+            self._stop(island, "nothing is left to do")
+        for island in plan.hung:
+            if island not in self._stopping:
+                words = "it says nothing, and has not stopped itself by island.orphan_s"
+                self._service.tell(Event("island-hung", words, island=island))
+            self._stop(island, "it hangs")
         self._service.let_go(plan.dismiss)
         if plan.start:
             # Written down first: one that froze since it was decided is another's to start.
@@ -142,6 +142,14 @@ class Supervisor:
             words = "its provider does not answer; unless it is gone, it stops by island.orphan_s"
             self._service.tell(Event("island-forsaken", words, island=island))
         self._forsaken = islands
+
+    def _stop(self, island: str, why: str) -> None:
+        self._service.confirm()
+        if island not in self._stopping:  # a cloud may take minutes
+            log.info("stopping what is left", extra={"fields": {"island": island}})
+            self._stopping.add(island)
+        self._provider.cancel(island)
+        self._service.island_gone(island, f"stopped, since {why}")
 
     def _start(self, island: str) -> None:
         try:

@@ -13,7 +13,7 @@ from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
 
-POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)
+POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0, orphan_s=600.0)
 
 
 @dataclass
@@ -357,6 +357,25 @@ def test_later_supervisor_serves_on_although_its_provider_is_away_or_refuses(
     clock.now += 1
     its_supervisor.look()
     assert list(provider.nodes) == ["island-1", "island-2"]  # it is asked as ever
+
+
+def test_supervisor_stops_an_island_that_hangs_and_says_so_once(
+    supervisor, provider, service, clock
+):
+    for _ in range(2):
+        supervisor.look()
+    cancel, provider.cancel = provider.cancel, provider.cancelled.append  # which takes a while
+    clock.now += POLICY.orphan_s + 60
+    supervisor.look()
+    assert provider.cancelled == []
+    for _ in range(2):
+        clock.now += 1
+        supervisor.look()
+    assert provider.cancelled == ["island-1"] * 2
+    words = "it says nothing, and has not stopped itself by island.orphan_s"
+    assert told(service, "island-hung") == [words]
+    cancel("island-1")
+    assert not supervisor.look()
 
 
 def raise_(error: Exception) -> None:
