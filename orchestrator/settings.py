@@ -67,6 +67,7 @@ def recovery_policy(config: Config) -> RecoveryPolicy:
         max_tries=island.max_failures,
         backoff_s=island.backoff_s,
         young_s=3 * island.lease_s,
+        orphan_s=island.orphan_s,
     )
 
 

@@ -268,6 +268,21 @@ def test_provider_has_an_agent_for_each_node_and_brings_back_what_is_missing(
     assert processes.working_in(tmp_path) == []  # what was cancelled stays so
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (3, 2)])
+def test_local_provider_keeps_the_nodes_an_island_has_whatever_number_is_asked_for_later(
+    before, after, tmp_path, spec_of
+):
+    spec = replace(spec_of("island-1"), num_nodes=before)
+    LocalProvider(tmp_path).submit(spec, "key")
+    wait_until(lambda: len(processes.working_in(tmp_path)) == before)
+    kept = set(processes.working_in(tmp_path))
+    later = LocalProvider(tmp_path)
+    assert later.submit(replace(spec, num_nodes=after), "key") == Node("island-1", alive=True)
+    wait_until(lambda: set(processes.working_in(tmp_path)) == kept)
+    later.cancel("island-1")
+    assert processes.working_in(tmp_path) == []
+
+
 def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, label):
     def make() -> Provider:
         return LocalProvider(tmp_path / "islands")

@@ -13,7 +13,7 @@ from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
 
-POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)
+POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0, orphan_s=600.0)
 
 
 @dataclass
@@ -362,6 +362,47 @@ def test_supervisor_refuses_a_provider_that_does_not_answer(service, provider, c
     provider.validate = lambda _: raise_(IslandError("squeue does not answer"))
     with pytest.raises(ConfigError, match=r"island\.provider: squeue does not answer"):
         Supervisor(service, provider, node_spec, POLICY, clock)
+
+
+@pytest.mark.parametrize(
+    "error", [IslandError("squeue does not answer"), ConfigError("there is no sbatch")]
+)
+def test_later_supervisor_serves_on_although_its_provider_is_away_or_refuses(
+    begin, serve, provider, clock, error
+):
+    service, supervisor = begin(1e6)
+    assert supervisor.provider_is_fit
+    lease = service.acquire("island-1", "r").lease
+    provider.validate = lambda _: raise_(error)
+    later, its_supervisor = serve(1e6)
+    assert not its_supervisor.provider_is_fit
+    assert told(later, "islands-refused") == [f"the provider: {error}"]
+    assert its_supervisor.look()
+    assert later.heartbeat(lease, Progress(5, 1.0, 1.0)) is Directive.CONTINUE
+    provider.kill("island-1")
+    its_supervisor.look()
+    clock.now += 1
+    its_supervisor.look()
+    assert list(provider.nodes) == ["island-1", "island-2"]  # it is asked as ever
+
+
+def test_supervisor_stops_an_island_that_hangs_and_says_so_once(
+    supervisor, provider, service, clock
+):
+    for _ in range(2):
+        supervisor.look()
+    cancel, provider.cancel = provider.cancel, provider.cancelled.append  # which takes a while
+    clock.now += POLICY.orphan_s + 60
+    supervisor.look()
+    assert provider.cancelled == []
+    for _ in range(2):
+        clock.now += 1
+        supervisor.look()
+    assert provider.cancelled == ["island-1"] * 2
+    words = "it says nothing, and has not stopped itself by island.orphan_s"
+    assert told(service, "island-hung") == [words]
+    cancel("island-1")
+    assert not supervisor.look()
 
 
 def raise_(error: Exception) -> None:
