@@ -85,7 +85,7 @@ def sky(secured, tmp_path):
             [*secured, 'island.provider="skypilot"', *(f"skypilot.{key}" for key in keys)],
             why,
             lambda: [json.loads(path.read_text())["name"] for path in folder.glob("tasks/*")],
-            lambda: [*scripted.clusters(folder), *folder.glob("nodes/*")],
+            lambda: [*scripted.clusters(folder), *tmp_path.rglob("join-token.pem")],
         )
 
     yield where
@@ -100,7 +100,7 @@ def no_quota(sky) -> Hopeless:
 
 @pytest.fixture
 def no_setup(sky) -> Hopeless:
-    return sky("Failed to run setup commands on an instance", unprepared=True)
+    return sky("Could not resolve host: astral.sh, and wrote last", unprepared=True)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def no_agent(sshd, tmp_path) -> Hopeless:
         [*sshd.settings(), f"ssh.folder=~/{tmp_path.name}", f"ssh.setup='{setup}'"],
         "exited with code 1, and wrote last: this host has no GPU driver",
         lambda: [path.parent.name for path in found("agent.log")],
-        lambda: [*found("work"), *found("*.pem")],
+        lambda: [*found("work"), *found("*.pem"), *map(processes.working_in, folders)],
     )
 
 
