@@ -86,6 +86,11 @@ class FleetService:
         """Islands that earlier orchestrators asked a provider for; their names are taken."""
         return self._started
 
+    @property
+    def has_islands(self) -> bool:
+        """Whether any that was asked for has not ended, as far as is known."""
+        return bool(self._spending.ledger.running)
+
     def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :func:`orchestrator.fleet.leases.acquire`, and ``may_acquire`` of gangs."""
         with self._turn():

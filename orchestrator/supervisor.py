@@ -41,8 +41,8 @@ class Supervisor:
             clock: the orchestrator's.
 
         Raises:
-            ConfigError: the provider can never run such nodes, or does not answer, and no
-                orchestrator of the run has ever asked it for one.
+            ConfigError: the provider can never run such nodes, or does not answer, and no island
+                of the run may live.
         """
         self._service = service
         self._provider = provider
@@ -63,7 +63,7 @@ class Supervisor:
         try:
             self._provider.validate(self._spec_of("island-0"))
         except (ConfigError, IslandError) as error:
-            if self._service.started:
+            if self._service.has_islands:
                 # Islands that live need somebody to serve them, and it may well come back.
                 self._service.tell(Event("islands-refused", f"the provider: {error}"))
                 return False

@@ -386,6 +386,17 @@ def test_later_supervisor_serves_on_although_its_provider_is_away_or_refuses(
     assert list(provider.nodes) == ["island-1", "island-2"]  # it is asked as ever
 
 
+def test_later_supervisor_refuses_its_provider_once_no_island_is_left(begin, serve, provider):
+    service, supervisor = begin(1e6)
+    service.give_up("told to")
+    for island in list(provider.nodes):
+        provider.kill(island)
+    supervisor.look()
+    provider.validate = lambda _: raise_(ConfigError("there is no sbatch"))
+    with pytest.raises(ConfigError, match="there is no sbatch"):
+        serve(1e6)
+
+
 def test_supervisor_stops_an_island_that_hangs_and_says_so_once(
     supervisor, provider, service, clock
 ):
