@@ -22,7 +22,7 @@ from orchestrator.cli.peers import told_of
 from orchestrator.naming import name_of
 from tests import dht
 from tests.namespaces import network
-from tests.sshd import ThrowAwayHosts
+from tests.sshd import hosts_within
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -43,10 +43,8 @@ def net():
 @pytest.fixture
 def lab(net, tmp_path):
     """A host that takes islands over ssh, from wherever the orchestrator is."""
-    hosts = ThrowAwayHosts(tmp_path / "hosts")
-    hosts.start("lab", net.addresses["lab"], net.within("lab"))
-    yield hosts
-    hosts.stop()
+    with hosts_within(net, tmp_path / "hosts", "lab") as hosts:
+        yield hosts
 
 
 @pytest.fixture
