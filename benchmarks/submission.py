@@ -113,7 +113,9 @@ def orchestrated(num: int, answer_s: float) -> dict[str, Any]:
         specs = [JobSpec(f"expert-{n}", Role.EXPERT, n, "run", 10**9, "d") for n in range(num)]
         service.submit([Submission(spec) for spec in specs])
         provider = Background(Scripted(answer_s, named.put), RUN, 2.0, clock)
-        recovery = RecoveryPolicy(num_islands=num, max_tries=5, backoff_s=1.0, young_s=TERM_S)
+        recovery = RecoveryPolicy(
+            num_islands=num, max_tries=5, backoff_s=1.0, young_s=TERM_S, orphan_s=600.0
+        )
         spec_of = lambda name: NodeSpec(name, RUN, (), num_gpus=0)  # noqa: E731
         supervisor = Supervisor(service, provider, spec_of, recovery, clock)
         begin, first_look_s = time.perf_counter(), 0.0

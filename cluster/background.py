@@ -48,6 +48,7 @@ class Background:
         self._taken: set[str] = set()  # of them, those that the provider said yes to
         self._completing: set[str] = set()  # living islands, until an answer shows the new nodes
         self._cancelled: set[str] = set()
+        self._stopped: set[str] = set()  # of them, those that it said yes to when it was asked last
         self._words: dict[str, str] = {}  # the last lines of those that are dead
         self._trouble = "it has not answered yet"
         self._soon = False
@@ -141,7 +142,7 @@ class Background:
         with self._changed:
             is_overtaken = spec.island in self._cancelled
         if is_overtaken:  # by its own cancellation, which may have found nothing to stop
-            self._cancel(spec.island)
+            self._insist(spec.island)
         self._ask_soon()
 
     def _not_started(self, island: str, why: str) -> None:
@@ -156,7 +157,11 @@ class Background:
             log.warning("an island still lacks nodes", extra={"fields": fields})
 
     def _cancel(self, island: str) -> None:
-        """Ask until the provider has taken it: what nobody stops costs money."""
+        self._insist(island)
+        self._ask_soon()
+
+    def _insist(self, island: str) -> None:
+        """Cancel until the provider has taken it: what nobody stops costs money."""
         pause_s = self._poll_s
         while True:
             try:
@@ -168,7 +173,8 @@ class Background:
                 self._clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, _MOST_PAUSE_S)
             else:
-                self._ask_soon()
+                with self._changed:
+                    self._stopped.add(island)
                 return
 
     def _ask_soon(self) -> None:
@@ -181,6 +187,7 @@ class Background:
             with self._changed:
                 self._soon = False
                 submitted, taken = set(self._asked), set(self._taken)
+                stopped = set(self._stopped)
             try:
                 nodes = {node.island: node for node in self._provider.list(self._label)}
                 words = self._last_words(nodes)
@@ -197,6 +204,11 @@ class Background:
                         self._asked[island] = Node(island, alive=False, reason=gone)
                     self._taken -= taken
                     self._completing -= taken
+                    # A submission that seemed to fail may show only now, or a node is slow to end.
+                    lingering = {it for it in stopped & nodes.keys() if nodes[it].alive}
+                    self._stopped -= lingering
+                for island in lingering:
+                    self._start(self._insist, island)
             with self._changed:
                 self._changed.wait_for(lambda: self._soon, self._poll_s)
 

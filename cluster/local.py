@@ -113,21 +113,28 @@ class LocalProvider:
             raise IslandError(f"{spec.island} could not be started: {error}") from error
 
     def _known(self, island: str, num: int = 0) -> Sequence[LocalAgent]:
-        """Its agents: so many, or as many as there are records of."""
-        home, known = self._folder / island, self._agents.get(island, ())
+        """Its agents: as many as there are records of, or so many if they are fewer."""
+        known = self._agents.get(island, ())
         num = 1 if num and self._node else num
-        if num and num != len(known):
-            homes = [home] if num == 1 else [home / f"node-{number}" for number in range(num)]
-            known = tuple(map(_agent_in, homes))
-        elif not known and (home / _RECORD).exists():
-            known = (_agent_in(home),)
-        elif not known:
-            below = (home / f"node-{number}" for number in itertools.count())
-            started = itertools.takewhile(lambda each: (each / _RECORD).exists(), below)
-            known = tuple(map(_agent_in, started))
+        if not known or len(known) < num:
+            homes = _homes(self._folder / island, num)
+            known += tuple(map(_agent_in, homes[len(known) :]))
         if known:
             self._agents[island] = known
         return known
+
+
+def _homes(home: Path, num: int) -> Sequence[Path]:
+    """Folders of the nodes of an island: those with a record first, whatever was asked for then."""
+    each = (home / f"node-{number}" for number in itertools.count())
+    num_started = sum(1 for _ in itertools.takewhile(_has_record, each))
+    if _has_record(home) or (num == 1 and not num_started):
+        return [home]
+    return [home / f"node-{number}" for number in range(max(num, num_started))]
+
+
+def _has_record(home: Path) -> bool:
+    return (home / _RECORD).exists()
 
 
 def _agent_in(home: Path) -> LocalAgent:

@@ -62,6 +62,7 @@ class Node:
         alive: whether its agent runs, or may still come to run. A frozen one counts as alive. Of
             several agents any one will do.
         waiting: whether it stands in a queue, or is being made: its island's silence says nothing.
+        in_setup: whether one that waits is there already, and only its agents are not.
         missing: how many of several are not there that another submission would start.
         reason: how it ended, in words; "" while alive.
         cleared: whether it was cancelled, so that nothing is left to be done about it.
@@ -77,6 +78,12 @@ class Node:
     stale: bool = False
     provider: str = ""
     missing: int = 0
+    in_setup: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is paid for, whatever its agents do."""
+        return self.alive and (self.in_setup or not self.waiting)
 
 
 class Provider(Protocol):

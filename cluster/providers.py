@@ -36,6 +36,11 @@ def provider_of(config: Config, label: str, folder: Path, clock: Clock) -> Provi
     return Several(made, clock) if len(made) > 1 else made[0][0]
 
 
+def requeues(config: Config) -> bool:
+    """Whether nodes may be started again by what they run on, as islands of later names."""
+    return "slurm" in config.island.shares and config.slurm.requeue
+
+
 def _made(name: ProviderName, config: Config, label: str, folder: Path, clock: Clock) -> Provider:
     provider = bare(name, config, label, folder)
     return provider if name == "local" else Background(provider, label, _FAR[name][2], clock)

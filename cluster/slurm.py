@@ -16,70 +16,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.config import Config
 from atoll.errors import ConfigError, IslandError
-from cluster.local import AGENT_LOG, WORK, ending, last_lines
+from atoll.private_files import write_private
+from cluster.local import AGENT_LOG, WORK, last_lines
 from cluster.provider import Capabilities, Node, NodeSpec
+from cluster.slurm_accounting import Accounting, note
+from cluster.slurm_job import FIELDS, Job, parsed
 
 _ANSWER_S = 60.0
+_JOIN = "join"  # the token's file, in the folder of work that goes with the island
 _WARNING_S = 30  # beyond the time for a last checkpoint
-# What is asked of each job, and how many characters it may take.
-_FIELDS = {
-    "JobID": 32,
-    "Name": 128,
-    "StateCompact": 8,
-    "RestartCnt": 8,
-    "exit_code": 16,
-    "Comment": 160,
-}
 # Logs lie beside the folder of work, and nodes share that of the job.
 _ON_EACH_NODE = 'exec "$@" --node "node-$SLURM_NODEID" --work-dir "$0/node-$SLURM_NODEID/work"'
-_WAITING = {"PD", "CF", "RQ", "RH", "RF", "RS", "SE"}
-_ENDED = {
-    "BF": "its node did not boot",
-    "CA": "it was cancelled",
-    "CD": "",  # by itself: told by its exit code
-    "DL": "its deadline has passed",
-    "F": "",
-    "NF": "its node failed",
-    "OOM": "it ran out of memory",
-    "PR": "it was preempted",
-    "TO": "its time limit has come",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A job as Slurm tells of it."""
-
-    number: str
-    name: str
-    state: str
-    restarts: int
-    status: int
-    comment: str
-
-    @property
-    def island(self) -> str:
-        """Which island it is now."""
-        return f"{self.name}.{self.restarts}" if self.restarts else self.name
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it runs, and nothing will."""
-        return self.state in _ENDED
-
-    @property
-    def node(self) -> Node:
-        """As a provider tells of it."""
-        reason = ""
-        if self.is_over:
-            reason = _ENDED[self.state] or ending(os.waitstatus_to_exitcode(self.status))
-        is_waiting, cleared = self.state in _WAITING, self.state == "CA"
-        return Node(self.island, not self.is_over, reason, cleared, is_waiting)
 
 
 class SlurmProvider:
@@ -95,6 +46,7 @@ class SlurmProvider:
         """
         self._slurm, self._island, self._label = config.slurm, config.island, label
         self._folder = (Path(config.slurm.folder) if config.slurm.folder else folder).absolute()
+        self._accounting = Accounting(self._folder, _of(label), _run)
 
     def capabilities(self) -> Capabilities:
         """See :class:`cluster.provider.Provider`; what one node has, only Slurm itself knows."""
@@ -138,15 +90,21 @@ class SlurmProvider:
         if not former:
             home = self._folder / spec.island
             try:
-                (home / WORK).mkdir(parents=True, exist_ok=True)
+                (home / WORK).mkdir(mode=0o700, parents=True, exist_ok=True)
+                if spec.token:  # Slurm keeps scripts, and may archive them
+                    write_private(home / WORK / _JOIN, spec.token.encode())
             except OSError as error:
                 raise IslandError(f"{home} cannot be made: {error.strerror}") from error
-            _run(["sbatch", "--parsable", *self._options(spec, comment)], self._script(spec))
+            asked = ["sbatch", "--parsable", *self._options(spec, comment)]
+            number = _run(asked, self._script(spec)).strip().partition(";")[0]  # the cluster's name
+            note(home, number, comment)
         return Node(spec.island, alive=True, waiting=True)
 
     def list(self, label: str) -> tuple[Node, ...]:
-        """See :class:`cluster.provider.Provider`; Slurm forgets ended jobs after some minutes."""
-        return tuple(job.node for job in self._of_run(label))
+        """See :class:`cluster.provider.Provider`; in the end Slurm forgets, without accounting."""
+        jobs = self._jobs()
+        jobs = [*jobs, *self._accounting.ended(jobs)]
+        return tuple(self._node(job) for job in jobs if job.comment.startswith(_of(label)))
 
     def logs(self, island: str, num_lines: int) -> str:
         """See :class:`cluster.provider.Provider`."""
@@ -158,18 +116,23 @@ class SlurmProvider:
             _run(["scancel", job.number])
         shutil.rmtree(self._folder / island.partition(".")[0] / WORK, ignore_errors=True)
 
-    def _alive(self, island: str) -> Sequence[_Job]:
+    def _node(self, job: Job) -> Node:
+        """As a provider tells of it; whether Atoll cancelled it, the folder of its work tells."""
+        cleared = job.is_over and not (self._folder / job.name / WORK).exists()
+        return Node(job.island, not job.is_over, job.reason, cleared, job.is_waiting)
+
+    def _alive(self, island: str) -> Sequence[Job]:
         mine = self._of_run(self._label)
         return [job for job in mine if job.island == island and not job.is_over]
 
-    def _of_run(self, label: str) -> Sequence[_Job]:
+    def _of_run(self, label: str) -> Sequence[Job]:
         return [job for job in self._jobs() if job.comment.startswith(_of(label))]
 
-    def _jobs(self) -> Sequence[_Job]:
+    def _jobs(self) -> Sequence[Job]:
         """All of this user that Slurm still knows."""
-        fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
+        fields = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
         told = _run(["squeue", "--me", "--noheader", "--states=all", "--Format", fields])
-        return [_parsed(line) for line in told.splitlines() if line.strip()]
+        return [parsed(line) for line in told.splitlines() if line.strip()]
 
     def _options(self, spec: NodeSpec, comment: str) -> Sequence[str]:
         slurm, island, has_one = self._slurm, self._island, spec.num_nodes == 1
@@ -201,15 +164,14 @@ class SlurmProvider:
         return str(self._slurm.cpus or self._island.processes * self._island.threads)
 
     def _script(self, spec: NodeSpec) -> str:
-        """What runs on the node. It goes through a pipe, and only its owner may read it there."""
-        work = shlex.quote(str(self._folder / spec.island / WORK))
+        """What runs on the node."""
+        work = self._folder / spec.island / WORK
         python = self._slurm.python or sys.executable
         agent = shlex.join([python, "-P", "-m", "atoll", "agent", *spec.agent])
         agent += f' --island {shlex.quote(spec.island)}"$again"'
         if spec.endpoint and not self._elsewhere:
             agent += f" --endpoint {shlex.quote(spec.endpoint)}"
-        token = "" if not spec.token else f"cat >\"$work/join\" <<'TOKEN'\n{spec.token}TOKEN\n"
-        agent += ' --join "$work/join"' if spec.token else ""
+        agent += f" --join {shlex.quote(str(work / _JOIN))}" if spec.token else ""
         if spec.num_nodes == 1:
             start = f'exec {agent} --work-dir "$work"'
         else:
@@ -219,9 +181,9 @@ class SlurmProvider:
         return f"""#!/bin/bash
 umask 077
 again=${{SLURM_RESTART_COUNT:+.$SLURM_RESTART_COUNT}}
-work={work}/start$again
-mkdir -p "$work"
-{token}{self._slurm.setup}
+work={shlex.quote(str(work))}/start$again
+mkdir "$work" || exit
+{self._slurm.setup}
 {start}
 """
 
@@ -232,15 +194,6 @@ def _lost_configuration() -> str:
     return named if named and not Path(named).exists() else ""
 
 
-def _parsed(line: str) -> _Job:
-    values, begin = [], 0
-    for width in _FIELDS.values():
-        values.append(line[begin : begin + width].strip())
-        begin += width
-    number, name, state, restarts, status, comment = values
-    return _Job(number, name, state, int(restarts or 0), int(status or 0), comment)
-
-
 def _of(label: str) -> str:
     """How the comments of a run's jobs begin."""
     return f"atoll {label} "
@@ -248,9 +201,17 @@ def _of(label: str) -> str:
 
 def _run(command: list[str], text: str = "") -> str:
     """What one of Slurm's commands prints. Raises: IslandError with what it says is wrong."""
+    # Jobs inherit the environment, and have no business with the orchestrator's PostgreSQL.
+    environment = {name: it for name, it in os.environ.items() if not name.startswith("PG")}
     try:
         ended = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, timeout=_ANSWER_S
+            command,
+            input=text,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_ANSWER_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise IslandError(f"{command[0]} does not answer: {error}") from error

@@ -172,8 +172,10 @@ def _serve(work: _Work, store: SqlStore) -> None:
             recovery_policy(config),
             clock,
         )
-        # Not sooner: one that does not answer has to be mended first.
-        refuse_unheard(config, capabilities)
+        # Not sooner: one that does not answer has to be mended first. Until then nobody knows where
+        # its islands are.
+        if supervisor.provider_is_fit:
+            refuse_unheard(config, capabilities)
         secure, settings = security is not None, settings_of(config)
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)

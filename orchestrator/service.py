@@ -86,6 +86,11 @@ class FleetService:
         """Islands that earlier orchestrators asked a provider for; their names are taken."""
         return self._started
 
+    @property
+    def has_islands(self) -> bool:
+        """Whether any that was asked for has not ended, as far as is known."""
+        return bool(self._spending.ledger.running)
+
     def acquire(self, island: str, request_id: str, seat: Seat | None = None) -> Assignment | Wait:
         """See :func:`orchestrator.fleet.leases.acquire`, and ``may_acquire`` of gangs."""
         with self._turn():
@@ -245,6 +250,10 @@ class FleetService:
         with self._turn():
             self._apply(self._spending.started(islands))
 
+    def is_over(self, island: str) -> bool:
+        """See :meth:`orchestrator.fleet.ledger.Ledger.is_over`."""
+        return self._spending.ledger.is_over(island)
+
     def reconcile(self, nodes: Sequence[Node]) -> None:
         """See :func:`orchestrator.fleet.ledger.reconciled`, and ``seen`` of ``matching`` there."""
         with self._turn():
@@ -306,7 +315,7 @@ class FleetService:
     def _apply(self, change: Change) -> None:
         if self._retired:
             raise Unreachable("this orchestrator is leaving; start another with the same command")
-        if change.events:
+        if change.events or change.nodes:
             try:
                 self._store.save(change, self._last_event + 1, self._clock.wall())
             except Unreachable:

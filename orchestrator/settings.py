@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from atoll import layout
 from atoll.config import Config
 from cluster.provider import NodeSpec
+from cluster.providers import requeues
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.budget import LEAVE_S, Budget
 from orchestrator.fleet.ledger import Prices
@@ -42,6 +43,7 @@ def fleet_policy(config: Config) -> Policy:
         max_nodes=island.nodes,
         min_nodes=island.fewest_nodes,
         gather_s=island.gather_s,
+        requeues=requeues(config),
     )
 
 
@@ -65,6 +67,7 @@ def recovery_policy(config: Config) -> RecoveryPolicy:
         max_tries=island.max_failures,
         backoff_s=island.backoff_s,
         young_s=3 * island.lease_s,
+        orphan_s=island.orphan_s,
     )
 
 

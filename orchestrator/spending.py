@@ -48,9 +48,7 @@ class Spending:
 
     def reconciled(self, fleet: Fleet, nodes: Iterable[Node]) -> Change:
         """See :func:`orchestrator.fleet.ledger.reconciled`."""
-        gangs = {name: len(muster.gang.nodes) for name, muster in fleet.gangs.items()}
-        there = (it.name for it in fleet.islands.values() if it.state in {"idle", "working"})
-        heard = {name: gangs.get(name, 0) for name in there}
+        heard = {it.name for it in fleet.islands.values() if it.state in {"idle", "working"}}
         now = self._clock.wall()
         uses, told = ledger.reconciled(self.ledger, nodes, heard, self._prices, now)
         return Change(nodes=uses, events=told)

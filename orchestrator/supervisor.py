@@ -41,7 +41,8 @@ class Supervisor:
             clock: the orchestrator's.
 
         Raises:
-            ConfigError: the provider can never run such nodes, or does not answer.
+            ConfigError: the provider can never run such nodes, or does not answer, and no island
+                of the run may live.
         """
         self._service = service
         self._provider = provider
@@ -54,11 +55,22 @@ class Supervisor:
         self._forsaken: set[str] = set()
         self._stopping: set[str] = set()
         self._silent_since = math.inf
-        try:
-            provider.validate(spec_of("island-0"))
-        except IslandError as error:
-            raise ConfigError(f"island.provider: {error}; mend that, or name another") from error
         self._label = spec_of("island-0").label
+        self.provider_is_fit = self._validate()
+
+    def _validate(self) -> bool:
+        """Whether the provider takes such nodes, as far as anybody can tell now."""
+        try:
+            self._provider.validate(self._spec_of("island-0"))
+        except (ConfigError, IslandError) as error:
+            if self._service.has_islands:
+                # Islands that live need somebody to serve them, and it may well come back.
+                self._service.tell(Event("islands-refused", f"the provider: {error}"))
+                return False
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"island.provider: {error}; mend that, or name another") from error
+        return True
 
     def look(self) -> bool:
         """Look once at the clock and at every node, and act.
@@ -91,12 +103,12 @@ class Supervisor:
         if plan.held_back:
             self._service.tell(Event("islands-held-back", plan.held_back))
         for island in plan.stop:
-            self._service.confirm()
-            if island not in self._stopping:  # a cloud may take minutes
-                log.info("stopping what is left", extra={"fields": {"island": island}})
-                self._stopping.add(island)
-            self._provider.cancel(island)
-            self._service.island_gone(island, "stopped, since nothing is left to do")
+            self._stop(island, "nothing is left to do")
+        for island in plan.hung:
+            if island not in self._stopping:
+                words = "it says nothing, and has not stopped itself by island.orphan_s"
+                self._service.tell(Event("island-hung", words, island=island))
+            self._stop(island, "it hangs")
         self._service.let_go(plan.dismiss)
         if plan.start:
             # Written down first: one that froze since it was decided is another's to start.
@@ -130,6 +142,14 @@ class Supervisor:
             words = "its provider does not answer; unless it is gone, it stops by island.orphan_s"
             self._service.tell(Event("island-forsaken", words, island=island))
         self._forsaken = islands
+
+    def _stop(self, island: str, why: str) -> None:
+        self._service.confirm()
+        if island not in self._stopping:  # a cloud may take minutes
+            log.info("stopping what is left", extra={"fields": {"island": island}})
+            self._stopping.add(island)
+        self._provider.cancel(island)
+        self._service.island_gone(island, f"stopped, since {why}")
 
     def _start(self, island: str) -> None:
         try:

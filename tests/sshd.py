@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cluster import processes
+from tests.namespaces import Network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "sshd"
 
@@ -88,3 +90,15 @@ class ThrowAwayHosts:
             for process in processes.working_in(self.home(name)):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+
+
+@contextmanager
+def hosts_within(net: Network, folder: Path, *names: str) -> Iterator[ThrowAwayHosts]:
+    """Hosts of a network that take ssh, until the end."""
+    made = ThrowAwayHosts(folder)
+    try:
+        for name in names:
+            made.start(name, net.addresses[name], net.within(name))
+        yield made
+    finally:
+        made.stop()

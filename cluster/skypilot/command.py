@@ -10,6 +10,7 @@ from typing import Any
 from atoll.errors import IslandError
 
 _ANSWER_S = 600.0  # to start its server takes it a minute, to take down a node several
+_HEADING = re.compile(r"===== std(out|err) =====\s*")  # of what a command on the node wrote
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception): (.+)", re.MULTILINE)
 # Below the error stands what each place said, under its name.
@@ -92,6 +93,7 @@ def json_in(text: str) -> Any:
 
 def sentence_of(text: str) -> str:
     """What went wrong: the error, and what each place said if there was room in none."""
+    text = _HEADING.sub("", text)
     errors = (match.group(1) for match in _ERROR.finditer(text))
     told = next(errors, "") or (text.strip().splitlines() or ["it says nothing"])[-1]
     refusals = {f"{place}: {' '.join(why.split())}": None for place, why in _REFUSAL.findall(text)}

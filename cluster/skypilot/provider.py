@@ -51,6 +51,7 @@ class SkypilotProvider:
         self._sky = Sky(config.skypilot.command)
         self._view = View(self._sky, label)
         self._records = Records(self._folder)
+        self._up: set[str] = set()  # whose machines have been seen to be there
         self._running: set[str] = set()  # whose agents have been seen at work
 
     def capabilities(self) -> Capabilities:
@@ -110,6 +111,7 @@ class SkypilotProvider:
         )
         clusters = self._view.clusters("--refresh")
         up = [name for name in living if clusters.get(name, {}).get("status") == "UP"]
+        self._up.update(up)
         jobs = self._view.jobs(up)
         ends = {}
         for name in living:
@@ -222,4 +224,11 @@ class SkypilotProvider:
     def _node(self, island: str) -> Node:
         record = self._records.all()[island]
         waiting = not record.reason and island not in self._running
-        return Node(island, not record.reason, record.reason, record.cleared, waiting)
+        return Node(
+            island,
+            alive=not record.reason,
+            reason=record.reason,
+            cleared=record.cleared,
+            waiting=waiting,
+            in_setup=waiting and island in self._up,
+        )

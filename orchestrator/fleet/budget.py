@@ -54,7 +54,7 @@ def reached(budget: Budget, ledger: Ledger, num_new: int, price: float, now: flo
 
     Args:
         budget: of the run.
-        ledger: of its nodes.
+        ledger: of its nodes; those that are missing are about to be started again.
         num_new: nodes to be asked for now.
         price: of each of them for an hour.
         now: time of day.

@@ -6,7 +6,7 @@ that stands in a queue, or is being made, is nobody's yet. Those of an island ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from immutables import Map
@@ -50,8 +50,9 @@ class NodeUse:
         paid_from: when it was seen to be there, or their number to change; None while it stands in
             a queue, or is being made.
         ended_at: when its end was noticed; None until then.
-        num_nodes: how many there are since.
-        hours_before: what they had taken until then, all together.
+        num_nodes: how many were asked for.
+        num_missing: how many of them were lost, and are to be started again.
+        hours_before: what they had taken until ``paid_from``, all together.
     """
 
     island: str
@@ -60,14 +61,20 @@ class NodeUse:
     paid_from: float | None = None
     ended_at: float | None = None
     num_nodes: int = 1
+    num_missing: int = 0
     hours_before: float = 0.0
+
+    @property
+    def num_there(self) -> int:
+        """How many are there, and paid for: one at least, of an island that lives."""
+        return max(1, self.num_nodes - self.num_missing)
 
     def hours(self, now: float) -> float:
         """Node hours that were taken, by the clock of a machine that may have been set back."""
         if self.paid_from is None:
             return 0.0
         end = now if self.ended_at is None else self.ended_at
-        return self.hours_before + self.num_nodes * max(0.0, end - self.paid_from) / _HOUR_S
+        return self.hours_before + self.num_there * max(0.0, end - self.paid_from) / _HOUR_S
 
     def cost(self, now: float) -> float:
         """What it has cost, in the unit of its price."""
@@ -89,21 +96,31 @@ class Ledger:
     Attributes:
         running: those that have not ended as far as is known, by island.
         ended: what the others have taken.
+        ended_at: when each of those ended, time of day, by island.
     """
 
     running: Map[str, NodeUse] = field(default_factory=Map)
     ended: Spent = Spent()
+    ended_at: Map[str, float] = field(default_factory=Map)
 
     def after(self, uses: Iterable[NodeUse]) -> Ledger:
         """With some nodes started, or ended."""
         running, hours, cost = self.running, self.ended.node_hours, self.ended.cost
+        ended_at = self.ended_at
         for use in uses:
             if use.ended_at is None:
                 running = running.set(use.island, use)
                 continue
             running = running.delete(use.island) if use.island in running else running
+            ended_at = ended_at.set(use.island, use.ended_at)
             hours, cost = hours + use.hours(use.ended_at), cost + use.cost(use.ended_at)
-        return Ledger(running, Spent(hours, cost))
+        return Ledger(running, Spent(hours, cost), ended_at)
+
+    def is_over(self, island: str) -> bool:
+        """Whether its nodes have ended, and those that were started again in its place."""
+        return island in self.ended_at and not any(
+            name == island or name.startswith(f"{island}.") for name in self.running
+        )
 
     def spent(self, now: float) -> Spent:
         """What all of them have taken until a time of day."""
@@ -121,7 +138,7 @@ def started(island: str, prices: Prices, now: float) -> tuple[NodeUse, Event]:
 def reconciled(
     ledger: Ledger,
     nodes: Iterable[Node],
-    heard: Mapping[str, int],
+    heard: Container[str],
     prices: Prices,
     now: float,
 ) -> tuple[tuple[NodeUse, ...], tuple[Event, ...]]:
@@ -133,8 +150,7 @@ def reconciled(
         ledger: as it was written down.
         nodes: all that the provider knows of.
         heard: islands that still speak: one whose node the provider does not know was started by
-            an orchestrator on another machine, and one that is said to wait does so no longer; with
-            how many nodes of each train together, 0 where nobody knows.
+            an orchestrator on another machine, and one that is said to wait does so no longer.
         prices: of nodes.
         now: time of day.
 
@@ -149,25 +165,26 @@ def reconciled(
             uses.append(replace(use, ended_at=now))
             words = f"{node.reason if node else 'its node is gone'}; {_bill(use, now)}"
             events.append(Event("island-stopped", words, island=name))
-        elif node is not None and use.paid_from is None and (not node.waiting or name in heard):
-            uses.append(replace(use, price_per_hour=prices.of(node), paid_from=now))
+        elif node is not None and use.paid_from is None and (node.is_there or name in heard):
+            there = replace(use, price_per_hour=prices.of(node), num_missing=node.missing)
+            uses.append(replace(there, paid_from=now))
             events.append(Event("island-up", _arrival(uses[-1], now), island=name))
-        elif use.paid_from is not None and heard.get(name, 0) not in (0, use.num_nodes):
-            hours, num_nodes = use.hours(now), heard[name]
-            uses.append(replace(use, paid_from=now, num_nodes=num_nodes, hours_before=hours))
+        elif node is not None and use.paid_from is not None and node.missing != use.num_missing:
+            until = replace(use, paid_from=now, hours_before=use.hours(now))
+            uses.append(replace(until, num_missing=node.missing))
     for name, node in seen.items():
         if node.alive and name not in ledger.running:
-            paid_from = None if node.waiting else now
-            use = NodeUse(name, now, prices.of(node), paid_from, num_nodes=prices.num_nodes)
-            uses.append(use)
-            words = f"its node was found {'waiting' if node.waiting else 'at work'}"
+            use = NodeUse(name, now, prices.of(node), num_nodes=prices.num_nodes)
+            paid_from = now if node.is_there else None
+            uses.append(replace(use, paid_from=paid_from, num_missing=node.missing))
+            words = f"its node was found {'at work' if node.is_there else 'waiting'}"
             events.append(Event("island-started", words, island=name))
     return tuple(uses), tuple(events)
 
 
 def _arrival(use: NodeUse, now: float) -> str:
-    several = use.num_nodes > 1
-    what, each = (f"its {use.num_nodes} nodes are", " each") if several else ("its node is", "")
+    several = use.num_there > 1
+    what, each = (f"its {use.num_there} nodes are", " each") if several else ("its node is", "")
     price = f", at {use.price_per_hour:g} an hour{each}" if use.price_per_hour else ""
     waited_h = (now - use.started_at) / _HOUR_S
     return f"{what} there{price}, {waited_h:.2f} h after it was asked for"

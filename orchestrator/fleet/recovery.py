@@ -17,6 +17,7 @@ from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.state import Fleet, Island
 
 _LEAVE_S = 3.0  # dismissed agents leave by themselves; what stays longer is stopped
+_HUNG_S = 60.0  # an agent that should have stopped itself so long ago hangs
 FORSAKE_S = 30.0  # a provider that does not answer is asked to stop them for so long
 
 
@@ -30,12 +31,14 @@ class RecoveryPolicy:
             jobs are given up.
         backoff_s: pause after the first wave; doubles with each one more.
         young_s: an island that dies before this age, or says nothing until then, died young.
+        orphan_s: an island that reaches no orchestrator for so long stops itself.
     """
 
     num_islands: int
     max_tries: int
     backoff_s: float
     young_s: float
+    orphan_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Recovery:
         settled_at: since when nobody works and nobody will.
         last_number: the highest in an island's name, so that no name is used twice.
         let_go: islands that live and are counted on no more, because fewer jobs are open.
+        unheard: since when each that lives is lost, or gone, or has yet to speak.
     """
 
     since: Map[str, float] = field(default_factory=Map)
@@ -59,6 +63,7 @@ class Recovery:
     settled_at: float = math.inf
     last_number: int = 0
     let_go: frozenset[str] = frozenset()
+    unheard: Map[str, float] = field(default_factory=Map)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class Plan:
 
     Attributes:
         start: names of islands to start.
-        stop: islands to stop.
+        stop: islands to stop, since there is nothing for them to do.
+        hung: islands to stop, since they neither speak nor end.
         dismiss: idle islands that may leave.
         give_up: whether no island can be kept alive.
         held_back: why none is started for a while, in words; "" for nothing new.
@@ -77,6 +83,7 @@ class Plan:
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    hung: tuple[str, ...] = ()
     dismiss: tuple[str, ...] = ()
     give_up: bool = False
     held_back: str = ""
@@ -88,8 +95,8 @@ def look(
 ) -> tuple[Recovery, Plan]:
     """What to do, and what to remember.
 
-    A frozen island is alive for its provider yet lost for the fleet: it is replaced, and left alone
-    until the end, since its epoch can publish nothing.
+    A frozen island is alive for its provider yet lost for the fleet: it is replaced. Since its
+    epoch can publish nothing it is left alone, until it should have stopped itself long ago.
     """
     alive = [node.island for node in nodes if node.alive]
     waiting = {node.island for node in nodes if node.waiting}
@@ -111,13 +118,21 @@ def look(
     recovery = _after_commits(replace(recovery, settled_at=math.inf), fleet)
     last_number = max(recovery.last_number, last_number_of(node.island for node in nodes))
     since = recovery.since.update(useful)
-    recovery = replace(recovery, since=since, last_number=last_number, let_go=let_go)
+    unheard = Map(
+        (name, recovery.unheard.get(name, now))
+        for name in alive
+        if name not in waiting and not _is_there(fleet.islands.get(name))
+    )
+    recovery = replace(
+        recovery, since=since, last_number=last_number, let_go=let_go, unheard=unheard
+    )
     recovery, plan = replaced(recovery, fleet, missing, policy, now)
     candidates = dispensable(fleet, recovery.since, waiting)
     recovery, spare = spared(recovery, fleet, candidates, policy)
     stop = tuple(name for name in spare if name in waiting)
     dismiss = tuple(name for name in spare if name not in waiting)
-    return recovery, replace(plan, stop=stop, dismiss=dismiss)
+    hung = tuple(_hung(unheard, nodes, policy, now))
+    return recovery, replace(plan, stop=stop, hung=hung, dismiss=dismiss)
 
 
 def replaced(
@@ -210,7 +225,21 @@ def _at_work_again(recovery: Recovery, fleet: Fleet) -> Iterator[str]:
 def _is_useful(island: Island | None, age_s: float, policy: RecoveryPolicy) -> bool:
     if island is None:
         return age_s <= policy.young_s  # still starting
-    return island.state in {"idle", "working"}
+    return _is_there(island)
+
+
+def _is_there(island: Island | None) -> bool:
+    return island is not None and island.state in {"idle", "working"}
+
+
+def _hung(
+    unheard: Map[str, float], nodes: Iterable[Node], policy: RecoveryPolicy, now: float
+) -> Iterator[str]:
+    """Those that are silent for so long that an agent which lives would have stopped itself."""
+    patience_s = max(policy.orphan_s, policy.young_s) + _HUNG_S
+    for node in nodes:
+        if not node.stale and now - unheard.get(node.island, now) > patience_s:
+            yield node.island
 
 
 def _after_commits(recovery: Recovery, fleet: Fleet) -> Recovery:

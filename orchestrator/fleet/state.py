@@ -58,6 +58,7 @@ class Policy:
         max_nodes: of an island.
         min_nodes: with which an island of several still works.
         gather_s: time for which too few nodes wait for others.
+        requeues: whether a provider may start ``island-3`` again, as ``island-3.1``.
     """
 
     term_s: float
@@ -71,6 +72,7 @@ class Policy:
     max_nodes: int = 1
     min_nodes: int = 1
     gather_s: float = math.inf
+    requeues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Admission(grpc.ServerInterceptor):
 
     def _caller(self, context: grpc.ServicerContext) -> Identity:
         """Who calls: a connection may outlive the certificate it began with."""
-        caller, ends = _shown(context)
+        caller, ends = shown(context)
         if caller is None:
             context.abort(
                 grpc.StatusCode.UNAUTHENTICATED, "the certificate names no island and no operator"
@@ -116,13 +116,13 @@ def signed(reason: str, context: grpc.ServicerContext) -> str:
 
     The name comes first, where no reason can hide it: long ones are cut at their end.
     """
-    caller, _ = _shown(context)
+    caller, _ = shown(context)
     if caller is None:
         return reason
     return f"{caller}: {reason}" if reason else f"asked by {caller}"
 
 
-def _shown(context: grpc.ServicerContext) -> tuple[Identity | None, float]:
+def shown(context: grpc.ServicerContext) -> tuple[Identity | None, float]:
     """Whom the certificate of a call names, and when it ends; nobody's where calls are plain."""
     pems = context.auth_context().get("x509_pem_cert", ())
     return _read(pems[0]) if pems else (None, 0.0)

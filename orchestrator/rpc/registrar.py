@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
@@ -12,17 +11,15 @@ from atoll.authority import Pair
 from atoll.clock import Clock
 from atoll.errors import Forbidden, Refused
 from atoll.join_token import JoinToken
-from atoll.wire.v1 import identity_pb2 as wire
-from atoll.wire.v1 import identity_pb2_grpc as rpc
 
 LEAST_S = authority.DAY_S
 
 
-class Registrar(rpc.IdentitiesServicer):
+class Registrar:
     """Speaks for the private authority, for one run.
 
-    Which key has which name is written down for good: a token for one island serves one key only,
-    whoever steals it afterwards, and restarts forget nothing.
+    Which key has which name is written down for good: a name that is taken is given to nobody else,
+    whoever steals the token afterwards, and restarts forget nothing.
     """
 
     def __init__(
@@ -56,18 +53,27 @@ class Registrar(rpc.IdentitiesServicer):
         """
         return token_of(self._ca, self._run, island, self._clock.wall(), seconds)
 
-    def Certify(self, request: wire.CertifyRequest, _: Any) -> wire.CertifyResponse:  # noqa: N802
-        """A certificate; :mod:`orchestrator.rpc.access` made sure that the caller may be it."""
+    def certify(self, island: str, node: str, signing_request: bytes) -> bytes:
+        """A certificate (PEM) for an island's key, or for that of a node of it.
+
+        Args:
+            island: name of the island.
+            node: of it; "" where it has but one.
+            signing_request: proof (DER) that the asker has the key.
+
+        Raises:
+            Refused: none can be made of this.
+            Forbidden: another key has the name.
+        """
         try:
-            who = identity.island(self._run, request.island, request.node)
-            key = authority.requested_key(request.signing_request)
+            who = identity.island(self._run, island, node)
+            key = authority.requested_key(signing_request)
         except ValueError as error:
             raise Refused(f"no certificate can be made of this request: {error}") from error
         if not self._claim(who.full_name, authority.digest_of(key)):
             raise Forbidden(f"{who} is another's name already")
         given = authority.vouch(self._ca, key, who, self._clock.wall(), self._seconds)
-        pem = given.public_bytes(serialization.Encoding.PEM)
-        return wire.CertifyResponse(certificate=pem)
+        return given.public_bytes(serialization.Encoding.PEM)
 
 
 def token_of(ca: Pair, run: str, island: str, now: float, seconds: float) -> JoinToken:

@@ -19,7 +19,7 @@ from orchestrator.rpc.admission import Admission, Revoked
 if TYPE_CHECKING:
     from orchestrator.rpc.registrar import Registrar
 
-_ISLAND_JOINS_S = 3600.0  # a node that a provider starts may wait so long for its first call
+_ISLAND_JOINS_S = 30 * 86400.0  # it may queue, and come back, for as long as its run takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from atoll.errors import BadInput, ConfigError
 from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2, identity_pb2_grpc
 from orchestrator.rpc.access import HEALTH
 from orchestrator.rpc.health import add_health
+from orchestrator.rpc.identities import IdentitiesServicer
 from orchestrator.rpc.interceptors import ErrorsAsStatus, OfThisRun, Readable
 from orchestrator.rpc.logbook import LogBook
 from orchestrator.rpc.reflection import add_reflection
@@ -77,7 +78,9 @@ def start_server(
     )
     files = [control_pb2.DESCRIPTOR]
     if security is not None:
-        identity_pb2_grpc.add_IdentitiesServicer_to_server(security.registrar, server)
+        identity_pb2_grpc.add_IdentitiesServicer_to_server(
+            IdentitiesServicer(service, security.registrar), server
+        )
         files.append(identity_pb2.DESCRIPTOR)
     services = [each.full_name for file in files for each in file.services_by_name.values()]
     add_health(server, services)

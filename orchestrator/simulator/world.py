@@ -78,7 +78,7 @@ class World:
         """What recovery goes by: an island that is still being provisioned is not late."""
         young_s = self.provision_s + 3 * self.policy.term_s
         backoff_s = self.policy.backoff_s
-        return RecoveryPolicy(self.num_islands, self.max_tries, backoff_s, young_s)
+        return RecoveryPolicy(self.num_islands, self.max_tries, backoff_s, young_s, self.orphan_s)
 
     def restart_s(self, step: int) -> float:
         """From a lease to the first step, for a job with so many committed steps."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0005"  # of the newest migration
+REVISION = "0006"  # of the newest migration
 
 metadata = MetaData()
 
@@ -99,6 +99,7 @@ nodes = Table(
     Column("paid_from", Double, nullable=True),
     Column("ended_at", Double, nullable=True),
     Column("num_nodes", Integer, nullable=False),
+    Column("num_missing", Integer, nullable=False),
     Column("hours_before", Double, nullable=False),
 )
 

@@ -91,6 +91,10 @@ def nodes_of(provider: Background) -> dict[str, Node]:
     return {node.island: node for node in provider.list("run")}
 
 
+def raise_(error: Exception) -> None:
+    raise error
+
+
 def told(caplog: pytest.LogCaptureFixture) -> str:
     """What was logged, with all its fields."""
     return str([fields_of(record) for record in caplog.records])
@@ -187,6 +191,46 @@ def test_cancellation_is_insisted_on_whatever_goes_wrong(slow, provider):
     until(lambda: provider._seen is not None)
     provider.cancel("island-1")
     until(lambda: nodes_of(provider)["island-1"].cleared)
+
+
+def test_submission_that_seemed_to_fail_is_cancelled_again_once_it_shows(slow, provider):
+    slow.answers.set()
+    slow.submit = lambda spec, key: raise_(IslandError("sbatch does not answer"))
+    slow.cancel = slow.cancelled.append  # finds nothing
+    provider.submit(spec_of("island-1"), "k")
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    provider.cancel("island-1")
+    until(lambda: nodes_of(provider)["island-1"].cleared and slow.cancelled)
+    slow.nodes["island-1"] = Node("island-1", alive=True)  # it was taken after all
+    slow.cancel = Slow.cancel.__get__(slow)
+    until(lambda: len(slow.cancelled) == 2)
+    until(lambda: not nodes_of(provider)["island-1"].alive)
+    slow.cancelled.clear()
+    time.sleep(0.1)
+    assert slow.cancelled == []
+
+
+def test_cancellation_under_way_is_not_begun_again(slow, provider):
+    slow.nodes["island-1"] = Node("island-1", alive=True)
+    slow.answers.set()
+    until(lambda: provider._seen)
+    begun, may_end = [], threading.Event()
+
+    def take_long(island: str) -> None:
+        begun.append(island)
+        assert may_end.wait(30)
+
+    slow.cancel = take_long
+    provider.cancel("island-1")
+    until(lambda: begun)
+    for _ in range(2):  # answers that come after it has begun
+        slow.nodes["island-2"] = Node("island-2", alive=True)
+        until(lambda: "island-2" in nodes_of(provider))
+        del slow.nodes["island-2"]
+        until(lambda: "island-2" not in nodes_of(provider))
+    assert begun == ["island-1"]
+    may_end.set()
+    until(lambda: len(begun) > 1)  # still listed alive
 
 
 def test_cancellation_that_overtakes_its_own_submission_is_made_again(slow, provider):

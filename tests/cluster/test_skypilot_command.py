@@ -62,7 +62,8 @@ def test_json_is_found_below_what_else_is_printed():
         ),
         (
             UNPREPARED,
-            "Failed to run setup commands on an instance. (exit code 1). Error: ===== stdout =====",
+            "Failed to run setup commands on an instance. (exit code 1). Error: curl: (6) Could "
+            "not resolve host: astral.sh",
         ),
         ("Usage: sky\n\nError: No such option: -y\n", "Error: No such option: -y"),
         ("\n", "it says nothing"),

@@ -165,6 +165,20 @@ def test_answer_that_is_not_understood_buries_nobody(sky, make, command):
     assert seen(provider, runs).alive
 
 
+def test_node_is_there_once_its_cluster_is_up_and_waits_until_it_is_set_up(sky, make):
+    let(sky, held=True)
+    provider = make(f"skypilot.setup=until [ -e {sky / 'go'} ]; do sleep 0.05; done")
+    provider.submit(SPEC, "key")
+    made = seen(provider, lambda _: bool(clusters(sky)))
+    assert (made.waiting, made.is_there) == (True, False)
+    let(sky)
+    up = seen(provider, lambda node: node.is_there)
+    assert (up.waiting, up.in_setup) == (True, True)
+    (sky / "go").touch()
+    at_work = seen(provider, runs)
+    assert (at_work.in_setup, at_work.is_there) == (False, True)
+
+
 def test_node_cancelled_while_it_is_made_never_comes(sky, make):
     let(sky, held=True)
     provider = make()

@@ -54,7 +54,9 @@ def make(request, label, tmp_path: Path, num_nodes: int) -> Iterator[Callable[[]
     """Makes a provider of what is there already, as a restarted orchestrator would."""
     if request.param == "slurm":
         request.getfixturevalue("slurm")
-        config = read_config(None, ["slurm.time_limit_min=5"])
+        partition = "main" if num_nodes == 1 else "pair"
+        keys = ["time_limit_min=5", f'partition="{partition}"']
+        config = read_config(None, [f"slurm.{key}" for key in keys])
         yield lambda: SlurmProvider(config, label, tmp_path / "islands")
         subprocess.run(["scancel", "--me"], check=True)
     elif request.param == "ssh":
@@ -71,7 +73,8 @@ def make(request, label, tmp_path: Path, num_nodes: int) -> Iterator[Callable[[]
 
         request.getfixturevalue("kubernetes")
         wanted = ["image=atoll:test", "namespace=atoll", f"python={sys.executable}"]
-        config = read_config(None, ["run.uri=s3://lab/run", *(f"kubernetes.{w}" for w in wanted)])
+        own = ["run.uri=s3://lab/run", f"island.nodes={num_nodes}"]
+        config = read_config(None, [*own, *(f"kubernetes.{w}" for w in wanted)])
         yield lambda: KubernetesProvider(config, label, tmp_path / "islands")
     elif request.param == "skypilot":
         sky = scripted.install(tmp_path / "sky")
@@ -234,38 +237,70 @@ def option_of(agent: psutil.Process, name: str) -> str:
     return agent.cmdline()[agent.cmdline().index(name) + 1]
 
 
+@pytest.fixture
+def gang(spec_of, num_nodes) -> NodeSpec:
+    """Of an island that needs all of its nodes."""
+    return replace(spec_of("island-1"), num_nodes=num_nodes, min_nodes=num_nodes)
+
+
+@pytest.mark.parametrize("num_nodes", [2])
+def test_provider_has_an_agent_for_each_node_and_finds_and_stops_them_when_made_anew(
+    make, tmp_path, gang, label
+):
+    provider = make()
+    provider.validate(gang)
+    assert provider.submit(gang, "key").alive
+    first = by_node(tmp_path, 2)
+    assert len(first) == 2  # each has a name of its own
+    assert {option_of(agent, "--island") for agent in first.values()} == {"island-1"}
+    later = make()
+    wait_until(lambda: later.list(label) == (Node("island-1", alive=True),))
+    later.cancel("island-1")
+    wait_until(lambda: not any(alive(later, label).values()))
+    wait_until(lambda: not processes.working_in(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("make", "names", "num_nodes"),
     [("local", ("node-0", "node-1"), 2), ("ssh", ("one", "two"), 2)],
     indirect=["make"],
 )
-def test_provider_has_an_agent_for_each_node_and_brings_back_what_is_missing(
-    make, names, num_nodes, tmp_path, spec_of
+def test_provider_brings_back_the_agent_of_a_node_that_is_missing(
+    make, names, tmp_path, gang, label
 ):
-    provider = make()
-    spec = replace(spec_of("island-1"), num_nodes=num_nodes, min_nodes=2, endpoint="/here")
-    label = spec.label
-    provider.validate(spec)
-    assert provider.submit(spec, "key") == Node("island-1", alive=True)
+    spec = replace(gang, endpoint="/here")
+    make().submit(spec, "key")
     first = by_node(tmp_path, 2)
     assert first.keys() == set(names)
     assert {option_of(agent, "--endpoint") for agent in first.values()} == {"/here"}
     kept, lost = (first[name] for name in names)
-    later = make()
-    assert later.list(label) == (Node("island-1", alive=True),)
     processes.kill([lost])
+    later = make()
     wait_until(lambda: later.list(label)[0].missing == 1)
     assert later.submit(spec, "key") == Node("island-1", alive=True)
     second = by_node(tmp_path, 2)
     assert second[names[0]] == kept
     assert second[names[1]] != lost
     later.cancel("island-1")
-    wait_until(lambda: not alive(later, label)["island-1"])
     (node,) = make().list(label)
     assert (node.alive, node.cleared, node.missing) == (False, True, 0)
-    assert processes.working_in(tmp_path) == []
     later.submit(spec, "key")
     assert processes.working_in(tmp_path) == []  # what was cancelled stays so
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (3, 2)])
+def test_local_provider_keeps_the_nodes_an_island_has_whatever_number_is_asked_for_later(
+    before, after, tmp_path, spec_of
+):
+    spec = replace(spec_of("island-1"), num_nodes=before)
+    LocalProvider(tmp_path).submit(spec, "key")
+    wait_until(lambda: len(processes.working_in(tmp_path)) == before)
+    kept = set(processes.working_in(tmp_path))
+    later = LocalProvider(tmp_path)
+    assert later.submit(replace(spec, num_nodes=after), "key") == Node("island-1", alive=True)
+    wait_until(lambda: set(processes.working_in(tmp_path)) == kept)
+    later.cancel("island-1")
+    assert processes.working_in(tmp_path) == []
 
 
 def test_local_provider_does_not_take_a_later_process_for_its_node(tmp_path, spec_of, label):

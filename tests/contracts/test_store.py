@@ -141,7 +141,7 @@ def test_store_reopened_knows_what_each_node_has_cost(store, reopen):
     there = replace(first, price_per_hour=0.25, paid_from=7.0)
     store.save(Change(nodes=(there,), events=(event,)), 2, at=7.0)
     assert store.load().nodes == (there, second)
-    ended = replace(there, ended_at=9.0, hours_before=0.125)
+    ended = replace(there, ended_at=9.0, num_missing=1, hours_before=0.125)
     store.save(Change(nodes=(ended,), events=(event,)), 3, at=9.0)
     assert reopen().load().nodes == (ended, second)
 

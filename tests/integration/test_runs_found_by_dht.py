@@ -1,9 +1,14 @@
-"""An orchestrator that moves to another host, and an island that knows a peer of a DHT alone."""
+"""An orchestrator that moves to another host, and islands that find it there by a DHT.
+
+One was started by the orchestrator, over ssh; one by hand, and knows a peer of the DHT alone.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,30 +22,39 @@ from orchestrator.cli.peers import told_of
 from orchestrator.naming import name_of
 from tests import dht
 from tests.namespaces import network
+from tests.sshd import hosts_within
 
 pytestmark = pytest.mark.timeout(180)
 
 ATOLL = [sys.executable, "-m", "atoll"]
 HERE = Path(__file__).parent
 OPTIONS = "--step-s 0.05 --every 10"
-TRAINER = f"{sys.executable} {HERE.parent / 'fake_trainer.py'} {OPTIONS}"
+FAKE_TRAINER = str(HERE.parent / "fake_trainer.py")
+TRAINER = f"{sys.executable} {FAKE_TRAINER} {OPTIONS}"
 TOLD = "--peer {} --island far-1 --work-dir work --join far-1.pem"
 
 
 @pytest.fixture
 def net():
-    with network("first", "second", "far") as made:
+    with network("first", "second", "lab", "far") as made:
         yield made
 
 
 @pytest.fixture
-def run(make_run, net, tmp_path):
-    """A run that may be served from the first or the second host, with one island beside it."""
+def lab(net, tmp_path):
+    """A host that takes islands over ssh, from wherever the orchestrator is."""
+    with hosts_within(net, tmp_path / "hosts", "lab") as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def run(make_run, net, lab, tmp_path):
+    """A run that the first or the second host may serve, and that starts an island in the lab."""
     tls = tmp_path / "tls"
     hosts = [word for name in ("first", "second") for word in ("--host", net.addresses[name])]
     subprocess.run([*ATOLL, "certs", tls, *hosts], check=True)
     with dht.peer(tls, f"{net.address}:0") as peer:
-        keys = [f"orchestrator.tls={tls}", f'membership.peers=["{peer}"]']
+        keys = [f"orchestrator.tls={tls}", f'membership.peers=["{peer}"]', *lab.settings()]
         keys += ["island.count=1", "island.lease_s=10"]
         yield make_run("run", steps=400, options=OPTIONS, overrides=keys)
 
@@ -90,11 +104,12 @@ def moved(run, net, far, served, until):
     served("first")
 
     def move() -> subprocess.Popen[str]:
-        way = run.orchestrator().children(recursive=True)  # into the DHT
+        ways = run.orchestrator().children(recursive=True)  # into the DHT, and to the lab
+        ssh = [each for each in ways if each.name() == "ssh"]
         net.cut("first")
         run.launched[-1].kill()
-        processes.kill(run.processes())  # the far island is none of them
-        until(lambda: not any(each.is_running() for each in way))
+        processes.kill([run.orchestrator(), *ssh])  # the islands are on other hosts
+        until(lambda: not any(each.is_running() for each in ways))
         return served("second")
 
     return move
@@ -110,6 +125,24 @@ def told(run, far):
         yield lambda: told_of(asked, name)[0]
 
 
+def agents_in_lab(run) -> list[psutil.Process]:
+    """Without their trainers."""
+    hosts = Path(run.config.ssh.config).parent
+    return [each for each in processes.working_in(hosts) if "agent" in each.cmdline()]
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Inside, no trainer below a folder makes a step: there is time to look around."""
+    working = processes.working_in(folder)
+    trainers = [each for each in working if FAKE_TRAINER in each.cmdline()]
+    for trainer in trainers:
+        trainer.suspend()
+    yield
+    for trainer in trainers:
+        trainer.resume()
+
+
 def listening() -> set[str]:
     """The addresses at which any daemon of the DHT is called, on whatever host."""
     daemons = [p for p in psutil.Process().children(recursive=True) if "p2pd" in p.name()]
@@ -117,19 +150,31 @@ def listening() -> set[str]:
     return {end.laddr.ip for end in ends if end.status == psutil.CONN_LISTEN}
 
 
-def test_run_is_found_on_another_host_by_an_island_that_knows_a_peer_alone(
+def test_run_is_found_on_another_host_by_islands_started_over_ssh_and_by_hand(
     run, told, moved, until, undisturbed
 ):
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
-    (job,) = (job for job, view in run.jobs().items() if view.island == "far-1")
-    until(lambda: ("far-1", job) in [(each["name"], each["works_on"]) for each in told()])
-    leader, _ = told()
-    assert leader["address"].startswith(run.config.orchestrator.listen.removesuffix("0"))
-    (peer,) = run.config.membership.peers
-    assert listening() == {peer.partition(":")[0]}  # orchestrators and islands only call
+    with held(run.uri.parent):
+        jobs = {view.island: job for job, view in run.jobs().items()}
+        assert jobs.keys() == {"island-1", "far-1"}
+        until(lambda: {(each["name"], each["works_on"]) for each in told()} >= jobs.items())
+        leader, *_ = told()
+        assert leader["address"].startswith(run.config.orchestrator.listen.removesuffix("0"))
+        (peer,) = run.config.membership.peers
+        assert listening() == {peer.partition(":")[0]}  # orchestrators and islands only call
+        (agent,) = agents_in_lab(run)
+        assert agent.cmdline()[agent.cmdline().index("--peer") + 1] == peer
+        assert "--endpoint" not in agent.cmdline()  # the DHT alone tells it of another place
     assert moved().wait(timeout=100) == 0
-    published = [event for event in run.events() if event.kind == "checkpoint-committed"]
-    steps = [int(event.reason.split()[1]) for event in published if event.job == job]
-    assert steps == list(range(10, 401, 10))
-    assert {event.epoch for event in published if event.job == job} == {1}  # it never stopped
+    events = run.events()
+    _, moved_at = (n for n, event in enumerate(events) if event.kind == "orchestrator-serves")
+    for island, job in jobs.items():
+        published = [e for e in events if (e.kind, e.job) == ("checkpoint-committed", job)]
+        assert [int(event.reason.split()[1]) for event in published] == [*range(10, 401, 10)]
+        assert {(event.island, event.epoch) for event in published} == {(island, 1)}
+        assert published[-1] in events[moved_at:]  # to the new one, under the lease of the former
     assert run.weights() == undisturbed(run)
+    assert [event.island for event in events if event.kind == "island-started"] == ["island-1"]
+    until(lambda: not agents_in_lab(run))
+    ended = ("island-stopped", "island-1")  # as the same host has told the new one
+    until(lambda: ended in [(event.kind, event.island) for event in run.events()])

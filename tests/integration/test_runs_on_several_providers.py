@@ -10,7 +10,7 @@ import pytest
 from cluster import processes
 from orchestrator.endpoint import Endpoint
 from tests.namespaces import network
-from tests.sshd import ThrowAwayHosts
+from tests.sshd import hosts_within
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -25,10 +25,8 @@ def net():
 
 @pytest.fixture
 def hosts(net, tmp_path):
-    made = ThrowAwayHosts(tmp_path / "hosts")
-    made.start("far", net.addresses["far"], net.within("far"))
-    yield made
-    made.stop()
+    with hosts_within(net, tmp_path / "hosts", "far") as made:
+        yield made
 
 
 @pytest.fixture

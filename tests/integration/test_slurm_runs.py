@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -32,8 +33,10 @@ def told_by_slurm(*words: str) -> str:
 
 
 @pytest.fixture
-def run(make_run, slurm):
-    overrides = ['island.provider="slurm"', "slurm.time_limit_min=10"]
+def run(make_run, slurm, tmp_path):
+    tls = tmp_path / "tls"
+    subprocess.run([sys.executable, "-m", "atoll", "certs", tls], check=True)
+    overrides = ['island.provider="slurm"', "slurm.time_limit_min=10", f"orchestrator.tls={tls}"]
     yield make_run("run", steps=400, options="--step-s 0.05 --every 10", overrides=overrides)
     tell_slurm("scancel", "--me")
 
@@ -57,6 +60,8 @@ def test_run_on_slurm_survives_what_befalls_its_jobs(run, until, undisturbed):
     told = {event.kind: event.reason for event in run.events() if event.island == cancelled}
     assert "island-preempted" in told  # it had the time to hand its work over
     assert "it was cancelled" in told["island-stopped"]
+    # Nor what its job left, with the token among it.
+    until(lambda: not (run.folder() / "islands" / cancelled / "work").exists())
 
 
 def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, until, undisturbed):

@@ -10,7 +10,7 @@ import pytest
 
 from cluster import processes
 from tests.namespaces import network
-from tests.sshd import ThrowAwayHosts
+from tests.sshd import hosts_within
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,11 +23,8 @@ def net():
 
 @pytest.fixture
 def hosts(net, tmp_path):
-    made = ThrowAwayHosts(tmp_path / "hosts")
-    for name, address in net.addresses.items():
-        made.start(name, address, net.within(name))
-    yield made
-    made.stop()
+    with hosts_within(net, tmp_path / "hosts", *net.addresses) as made:
+        yield made
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import LeaseLost, Refused, Unreachable
+from atoll.gangs import Call, GangNode
 from atoll.types import Assignment, Ending, JobState, Outcome, Progress, Submission
 from cluster.provider import Node
+from orchestrator.fleet.ledger import Prices
 from orchestrator.service import FleetService
 
 
@@ -163,3 +165,38 @@ def test_service_counts_a_node_through_restarts(service, start_again, clock):
     again.reconcile([])
     clock.now += 1800
     assert again.view().node_hours == pytest.approx(1.0)
+
+
+@pytest.fixture
+def start_pairs(store, policy, clock):
+    """Serves islands of two nodes, of which one is enough."""
+    prices = Prices(num_nodes=2)
+    pairs = replace(policy, prices=prices, max_nodes=2, min_nodes=1)
+    return lambda: FleetService(store, pairs, clock)
+
+
+def test_service_counts_a_node_that_is_missing_no_more_through_restarts(start_pairs, clock):
+    service = start_pairs()
+    service.nodes_started(["island-1"])
+    service.reconcile([Node("island-1", alive=True)])
+    clock.now += 3600
+    service.reconcile([Node("island-1", alive=True, missing=1)])
+    clock.now += 9 * 3600
+    assert service.view().node_hours == pytest.approx(11.0)
+    assert start_pairs().view().node_hours == pytest.approx(11.0)
+
+
+def test_service_counts_a_node_that_is_there_although_the_others_train_without_it(
+    start_pairs, clock
+):
+    service = start_pairs()
+    service.nodes_started(["island-1"])
+    for _ in range(12):
+        service.gather(Call("island-1", GangNode("a", "addr")))
+        service.tick()
+        clock.now += 1
+    assert service.view().islands[0].nodes == ("a",)
+    service.reconcile([Node("island-1", alive=True)])
+    service.reconcile([Node("island-1", alive=True)])
+    clock.now += 1800
+    assert service.view().node_hours == pytest.approx(1.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from atoll.config_file import read_config
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.settings import fleet_policy, spec_of
@@ -23,3 +25,17 @@ def test_islands_of_several_nodes_are_asked_for_as_such():
 
 def test_islands_need_all_their_nodes_unless_told_otherwise():
     assert fleet_policy(read_config(None, ["island.nodes=3"])).min_nodes == 3
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (["island.provider=slurm"], True),
+        (["island.provider={ local = 1, slurm = 1 }"], True),
+        (["island.provider=slurm", "slurm.requeue=false"], False),
+        (["island.provider=kubernetes"], False),
+    ],
+    ids=["slurm", "slurm-beside-others", "slurm-that-may-not", "kubernetes"],
+)
+def test_islands_come_back_under_later_names_only_where_slurm_may_requeue(pairs, expected):
+    assert fleet_policy(read_config(None, pairs)).requeues is expected

@@ -13,7 +13,7 @@ from orchestrator.fleet.recovery import RecoveryPolicy
 from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
 
-POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0)
+POLICY = RecoveryPolicy(num_islands=1, max_tries=1, backoff_s=1.0, young_s=30.0, orphan_s=600.0)
 
 
 @dataclass
@@ -22,6 +22,7 @@ class ScriptedProvider:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
     refuses: bool = False
 
     def capabilities(self) -> Capabilities:
@@ -34,6 +35,8 @@ class ScriptedProvider:
     def submit(self, spec: NodeSpec, idempotency_key: str) -> Node:
         if self.refuses:
             raise IslandError("the quota is used up")
+        if idempotency_key in self.nodes:
+            self.completed.append(spec.island)
         return self.nodes.setdefault(idempotency_key, Node(spec.island, alive=True))
 
     def list(self, label: str) -> tuple[Node, ...]:
@@ -175,10 +178,12 @@ def test_supervisor_whose_provider_is_silent_starts_and_buries_nobody(
 
 @pytest.fixture
 def serve(store, clock, policy, provider):
-    """Serves a run that may spend so much, on a node of 3,600 an hour that needs time to leave."""
-    priced = replace(policy, prices=Prices({"local": 3600.0}))
+    """Serves a run that may spend so much, on nodes of 3,600 an hour that need time to leave."""
 
-    def serve(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
+    def serve(
+        cost: float, ahead_s: float = 4.0, num_nodes: int = 1
+    ) -> tuple[FleetService, Supervisor]:
+        priced = replace(policy, prices=Prices({"local": 3600.0}, num_nodes))
         limits = Budget(cost=cost, ahead_s=ahead_s, num_islands=1)
         service = FleetService(store, priced, clock, limits)
         return service, Supervisor(service, provider, node_spec, POLICY, clock)
@@ -188,10 +193,12 @@ def serve(store, clock, policy, provider):
 
 @pytest.fixture
 def begin(serve, spec):
-    """The same, with a job, and a node that is there and costs 1 a second from now on."""
+    """The same, with a job, and nodes that are there and cost 1 a second each from now on."""
 
-    def begin(cost: float, ahead_s: float = 4.0) -> tuple[FleetService, Supervisor]:
-        service, supervisor = serve(cost, ahead_s)
+    def begin(
+        cost: float, ahead_s: float = 4.0, num_nodes: int = 1
+    ) -> tuple[FleetService, Supervisor]:
+        service, supervisor = serve(cost, ahead_s, num_nodes)
         service.submit([Submission(spec())])
         supervisor.look()
         supervisor.look()
@@ -279,6 +286,26 @@ def test_supervisor_asks_for_no_node_that_could_not_leave_within_the_budget(begi
     assert service.fleet.draining
 
 
+def test_supervisor_completes_no_island_that_could_not_leave_within_the_budget(
+    begin, clock, provider
+):
+    service, supervisor = begin(20.0, num_nodes=2)  # the two take 8 until they have left
+    service.acquire("island-1", "r")
+    clock.now += 2
+    provider.nodes["island-1"] = replace(provider.nodes["island-1"], missing=1)
+    for _ in range(2):
+        supervisor.look()
+        clock.now += POLICY.backoff_s
+    assert provider.completed == ["island-1"]  # which brings nobody back
+    clock.now += 6.1  # the other alone would have 4 s more
+    supervisor.look()
+    assert provider.completed == ["island-1"]
+    (words,) = told(service, "budget-reached")
+    assert words.startswith(
+        "budget.cost = 20 is reached: 12.10 is spent, and 2 nodes may take 8.00"
+    )
+
+
 def test_supervisor_lets_an_island_go_that_has_nothing_left_to_do(service, provider, clock, spec):
     two = replace(POLICY, num_islands=2)
     supervisor = Supervisor(service, provider, node_spec, two, clock)
@@ -335,6 +362,58 @@ def test_supervisor_refuses_a_provider_that_does_not_answer(service, provider, c
     provider.validate = lambda _: raise_(IslandError("squeue does not answer"))
     with pytest.raises(ConfigError, match=r"island\.provider: squeue does not answer"):
         Supervisor(service, provider, node_spec, POLICY, clock)
+
+
+@pytest.mark.parametrize(
+    "error", [IslandError("squeue does not answer"), ConfigError("there is no sbatch")]
+)
+def test_later_supervisor_serves_on_although_its_provider_is_away_or_refuses(
+    begin, serve, provider, clock, error
+):
+    service, supervisor = begin(1e6)
+    assert supervisor.provider_is_fit
+    lease = service.acquire("island-1", "r").lease
+    provider.validate = lambda _: raise_(error)
+    later, its_supervisor = serve(1e6)
+    assert not its_supervisor.provider_is_fit
+    assert told(later, "islands-refused") == [f"the provider: {error}"]
+    assert its_supervisor.look()
+    assert later.heartbeat(lease, Progress(5, 1.0, 1.0)) is Directive.CONTINUE
+    provider.kill("island-1")
+    its_supervisor.look()
+    clock.now += 1
+    its_supervisor.look()
+    assert list(provider.nodes) == ["island-1", "island-2"]  # it is asked as ever
+
+
+def test_later_supervisor_refuses_its_provider_once_no_island_is_left(begin, serve, provider):
+    service, supervisor = begin(1e6)
+    service.give_up("told to")
+    for island in list(provider.nodes):
+        provider.kill(island)
+    supervisor.look()
+    provider.validate = lambda _: raise_(ConfigError("there is no sbatch"))
+    with pytest.raises(ConfigError, match="there is no sbatch"):
+        serve(1e6)
+
+
+def test_supervisor_stops_an_island_that_hangs_and_says_so_once(
+    supervisor, provider, service, clock
+):
+    for _ in range(2):
+        supervisor.look()
+    cancel, provider.cancel = provider.cancel, provider.cancelled.append  # which takes a while
+    clock.now += POLICY.orphan_s + 60
+    supervisor.look()
+    assert provider.cancelled == []
+    for _ in range(2):
+        clock.now += 1
+        supervisor.look()
+    assert provider.cancelled == ["island-1"] * 2
+    words = "it says nothing, and has not stopped itself by island.orphan_s"
+    assert told(service, "island-hung") == [words]
+    cancel("island-1")
+    assert not supervisor.look()
 
 
 def raise_(error: Exception) -> None:

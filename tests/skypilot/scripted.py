@@ -149,7 +149,8 @@ def serve(words: list[str]) -> int:
     if script().get("unprepared"):
         change(f"clusters/{name}.json", status="UP", place=place)
         error = "RuntimeError: Failed to run setup commands on an instance. (exit code 1). Error: "
-        change(f"requests/{request}.json", status="FAILED", said=f"{error}===== stdout =====\ncurl")
+        error += "===== stdout =====\ncurl: (6) Could not resolve host: astral.sh"
+        change(f"requests/{request}.json", status="FAILED", said=error)
         return 0
     homes = homes_of(name, task)
     for home in homes:

@@ -1,4 +1,4 @@
-"""What befalls islands of several nodes in a cluster."""
+"""What befalls islands of several nodes in a cluster; see also tests/contracts/test_provider.py."""
 
 from __future__ import annotations
 
@@ -63,12 +63,6 @@ def kill(kubernetes, node):
             cluster.kubelet.kill(cluster.of("pods")[name], code, "Error")
 
     return end
-
-
-def test_each_pod_runs_an_agent_for_a_node_of_its_own(kubernetes, begun, node):
-    for number, name in begun.items():
-        node(lambda _, name=name: log_of(kubernetes, name))
-        assert f" --node node-{number} " in log_of(kubernetes, name)
 
 
 def test_pod_that_is_evicted_comes_back_and_its_island_lives_on(kubernetes, begun, node, pods):
@@ -160,11 +154,4 @@ def test_island_that_somebody_deletes_makes_no_pods_again(kubernetes, node, noth
     kubernetes.cluster.delete("jobsets", name, None, "Foreground")
     ended = node(lambda it: not it.alive)
     assert (ended.reason, ended.missing) == ("its JobSet was deleted", 0)
-    assert nothing_left()
-
-
-def test_provider_made_anew_finds_all_pods_and_cancels_them(make, begun, node, nothing_left):
-    later = make("island.nodes=2")
-    assert node(lambda _: True, later) == ALIVE
-    later.cancel("island-1")
     assert nothing_left()

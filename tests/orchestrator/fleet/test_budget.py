@@ -61,6 +61,15 @@ def test_nodes_of_an_island_count_each():
         assert "2 nodes may take" in reached(budget, pair, 0, 2.0, 2.4001 * HOUR_S)
 
 
+def test_missing_nodes_cost_nothing_yet_and_are_reckoned_with_as_about_to_be_started():
+    lame = Ledger().after([NodeUse("island-1", 0.0, 2.0, 0.0, num_nodes=2, num_missing=1)])
+    budget = Budget(cost=10.0, ahead_s=AHEAD_S)  # one costs 2 an hour, and both 0.4 until they left
+    assert reached(budget, lame, 0, 2.0, 4.799 * HOUR_S) == ""
+    assert "9.60 is spent, and 2 nodes may take 0.40" in reached(
+        budget, lame, 0, 2.0, 4.8001 * HOUR_S
+    )
+
+
 def test_deadline_is_reached_when_no_time_is_left_to_leave_before_it():
     budget = Budget(deadline=10 * HOUR_S, ahead_s=AHEAD_S)
     assert reached(budget, Ledger(), 0, 0.0, 9.899 * HOUR_S) == ""

@@ -52,20 +52,22 @@ def test_node_counts_from_when_it_is_there_at_the_price_it_has_there():
     assert (event.kind, event.reason) == ("island-started", "its node is asked for")
     ledger, prices = Ledger().after([use]), Prices({"local": 1.0, "slurm": 4.0})
     waits = Node("island-1", alive=True, waiting=True, provider="local")
-    assert reconciled(ledger, [waits], {}, prices, 7200.0) == ((), ())
+    assert reconciled(ledger, [waits], set(), prices, 7200.0) == ((), ())
     assert ledger.spent(7200.0) == Spent(0.0, 0.0)
-    ((there,), (event,)) = reconciled(ledger, [replace(waits, waiting=False)], {}, prices, 7200.0)
+    ((there,), (event,)) = reconciled(
+        ledger, [replace(waits, waiting=False)], set(), prices, 7200.0
+    )
     assert event.kind == "island-up"
     assert event.reason == "its node is there, at 1 an hour, 2.00 h after it was asked for"
     ledger = ledger.after([there])
     assert ledger.spent(2 * 7200.0) == Spent(2.0, 2.0)
-    assert reconciled(ledger, [waits], {}, prices, 9000.0) == ((), ())
+    assert reconciled(ledger, [waits], set(), prices, 9000.0) == ((), ())
 
 
 def test_island_that_speaks_waits_no_longer_whatever_its_provider_told_last():
     use, _ = started("island-1", Prices(), 0.0)
     waits = Node("island-1", alive=True, waiting=True)
-    ((there,), _) = reconciled(Ledger().after([use]), [waits], {"island-1": 0}, Prices(), 9.0)
+    ((there,), _) = reconciled(Ledger().after([use]), [waits], {"island-1"}, Prices(), 9.0)
     assert there.paid_from == 9.0
 
 
@@ -92,7 +94,7 @@ def test_what_the_provider_sees_ends_finds_and_leaves_alone():
         Node("island-9", alive=True, waiting=True),
     ]
     prices = Prices({"local": 2.0})
-    uses, events = reconciled(Ledger().after(running), seen, {}, prices, 7200.0)
+    uses, events = reconciled(Ledger().after(running), seen, set(), prices, 7200.0)
     assert uses == (
         NodeUse("island-2", 0.0, 1.0, paid_from=0.0, ended_at=7200.0),
         NodeUse("island-3", 0.0, 1.0, paid_from=0.0, ended_at=7200.0),
@@ -106,26 +108,47 @@ def test_what_the_provider_sees_ends_finds_and_leaves_alone():
         ("island-started", "its node was found waiting"),
     ]
     again = Ledger().after(running).after(uses)
-    assert reconciled(again, seen, {}, prices, 9000.0) == ((), ())
+    assert reconciled(again, seen, set(), prices, 9000.0) == ((), ())
     assert again.spent(7200.0) == Spent(pytest.approx(6.0), pytest.approx(6.0))
+
+
+def test_island_is_over_once_neither_it_nor_a_later_start_of_it_runs():
+    ended = [NodeUse(name, 0.0, ended_at=9.0) for name in ("island-3", "island-31.1")]
+    ledger = Ledger().after(NodeUse(name, 0.0) for name in ("island-3", "island-31"))
+    assert not ledger.is_over("island-3")
+    assert not ledger.is_over("island-4")  # which nobody was asked for
+    ledger = ledger.after([NodeUse("island-3.1", 0.0), *ended])
+    assert not ledger.is_over("island-3")
+    ledger = ledger.after([NodeUse("island-3.1", 0.0, ended_at=9.0)])
+    assert [ledger.is_over(name) for name in ("island-3", "island-31")] == [True, False]
+    assert not ledger.after([NodeUse("island-3", 0.0)]).is_over("island-3")  # it was found again
 
 
 def test_node_of_another_machines_provider_runs_as_long_as_its_island_speaks():
     use, _ = started("island-1", Prices(), 0.0)
     known = Ledger().after([use])
-    assert reconciled(known, [], {"island-1": 0}, Prices(), 10.0) == ((), ())
-    ((ended,), (event,)) = reconciled(known, [], {}, Prices(), 10.0)
+    assert reconciled(known, [], {"island-1"}, Prices(), 10.0) == ((), ())
+    ((ended,), (event,)) = reconciled(known, [], set(), Prices(), 10.0)
     assert (ended.ended_at, event.kind) == (10.0, "island-stopped")
 
 
-def test_island_counts_the_nodes_it_asked_for_until_its_gang_is_known_and_then_those():
+def test_node_in_setup_is_there_and_one_that_is_being_made_is_not():
+    use, _ = started("island-1", Prices(), 0.0)
+    ledger, made = Ledger().after([use]), Node("island-1", alive=True, waiting=True)
+    assert reconciled(ledger, [made], set(), Prices(), 5.0) == ((), ())
+    ((there,), _) = reconciled(ledger, [replace(made, in_setup=True)], set(), Prices(), 9.0)
+    assert there.paid_from == 9.0
+
+
+def test_island_counts_its_nodes_without_those_that_are_missing():
     prices, node = Prices({"slurm": 2.0}, num_nodes=4), Node("island-1", alive=True)
     use, _ = started("island-1", prices, 0.0)
     ledger = Ledger().after([use])
 
-    def look(num_together: int, at: float) -> None:
+    def look(num_missing: int, at: float) -> None:
         nonlocal ledger
-        uses, events = reconciled(ledger, [node], {"island-1": num_together}, prices, at)
+        seen = replace(node, missing=num_missing)
+        uses, events = reconciled(ledger, [seen], {"island-1"}, prices, at)
         told.extend(event.reason for event in events)
         ledger = ledger.after(uses)
 
@@ -133,12 +156,33 @@ def test_island_counts_the_nodes_it_asked_for_until_its_gang_is_known_and_then_t
     look(0, 0.0)
     look(0, 3600.0)
     assert ledger.spent(3600.0) == Spent(4.0, 8.0)
-    look(1, 3600.0)  # three did not come
-    look(0, 5400.0)  # too few to train; who knows how many are there
-    look(3, 7200.0)
+    look(3, 3600.0)
+    look(3, 5400.0)
     assert ledger.spent(7200.0) == Spent(5.0, 10.0)
+    look(1, 7200.0)  # two are back
     assert ledger.spent(9000.0) == Spent(6.5, 13.0)
-    ((ended,), (event,)) = reconciled(ledger, [], {}, prices, 9000.0)
+    ((ended,), (event,)) = reconciled(ledger, [], set(), prices, 9000.0)
     assert Ledger().after([ended]).spent(1e9) == Spent(6.5, 13.0)
     assert event.reason == "its node is gone; it took 6.50 node hours, which cost 13.00"
     assert told == ["its 4 nodes are there, at 2 an hour each, 0.00 h after it was asked for"]
+
+
+def test_island_that_comes_up_or_is_found_without_some_nodes_counts_the_others():
+    prices, node = Prices(num_nodes=3), Node("island-1", alive=True, missing=1)
+    use, _ = started("island-1", prices, 0.0)
+    for before in (Ledger().after([use]), Ledger()):
+        uses, _ = reconciled(before, [node], set(), prices, 0.0)
+        assert before.after(uses).spent(3600.0).node_hours == 2.0
+
+
+def test_island_that_is_found_and_misses_more_nodes_than_it_should_have_counts_one():
+    node = Node("island-1", alive=True, missing=3)  # it was asked for with four
+    uses, _ = reconciled(Ledger(), [node], set(), Prices(num_nodes=2), 0.0)
+    assert Ledger().after(uses).spent(3600.0).node_hours == 1.0
+
+
+def test_island_counts_the_nodes_it_was_asked_for_with_whatever_others_have_now():
+    use, _ = started("island-1", Prices(num_nodes=2), 0.0)
+    node, more = Node("island-1", alive=True), Prices(num_nodes=4)
+    uses, _ = reconciled(Ledger().after([use]), [node], set(), more, 0.0)
+    assert Ledger().after(uses).spent(3600.0).node_hours == 2.0

@@ -11,7 +11,7 @@ from orchestrator.fleet.islands import Islands
 from orchestrator.fleet.recovery import Plan, Recovery, RecoveryPolicy, look
 from orchestrator.fleet.state import Fleet
 
-POLICY = RecoveryPolicy(num_islands=2, max_tries=2, backoff_s=1.0, young_s=30.0)
+POLICY = RecoveryPolicy(num_islands=2, max_tries=2, backoff_s=1.0, young_s=30.0, orphan_s=600.0)
 
 
 @pytest.fixture
@@ -102,6 +102,54 @@ def test_recovery_replaces_a_frozen_island_and_leaves_it_alone(place):
     place.look()
     place.game.tick(1)
     assert place.look() == Plan(start=("island-3", "island-4"))
+
+
+HUNG_S = POLICY.orphan_s + 60  # silence after which no agent that lives is left
+
+
+def test_recovery_stops_who_is_silent_for_longer_than_an_agent_that_lives_would_be(place):
+    place.look()
+    place.game.lease("island-1")
+    place.look()  # from which on island-2 is seen, and never speaks
+    place.game.tick(10)
+    place.look()  # from which on island-1 is lost
+    place.nodes = [replace(node, stale=True) for node in place.nodes]
+    place.game.now += HUNG_S - 10
+    assert place.look().hung == ()
+    place.game.now += 1
+    assert place.look().hung == ()
+    place.nodes = [replace(node, stale=False) for node in place.nodes]
+    assert place.look().hung == ("island-2",)
+    place.game.now += 10
+    assert place.look().hung == ("island-1", "island-2")
+    place.kill("island-2")
+    assert place.look().hung == ("island-1",)
+
+
+def test_recovery_waits_anew_for_who_has_spoken_again(place):
+    place.look()
+    place.game.lease("island-1")
+    place.game.tick(10)
+    place.look()
+    place.game.tick(HUNG_S)
+    place.game.lease("island-1")
+    assert "island-1" not in place.look().hung
+    place.game.tick(10)
+    place.look()
+    place.game.now += HUNG_S
+    assert "island-1" not in place.look().hung
+    place.game.now += 1
+    assert "island-1" in place.look().hung
+
+
+def test_recovery_takes_nobody_who_works_or_stands_in_a_queue_for_hung(place):
+    place.look()
+    place.nodes[1] = replace(place.nodes[1], waiting=True)
+    lease = place.game.lease("island-1")
+    for _ in range(150):
+        place.game.tick(5)
+        place.game.beat(lease)
+        assert place.look().hung == ()
 
 
 def test_recovery_replaces_an_island_that_never_spoke(place):

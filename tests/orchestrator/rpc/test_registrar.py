@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import pytest
 
-from atoll import authority
+from atoll import authority, identity
 from atoll.control import RUN_KEY
 from atoll.errors import Forbidden, Refused
+from atoll.join_token import JoinToken
+from atoll.private_files import write_private
 from atoll.wire.v1 import identity_pb2, identity_pb2_grpc
+from cluster.provider import Node
 from orchestrator.rpc.registrar import Registrar
 
 OURS = ((RUN_KEY, "run"),)
@@ -100,3 +104,59 @@ def test_log_of_refusals_and_joins_holds_no_secret(lab, caplog):
             holder.fleet()
     assert "PRIVATE" not in caplog.text
     assert token.text.splitlines()[1] not in caplog.text
+
+
+@pytest.fixture
+def given(lab, tmp_path):
+    """The token of island-3 as its provider got it, two hours ago."""
+    lab.clock.ahead_s = -7200.0
+    write_private(tmp_path / "token", lab.security.token_for("island-3").encode())
+    lab.clock.ahead_s = 0.0
+    return JoinToken.read(tmp_path / "token")
+
+
+def asks(lab, token, island, node=""):
+    with lab.client(token.pair) as holder:
+        return holder.certify(island, authority.request_for(authority.new_key()), 10, node)
+
+
+def goes_by(fleet, **policy):
+    fleet._fleet = replace(fleet.fleet, policy=replace(fleet.fleet.policy, **policy))
+
+
+def test_token_of_a_provider_serves_islands_that_waited_or_came_back(lab, fleet, given):
+    goes_by(fleet, max_nodes=2, requeues=True)
+    for island, node in (("island-3", "a"), ("island-3", "b"), ("island-3.1", "a")):
+        assert asks(lab, given, island, node)
+
+
+def test_token_makes_no_nodes_where_islands_have_one(lab, given):
+    with pytest.raises(Forbidden, match="may not speak for nodes: the run's islands have one"):
+        asks(lab, given, "island-3", "a")
+    with (
+        lab.client(identity.island("run", "island-3", "a")) as node,
+        pytest.raises(Forbidden, match="island-3/a may not speak for nodes"),
+    ):
+        node.certify("island-3", authority.request_for(authority.new_key()), 10, "a")
+
+
+def test_token_makes_no_later_start_where_nothing_is_started_again(lab, fleet, given):
+    with pytest.raises(Forbidden, match=r"may not speak for island-3\.1: no island is started"):
+        asks(lab, given, "island-3.1")
+    goes_by(fleet, requeues=True)
+    assert asks(lab, given, "island-3.1")
+
+
+def test_token_of_an_island_that_is_over_serves_nobody(lab, fleet, given):
+    goes_by(fleet, max_nodes=2, requeues=True)
+    fleet.nodes_started(["island-3"])
+    assert asks(lab, given, "island-3")
+    fleet.reconcile([Node("island-3.1", alive=True, waiting=True)])
+    assert asks(lab, given, "island-3.1")
+    fleet.reconcile([Node("island-3.1", alive=False, reason="it was cancelled")])
+    for island, node in (("island-3", "b"), ("island-3.1", "b"), ("island-3.2", "")):
+        for token in (given, lab.registrar.token("island-3", 60)):
+            with pytest.raises(Forbidden, match="island-3 is over"):
+                asks(lab, token, island, node)
+    with pytest.raises(Forbidden, match="island-3 is over"):
+        asks(lab, lab.registrar.token("", 60), "island-3", "b")
