@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,17 @@ class CheckpointFolder:
 
     Attributes:
         ref: what was asked for.
-        files: local path of each file, by its name in the checkpoint.
+        files: local path of each file that was brought, by its name in the checkpoint.
         compat: see :class:`Compat`, as JSON.
         about: what else the writer recorded: role, network sizes, EMA decay, losses.
+        num_bytes: of each file, brought or not, by its name.
     """
 
     ref: CheckpointRef
     files: dict[str, Path]
     compat: dict[str, Any]
     about: dict[str, Any]
+    num_bytes: dict[str, int]
 
 
 def upload(
@@ -107,15 +109,20 @@ def upload(
 
 
 def download(
-    store: BlobStore, ref: CheckpointRef, cache: Path, made_by: str = ""
+    store: BlobStore,
+    ref: CheckpointRef,
+    cache: Path,
+    made_by: str = "",
+    names: Collection[str] | None = None,
 ) -> CheckpointFolder:
-    """Bring a checkpoint to this machine and verify every byte of it.
+    """Bring a checkpoint to this machine and verify every byte that is brought.
 
     Args:
         store: where the run is.
         ref: which.
         cache: folder for copies from a store that is not on this machine.
         made_by: the command that makes a damaged one again, to be named; "" for none.
+        names: of the files to bring; None for all, and none of them for the description alone.
 
     Raises:
         CheckpointDamaged: a file is gone, or does not match its digest; names it.
@@ -126,8 +133,10 @@ def download(
         files = {
             name: store.fetch(f"{ref.key}/{name}", entry["sha256"], cache)
             for name, entry in manifest["files"].items()
+            if names is None or name in names
         }
-    return CheckpointFolder(ref, files, manifest["compat"], manifest["about"])
+    num_bytes = {name: entry["bytes"] for name, entry in manifest["files"].items()}
+    return CheckpointFolder(ref, files, manifest["compat"], manifest["about"], num_bytes)
 
 
 def require_whole(store: BlobStore, ref: CheckpointRef) -> None:

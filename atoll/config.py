@@ -30,6 +30,7 @@ from atoll.sections import (
     SamplingSection,
     TrainingSection,
 )
+from atoll.serving_section import ServingSection
 from atoll.strategies import num_experts_of
 
 
@@ -53,6 +54,7 @@ class Config(Section):
     membership: MembershipSection = MembershipSection()
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()
+    serving: ServingSection = ServingSection()
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@
     │   └── Unreachable         no answer; not the same as dead, try again
     │       ├── Busy            the control plane has no room for one more such call
     │       └── Deposed         another orchestrator leads the run by now
+    ├── NotFound                nothing goes by that name, or no more
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
     └── Interrupted             the user asked to stop; all is safe; exit code 130
@@ -117,6 +118,10 @@ class Busy(Unreachable):
 
 class Deposed(Unreachable):
     """This orchestrator leads no more, and can write nothing; another one answers."""
+
+
+class NotFound(AtollError):
+    """Nothing goes by that name, or it is kept no more."""
 
 
 class IslandError(AtollError):

@@ -38,14 +38,14 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
 
     Args:
         store: where the run is.
-        ref: which checkpoint; every byte is verified.
+        ref: which checkpoint; the weights are verified, and nothing else is read.
         cache: folder for copies from a store that is not on this machine.
         device: for the network.
 
     Raises:
         CheckpointDamaged: a file is gone, or a byte of it is not what was written.
     """
-    folder = checkpoints.download(store, ref, cache, made_by="train")
+    folder = checkpoints.download(store, ref, cache, made_by="train", names=(EMA,))
     about = folder.about
     conditioning = Conditioning(**about["conditioning"])
     channels, height, width = about["shape"]

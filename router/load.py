@@ -82,34 +82,110 @@ def load_ensemble(
         CheckpointDamaged: a file is gone, or a byte of it is not what was written.
         ConfigError: the gate cannot work on this partition.
     """
+    trained = trained_run(store, config, needed_by)
+    experts = [load_expert(store, ref, cache, device) for ref in trained.experts]
+    gate = load_gate(store, config, trained, cache, device)
+    for each in [*(expert.checkpoint for expert in experts), *gate.checkpoint]:
+        trained.refuse_unfit(experts[0].checkpoint, each)
+    return LoadedEnsemble(
+        experts=tuple(expert.model for expert in experts),
+        gate=gate.gate,
+        router=gate.router,
+        conditioning=experts[0].conditioning,
+        shape=experts[0].model.shape,
+        partition=trained.partition,
+        checkpoints=trained.checkpoints,
+        device=device,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedRun:
+    """What the stages of a run left behind.
+
+    Attributes:
+        partition: whose clusters the experts learned.
+        checkpoints: the last of each job that an ensemble needs, by name of the job.
+    """
+
+    partition: Partition
+    checkpoints: dict[str, CheckpointRef]
+
+    @property
+    def experts(self) -> tuple[CheckpointRef, ...]:
+        """Those of the K experts."""
+        jobs = map(layout.expert_job, range(self.partition.num_experts))
+        return tuple(self.checkpoints[job] for job in jobs)
+
+    def refuse_unfit(self, first: CheckpointFolder, other: CheckpointFolder) -> None:
+        """Refuse a checkpoint that fits neither the first one nor the partition.
+
+        Raises:
+            CheckpointMismatch: says what differs.
+        """
+        checkpoints.require_equal(first, other)
+        _require_partition(other, self.partition)
+
+
+def trained_run(store: BlobStore, config: Config, needed_by: str) -> TrainedRun:
+    """Which checkpoints make the ensemble of a run.
+
+    Args:
+        store: where the run is.
+        config: ``sampling.gate`` says whether there is a router among them.
+        needed_by: command to name where a stage is missing.
+
+    Raises:
+        StageMissing: experts, or the router where it is asked for, are not trained yet.
+    """
     partition = load_partition(store, needed_by)
     trained = stages.require(store, "train", needed_by)
     refs = {
         job: CheckpointRef(**trained[job])
         for job in map(layout.expert_job, range(partition.num_experts))
     }
-    experts = [load_expert(store, ref, cache, device) for ref in refs.values()]
-    folders = [expert.checkpoint for expert in experts]
-    router: RouterNet | None = None
     if config.sampling.gate == "learned":
         routed = stages.require(store, "route", needed_by)
         refs[layout.ROUTER_JOB] = CheckpointRef(**routed[layout.ROUTER_JOB])
-        folder = checkpoints.download(store, refs[layout.ROUTER_JOB], cache, made_by="route")
+    return TrainedRun(partition, refs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedGate:
+    """A gate, and the network behind it where there is one.
+
+    Attributes:
+        gate: p(k | x_t, t, c).
+        router: the network; None where nothing was learned.
+        checkpoint: where that came from; empty likewise.
+    """
+
+    gate: Gate
+    router: RouterNet | None = None
+    checkpoint: tuple[CheckpointFolder, ...] = ()
+
+
+def load_gate(
+    store: BlobStore, config: Config, trained: TrainedRun, cache: Path, device: torch.device
+) -> LoadedGate:
+    """The gate that ``sampling.gate`` asks for; arguments as of :func:`load_ensemble`.
+
+    Raises:
+        CheckpointDamaged: a file is gone, or a byte of it is not what was written.
+        ConfigError: the gate cannot work on this partition.
+    """
+    name, partition = config.sampling.gate, trained.partition
+    if name == "learned":
+        ref = trained.checkpoints[layout.ROUTER_JOB]
+        folder = checkpoints.download(store, ref, cache, made_by="route", names=(EMA,))
         router = build_loaded_router(folder, device)
-        folders.append(folder)
-    for folder in folders:
-        checkpoints.require_equal(folders[0], folder)
-    _require_partition(folders[0], partition)
-    return LoadedEnsemble(
-        experts=tuple(expert.model for expert in experts),
-        gate=_gate(config.sampling.gate, router, store, partition, device),
-        router=router,
-        conditioning=experts[0].conditioning,
-        shape=experts[0].model.shape,
-        partition=partition,
-        checkpoints=refs,
-        device=device,
-    )
+        return LoadedGate(LearnedGate(router), router, (folder,))
+    if name == "uniform":
+        return LoadedGate(uniform_gate(partition.num_experts, device))
+    prior = prior_gate(partition, device)
+    if name == "prior":
+        return LoadedGate(prior)
+    return LoadedGate(centroid_gate(load_centroids(store, partition), prior, device))
 
 
 def build_loaded_router(folder: CheckpointFolder, device: torch.device) -> RouterNet:
@@ -125,23 +201,6 @@ def build_loaded_router(folder: CheckpointFolder, device: torch.device) -> Route
         )
     network.load_state_dict(load_file(folder.files[EMA], device=str(device)), assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _gate(
-    name: str,
-    router: RouterNet | None,
-    store: BlobStore,
-    partition: Partition,
-    device: torch.device,
-) -> Gate:
-    if router is not None:
-        return LearnedGate(router)
-    if name == "uniform":
-        return uniform_gate(partition.num_experts, device)
-    prior = prior_gate(partition, device)
-    if name == "prior":
-        return prior
-    return centroid_gate(load_centroids(store, partition), prior, device)
 
 
 def _require_partition(folder: CheckpointFolder, partition: Partition) -> None:

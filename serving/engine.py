@@ -99,16 +99,19 @@ class _Image:
 class Engine:
     """Draws the images of many requests together. One thread ticks; any may submit and cancel."""
 
-    def __init__(self, model: Model, clock: Clock, *, num_slots: int, most_rows: int) -> None:
+    def __init__(
+        self, model: Model, clock: Clock, bell: threading.Event, *, num_slots: int, most_rows: int
+    ) -> None:
         """Draw nothing yet.
 
         Args:
             model: what is drawn from.
             clock: for urgency.
+            bell: is rung when there is something to tick for.
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
         """
-        self._model, self._clock, self._most_rows = model, clock, most_rows
+        self._model, self._clock, self._bell, self._most_rows = model, clock, bell, most_rows
         self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
         self._routes = Routes.empty(num_slots, model.experts.num, model.shape, model.device)
         self._free = deque(range(num_slots))
@@ -116,7 +119,7 @@ class Engine:
         self._queue: list[_Image] = []  # a heap of those without a slot
         self._orders: dict[str, _Order] = {}
         self._number = 0
-        self._changed = threading.Condition()  # guards what follows
+        self._guard = threading.Lock()  # of what follows
         self._inbox: deque[_Order] = deque()
         self._cancelled: set[str] = set()
 
@@ -128,25 +131,20 @@ class Engine:
             listener: is told what becomes of it, in the thread that ticks.
         """
         order = _Order(request, listener, self._clock.monotonic(), len(request.seeds))
-        with self._changed:
+        with self._guard:
             self._inbox.append(order)
-            self._changed.notify_all()
+        self._bell.set()
 
     def cancel(self, name: str) -> None:
         """Draw the images of a request no further; nothing happens if it is over."""
-        with self._changed:
+        with self._guard:
             self._cancelled.add(name)
-            self._changed.notify_all()
+        self._bell.set()
 
     @property
     def num_images(self) -> int:
         """Asked for and not finished; to be read by the thread that ticks."""
         return sum(order.num_left for order in [*self._orders.values(), *self._inbox])
-
-    def wait(self, seconds: float) -> None:
-        """Return once something was asked for, or after so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self._cancelled, seconds)
 
     @torch.inference_mode()
     def tick(self) -> bool:
@@ -169,7 +167,7 @@ class Engine:
         return bool(choice.slots)
 
     def _take_in(self) -> None:
-        with self._changed:
+        with self._guard:
             came, cancelled = list(self._inbox), set(self._cancelled)
             self._inbox.clear()
             self._cancelled.clear()

@@ -31,12 +31,13 @@ class Source:
 class Residency:
     """See :class:`serving.engine.Experts`."""
 
-    def __init__(self, sources: Sequence[Source], budget_bytes: int) -> None:
+    def __init__(self, sources: Sequence[Source], budget_bytes: int, bell: threading.Event) -> None:
         """Nothing is in memory yet.
 
         Args:
             sources: of all experts.
             budget_bytes: that those in memory may take together.
+            bell: is rung when an expert has come, or cannot be had.
 
         Raises:
             BadInput: there is no room for the largest of them.
@@ -47,7 +48,7 @@ class Residency:
                 f"serving.memory_gb leaves room for {budget_bytes / 2**30:.3g} GiB of experts, and "
                 f"one takes {largest / 2**30:.3g}; raise it"
             )
-        self._sources, self._budget_bytes = sources, budget_bytes
+        self._sources, self._budget_bytes, self._bell = sources, budget_bytes, bell
         self._changed = threading.Condition()  # guards what follows
         self._resident: dict[int, VelocityField] = {}  # the least recently used first
         self._fresh: set[int] = set()  # loaded, and not called since
@@ -84,11 +85,6 @@ class Residency:
             self._wanted = tuple(wanted)
             self._fresh = self._fresh & set(wanted) - set(used)
             self._changed.notify_all()
-
-    def wait(self, seconds: float) -> None:
-        """Return once an expert has come, or cannot be had, or after so long."""
-        with self._changed:
-            self._changed.wait(seconds)
 
     def close(self) -> None:
         """Load nothing more."""
@@ -132,10 +128,9 @@ class Residency:
         except AtollError as error:
             with self._changed:
                 self._lost[expert] = str(error)
-                self._changed.notify_all()
-            return
-        with self._changed:
-            self._resident[expert] = field
-            self._fresh.add(expert)
-            self.num_loads += 1
-            self._changed.notify_all()
+        else:
+            with self._changed:
+                self._resident[expert] = field
+                self._fresh.add(expert)
+                self.num_loads += 1
+        self._bell.set()

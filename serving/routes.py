@@ -187,7 +187,7 @@ def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor) -> Tensor:
     return select(selection, p, rows.step_uniform(t) if fresh else rows.image_uniform())
 
 
-def _nobody(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+def _nobody(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:  # noqa: ARG001
     raise AssertionError("an expert that is not in memory was asked")
 
 

@@ -79,7 +79,7 @@ class Slots:
         """
         sampling, seed = request.sampling, request.seeds[position]
         tableau = TABLEAUX[sampling.solver]
-        self.x[slot] = noise_of([seed], self.x.shape[1:])[0].to(self.x.device)
+        self.x[slot] = noise_of([seed], self._shape)[0].to(self.x.device)
         if self.cond is not None and request.cond is not None:
             self.cond[slot] = request.cond[position].to(self.cond.device)
         self.seed[slot], self.expert[slot] = seed, UNBOUND
@@ -123,6 +123,11 @@ class Slots:
         """What images would become on a straight path from here, (B, C, H, W)."""
         t, _ = self._times(slots)
         return self.x[slots] - per_row(t, self.x) * self.first[slots]
+
+    @property
+    def _shape(self) -> Shape:
+        channels, height, width = self.x.shape[1:]
+        return channels, height, width
 
     def _times(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Start and length of the present step, as :func:`experts.solvers.time_grid` has them."""

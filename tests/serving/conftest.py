@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from serving.engine import Engine, Model
 from serving.events import Done, Event, Failed, Painted
 from serving.request import Request, Sampling
 from tests.fakes import ManualClock
+from tests.trained_run import copied, train_run
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 4)
@@ -82,6 +84,17 @@ def gate() -> LearnedGate:
     return LearnedGate(shaken(build_router(SIZES, CLASSES, SHAPE, NUM_EXPERTS, seed=9), 9))
 
 
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory):
+    return train_run(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def trained(trained_folder, tmp_path):
+    """A copy of a run whose experts and router are trained."""
+    return copied(trained_folder, tmp_path)
+
+
 @pytest.fixture
 def memory(networks) -> Memory:
     return Memory(dict(enumerate(networks)))
@@ -96,7 +109,7 @@ def clock() -> ManualClock:
 def make_engine(memory, gate, clock):
     def make(num_slots: int = 8, most_rows: int = 8, experts: Any = memory) -> Engine:
         model = Model(experts, gate, CLASSES, SHAPE, CPU)
-        return Engine(model, clock, num_slots=num_slots, most_rows=most_rows)
+        return Engine(model, clock, threading.Event(), num_slots=num_slots, most_rows=most_rows)
 
     return make
 

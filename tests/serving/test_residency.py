@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -19,11 +20,16 @@ def until(holds):
 
 
 @pytest.fixture
-def make():
+def bell():
+    return threading.Event()
+
+
+@pytest.fixture
+def make(bell):
     made = []
 
     def make_(sources, budget_bytes):
-        made.append(Residency(sources, budget_bytes))
+        made.append(Residency(sources, budget_bytes, bell))
         return made[-1]
 
     yield make_
@@ -82,8 +88,8 @@ def test_budget_below_one_expert_is_refused(make):
 
 
 @pytest.mark.parametrize("room", [1, 2])
-def test_engine_draws_the_same_with_room_for_some_experts(
-    make, make_engine, memory, networks, alone, room
+def test_engine_draws_the_same_with_room_for_some_experts(  # noqa: PLR0917 - fixtures
+    make, make_engine, networks, alone, bell, room
 ):
     sources = [Source(10, lambda network=network: network) for network in networks]
     residency = make(sources, 10 * room)
@@ -99,7 +105,7 @@ def test_engine_draws_the_same_with_room_for_some_experts(
         engine.submit(request, told[request.name])
     while engine.num_images:
         if not engine.tick():
-            residency.wait(0.01)
+            bell.wait(0.01)
     assert run(engine) == 0
     for request in requests:
         images = told[request.name].images

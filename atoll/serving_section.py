@@ -1,0 +1,35 @@
+"""The section of the configuration file about the ensemble as a service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from atoll.section import Section
+
+
+class ServingSection(Section):
+    """How the ensemble is served."""
+
+    slots: int = Field(64, ge=1, description="images in progress at once")
+    batch_rows: int = Field(
+        32, ge=2, description="rows of one batch, at most; an image with guidance takes two"
+    )
+    memory_gb: float = Field(
+        0.0, ge=0, description="most that experts take of the device's memory; 0 = all of them fit"
+    )
+    deterministic: bool = Field(
+        False,
+        description="row by row, so that an image is the same to the bit whatever is drawn beside "
+        "it; several times slower",
+    )
+    max_queue: int = Field(
+        256, ge=1, description="images that are accepted and not finished; more are refused (429)"
+    )
+    max_images: int = Field(16, ge=1, description="of one request")
+    max_steps: int = Field(250, ge=1, description="of one image")
+    patience_s: float = Field(
+        10.0, gt=0, description="after which an image is overdue; a tenth of it with priority high"
+    )
+    keep_s: float = Field(
+        600.0, gt=0, description="for so long images can be fetched once they are finished"
+    )

@@ -1,0 +1,30 @@
+"""One generation of a run's checkpoints, ready to draw; several may stand side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.digests import digest_of
+from serving.engine import Engine
+from serving.menu import Menu
+from serving.residency import Residency
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edition:
+    """An engine of its own, so that what was begun is finished on the same checkpoints.
+
+    Attributes:
+        menu: what can be asked of it.
+        engine: draws it.
+        residency: its experts.
+    """
+
+    menu: Menu
+    engine: Engine
+    residency: Residency
+
+    @property
+    def name(self) -> str:
+        """The beginning of a digest of its checkpoints."""
+        return digest_of(dict(self.menu.checkpoints))[:12]

@@ -1,0 +1,188 @@
+"""An accepted order, and how far it is. Readers see where it stands, however seldom they look."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atoll.clock import Clock
+from router.recipe import Recipe
+from router.sampling import finished
+from serving.events import Done, Event, Failed, Painted, Preview, Progress
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageView:
+    """One image of a job.
+
+    Attributes:
+        recipe: that it is drawn by.
+        step: how many are done.
+        weights: of each expert in each of those steps, K numbers that sum to 1.
+        preview: what it would become from here, (H, W, C); None before the first.
+        preview_step: the step of that preview.
+        image: (H, W, C); None while it is not there.
+    """
+
+    recipe: Recipe
+    step: int = 0
+    weights: tuple[tuple[float, ...], ...] = ()
+    preview: Pixels | None = None
+    preview_step: int = 0
+    image: Pixels | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobView:
+    """Where a job stands.
+
+    Attributes:
+        name: of the job.
+        version: grows with every change.
+        state: ends as ``done``, ``failed`` or ``cancelled``.
+        reason: why it failed; "" if it did not.
+        images: in the order that was asked for.
+        created_at: in seconds since the Unix epoch.
+        queued_s: from then to its first step, or until now.
+        seconds: from then to its end, or until now.
+    """
+
+    name: str
+    version: int
+    state: State
+    reason: str
+    images: tuple[ImageView, ...]
+    created_at: float
+    queued_s: float
+    seconds: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows."""
+        return self.state in {"done", "failed", "cancelled"}
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Told by the engine what happens to it; asked by any thread where it stands.
+
+    A slow reader costs no memory: it misses what lies between two looks.
+    """
+
+    name: str
+    owner: str
+    recipes: tuple[Recipe, ...]
+    clock: Clock
+    _images: list[ImageView] = field(init=False)
+    _state: State = field(init=False, default="queued")
+    _reason: str = field(init=False, default="")
+    _version: int = field(init=False, default=0)
+    _created_at: float = field(init=False)
+    _asked_at: float = field(init=False)
+    _begun_at: float | None = field(init=False, default=None)
+    _ended_at: float | None = field(init=False, default=None)
+    _changed: threading.Condition = field(init=False, default_factory=threading.Condition)
+    _watchers: list[Callable[[], None]] = field(init=False, default_factory=list)
+    _cancelled: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._images = [ImageView(recipe) for recipe in self.recipes]
+        self._created_at, self._asked_at = self.clock.wall(), self.clock.monotonic()
+
+    def hear(self, event: Event) -> None:
+        """Take in what the engine tells, in the engine's thread."""
+        with self._changed:
+            match event:
+                case Progress(position, step, _, weights):
+                    image = self._images[position]
+                    known = (*image.weights, weights)
+                    self._images[position] = replace(image, step=step, weights=known)
+                    self._begin()
+                case Preview(position, step, image_):
+                    self._images[position] = replace(
+                        self._images[position], preview=_pixels(image_), preview_step=step
+                    )
+                case Painted(position, image_):
+                    self._images[position] = replace(self._images[position], image=_pixels(image_))
+                case Done():
+                    self._end("done")
+                case Failed(reason):
+                    self._reason = reason
+                    self._end("cancelled" if self._cancelled else "failed")
+            self._version += 1
+            self._changed.notify_all()
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher()
+
+    def mark_cancelled(self) -> None:
+        """Its end, if it comes before it is done, was asked for."""
+        with self._changed:
+            self._cancelled = True
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after every change, in the engine's thread: it must not block.
+
+        Returns:
+            What ends that.
+        """
+        with self._changed:
+            self._watchers.append(watcher)
+
+        def end() -> None:
+            with self._changed:
+                self._watchers.remove(watcher)
+
+        return end
+
+    def wait(self, version: int, seconds: float) -> JobView:
+        """Where it stands once that is newer than a version, or it is over, or after so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > version or self._ended_at, seconds)
+            return self.view()
+
+    def view(self) -> JobView:
+        """Where it stands."""
+        with self._changed:
+            now = self.clock.monotonic()
+            ended_at = now if self._ended_at is None else self._ended_at
+            begun_at = ended_at if self._begun_at is None else self._begun_at
+            return JobView(
+                name=self.name,
+                version=self._version,
+                state=self._state,
+                reason=self._reason,
+                images=tuple(self._images),
+                created_at=self._created_at,
+                queued_s=begun_at - self._asked_at,
+                seconds=ended_at - self._asked_at,
+            )
+
+    @property
+    def ended_at(self) -> float | None:
+        """On the monotonic clock; None before its end."""
+        with self._changed:
+            return self._ended_at
+
+    def _begin(self) -> None:
+        if self._begun_at is None:
+            self._begun_at = self.clock.monotonic()
+            self._state = "running"
+
+    def _end(self, state: State) -> None:
+        self._state, self._ended_at = state, self.clock.monotonic()
+
+
+def _pixels(image: Tensor) -> Pixels:
+    """(H, W, C) uint8 of (C, H, W) about [-1, 1]."""
+    pixels: Pixels = finished(image[None])[0]
+    return pixels

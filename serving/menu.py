@@ -1,0 +1,143 @@
+"""What can be asked of an ensemble, and within which limits."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atoll.errors import BadInput
+from atoll.sections import SamplingSection
+from atoll.serving_section import ServingSection
+from experts.condition import Conditioning
+from experts.dit import Shape
+from router.asking import asked_for
+from router.recipe import Recipe
+from router.selection import Selection, parse_strategy
+from serving.order import Order
+from serving.request import Request, Sampling
+from serving.tableau import TABLEAUX
+
+MOST_GUIDANCE = 100.0
+_MOST_SEED = 2**63 - 1
+_PATIENCE = {"high": 0.1, "normal": 1.0, "low": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An order that can be had.
+
+    Attributes:
+        request: for the engine.
+        conditions: of each image, in words; "" without one.
+        recipes: of each image, as its PNG will carry it.
+    """
+
+    request: Request
+    conditions: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Menu:
+    """What one generation of checkpoints can draw.
+
+    Attributes:
+        conditioning: what it is to be told.
+        class_names: of the data.
+        num_experts: K.
+        shape: channels, height and width of its images.
+        defaults: what an order leaves open.
+        limits: of one order.
+        checkpoints: digests by name of the job, for recipes.
+    """
+
+    conditioning: Conditioning
+    class_names: tuple[str, ...]
+    num_experts: int
+    shape: Shape
+    defaults: SamplingSection
+    limits: ServingSection
+    checkpoints: Mapping[str, str]
+
+    def planned(self, order: Order, name: str) -> Planned:
+        """What an order comes to.
+
+        Args:
+            order: in a user's words.
+            name: for the request, unique.
+
+        Raises:
+            BadInput: it cannot be had; names the field, and what can.
+        """
+        self._refuse_sizes(order)
+        sampling = self._sampling(order)
+        cond, words = asked_for(self.conditioning, self.class_names, order.wanted, order.num)
+        first = secrets.randbelow(2**32) if order.seed is None else order.seed
+        seeds = range(first, first + order.num)
+        recipes = tuple(
+            Recipe(
+                seed=seed,
+                condition=word,
+                solver=sampling.solver,
+                steps=sampling.steps,
+                guidance=sampling.guidance,
+                strategy=order.strategy or self.defaults.strategy,
+                gate=self.defaults.gate,
+                checkpoints=dict(self.checkpoints),
+            )
+            for seed, word in zip(seeds, words, strict=True)
+        )
+        request = Request(
+            name=name,
+            seeds=seeds,
+            cond=cond,
+            sampling=sampling,
+            patience_s=self.limits.patience_s * _PATIENCE[order.priority],
+            deadline_s=math.inf if order.deadline_s is None else order.deadline_s,
+            preview_every=-(-sampling.steps // (order.previews + 1)) if order.previews else 0,
+        )
+        return Planned(request, tuple(words), recipes)
+
+    def _refuse_sizes(self, order: Order) -> None:
+        _, height, width = self.shape
+        if order.size not in {None, (width, height)}:
+            assert order.size is not None
+            asked = "x".join(map(str, order.size))
+            raise BadInput(
+                f"size {asked} is not this model's; leave it out, or give {width}x{height}"
+            )
+        _within("n", order.num, 1, self.limits.max_images)
+        _within("previews", order.previews, 0, self.limits.max_steps)
+        if order.seed is not None:
+            _within("seed", order.seed, 0, _MOST_SEED - self.limits.max_images)
+        if order.deadline_s is not None and not order.deadline_s > 0:  # nor is NaN
+            raise BadInput(f"deadline_s = {order.deadline_s:g} leaves no time; give more than 0")
+
+    def _sampling(self, order: Order) -> Sampling:
+        solver = order.solver or self.defaults.solver
+        if solver not in TABLEAUX:
+            raise BadInput(f"solver {solver!r} is not served; there are {', '.join(TABLEAUX)}")
+        steps = self.defaults.steps if order.steps is None else order.steps
+        _within("steps", steps, 1, self.limits.max_steps)
+        guidance = self.defaults.guidance if order.guidance is None else order.guidance
+        _within("guidance", guidance, 0, MOST_GUIDANCE)
+        if self.conditioning.kind == "none" and guidance != 1:
+            raise BadInput("guidance needs a condition, and this model has none; leave it out")
+        return Sampling(solver, steps, guidance, self._selection(order))
+
+    def _selection(self, order: Order) -> Selection:
+        selection = parse_strategy(order.strategy or self.defaults.strategy)
+        if selection.name == "top" and selection.parameter > self.num_experts:
+            raise BadInput(
+                f"strategy top-{selection.parameter:g} needs more experts than there are; "
+                f"give at most top-{self.num_experts}"
+            )
+        return selection
+
+
+def _within(field: str, value: float, least: float, most: float) -> None:
+    """Refuse what lies outside; NaN does."""
+    if not least <= value <= most:
+        raise BadInput(f"{field} = {value:g} is out of range; give {least:g} to {most:g}")

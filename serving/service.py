@@ -1,0 +1,156 @@
+"""The ensemble as a service: orders become jobs, within limits; front ends add only their words."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+
+from atoll.clock import Clock
+from atoll.errors import Busy, NotFound
+from atoll.serving_section import ServingSection
+from serving.edition import Edition
+from serving.engine import Engine
+from serving.job import Job
+from serving.order import Order
+from serving.worker import Worker
+
+
+class Service:
+    """Any thread may call it."""
+
+    def __init__(
+        self, edition: Edition, limits: ServingSection, clock: Clock, bell: threading.Event
+    ) -> None:
+        """Serve nobody yet.
+
+        Args:
+            edition: what is drawn from.
+            limits: of the queue, and how long results are kept.
+            clock: for both.
+            bell: that the edition's engine rings.
+        """
+        self._edition, self._limits, self._clock = edition, limits, clock
+        self._worker = Worker(self._engines, bell)
+        self._guard = threading.Lock()  # of what follows
+        self._jobs: dict[str, Job] = {}  # the oldest first
+        self._editions: dict[str, Edition] = {}  # of each job
+        self._draining = False
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._worker.start()
+
+    @property
+    def edition(self) -> Edition:
+        """What new orders are drawn from."""
+        return self._edition
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether orders are taken."""
+        return self._worker.is_alive and not self._draining
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it draws, and will go on doing so."""
+        return self._worker.is_alive
+
+    @property
+    def num_waiting(self) -> int:
+        """Images that were accepted and are not finished."""
+        return sum(len(job.recipes) for job in self._open_jobs())
+
+    def order(self, order: Order, owner: str) -> Job:
+        """Accept an order.
+
+        Args:
+            order: what is asked for.
+            owner: who asks; nobody else is told of it.
+
+        Raises:
+            BadInput: it cannot be had; names the field.
+            Busy: too much is asked for already, or the service is about to leave.
+        """
+        name = secrets.token_urlsafe(12)
+        edition = self._edition
+        planned = edition.menu.planned(order, name)
+        job = Job(name, owner, planned.recipes, self._clock)
+        with self._guard:
+            self._forget_old()
+            if self._draining:
+                raise Busy("the service is about to end; ask another one")
+            waiting = sum(len(each.recipes) for each in self._open_jobs())
+            if waiting + order.num > self._limits.max_queue:
+                raise Busy(
+                    f"{waiting} images are waiting and serving.max_queue = "
+                    f"{self._limits.max_queue}; ask again later"
+                )
+            self._jobs[name], self._editions[name] = job, edition
+        edition.engine.submit(planned.request, job.hear)
+        return job
+
+    def job(self, name: str, owner: str) -> Job:
+        """One that was accepted.
+
+        Raises:
+            NotFound: there is none of this owner, or no more.
+        """
+        with self._guard:
+            self._forget_old()
+            job = self._jobs.get(name)
+        if job is None or job.owner != owner:
+            raise NotFound(
+                f"no job is called {name!r}; results are kept for {self._limits.keep_s:g} s"
+            )
+        return job
+
+    def cancel(self, name: str, owner: str) -> Job:
+        """Draw the images of a job no further; one that is over stays as it is.
+
+        Raises:
+            NotFound: there is none of this owner, or no more.
+        """
+        job = self.job(name, owner)
+        job.mark_cancelled()
+        with self._guard:
+            edition = self._editions[name]
+        edition.engine.cancel(name)
+        return job
+
+    def ahead_of(self, job: Job) -> int:
+        """Images of other jobs that were asked for before it and are not finished."""
+        with self._guard:
+            before = list(self._jobs.values())
+        if job in before:
+            before = before[: before.index(job)]
+        return sum(len(each.recipes) for each in before if each.ended_at is None)
+
+    def drain(self, seconds: float) -> bool:
+        """Take no more orders, and finish those there are.
+
+        Returns:
+            Whether all were finished in time.
+        """
+        self._draining = True
+        give_up_at = self._clock.monotonic() + seconds
+        while (waiting := self._open_jobs()) and self._clock.monotonic() < give_up_at:
+            waiting[0].wait(waiting[0].view().version, 0.1)
+        return not waiting
+
+    def close(self) -> None:
+        """End; what was not finished is not."""
+        self._worker.stop()
+        self._edition.residency.close()
+
+    def _engines(self) -> Sequence[Engine]:
+        return [self._edition.engine]
+
+    def _open_jobs(self) -> list[Job]:
+        return [job for job in list(self._jobs.values()) if job.ended_at is None]
+
+    def _forget_old(self) -> None:
+        now = self._clock.monotonic()
+        for name, job in list(self._jobs.items()):
+            if job.ended_at is not None and now - job.ended_at > self._limits.keep_s:
+                del self._jobs[name], self._editions[name]

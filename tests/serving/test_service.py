@@ -1,0 +1,147 @@
+"""A trained run as a service: what it draws, what it refuses, and how it leaves."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from atoll.clock import SystemClock
+from atoll.errors import BadInput, Busy, NotFound
+from router.load import load_ensemble
+from router.sampling import Wanted
+from serving.load import load_edition
+from serving.order import Order
+from serving.service import Service
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def make_service(trained):
+    made = []
+
+    def make(**serving):
+        config = trained.config.model_copy(
+            update={"serving": trained.config.serving.model_copy(update=serving)}
+        )
+        bell = threading.Event()
+        edition = load_edition(
+            trained.store, config, trained.folder / "cache", CPU, SystemClock(), bell
+        )
+        made.append(Service(edition, config.serving, SystemClock(), bell))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.close()
+
+
+@pytest.fixture
+def service(make_service):
+    return make_service()
+
+
+def finished(job, seconds=60):
+    view = job.view()
+    while not view.is_over:
+        view = job.wait(view.version, seconds)
+    return view
+
+
+def test_service_draws_what_the_sampler_draws_with_the_recipe_of_each_image(service, trained):
+    view = finished(service.order(Order(("3", "5"), num=3, seed=7, strategy="top-2"), "me"))
+
+    loaded = load_ensemble(trained.store, trained.config, trained.folder / "cache", CPU)
+    sampler = loaded.sampler("top-2")
+    expected = sampler.draw(Wanted([7, 8, 9], torch.tensor([3, 5, 3])), trained.config.sampling)
+    assert view.state == "done"
+    assert np.abs(np.stack([it.image for it in view.images]).astype(int) - expected).max() <= 1
+    assert [(it.recipe.seed, it.recipe.condition) for it in view.images] == [
+        (7, "3"),
+        (8, "5"),
+        (9, "3"),
+    ]
+    assert [len(it.weights) for it in view.images] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        (Order(("eleven",)), "eleven"),
+        (Order(num=17), "n = 17"),
+        (Order(num=0), "n = 0"),
+        (Order(size=(512, 512)), "8x8"),
+        (Order(steps=0), "steps"),
+        (Order(steps=10**9), "steps"),
+        (Order(guidance=float("nan")), "guidance"),
+        (Order(guidance=float("inf")), "guidance"),
+        (Order(seed=-1), "seed"),
+        (Order(solver="dopri5"), "solver"),
+        (Order(strategy="top-3"), "top-2"),
+        (Order(strategy="best"), "best"),
+        (Order(deadline_s=float("nan")), "deadline_s"),
+    ],
+)
+def test_order_that_cannot_be_had_is_refused_by_its_field(service, order, named):
+    with pytest.raises(BadInput, match=named):
+        service.order(order, "me")
+
+
+def test_order_beyond_the_queue_is_refused_and_others_are_not(make_service):
+    service = make_service(max_queue=4)
+    slow = service.order(Order(num=4, steps=250), "me")
+    with pytest.raises(Busy, match="max_queue"):
+        service.order(Order(), "me")
+    service.cancel(slow.name, "me")
+    assert finished(slow).state == "cancelled"
+    assert finished(service.order(Order(), "me")).state == "done"
+
+
+def test_job_is_told_to_its_owner_alone(service):
+    job = service.order(Order(), "me")
+    with pytest.raises(NotFound):
+        service.job(job.name, "you")
+    with pytest.raises(NotFound):
+        service.cancel(job.name, "you")
+    assert service.job(job.name, "me") is job
+
+
+def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
+    jobs = [service.order(Order(num=2, steps=20), "me") for _ in range(3)]
+    assert service.drain(60)
+    with pytest.raises(Busy):
+        service.order(Order(), "me")
+    assert {job.view().state for job in jobs} == {"done"}
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_expert_that_is_damaged_fails_those_who_need_it_and_no_others(
+    make_service, trained, missing
+):
+    key = (
+        load_ensemble(trained.store, trained.config, trained.folder / "cache", CPU)
+        .checkpoints["expert-1"]
+        .key
+    )
+    weights = next((trained.folder / "run" / key).glob("ema*"))
+    weights.unlink() if missing else weights.write_bytes(b"rubbish")
+    service = make_service()
+    both = finished(service.order(Order(strategy="full"), "me"))
+    assert both.state == "failed"
+    assert "expert 1 cannot be had" in both.reason
+    one = [finished(service.order(Order(strategy="ancestral", seed=s), "me")) for s in range(12)]
+    assert {view.state for view in one} == {"done", "failed"}
+
+
+def test_deterministic_service_draws_the_same_bits_whatever_is_drawn_beside(make_service):
+    service = make_service(deterministic=True)
+    order = Order(("3",), seed=5, strategy="full", guidance=2.0)
+    alone = finished(service.order(order, "me")).images[0].image
+    beside = [service.order(Order(num=5, seed=50 + place), "me") for place in range(5)]
+    among = finished(service.order(order, "me")).images[0].image
+    assert {finished(job).state for job in beside} == {"done"}
+    assert (alone == among).all()

@@ -1,0 +1,88 @@
+"""A small run of the digits that was really trained, in this process."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from atoll import stages
+from atoll.blobs import open_store
+from atoll.config import Config
+from atoll.jobs import job_specs
+from atoll.node_cache import NodeCache
+from atoll.relay import Listener, Published
+from atoll.types import Assignment, Lease, Role
+from experts.expert import expert_task
+from experts.loop import train
+from experts.task import Place
+from experts.workplace import Workplace
+from partition.reader import ShardReader
+from partition.stage import load_partition, run_partition
+from router.task import router_task
+
+SETTINGS = {
+    "partition": {"num_experts": 2, "num_fine": 8},
+    "expert": {"width": 16, "depth": 1, "heads": 2, "patch": 4},
+    "training": {"steps": 4, "batch_size": 16, "checkpoint_every_steps": 4},
+    "router": {"width": 16, "depth": 1, "heads": 2, "patch": 4, "steps": 6, "batch_size": 16},
+    "sampling": {"steps": 3},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the digits in two clusters, on this machine and in this process."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def uri(self):
+        return self.config.run.uri
+
+    @property
+    def store(self):
+        return open_store(self.uri)
+
+    def spec(self, role, number=0):
+        return job_specs(self.config, load_partition(self.store).digest, [role])[number]
+
+    def train(self, spec, *, epoch=1, checkpoint=None, drain=lambda: False):
+        """Train a job in this process; returns its last checkpoint."""
+        work_dir = self.folder / f"work-{spec.name}-{epoch}"
+        work_dir.mkdir()
+        partition = load_partition(self.store)
+        make = router_task if spec.role is Role.ROUTER else expert_task
+        task = make(self.config, spec, partition)
+        cache = NodeCache(work_dir / "cache")
+        samples = ShardReader(self.store, partition, task.clusters, cache, seed=0)
+        assignment = Assignment(Lease(spec.name, "island", epoch, 10.0), spec, checkpoint)
+        train(
+            task,
+            samples,
+            Workplace(assignment, self.store, work_dir, Place(), torch.device("cpu"), drain),
+        )
+        published = [m for m in Listener(work_dir).heard() if isinstance(m, Published)]
+        return published[-1].checkpoint
+
+    def finish(self, stage, refs):
+        stages.finish(self.store, stage, {}, {job: asdict(ref) for job, ref in refs.items()})
+
+
+def train_run(folder: Path) -> Path:
+    """Partition, train and route below a folder; returns where the run is."""
+    run = Run(Config.model_validate({"run": {"uri": str(folder / "run")}, **SETTINGS}), folder)
+    run_partition(run.config, lambda *_: None)
+    experts = [run.spec(Role.EXPERT, number) for number in range(2)]
+    run.finish("train", {spec.name: run.train(spec) for spec in experts})
+    run.finish("route", {"router": run.train(run.spec(Role.ROUTER))})
+    return folder / "run"
+
+
+def copied(trained: Path, folder: Path) -> Run:
+    """A copy of a trained run, below a folder of its own."""
+    shutil.copytree(trained, folder / "run")
+    return Run(Config.model_validate({"run": {"uri": str(folder / "run")}, **SETTINGS}), folder)
