@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -67,18 +68,25 @@ class Recipe:
             )
 
 
+def png_of(image: NDArray[np.uint8], recipe: Recipe | None = None) -> bytes:
+    """A PNG of an image, (H, W, C) uint8 with one channel or three, with its recipe inside."""
+    about = PngInfo()
+    if recipe is not None:
+        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=about)
+    return file.getvalue()
+
+
 def save_png(path: Path, image: NDArray[np.uint8], recipe: Recipe | None = None) -> None:
     """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
-    about = PngInfo()
-    if recipe is not None:
-        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
     try:
-        Image.fromarray(pixels).save(path, pnginfo=about)
+        path.write_bytes(png_of(image, recipe))
     except OSError:
         path.unlink(missing_ok=True)
         raise

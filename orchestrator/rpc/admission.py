@@ -19,7 +19,7 @@ from atoll.identity import Identity
 from atoll.revocations import Revocation
 from orchestrator.rpc.access import refuse_stranger
 from orchestrator.rpc.interceptors import behaving, behaviour_of
-from orchestrator.rpc.rates import Rates
+from atoll.rates import Rates
 
 # An agent beats five times a second at most, a person's table asks four times a second.
 _CALLS_PER_S = 50.0
