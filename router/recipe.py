@@ -50,6 +50,11 @@ class Recipe:
         keys = ("solver", "steps", "guidance", "strategy", "gate")
         return [f"sampling.{key}={json.dumps(getattr(self, key))}" for key in keys]
 
+    @property
+    def text(self) -> str:
+        """As a PNG carries it, in JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
     def refuse_others(self, checkpoints: Mapping[str, str]) -> None:
         """Refuse checkpoints that would draw another image.
 
@@ -104,7 +109,7 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     if text is None:
-        raise DataError(f"{path} carries no recipe; only images drawn by `atoll sample` do")
+        raise DataError(f"{path} carries no recipe; only images that Atoll drew do")
     try:
         return TypeAdapter(Recipe).validate_json(text, strict=True)
     except ValidationError as error:
