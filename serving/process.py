@@ -101,13 +101,16 @@ def _stop(front_end: FrontEnd, signals: Signals) -> None:
 def _front_ends(served: _Served) -> dict[str, FrontEnd]:
     config, serving = served.config, served.config.serving
     per_minute = serving.requests_per_minute
+    rates = (
+        Rates(per_minute / 60, max(1.0, per_minute * _AT_ONCE), served.clock)
+        if per_minute
+        else None
+    )
     app = make_app(
         served.service,
         model=config.run.uri.rstrip("/").rpartition("/")[2] or "atoll",
         keys=served.keys,
-        rates=Rates(per_minute / 60, max(1.0, per_minute * _AT_ONCE), served.clock)
-        if per_minute
-        else None,
+        rates=rates,
         metrics=served.metrics,
         clock=served.clock,
     )
@@ -150,8 +153,10 @@ def _refuse_unserved(config: Config) -> None:
 def _drain(service: Service, signals: Signals, seconds: float, clock: Clock) -> None:
     give_up_at = clock.monotonic() + seconds
     while not service.drain(_LOOK_S):
-        left = f"{service.num_waiting} images were not finished"
+        left = f"images that are not finished: {service.num_waiting}"
         if signals.is_urgent:
             raise Interrupted(f"interrupted again; {left}")
         if clock.monotonic() > give_up_at:
-            raise AtollError(f"{left} in serving.drain_s = {seconds:g} s; raise it to wait longer")
+            raise AtollError(
+                f"serving.drain_s = {seconds:g} is over; {left}; raise it to wait longer"
+            )
