@@ -44,7 +44,8 @@ class Served:
         self.service.start()
         self.address = self.front.start()
         self.channel = grpc.insecure_channel(
-            self.address, [("grpc.http2.bdp_probe", 0)]  # else what is not read piles up
+            self.address,
+            [("grpc.http2.bdp_probe", 0)],  # else what is not read piles up
         )
         self.stub = rpc.ImagesStub(self.channel)
 
