@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 
-from atoll.address import answers_at, refuse_open, split_address
+from atoll.address import answers_at, split_address
 from atoll.clock import Clock
 from atoll.errors import BadInput, ConfigError
+from atoll.rates import Rates
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
+from atoll.serving_section import ServingSection
 from atoll.wire.v1 import images_pb2, images_pb2_grpc
-from serving.rpc.keys import owner_by
+from serving.rpc.admission import Admission
 from serving.rpc.servicer import ImagesServicer
 from serving.rpc.streams import Streams
 from serving.service import Service
@@ -43,36 +46,32 @@ class GrpcFrontEnd:
     def __init__(
         self,
         service: Service,
-        listen: str,
+        settings: ServingSection,
         clock: Clock,
         owner_of: Callable[[str], str],
-        credentials: grpc.ServerCredentials | None = None,
+        rates: Rates | None,
     ) -> None:
         """Serve nobody yet.
 
         Args:
             service: draws.
-            listen: ``host:port``; port 0 takes any free one.
+            settings: where to listen, and as whom.
             clock: tells how long callers take to read.
             owner_of: who has an API key, "" for none; raises Forbidden.
-            credentials: who the server is; None for plain text, on loopback only.
+            rates: how often one caller may ask for images; None for any number.
 
         Raises:
-            ConfigError: the address cannot be read, or others could reach it in plain text.
+            ConfigError: a certificate is missing, or is not what it should be.
         """
-        try:
-            refuse_open(listen, secured=credentials is not None)
-            self._host, self._port = split_address(listen)
-        except ValueError as error:
-            raise ConfigError(f"serving.grpc_listen: {error}") from error
-        self._credentials = credentials
+        self._listen, self._credentials = settings.grpc_listen, _credentials(settings.tls)
+        admission = Admission(owner_of)
         self._server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
-            interceptors=[Readable(), ErrorsAsStatus("the service")],
+            interceptors=[Readable(), admission, ErrorsAsStatus("the service")],
             maximum_concurrent_rpcs=_MAX_CALLS,
             options=_OPTIONS,
         )
-        servicer = ImagesServicer(service, owner_by(owner_of), Streams(_STREAMS, clock))
+        servicer = ImagesServicer(service, admission.owner, Streams(_STREAMS, clock), rates)
         images_pb2_grpc.add_ImagesServicer_to_server(servicer, self._server)
         names = [each.full_name for each in images_pb2.DESCRIPTOR.services_by_name.values()]
         self._health = add_health(self._server, names)
@@ -87,19 +86,19 @@ class GrpcFrontEnd:
         Raises:
             BadInput: the port is in use.
         """
-        where = f"{self._host}:{self._port}"
+        host, port = split_address(self._listen)
         try:
             if self._credentials is None:
-                bound = self._server.add_insecure_port(where)
+                bound = self._server.add_insecure_port(self._listen)
             else:
-                bound = self._server.add_secure_port(where, self._credentials)
+                bound = self._server.add_secure_port(self._listen, self._credentials)
         except RuntimeError as error:
             raise BadInput(
-                f"port {self._port} on {self._host} is in use, or is not this machine's; set "
+                f"port {port} on {host} is in use, or is not this machine's; set "
                 'serving.grpc_listen to another, to port 0 for any free one, or to "" for none'
             ) from error
         self._server.start()
-        return answers_at(self._host, bound)
+        return answers_at(host, bound)
 
     def leave(self) -> None:
         """Let the health say that no more is taken, while the streams there are go on."""
@@ -108,3 +107,16 @@ class GrpcFrontEnd:
     def stop(self, grace_s: float) -> None:
         """End; streams that are not read to their end by then are cut."""
         self._server.stop(grace_s).wait()
+
+
+def _credentials(tls: str) -> grpc.ServerCredentials | None:
+    """As whom to listen, by a folder of certificates; None for plain text."""
+    if not tls:
+        return None
+    # Only now, because plain services do without any cryptography.
+    from atoll.credentials import SERVER, open_credentials, read_pair  # noqa: PLC0415
+
+    try:
+        return open_credentials(read_pair(Path(tls), SERVER))
+    except ConfigError as error:
+        raise ConfigError(f"serving.tls: {error}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 
 import grpc
 
 from atoll.errors import Busy, NotFound, Unreachable
+from atoll.rates import Rates
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.job import Job, JobView
@@ -18,31 +20,35 @@ from serving.rpc.streams import Streams
 from serving.rpc.telling import news
 from serving.service import Service
 
-_ASK_AGAIN_MS = "1000"
+PUSHBACK = "grpc-retry-pushback-ms"
 
 
 class ImagesServicer(rpc.ImagesServicer):
     """Speaks for a service."""
 
     def __init__(
-        self, service: Service, owner: Callable[[grpc.ServicerContext], str], streams: Streams
+        self,
+        service: Service,
+        owner: Callable[[grpc.ServicerContext], str],
+        streams: Streams,
+        rates: Rates | None,
     ) -> None:
         """Speak for it.
 
         Args:
             service: draws.
-            owner: who makes a call; refuses who may not.
+            owner: who makes a call.
             streams: those there is room for.
+            rates: how often one caller may ask for images; None for any number.
         """
-        self._service, self._owner, self._streams = service, owner, streams
+        self._service, self._owner, self._streams, self._rates = service, owner, streams, rates
 
     def About(  # noqa: N802
         self,
         request: wire.AboutRequest,  # noqa: ARG002 - says nothing
-        context: grpc.ServicerContext,
+        context: grpc.ServicerContext,  # noqa: ARG002
     ) -> wire.AboutResponse:
         """What can be asked for."""
-        self._owner(context)
         return about(self._service.edition)
 
     def Generate(  # noqa: N802
@@ -78,29 +84,33 @@ class ImagesServicer(rpc.ImagesServicer):
         return wire.CancelResponse()
 
     def _ordered(self, order: Order, owner: str, context: grpc.ServicerContext) -> Job:
+        wait_s = self._rates.wait_s(owner) if self._rates else 0.0
+        if wait_s:
+            _ask_again(context, wait_s)
+            raise Busy("too many requests in a minute; ask again later")
         self._enter(context)
         try:
             return self._service.order(order, owner)
         except Busy as error:
             if not self._service.is_ready:
                 raise Unreachable(str(error)) from error
-            _ask_again(context)
+            _ask_again(context, self._service.room_in_s(order.num))
             raise
 
     def _enter(self, context: grpc.ServicerContext) -> None:
         try:
             self._streams.enter(context)
         except Busy:
-            _ask_again(context)
+            _ask_again(context, 1.0)
             raise
 
     def _events(self, job: Job, context: grpc.ServicerContext) -> Iterator[wire.JobEvent]:
         return self._streams.sent(context, _told(job, self._service.ahead_of(job), context))
 
 
-def _ask_again(context: grpc.ServicerContext) -> None:
+def _ask_again(context: grpc.ServicerContext, seconds: float) -> None:
     """Tell when: gRPC's clients that try again by themselves wait so long."""
-    context.set_trailing_metadata((("grpc-retry-pushback-ms", _ASK_AGAIN_MS),))
+    context.set_trailing_metadata(((PUSHBACK, str(math.ceil(seconds * 1000))),))
 
 
 def _told(job: Job, ahead: int, context: grpc.ServicerContext) -> Iterator[wire.JobEvent]:
