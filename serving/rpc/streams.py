@@ -18,7 +18,7 @@ Message = TypeVar("Message")
 
 
 class Streams:
-    """Some at once. Where there is no room, who has stopped to read makes some."""
+    """Some at once. Where there is no room, those who have stopped reading make some."""
 
     def __init__(self, most: int, clock: Clock) -> None:
         """Let in so many.
@@ -39,10 +39,12 @@ class Streams:
             Busy: there is none.
         """
         with self._guard:
-            if len(self._waiting_since) >= self._most:
-                self._end_who_stalls()
-                raise Busy(f"{self._most} streams are read already; ask again later")
-            self._waiting_since[context] = math.inf
+            is_full = len(self._waiting_since) >= self._most
+            if not is_full:
+                self._waiting_since[context] = math.inf
+        if is_full:
+            self._end_who_stalls()
+            raise Busy(f"{self._most} streams are read already; ask again later")
         if not context.add_callback(lambda: self._leave(context)):
             self._leave(context)
 
@@ -63,6 +65,8 @@ class Streams:
             self._waiting_since.pop(context, None)
 
     def _end_who_stalls(self) -> None:
-        slowest = min(self._waiting_since, key=self._waiting_since.__getitem__)
-        if self._clock.monotonic() - self._waiting_since[slowest] > _STALLED_S:
-            slowest.cancel()
+        long_ago = self._clock.monotonic() - _STALLED_S
+        with self._guard:
+            stalled = [each for each, since in self._waiting_since.items() if since < long_ago]
+        for context in stalled:
+            context.cancel()
