@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from atoll.errors import Forbidden
 from atoll.rpc.interceptors import LIBRARY, behaving, behaviour_of
+from serving.rpc.callers import Callers
 
 _SCHEME = "bearer "
 
@@ -16,13 +16,9 @@ _SCHEME = "bearer "
 class Admission(grpc.ServerInterceptor):
     """Asks of every call who makes it."""
 
-    def __init__(self, owner_of: Callable[[str], str]) -> None:
-        """Guard a server.
-
-        Args:
-            owner_of: who shows an API key, "" for none; raises Forbidden for a stranger.
-        """
-        self._owner_of = owner_of
+    def __init__(self, callers: Callers) -> None:
+        """Guard a server from all but these."""
+        self._callers = callers
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         """Wrap the handler of one call."""
@@ -35,6 +31,7 @@ class Admission(grpc.ServerInterceptor):
             try:
                 self.owner(context)
             except Forbidden as error:
+                self._callers.refused("stranger")
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
             return behaviour(request, context)
 
@@ -44,4 +41,4 @@ class Admission(grpc.ServerInterceptor):
         """Who makes a call. Raises: Forbidden."""
         shown = str(dict(context.invocation_metadata()).get("authorization", ""))
         is_key = shown.lower().startswith(_SCHEME)
-        return self._owner_of(shown[len(_SCHEME) :].strip() if is_key else "")
+        return self._callers.owner_of(shown[len(_SCHEME) :].strip() if is_key else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import grpc
 from atoll.address import answers_at, split_address
 from atoll.clock import Clock
 from atoll.errors import BadInput, ConfigError
-from atoll.rates import Rates
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
 from atoll.serving_section import ServingSection
 from atoll.wire.v1 import images_pb2, images_pb2_grpc
 from serving.rpc.admission import Admission
+from serving.rpc.callers import Callers
 from serving.rpc.servicer import ImagesServicer
 from serving.rpc.streams import Streams
 from serving.service import Service
@@ -44,12 +43,7 @@ class GrpcFrontEnd:
     """Serves a service over gRPC, with health and reflection."""
 
     def __init__(
-        self,
-        service: Service,
-        settings: ServingSection,
-        clock: Clock,
-        owner_of: Callable[[str], str],
-        rates: Rates | None,
+        self, service: Service, settings: ServingSection, clock: Clock, callers: Callers
     ) -> None:
         """Serve nobody yet.
 
@@ -57,21 +51,20 @@ class GrpcFrontEnd:
             service: draws.
             settings: where to listen, and as whom.
             clock: tells how long callers take to read.
-            owner_of: who has an API key, "" for none; raises Forbidden.
-            rates: how often one caller may ask for images; None for any number.
+            callers: who may call, and how often.
 
         Raises:
             ConfigError: a certificate is missing, or is not what it should be.
         """
         self._listen, self._credentials = settings.grpc_listen, _credentials(settings.tls)
-        admission = Admission(owner_of)
+        admission = Admission(callers)
         self._server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
             interceptors=[Readable(), admission, ErrorsAsStatus("the service")],
             maximum_concurrent_rpcs=_MAX_CALLS,
             options=_OPTIONS,
         )
-        servicer = ImagesServicer(service, admission.owner, Streams(_STREAMS, clock), rates)
+        servicer = ImagesServicer(service, admission.owner, Streams(_STREAMS, clock), callers)
         images_pb2_grpc.add_ImagesServicer_to_server(servicer, self._server)
         names = [each.full_name for each in images_pb2.DESCRIPTOR.services_by_name.values()]
         self._health = add_health(self._server, names)

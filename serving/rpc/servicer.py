@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from atoll.errors import Busy, NotFound, Unreachable
-from atoll.rates import Rates
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.job import Job, JobView
 from serving.order import Order
 from serving.rpc.asking import about, order_of
+from serving.rpc.callers import Callers
 from serving.rpc.streams import Streams
 from serving.rpc.telling import news
 from serving.service import Service
 
-PUSHBACK = "grpc-retry-pushback-ms"
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 
 class ImagesServicer(rpc.ImagesServicer):
@@ -31,7 +31,7 @@ class ImagesServicer(rpc.ImagesServicer):
         service: Service,
         owner: Callable[[grpc.ServicerContext], str],
         streams: Streams,
-        rates: Rates | None,
+        callers: Callers,
     ) -> None:
         """Speak for it.
 
@@ -39,9 +39,10 @@ class ImagesServicer(rpc.ImagesServicer):
             service: draws.
             owner: who makes a call.
             streams: those there is room for.
-            rates: how often one caller may ask for images; None for any number.
+            callers: how often each may ask for images.
         """
-        self._service, self._owner, self._streams, self._rates = service, owner, streams, rates
+        self._service, self._owner, self._streams = service, owner, streams
+        self._callers = callers
 
     def About(  # noqa: N802
         self,
@@ -84,8 +85,10 @@ class ImagesServicer(rpc.ImagesServicer):
         return wire.CancelResponse()
 
     def _ordered(self, order: Order, owner: str, context: grpc.ServicerContext) -> Job:
-        wait_s = self._rates.wait_s(owner) if self._rates else 0.0
+        rates = self._callers.rates
+        wait_s = rates.wait_s(owner) if rates else 0.0
         if wait_s:
+            self._callers.refused("hasty")
             _ask_again(context, wait_s)
             raise Busy("too many requests in a minute; ask again later")
         self._enter(context)
@@ -94,6 +97,7 @@ class ImagesServicer(rpc.ImagesServicer):
         except Busy as error:
             if not self._service.is_ready:
                 raise Unreachable(str(error)) from error
+            self._callers.refused("busy")
             _ask_again(context, self._service.room_in_s(order.num))
             raise
 
@@ -101,6 +105,7 @@ class ImagesServicer(rpc.ImagesServicer):
         try:
             self._streams.enter(context)
         except Busy:
+            self._callers.refused("busy")
             _ask_again(context, 1.0)
             raise
 
@@ -110,7 +115,7 @@ class ImagesServicer(rpc.ImagesServicer):
 
 def _ask_again(context: grpc.ServicerContext, seconds: float) -> None:
     """Tell when: gRPC's clients that try again by themselves wait so long."""
-    context.set_trailing_metadata(((PUSHBACK, str(math.ceil(seconds * 1000))),))
+    context.set_trailing_metadata(((_PUSHBACK, str(math.ceil(seconds * 1000))),))
 
 
 def _told(job: Job, ahead: int, context: grpc.ServicerContext) -> Iterator[wire.JobEvent]:

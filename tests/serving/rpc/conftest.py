@@ -12,6 +12,7 @@ from atoll.clock import SystemClock
 from atoll.errors import Forbidden
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.load import load_edition
+from serving.rpc.callers import Callers
 from serving.rpc.server import GrpcFrontEnd
 from serving.service import Service
 from tests.trained_run import copied
@@ -36,7 +37,9 @@ class Served:
         cache, device = run.folder / "cache", torch.device("cpu")
         edition = load_edition(run.store, config, cache, device, clock, bell)
         self.service = Service(edition, settings, clock, bell)
-        self.front = GrpcFrontEnd(self.service, settings, clock, owner_of, rates)
+        self.refused: list[str] = []
+        callers = Callers(owner_of, rates, self.refused.append)
+        self.front = GrpcFrontEnd(self.service, settings, clock, callers)
         self.service.start()
         self.address = self.front.start()
         # Of what is not read, little is to be on the way: no more than is asked for at least.

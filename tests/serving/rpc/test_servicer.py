@@ -189,6 +189,7 @@ def test_jobs_are_told_to_their_owner_alone_and_strangers_nothing(served):
         error = refusal(call)
         assert error.code() is grpc.StatusCode.UNAUTHENTICATED
         assert "guessed" not in error.details()
+    assert served.refused[-4:] == ["stranger"] * 4
 
 
 def test_full_queue_is_told_with_when_to_ask_again(serve):
@@ -199,6 +200,7 @@ def test_full_queue_is_told_with_when_to_ask_again(serve):
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "max_queue" in error.details()
     assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 1000
+    assert served.refused == ["busy"]
     stream.cancel()
 
 
@@ -208,6 +210,7 @@ def test_caller_who_asks_too_often_waits_and_others_do_not(serve):
     error = refusal(served.stub.Generate(wire.GenerateRequest()))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 0 < int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) <= 60_000
+    assert served.refused == ["hasty"]
     assert events(served.stub.Generate(wire.GenerateRequest(), metadata=ADA))
 
 
