@@ -89,7 +89,8 @@ def generate(  # noqa: PLR0917 - each is an option of the command
             raise
         except Unreachable as error:
             raise Unreachable(
-                f"{error}; start one with `atoll serve`, or say with --at where one answers"
+                f"{error}; start one with `atoll serve`, or say with --at where one answers, and "
+                "with --ca by whose certificate if it has one"
             ) from error
         except KeyboardInterrupt as error:
             raise Interrupted(
