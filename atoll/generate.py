@@ -48,7 +48,7 @@ CaOption = Annotated[
     Path | None,
     typer.Option(
         help="File of the authority that made the service's certificate, as `atoll certs` has it.",
-        show_default="beyond this machine, those the system trusts",
+        show_default="beyond this machine, those that gRPC brings",
     ),
 ]
 KeyFileOption = Annotated[
