@@ -13,6 +13,7 @@ import time
 import httpx2
 import pytest
 
+import atoll
 from atoll.__main__ import main
 from atoll.config_file import save_config
 
@@ -27,13 +28,14 @@ def run(trained):
 def process(run):
     """The command, once it serves; and where it does."""
     command = [sys.executable, "-m", "atoll", "serve", run, "--json"]
-    options = ["--set", "serving.listen=127.0.0.1:0", "--set", "serving.max_steps=100000"]
+    settings = ["listen=127.0.0.1:0", "grpc_listen=127.0.0.1:0", "max_steps=100000"]
+    options = [word for each in settings for word in ("--set", f"serving.{each}")]
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as started:
         line = started.stdout.readline()
         assert line, started.stderr.read()
-        yield started, json.loads(line)["rest"]
+        yield started, json.loads(line)
         started.kill()
 
 
@@ -46,15 +48,19 @@ def refused(capsys, *arguments):
 
 
 def test_process_that_is_told_to_leave_finishes_what_it_accepted(process):
-    started, address = process
-    answers = []
+    started, addresses = process
+    address, answers, images = addresses["rest"], [], []
+
+    def call():
+        with atoll.Client(addresses["grpc"]) as client:
+            images.extend(client.generate("3", n=4, steps=400))
 
     def ask():
         wish = {"prompt": "3", "n": 4, "steps": 400}
         url = f"{address}/v1/images/generations"
         answers.append(httpx2.post(url, json=wish, timeout=100))
 
-    callers = [threading.Thread(target=ask) for _ in range(3)]
+    callers = [threading.Thread(target=each) for each in (ask, ask, call)]
     for caller in callers:
         caller.start()
     metrics = ""
@@ -70,14 +76,16 @@ def test_process_that_is_told_to_leave_finishes_what_it_accepted(process):
     _, log = started.communicate(timeout=60)
     assert [(answer.status_code, len(answer.json()["data"])) for answer in answers] == [
         (200, 4)
-    ] * 3
+    ] * 2
+    assert len(images) == 4
     assert late.status_code == 503
     assert started.returncode == 0, log
     assert "Traceback" not in log
 
 
 def test_process_that_is_told_twice_leaves_what_it_has(process):
-    started, address = process
+    started, addresses = process
+    address = addresses["rest"]
     httpx2.post(f"{address}/v1/jobs", json={"prompt": "3", "steps": 100_000})
     started.send_signal(signal.SIGINT)
     while httpx2.get(f"{address}/readyz").status_code == 200:
