@@ -46,6 +46,7 @@ _CHANNEL = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", _ASK_AGAIN_MS),
     ("grpc.keepalive_timeout_ms", _ASK_AGAIN_MS // 3),
+    ("grpc.http2.max_pings_without_data", 0),  # in a queue nothing happens for long
 ]
 
 Asked = str | Sequence[str] | None
@@ -66,7 +67,7 @@ class Options(TypedDict, total=False):
         priority: how urgent it is.
         deadline_s: after which nobody wants them any more; never.
         cancel_on_disconnect: whether the service draws no further once this program is gone, or
-            reads no more; it does not.
+            reads no more; for :meth:`Client.generate` it does not, for others it does.
     """
 
     n: int

@@ -35,6 +35,7 @@ _OPTIONS = [
     ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
     ("grpc.keepalive_time_ms", _ASK_AGAIN_MS),
     ("grpc.keepalive_timeout_ms", _ASK_AGAIN_MS // 3),
+    ("grpc.http2.max_pings_without_data", 0),  # in a queue nothing happens for long
     ("grpc.http2.min_ping_interval_without_data_ms", _ASK_AGAIN_MS // 3),  # callers ask, too
 ]
 
