@@ -17,6 +17,12 @@ class ServingSection(Section):
     memory_gb: float = Field(
         0.0, ge=0, description="most that experts take of the device's memory; 0 = all of them fit"
     )
+    host_memory_gb: float = Field(
+        0.0,
+        ge=0,
+        description="most of the host's memory for experts that have left a GPU's, page-locked; "
+        "0 = all of them fit",
+    )
     deterministic: bool = Field(
         False,
         description="row by row, so that an image is the same to the bit whatever is drawn beside "

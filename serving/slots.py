@@ -113,8 +113,9 @@ class Slots:
         mean = torch.where(
             per_row(second, x), (1 - weight) * self.first[slots] + weight * velocity, velocity
         )
-        self.first[slots] = velocity
-        self.x[slots] = torch.where(per_row(done, x), x + per_row(dt, x) * mean, x)
+        moved = torch.where(per_row(done, x), x + per_row(dt, x) * mean, x)
+        # Nothing below needs memory: an image is moved wholly or not at all.
+        self.x[slots], self.first[slots] = moved, velocity
         self.step[slots] += done.long()
         self.second[slots] = ~done
         return done
