@@ -56,6 +56,24 @@ class ServingSection(Section):
         600.0, gt=0, description="for so long images can be fetched once they are finished"
     )
 
+    follow_s: float = Field(
+        10.0,
+        ge=0,
+        description="how often it looks for newer checkpoints of the run, once their stage has "
+        "finished; 0 = never",
+    )
+    canary: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of new requests that newer checkpoints get first; 0 = all at once",
+    )
+    canary_s: float = Field(
+        300.0,
+        gt=0,
+        description="for so long; then they get all, unless more requests fail than with the old",
+    )
+
     @field_validator("listen")
     @classmethod
     def _callers_are_known(cls, listen: str, info: ValidationInfo) -> str:
