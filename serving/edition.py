@@ -8,6 +8,7 @@ from atoll.digests import digest_of
 from serving.engine import Engine
 from serving.menu import Menu
 from serving.residency import Residency
+from serving.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,12 +18,14 @@ class Edition:
     Attributes:
         menu: what can be asked of it.
         engine: draws it.
-        residency: its experts.
+        residency: the memory for its experts, which other editions may share.
+        shelf: its share of that.
     """
 
     menu: Menu
     engine: Engine
     residency: Residency
+    shelf: Shelf
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from router.selection import Selection, select
 from serving.slots import Slots
 
 _BRANCHES = 2  # with the condition, and without it
+_LIKELY = 0.1  # p(k | x_t, t, c) from which an expert is worth a guess
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +36,14 @@ class Routes:
         unheard: experts with weight that have not spoken yet, (S, 2, K) bool.
         known: whether the image was routed at its present point, (S,) bool.
         total: what was heard, weighted, (S, 2, C, H, W).
+        likely: what the gate thought of the experts last, (S, K); 0 where it was not asked.
     """
 
     weights: Tensor
     unheard: Tensor
     known: Tensor
     total: Tensor
+    likely: Tensor
 
     @classmethod
     def empty(cls, num: int, num_experts: int, shape: Shape, device: torch.device) -> Self:
@@ -48,7 +51,7 @@ class Routes:
         weights = torch.zeros(num, _BRANCHES, num_experts, device=device)
         known = torch.zeros(num, dtype=torch.bool, device=device)
         total = torch.zeros(num, _BRANCHES, *shape, device=device)
-        return cls(weights, weights > 0, known, total)
+        return cls(weights, weights > 0, known, total, weights[:, 0].clone())
 
     def route(
         self,
@@ -74,10 +77,13 @@ class Routes:
         rows = Rows(images.seed[branches.slot], images.expert[branches.slot])
         num_gated = 0
         weights = F.one_hot(rows.expert.clamp(min=0), self.weights.shape[2]).to(self.weights.dtype)
+        self.likely[slots] = 0
         free = (rows.expert == UNBOUND).nonzero().squeeze(1)
         if len(free):
             num_gated = len(free)
             p = gate(branches.x[free], branches.t[free], _at(branches.cond, free))
+            towards = branches.branch[free] == 0
+            self.likely[branches.slot[free[towards]]] = p[towards].to(weights.dtype)
             whose = branches.place[free].tolist()
             for selection in dict.fromkeys(selections[place] for place in whose):
                 mine = [i for i, place in enumerate(whose) if selections[place] == selection]
@@ -94,13 +100,28 @@ class Routes:
         self.known[slots] = True
         return num_gated
 
+    def soon(self, slots: Tensor) -> tuple[int, ...]:
+        """Experts that the gate thinks likely for some of these images, the likeliest first.
+
+        Its opinion moves slowly from step to step: who is likely now is asked soon.
+        """
+        likely = self.likely[slots]
+        experts = (likely >= _LIKELY).any(0).nonzero().squeeze(1).tolist()
+        total = likely.sum(0).tolist()
+        return tuple(sorted(experts, key=lambda expert: -total[expert]))
+
+    def forget(self, slots: Tensor) -> None:
+        """Have images routed anew at their present points; until then they wait for nobody."""
+        self.known[slots] = False
+        self.unheard[slots] = False
+
     def hear(
         self,
         images: Slots,
         slots: Tensor,
         resident: Mapping[int, VelocityField],
         conditioning: Conditioning,
-    ) -> None:
+    ) -> tuple[int, ...]:
         """Add what experts in memory say of images, each of them asked once for all its rows.
 
         Args:
@@ -108,6 +129,9 @@ class Routes:
             slots: of routed images, (B,).
             resident: the experts in memory, by number.
             conditioning: knows how "no condition" looks.
+
+        Returns:
+            Rows that each of the K experts was given.
         """
         branches = _branches(images, slots, conditioning)
         num_experts = self.weights.shape[2]
@@ -119,6 +143,7 @@ class Routes:
         said = mixture(experts, weights, branches.x, branches.t, branches.cond)
         self.total[branches.slot, branches.branch] += said
         self.unheard[branches.slot, branches.branch] &= ~there
+        return tuple(asked.sum(0).tolist())
 
     def finished(self, slots: Tensor) -> Tensor:
         """Which of these images have heard all their experts, (B,) bool."""

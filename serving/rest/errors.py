@@ -1,0 +1,97 @@
+"""Refusals in OpenAI's shape, so that its clients tell their users what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from atoll.errors import BadInput, NotFound
+from serving.job import JobView
+from serving.rest.desk import desk_of
+
+_CODES = {
+    401: ("authentication_error", "invalid_api_key"),
+    404: ("invalid_request_error", "not_found"),
+    410: ("invalid_request_error", "cancelled"),
+    413: ("invalid_request_error", "request_too_large"),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+    500: ("server_error", "job_failed"),
+    503: ("server_error", "unavailable"),
+}
+
+
+class Problem(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """An answer that is none."""
+
+    error: Problem
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "refused"},
+    "5XX": {"model": ErrorAnswer, "description": "failed, or not now"},
+}
+
+
+def problem_of(view: JobView) -> ErrorAnswer:
+    """What is told of a job without a result."""
+    return _problem(status_of(view), view.reason)
+
+
+def status_of(view: JobView) -> int:
+    """The status of HTTP for a job without a result."""
+    return 410 if view.state == "cancelled" else 500
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have an application answer every error so."""
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> JSONResponse:
+        (await desk_of(request)).metrics.refused("unusable")
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"][1:] if part != "class_"]
+        param = ".".join(place) or None
+        what = "the body" if param is None or first["type"] == "json_invalid" else param
+        return _refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
+
+    @app.exception_handler(HTTPException)
+    async def _(_: Request, error: HTTPException) -> JSONResponse:
+        return _refused(error.status_code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(BadInput)
+    async def _(request: Request, error: BadInput) -> JSONResponse:
+        (await desk_of(request)).metrics.refused("unusable")
+        return _refused(400, str(error))
+
+    @app.exception_handler(NotFound)
+    async def _(_: Request, error: NotFound) -> JSONResponse:
+        return _refused(404, str(error))
+
+
+def _refused(
+    status: int,
+    message: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
+
+
+def _problem(status: int, message: str, param: str | None = None) -> ErrorAnswer:
+    kind, code = _CODES.get(status, ("invalid_request_error", None))
+    return ErrorAnswer(error=Problem(message=message, type=kind, param=param, code=code))

@@ -1,0 +1,85 @@
+"""The application behind a port, in a thread of its own."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from atoll.address import answers_at, split_address
+from atoll.credentials import SERVER, read_pair
+from atoll.errors import BadInput, ConfigError
+
+_LOOK_S = 0.01
+
+
+class RestServer:
+    """See :class:`serving.process.FrontEnd`."""
+
+    def __init__(self, app: FastAPI, listen: str, tls: str = "") -> None:
+        """Answer nobody yet.
+
+        Args:
+            app: see :func:`serving.rest.app.make_app`.
+            listen: ``host:port``; port 0 takes any free one.
+            tls: folder of certificates; "" for plain text.
+
+        Raises:
+            ConfigError: the server's certificate cannot be used.
+        """
+        self._listen, self._scheme = listen, "https" if tls else "http"
+        settings = {"log_config": None, "access_log": False, "lifespan": "off", **_secured(tls)}
+        self._server = uvicorn.Server(uvicorn.Config(app, **settings))
+
+    def start(self) -> str:
+        """See :class:`serving.process.FrontEnd`."""
+        taken = _bound(self._listen)
+        work = threading.Thread(target=self._server.run, args=([taken],), name="rest", daemon=True)
+        self._thread = work
+        host, port = split_address(self._listen)[0], taken.getsockname()[1]
+        work.start()
+        while not self._server.started and work.is_alive():
+            time.sleep(_LOOK_S)
+        return f"{self._scheme}://{answers_at(host, port)}"
+
+    def leave(self) -> None:
+        """See :class:`serving.process.FrontEnd`; ``/readyz`` asks the service itself."""
+
+    def stop(self, grace_s: float) -> None:
+        """See :class:`serving.process.FrontEnd`."""
+        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s)
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def _secured(tls: str) -> dict[str, Any]:
+    if not tls:
+        return {}
+    folder = Path(tls)
+    try:
+        pair = read_pair(folder, SERVER)
+    except ConfigError as error:
+        raise ConfigError(f"serving.tls: {error}") from error
+    if pair.certificate.not_valid_after_utc < datetime.now(UTC):
+        raise ConfigError(f"serving.tls: server.crt in {tls} has ended; run `atoll certs {tls}`")
+    return {"ssl_certfile": folder / f"{SERVER}.crt", "ssl_keyfile": folder / f"{SERVER}.key"}
+
+
+def _bound(listen: str) -> socket.socket:
+    host, port = split_address(listen)
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    try:
+        return socket.create_server((bare, port), family=family, backlog=2048)
+    except OSError as error:
+        raise BadInput(
+            f"serving.listen: port {port} on {host} is in use, or is not this machine's; set it "
+            "to another, or to port 0 for any free one"
+        ) from error
