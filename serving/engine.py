@@ -164,14 +164,13 @@ class Engine:
         active = self._queue.active
         slots = sorted(active)
         known = self._routes.known[slots].tolist()
-        unheard = self._routes.unheard[slots].any(dim=1).cpu()
-        guided = (self._images.guidance[slots] != 1).tolist()
+        unheard = self._routes.unheard[slots].any(dim=1).tolist()
         return [
             Waiting(
                 slot,
                 active[slot].due_at,
-                frozenset(unheard[row].nonzero().squeeze(1).tolist()),
-                2 if guided[row] else 1,
+                frozenset(expert for expert, is_unheard in enumerate(unheard[row]) if is_unheard),
+                1 if active[slot].entry.request.sampling.guidance == 1 else 2,
             )
             for row, slot in enumerate(slots)
             if known[row]
@@ -189,6 +188,7 @@ class Engine:
         velocity = self._routes.velocity(self._images, heard)
         sound = velocity.flatten(1).isfinite().all(1).tolist()
         stepped = self._images.advance(heard, velocity).tolist()
+        steps = self._images.step[heard].tolist()
         for row, slot in enumerate(heard.tolist()):
             image = self._queue.active.get(slot)
             if image is None:  # its request has just ended with another of its images
@@ -198,13 +198,13 @@ class Engine:
             elif stepped[row]:
                 self._counted.num_stepped += 1
                 try:
-                    self._tell_step(slot, image, tuple(weights[row]))
+                    self._tell_step(slot, image, steps[row], tuple(weights[row]))
                 except Exception as error:  # it has made its step and cannot be drawn anew
                     self._fail(image.entry, error)
 
-    def _tell_step(self, slot: int, image: Image, weights: tuple[float, ...]) -> None:
+    def _tell_step(self, slot: int, image: Image, step: int, weights: tuple[float, ...]) -> None:
         entry, request = image.entry, image.entry.request
-        step, steps = int(self._images.step[slot]), request.sampling.steps
+        steps = request.sampling.steps
         self._queue.tell(entry, Progress(image.position, step, steps, weights))
         if step == steps:
             self._queue.finish(slot, self._images.x[slot].to("cpu", copy=True))

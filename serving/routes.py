@@ -88,10 +88,12 @@ class Routes:
             for selection in dict.fromkeys(selections[place] for place in whose):
                 mine = [i for i, place in enumerate(whose) if selections[place] == selection]
                 part = torch.tensor(mine, device=free.device)
-                chosen = _selected(selection, p[part], rows[free[part]], branches.t[free[part]])
-                weights[free[part]] = chosen.to(weights.dtype)
+                its = free[part]
+                weights[its] = _selected(selection, p[part], rows, branches.t, its).to(
+                    weights.dtype
+                )
                 if selection.name == "ancestral":
-                    self._bind(images, branches, free[part], weights)
+                    self._bind(images, branches, its, weights)
         self.weights[slots], self.total[slots] = 0, 0
         self.weights[branches.slot, branches.branch] = weights
         self.unheard[slots] = self.weights[slots] > 0
@@ -198,18 +200,18 @@ def _branches(images: Slots, slots: Tensor, conditioning: Conditioning) -> _Bran
         guided = guided[:0]
     place = torch.cat([torch.arange(len(slots), device=slots.device), guided])
     without = torch.arange(len(place), device=slots.device) >= len(slots)
-    x, t = images.points(slots)
-    cond = None if images.cond is None else images.cond[slots][place]
-    return _Branches(
-        place, slots[place], without.long(), x[place], t[place], conditioning.drop(cond, without)
-    )
+    slot = slots[place]
+    cond = None if images.cond is None else conditioning.drop(images.cond[slot], without)
+    return _Branches(place, slot, without.long(), images.at[slot], images.t[slot], cond)
 
 
-def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor) -> Tensor:
+def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor, its: Tensor) -> Tensor:
+    """The weights of some of the rows, whose probabilities are p."""
     if not selection.draws:
         return select(selection, p)
-    fresh = selection.name == "sample"
-    return select(selection, p, rows.step_uniform(t) if fresh else rows.image_uniform())
+    if selection.name == "sample":
+        return select(selection, p, rows[its].step_uniform(t[its]))
+    return select(selection, p, rows[its].image_uniform())
 
 
 def _nobody(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:  # noqa: ARG001
