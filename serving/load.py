@@ -114,6 +114,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         num_slots=config.serving.slots,
         most_rows=config.serving.batch_rows,
         watch=watch,
+        in_order=config.serving.deterministic,
     )
     return Edition(menu, engine, residency, shelf)
 
