@@ -36,6 +36,12 @@ class ServingSection(Section):
     memory_gb: float = Field(
         0.0, ge=0, description="most that experts take of the device's memory; 0 = all of them fit"
     )
+    host_memory_gb: float = Field(
+        0.0,
+        ge=0,
+        description="most of the host's memory for experts that have left a GPU's, page-locked; "
+        "0 = all of them fit",
+    )
     deterministic: bool = Field(
         False,
         description="row by row, so that an image is the same to the bit whatever is drawn beside "
@@ -51,6 +57,24 @@ class ServingSection(Section):
     )
     keep_s: float = Field(
         600.0, gt=0, description="for so long images can be fetched once they are finished"
+    )
+
+    follow_s: float = Field(
+        10.0,
+        ge=0,
+        description="how often it looks for newer checkpoints of the run, once their stage has "
+        "finished; 0 = never",
+    )
+    canary: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of new requests that newer checkpoints get first; 0 = all at once",
+    )
+    canary_s: float = Field(
+        300.0,
+        gt=0,
+        description="for so long; then they get all, unless more requests fail than with the old",
     )
 
     @field_validator("listen", "grpc_listen")

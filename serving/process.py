@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,9 @@ from atoll.config import Config
 from atoll.errors import AtollError, ConfigError, Interrupted
 from atoll.rates import Rates
 from experts.devices import device_of
+from serving.follower import Follower
 from serving.keys import Keys, anyone
-from serving.load import load_edition
+from serving.load import load_edition, newest
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
@@ -131,11 +133,21 @@ def _served(config: Config) -> Iterator[_Served]:
     keys = _keys(config)
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
-    edition = load_edition(store, config, cache, device, clock, bell, metrics.hear)
+    load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
+    edition = load()
     service = Service(edition, config.serving, clock, bell)
     service.watch(metrics.accepted)
     service.start()
-    with closing(service):
+    with closing(service), ExitStack() as stack:
+        if config.serving.follow_s:
+            follower = Follower(
+                service,
+                functools.partial(newest, store, config),
+                functools.partial(load, residency=edition.residency),
+                config.serving.follow_s,
+            )
+            follower.start()
+            stack.callback(follower.stop)
         yield _Served(config, service, keys, metrics, clock)
 
 

@@ -35,11 +35,13 @@ class Came:
         expert: its number.
         seconds: that it took to bring it there.
         num_bytes: that it takes.
+        from_host: whether its file did not need to be read again.
     """
 
     expert: int
     seconds: float
     num_bytes: int
+    from_host: bool
 
 
 @dataclass(frozen=True, slots=True)
