@@ -16,7 +16,7 @@ class Callers:
     Attributes:
         owner_of: who shows an API key.
         rates: how often one of them may ask for images; None for any number.
-        refused: told why each is sent away who is: ``stranger``, ``hasty`` or ``busy``.
+        refused: told why each is sent away who is: ``stranger``, ``hasty``, ``busy``, ``unusable``.
     """
 
     owner_of: OwnerOf

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from atoll.errors import Busy, NotFound, Unreachable
+from atoll.errors import BadInput, Busy, NotFound, Unreachable
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.job import Job, JobView
-from serving.order import Order
 from serving.rpc.asking import about, order_of
 from serving.rpc.callers import Callers
 from serving.rpc.streams import Streams
@@ -57,7 +56,7 @@ class ImagesServicer(rpc.ImagesServicer):
     ) -> Iterator[wire.GenerateResponse]:
         """Images, while they are drawn."""
         owner = self._owner(context)
-        job = self._ordered(order_of(request), owner, context)
+        job = self._ordered(request, owner, context)
 
         def cancel() -> None:
             with contextlib.suppress(NotFound):  # it is long over
@@ -84,7 +83,9 @@ class ImagesServicer(rpc.ImagesServicer):
         self._service.cancel(request.job, self._owner(context))
         return wire.CancelResponse()
 
-    def _ordered(self, order: Order, owner: str, context: grpc.ServicerContext) -> Job:
+    def _ordered(
+        self, request: wire.GenerateRequest, owner: str, context: grpc.ServicerContext
+    ) -> Job:
         rates = self._callers.rates
         wait_s = rates.wait_s(owner) if rates else 0.0
         if wait_s:
@@ -93,12 +94,15 @@ class ImagesServicer(rpc.ImagesServicer):
             raise Busy("too many requests in a minute; ask again later")
         self._enter(context)
         try:
-            return self._service.order(order, owner)
+            return self._service.order(order_of(request), owner)
+        except BadInput:
+            self._callers.refused("unusable")
+            raise
         except Busy as error:
             if not self._service.is_ready:
                 raise Unreachable(str(error)) from error
             self._callers.refused("busy")
-            _ask_again(context, self._service.room_in_s(order.num))
+            _ask_again(context, self._service.room_in_s(request.num or 1))
             raise
 
     def _enter(self, context: grpc.ServicerContext) -> None:

@@ -110,6 +110,7 @@ def test_request_that_cannot_be_had_is_refused_by_its_field(served, request_, na
     error = refusal(served.stub.Generate(wire.GenerateRequest(**request_)))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert named in error.details()
+    assert served.refused[-1] == "unusable"
 
 
 def test_request_that_is_no_message_or_too_large_is_refused_and_others_are_not(served):
