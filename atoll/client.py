@@ -49,7 +49,7 @@ _CHANNEL = [
     ("grpc.http2.max_pings_without_data", 0),  # in a queue nothing happens for long
 ]
 
-Asked = str | Sequence[str] | None
+Asked = str | int | Sequence[str | int] | None
 
 
 class Options(TypedDict, total=False):
@@ -177,8 +177,7 @@ class Client:
         if prompt is not None and class_ is not None:
             raise BadInput("prompt and class_ are given both; an image has one of them")
         asked = class_ if prompt is None else prompt
-        conditions = [asked] if isinstance(asked, str) else list(asked or ())
-        return self._events(self._stub.Generate, _request(conditions, options))
+        return self._events(self._stub.Generate, _request(asked, options))
 
     def watch(self, job: str) -> Iterator[ImageEvent]:
         """Look on at a job again, from where it stands.
@@ -218,24 +217,24 @@ class Client:
         raise error_of(error.code(), error.details() or "", self._who) from error
 
 
-def _request(conditions: Sequence[str], options: Options) -> wire.GenerateRequest:
+def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
     """What is asked for. Raises: BadInput, an option has no meaning; names it."""
-    values: dict[str, Any] = dict(options)
-    unknown = values.keys() - Options.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"there is no option {min(unknown)!r}")
-    if "size" in values:
-        values["width"], values["height"] = values.pop("size")
-    if "n" in values:
-        values["num"] = values.pop("n")
-    if "priority" in values:
-        if values["priority"] not in _PRIORITIES:
-            raise BadInput(f"priority {values['priority']!r} is not known; give high or low")
-        values["priority"] = _PRIORITIES[values["priority"]]
-    request = wire.GenerateRequest(conditions=conditions)
-    for name, value in values.items():
+    words = [asked] if isinstance(asked, str | int) else asked or ()
+    request = wire.GenerateRequest(conditions=[str(word) for word in words])
+    given: dict[str, Any] = dict(options)
+    for name, value in given.items():
         with _named(name, value):
-            setattr(request, name, value)
+            match name:
+                case "n":
+                    request.num = value
+                case "size":
+                    request.width, request.height = value
+                case "priority":
+                    request.priority = _PRIORITIES[value]
+                case _ if name in Options.__annotations__:
+                    setattr(request, name, value)
+                case _:
+                    raise BadInput(f"there is no option {name!r}; see atoll.client.Options")
     return request
 
 
@@ -243,8 +242,8 @@ def _request(conditions: Sequence[str], options: Options) -> wire.GenerateReques
 def _named(name: str, value: Any) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{name} = {value!r} is no number or word that can be sent") from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadInput(f"{name} = {value!r} is nothing that can be asked for") from error
 
 
 def _metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
