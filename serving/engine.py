@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from serving.tick import Tick, Watch, nobody
 
 _log = logging.getLogger(__name__)
 
+_numbers = itertools.count()
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
 
 
@@ -62,6 +64,7 @@ class Engine:
             in_order: see :class:`serving.routes.Routes`.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
+        self._number = next(_numbers)
         self._queue = Queue(num_slots, clock)
         self._rows = BatchRows(most_rows, clock)
         self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
@@ -114,6 +117,7 @@ class Engine:
         experts.tell(choice.experts, choice.wanted, self._soon(resident))
         self._watch(
             Tick(
+                engine=self._number,
                 seconds=self._clock.monotonic() - began_at,
                 rows=tuple(self._counted.rows),
                 num_gated=self._counted.num_gated,
@@ -166,8 +170,9 @@ class Engine:
     def _waiting(self) -> list[Waiting]:
         active = self._queue.active
         slots = sorted(active)
-        known = self._routes.known[slots].tolist()
-        unheard = self._routes.awaited(slots).any(dim=1).tolist()
+        at = self._tensor(slots)
+        known = self._routes.known[at].tolist()
+        unheard = self._routes.awaited(at).any(dim=1).tolist()
         return [
             Waiting(
                 slot,
