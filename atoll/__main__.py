@@ -39,6 +39,7 @@ COMMANDS = {
     "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
     "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
+    "generate": Entry("atoll.generate:generate", "Have images drawn by a service.", STAGES),
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),
@@ -61,6 +62,7 @@ COMMANDS = {
         "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
     "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
+    "bench": Entry("serving.bench.cli:bench", "Measure what serves.", SIGHT),
     "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
@@ -104,7 +106,10 @@ class LazyGroup(TyperGroup):
             return name, stand_in, rest
         module, _, function = COMMANDS[name].target.partition(":")
         loaded = getattr(importlib.import_module(module), function)
-        command = typer.main.get_command(_app_of(loaded, COMMANDS[name], name))
+        is_group = isinstance(loaded, typer.Typer)
+        command = typer.main.get_command(
+            loaded if is_group else _app_of(loaded, COMMANDS[name], name)
+        )
         return name, command, rest
 
 

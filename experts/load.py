@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from atoll import checkpoints
 from atoll.blobs import BlobStore
@@ -46,10 +48,19 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
         CheckpointDamaged: a file is gone, or a byte of it is not what was written.
     """
     folder = checkpoints.download(store, ref, cache, made_by="train", names=(EMA,))
-    about = folder.about
-    conditioning = Conditioning(**about["conditioning"])
+    model = build_expert(folder, load_file(folder.files[EMA], device=str(device)))
+    return Loaded(model, Conditioning(**folder.about["conditioning"]), folder)
+
+
+def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> DiT:
+    """The network that a checkpoint describes, around its averaged weights, wherever they are."""
+    about = described.about
     channels, height, width = about["shape"]
     with torch.device("meta"):
-        model = DiT(Sizes(**about["sizes"]), conditioning, (channels, height, width))
-    model.load_state_dict(load_file(folder.files[EMA], device=str(device)), assign=True)
-    return Loaded(model.eval().requires_grad_(False), conditioning, folder)
+        model = DiT(
+            Sizes(**about["sizes"]),
+            Conditioning(**about["conditioning"]),
+            (channels, height, width),
+        )
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)

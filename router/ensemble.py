@@ -155,15 +155,21 @@ def mixture(
         (B, C, H, W).
     """
     velocity = torch.zeros_like(x_t)
-    active = (weights > 0).T.cpu()  # one transfer, rather than one for each expert
-    for k, expert in enumerate(experts):
-        rows = active[k].nonzero().squeeze(1).to(x_t.device)
-        if len(rows) == 0:
+    # The rows of the first expert, of the second, and so on; how many of each is one transfer.
+    expert, row = (weights > 0).T.nonzero(as_tuple=True)
+    sizes = torch.bincount(expert, minlength=len(experts)).tolist()
+    x, times, shares = x_t[row], t[row], per_row(weights[row, expert], x_t)
+    conditions = _at(cond, row)
+    begin = 0
+    for field, size in zip(experts, sizes, strict=True):
+        if size == 0:
             continue
-        part = expert(x_t[rows], t[rows], _at(cond, rows))
-        velocity[rows] += per_row(weights[rows, k], x_t) * part
+        group = slice(begin, begin + size)
+        begin += size
+        part = field(x[group], times[group], _at(conditions, group))
+        velocity.index_add_(0, row[group], (shares[group] * part).to(velocity.dtype))
     return velocity
 
 
-def _at(cond: Tensor | None, rows: Tensor) -> Tensor | None:
+def _at(cond: Tensor | None, rows: Tensor | slice) -> Tensor | None:
     return None if cond is None else cond[rows]

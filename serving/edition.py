@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.digests import digest_of
 from serving.engine import Engine
 from serving.menu import Menu
 from serving.residency import Residency
+from serving.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,14 +19,21 @@ class Edition:
     Attributes:
         menu: what can be asked of it.
         engine: draws it.
-        residency: its experts.
+        residency: the memory for its experts, which other editions may share.
+        shelf: its share of that.
     """
 
     menu: Menu
     engine: Engine
     residency: Residency
+    shelf: Shelf
 
     @property
     def name(self) -> str:
-        """The beginning of a digest of its checkpoints."""
-        return digest_of(dict(self.menu.checkpoints))[:12]
+        """See :func:`name_of`."""
+        return name_of(self.menu.checkpoints)
+
+
+def name_of(checkpoints: Mapping[str, str]) -> str:
+    """What an edition of some checkpoints, digests by name of the job, is called."""
+    return digest_of(dict(checkpoints))[:12]

@@ -2,99 +2,40 @@
 
 from __future__ import annotations
 
-import heapq
+import itertools
+import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from atoll.clock import Clock
-from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flow import VelocityField
-from router.gate import Gate
-from serving.events import Done, Event, Failed, Painted, Preview, Progress
+from serving.events import Failed, Preview, Progress
+from serving.model import Model
+from serving.queue import Entry, Image, Listener, Queue
 from serving.request import Request
 from serving.routes import Routes
-from serving.schedule import Waiting, choose, due_at
+from serving.schedule import Waiting, choose
+from serving.shortage import BatchRows, is_shortage
 from serving.slots import Slots
 from serving.tick import Tick, Watch, nobody
 
-Listener = Callable[[Event], None]
+_log = logging.getLogger(__name__)
 
-_CANCELLED = "it was cancelled"
-
-
-class Experts(Protocol):
-    """K experts, of which some may be in memory."""
-
-    @property
-    def num(self) -> int:
-        """K."""
-        ...
-
-    @property
-    def resident(self) -> Mapping[int, VelocityField]:
-        """Those in memory as of now; whoever has taken this may call them, whatever comes."""
-        ...
-
-    @property
-    def lost(self) -> Mapping[int, str]:
-        """Those that cannot be had, and why."""
-        ...
-
-    def tell(self, used: Collection[int], wanted: Sequence[int]) -> None:
-        """Say what happens; returns at once.
-
-        Args:
-            used: who has just been called.
-            wanted: whom images were waiting for, in memory or not, the most urgent first.
-        """
-        ...
+_numbers = itertools.count()
+_NOT_FINITE = "its numbers are finite no more; lower its guidance"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """What the engine draws from.
+@dataclass(slots=True)
+class _Counted:
+    """In one tick, see :class:`serving.tick.Tick`."""
 
-    Attributes:
-        experts: K of them.
-        gate: knows them apart.
-        conditioning: what all are conditioned on.
-        shape: channels, height and width of the images.
-        device: where it computes.
-    """
-
-    experts: Experts
-    gate: Gate
-    conditioning: Conditioning
-    shape: Shape
-    device: torch.device
-
-
-@dataclass(slots=True, eq=False)
-class _Order:
-    """A request on its way."""
-
-    request: Request
-    listener: Listener
-    arrived_at: float
-    num_left: int
-    is_over: bool = False
-
-
-@dataclass(order=True, slots=True)
-class _Image:
-    """An image that waits for a slot, or has one."""
-
-    due_at: float
-    number: int
-    order: _Order = field(compare=False)
-    position: int = field(compare=False)
+    rows: list[int]
+    num_gated: int = 0
+    num_stepped: int = 0
 
 
 class Engine:
@@ -109,6 +50,7 @@ class Engine:
         num_slots: int,
         most_rows: int,
         watch: Watch = nobody,
+        in_order: bool = False,
     ) -> None:
         """Draw nothing yet.
 
@@ -119,19 +61,17 @@ class Engine:
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
             watch: is told of every tick, in the thread that ticks.
+            in_order: see :class:`serving.routes.Routes`.
         """
-        self._model, self._clock, self._bell, self._most_rows = model, clock, bell, most_rows
-        self._watch = watch
+        self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
+        self._number = next(_numbers)
+        self._queue = Queue(num_slots, clock)
+        self._rows = BatchRows(most_rows, clock)
         self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
-        self._routes = Routes.empty(num_slots, model.experts.num, model.shape, model.device)
-        self._free = deque(range(num_slots))
-        self._active: dict[int, _Image] = {}  # by slot
-        self._queue: list[_Image] = []  # a heap of those without a slot
-        self._orders: dict[str, _Order] = {}
-        self._number = 0
-        self._guard = threading.Lock()  # of what follows
-        self._inbox: deque[_Order] = deque()
-        self._cancelled: set[str] = set()
+        self._routes = Routes.empty(
+            num_slots, model.experts.num, model.shape, model.device, in_order=in_order
+        )
+        self._counted = _Counted([0] * model.experts.num)
 
     def submit(self, request: Request, listener: Listener) -> None:
         """Ask for images.
@@ -140,21 +80,22 @@ class Engine:
             request: for which.
             listener: is told what becomes of it, in the thread that ticks.
         """
-        order = _Order(request, listener, self._clock.monotonic(), len(request.seeds))
-        with self._guard:
-            self._inbox.append(order)
+        self._queue.submit(request, listener)
         self._bell.set()
 
     def cancel(self, name: str) -> None:
         """Draw the images of a request no further; nothing happens if it is over."""
-        with self._guard:
-            self._cancelled.add(name)
+        self._queue.cancel(name)
         self._bell.set()
+
+    def fail_all(self, reason: str) -> None:
+        """End every request, for a reason in words; to be called by the thread that ticks."""
+        self._queue.end_all(reason)
 
     @property
     def num_images(self) -> int:
         """Asked for and not finished; to be read by the thread that ticks."""
-        return sum(order.num_left for order in [*self._orders.values(), *self._inbox])
+        return self._queue.num_images
 
     @torch.inference_mode()
     def tick(self) -> bool:
@@ -163,143 +104,163 @@ class Engine:
         Returns:
             Whether any was evaluated.
         """
-        began_at = self._clock.monotonic()
-        self._take_in()
-        self._end_the_late()
+        began_at, experts = self._clock.monotonic(), self._model.experts
+        self._counted = _Counted([0] * experts.num)
+        self._queue.update()
         self._fill_slots()
-        num_gated = self._route()
-        self._end_the_unservable()
-        experts = self._model.experts
+        for part in self._unrouted():
+            self._attempt(self._route, part)
         resident = experts.resident
-        choice = choose(self._waiting(), resident.keys(), self._most_rows)
-        rows, num_stepped = (0,) * experts.num, 0
+        choice = choose(self._servable(), resident.keys(), self._rows.most)
         if choice.slots:
-            slots = torch.tensor(choice.slots, device=self._model.device)
-            rows, num_stepped = self._evaluate(slots, resident)
-        experts.tell(choice.experts, choice.wanted)
+            self._attempt(lambda slots: self._evaluate(slots, resident), self._tensor(choice.slots))
+        experts.tell(choice.experts, choice.wanted, self._soon(resident))
         self._watch(
             Tick(
+                engine=self._number,
                 seconds=self._clock.monotonic() - began_at,
-                rows=rows,
-                num_gated=num_gated,
-                num_stepped=num_stepped,
-                num_drawn=len(self._active),
-                num_queued=sum(not image.order.is_over for image in self._queue),
+                rows=tuple(self._counted.rows),
+                num_gated=self._counted.num_gated,
+                num_stepped=self._counted.num_stepped,
+                num_drawn=len(self._queue.active),
+                num_queued=self._queue.num_waiting,
             )
         )
         return bool(choice.slots)
 
-    def _take_in(self) -> None:
-        with self._guard:
-            came, cancelled = list(self._inbox), set(self._cancelled)
-            self._inbox.clear()
-            self._cancelled.clear()
-        for order in came:
-            self._orders[order.request.name] = order
-            for position in range(len(order.request.seeds)):
-                at = due_at(order.arrived_at, order.request.patience_s, position)
-                self._number += 1
-                heapq.heappush(self._queue, _Image(at, self._number, order, position))
-        for name in cancelled & self._orders.keys():
-            self._end(self._orders[name], Failed(_CANCELLED))
-
-    def _end_the_late(self) -> None:
-        now = self._clock.monotonic()
-        for order in list(self._orders.values()):
-            if now - order.arrived_at > order.request.deadline_s:
-                self._end(order, Failed(f"it was not done in {order.request.deadline_s:g} s"))
-
     def _fill_slots(self) -> None:
-        while self._free and self._queue:
-            image = heapq.heappop(self._queue)
-            if image.order.is_over:
-                continue
-            slot = self._free.popleft()
-            self._images.fill(slot, image.order.request, image.position)
-            self._routes.known[slot] = False
-            self._active[slot] = image
+        for slot, image in self._queue.seated():
+            try:
+                self._images.fill(slot, image.entry.request, image.position)
+            except Exception as error:  # what is wrong with it is wrong with it alone
+                self._fail(image.entry, error)
+            self._routes.forget(self._tensor([slot]))
 
-    def _route(self) -> int:
-        active = torch.tensor(sorted(self._active), dtype=torch.int64, device=self._model.device)
+    def _unrouted(self) -> tuple[Tensor, ...]:
+        """All images to be routed, at once where there is memory for it."""
+        active = self._tensor(sorted(self._queue.active))
         slots = active[~self._routes.known[active]]
         if len(slots) == 0:
-            return 0
-        selections = [
-            self._active[slot].order.request.sampling.selection for slot in slots.tolist()
-        ]
-        model = self._model
-        return self._routes.route(self._images, slots, selections, model.gate, model.conditioning)
+            return ()
+        return torch.split(slots, self._rows.most) if self._rows.is_short else (slots,)
 
-    def _end_the_unservable(self) -> None:
-        lost = self._model.experts.lost
-        if not lost:
+    def _route(self, slots: Tensor) -> None:
+        if len(slots) == 0:
             return
-        for each in self._waiting():
+        active, model = self._queue.active, self._model
+        selections = [active[slot].entry.request.sampling.selection for slot in slots.tolist()]
+        self._counted.num_gated += self._routes.route(
+            self._images, slots, selections, model.gate, model.conditioning
+        )
+
+    def _servable(self) -> list[Waiting]:
+        """Images that wait for experts; those who wait in vain are ended."""
+        waiting, lost = self._waiting(), self._model.experts.lost
+        for each in waiting:
+            image = self._queue.active.get(each.slot)
+            if image is None:  # its request has just ended with another of its images
+                continue
+            if not each.experts:
+                self._queue.end(image.entry, Failed(_NOT_FINITE))
             for expert in each.experts & lost.keys():
                 reason = f"expert {expert} cannot be had: {lost[expert]}"
-                self._end(self._active[each.slot].order, Failed(reason))
+                self._queue.end(image.entry, Failed(reason))
+        return [each for each in waiting if each.slot in self._queue.active]
 
     def _waiting(self) -> list[Waiting]:
-        slots = sorted(self._active)
-        unheard = self._routes.unheard[slots].any(dim=1).cpu()
-        guided = (self._images.guidance[slots] != 1).tolist()
+        active = self._queue.active
+        slots = sorted(active)
+        at = self._tensor(slots)
+        known = self._routes.known[at].tolist()
+        unheard = self._routes.awaited(at).any(dim=1).tolist()
         return [
             Waiting(
                 slot,
-                self._active[slot].due_at,
-                frozenset(unheard[row].nonzero().squeeze(1).tolist()),
-                2 if guided[row] else 1,
+                active[slot].due_at,
+                frozenset(expert for expert, is_unheard in enumerate(unheard[row]) if is_unheard),
+                1 if active[slot].entry.request.sampling.guidance == 1 else 2,
             )
             for row, slot in enumerate(slots)
+            if known[row]
         ]
 
-    def _evaluate(
-        self, slots: Tensor, resident: Mapping[int, VelocityField]
-    ) -> tuple[tuple[int, ...], int]:
-        """Rows that each expert was given, and images that have made a step."""
-        rows = self._routes.hear(self._images, slots, resident, self._model.conditioning)
+    def _soon(self, resident: Mapping[int, VelocityField]) -> tuple[int, ...]:
+        if len(resident) == self._model.experts.num:
+            return ()
+        return self._routes.soon(self._tensor(sorted(self._queue.active)))
+
+    def _evaluate(self, slots: Tensor, resident: Mapping[int, VelocityField]) -> None:
+        self._route(slots[~self._routes.known[slots]])  # some are, after a batch that raised
+        conditioning = self._model.conditioning
+        rows = self._routes.hear(self._images, slots, resident, conditioning)
+        self._counted.rows = [sum(both) for both in zip(self._counted.rows, rows, strict=True)]
         heard = slots[self._routes.finished(slots)]
         if len(heard) == 0:
-            return rows, 0
+            return
+        weights = self._routes.weights[heard, 0].tolist()
         velocity = self._routes.velocity(self._images, heard)
-        sound = velocity.flatten(1).isfinite().all(1)
-        stepped = self._images.advance(heard, velocity)
-        weights = self._routes.weights[heard, 0]
+        sound = velocity.flatten(1).isfinite().all(1).tolist()
+        stepped = self._images.advance(heard, velocity).tolist()
+        steps = self._images.step[heard].tolist()
         for row, slot in enumerate(heard.tolist()):
-            image = self._active.get(slot)
+            image = self._queue.active.get(slot)
             if image is None:  # its request has just ended with another of its images
                 continue
             if not sound[row]:
-                self._end(image.order, Failed("its numbers are finite no more; lower its guidance"))
+                self._queue.end(image.entry, Failed(_NOT_FINITE))
             elif stepped[row]:
-                self._tell_step(slot, image, tuple(weights[row].tolist()))
-        return rows, int(stepped.sum())
+                self._counted.num_stepped += 1
+                try:
+                    self._tell_step(slot, image, steps[row], tuple(weights[row]))
+                except Exception as error:  # it has made its step and cannot be drawn anew
+                    self._fail(image.entry, error)
 
-    def _tell_step(self, slot: int, image: _Image, weights: tuple[float, ...]) -> None:
-        order, request = image.order, image.order.request
-        step, steps = int(self._images.step[slot]), request.sampling.steps
-        order.listener(Progress(image.position, step, steps, weights))
+    def _tell_step(self, slot: int, image: Image, step: int, weights: tuple[float, ...]) -> None:
+        entry, request = image.entry, image.entry.request
+        steps = request.sampling.steps
+        self._queue.tell(entry, Progress(image.position, step, steps, weights))
         if step == steps:
-            painted = self._images.x[slot].to("cpu", copy=True)
-            self._release(slot)
-            order.listener(Painted(image.position, painted))
-            order.num_left -= 1
-            if order.num_left == 0:
-                self._end(order, Done())
+            self._queue.finish(slot, self._images.x[slot].to("cpu", copy=True))
         elif request.preview_every and step % request.preview_every == 0:
-            at = torch.tensor([slot], device=self._model.device)
-            estimate = self._images.estimate(at)[0].to("cpu", copy=True)
-            order.listener(Preview(image.position, step, estimate))
+            estimate = self._images.estimate(self._tensor([slot]))[0].to("cpu", copy=True)
+            self._queue.tell(entry, Preview(image.position, step, estimate))
 
-    def _end(self, order: _Order, last: Done | Failed) -> None:
-        if order.is_over:
+    def _attempt(self, work: Callable[[Tensor], None], slots: Tensor) -> None:
+        """Do something for images; if it raises, for each request alone, and fail the guilty."""
+        error = self._raised(work, slots)
+        if error is None:
             return
-        order.is_over = True
-        del self._orders[order.request.name]
-        for slot in [slot for slot, image in self._active.items() if image.order is order]:
-            self._release(slot)
-        order.listener(last)
+        if is_shortage(error) and self._rows.halve():
+            return  # all of them are tried again at the next tick
+        by_request: dict[Entry, list[int]] = {}
+        for slot in slots.tolist():
+            if slot in self._queue.active:
+                by_request.setdefault(self._queue.active[slot].entry, []).append(slot)
+        for entry, its in by_request.items():
+            if len(by_request) == 1:
+                self._fail(entry, error)
+            else:
+                self._attempt(work, self._tensor(its))
 
-    def _release(self, slot: int) -> None:
-        del self._active[slot]
-        self._free.append(slot)
+    def _raised(self, work: Callable[[Tensor], None], slots: Tensor) -> Exception | None:
+        try:
+            work(slots)
+        except Exception as error:  # whatever a network or a driver raises
+            _log.warning("a batch raised", exc_info=not is_shortage(error))
+            if is_shortage(error):
+                needed = self._routes.unheard[slots].any(dim=0).any(dim=0).nonzero().squeeze(1)
+                self._model.experts.spare(needed.tolist())
+            self._routes.forget(slots)
+            return error.with_traceback(None)  # which would keep the batch in memory
+        return None
+
+    def _fail(self, entry: Entry, error: Exception) -> None:
+        if is_shortage(error):
+            reason = "memory ran out although it was drawn alone; ask again once there is more"
+        else:
+            first_line = str(error).partition("\n")[0]
+            reason = f"drawing it raised {type(error).__name__}: {first_line}"
+        self._queue.end(entry, Failed(reason))
+
+    def _tensor(self, slots: Sequence[int]) -> Tensor:
+        return torch.tensor(slots, dtype=torch.int64, device=self._model.device)

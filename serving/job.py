@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from serving.events import Done, Event, Failed, Painted, Preview, Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Pixels = NDArray[np.uint8]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +125,10 @@ class Job:
             self._changed.notify_all()
             watchers = list(self._watchers)
         for watcher in watchers:
-            watcher()
+            try:
+                watcher()
+            except Exception:  # whatever it is, the job goes on
+                _log.exception("a watcher raised", extra={"fields": {"job": self.name}})
 
     def mark_cancelled(self) -> None:
         """Its end, if it comes before it is done, was asked for."""

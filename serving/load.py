@@ -1,12 +1,14 @@
-"""A run's checkpoints as an edition: experts come into memory when they are wanted."""
+"""A run's checkpoints as an edition."""
 
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from atoll import checkpoints
 from atoll.blobs import BlobStore
@@ -14,17 +16,22 @@ from atoll.checkpoints import CheckpointFolder
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
+from atoll.serving_section import ServingSection
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.files import EMA
 from experts.flow import VelocityField
-from experts.load import load_expert
+from experts.load import build_expert
 from router.load import TrainedRun, load_gate, trained_run
 from serving.alone import Batched, row_by_row
-from serving.edition import Edition
-from serving.engine import Engine, Model
+from serving.edition import Edition, name_of
+from serving.engine import Engine
+from serving.host import HostMemory
 from serving.menu import Menu
-from serving.residency import Residency, Source
+from serving.model import Model
+from serving.residency import Residency
+from serving.shelf import Shelf
+from serving.source import Source, Weights
 from serving.tick import Watch, nobody
 
 
@@ -36,8 +43,9 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     clock: Clock,
     bell: threading.Event,
     watch: Watch = nobody,
+    residency: Residency | None = None,
 ) -> Edition:
-    """The newest checkpoints of a run, with no expert in memory yet.
+    """The newest checkpoints of a run; its experts come into memory by themselves.
 
     Args:
         store: where the run is.
@@ -47,6 +55,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         clock: for urgency.
         bell: is rung when there is something to draw.
         watch: is told of every tick, and of experts that come into memory and leave.
+        residency: the memory of an older edition, to be shared; None for one of its own.
 
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet.
@@ -64,21 +73,29 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     def exact(field: Batched) -> Batched:
         return row_by_row(field) if config.serving.deterministic else field
 
-    def bring(ref: CheckpointRef) -> VelocityField:
+    def read(ref: CheckpointRef) -> Weights:
         if ref.key in lost:
             raise lost[ref.key]
-        expert = load_expert(store, ref, cache, device)
-        trained.refuse_unfit(first, expert.checkpoint)
-        return exact(expert.model)
+        trained.refuse_unfit(first, described[ref.key])
+        folder = checkpoints.download(store, ref, cache, "train", names=(EMA,))
+        # Copied, because they lie in the mapped file, which may be gone when they are looked at.
+        return {name: tensor.clone() for name, tensor in load_file(folder.files[EMA]).items()}
 
-    sizes = {key: folder.num_bytes[EMA] for key, folder in described.items()}
+    def build(ref: CheckpointRef, weights: Weights) -> VelocityField:
+        return exact(build_expert(described[ref.key], weights))
+
     sources = [
-        Source(sizes.get(ref.key, 0), functools.partial(bring, ref)) for ref in trained.experts
+        Source(
+            key=ref.key,
+            expert=expert,
+            num_bytes=described[ref.key].num_bytes[EMA] if ref.key in described else 0,
+            read=functools.partial(read, ref),
+            build=functools.partial(build, ref),
+        )
+        for expert, ref in enumerate(trained.experts)
     ]
-    budget_bytes = round(config.serving.memory_gb * 1e9) or sum(
-        source.num_bytes for source in sources
-    )
-    residency = Residency(sources, budget_bytes, bell, watch)
+    residency = residency or _memory(config.serving, device, clock, bell, watch)
+    shelf = Shelf(residency, sources)
     channels, height, width = first.about["shape"]
     conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
     menu = Menu(
@@ -88,17 +105,36 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         shape=shape,
         defaults=config.sampling,
         limits=config.serving,
-        checkpoints={job: ref.digest for job, ref in trained.checkpoints.items()},
+        checkpoints=_digests(trained),
     )
     engine = Engine(
-        Model(residency, exact(gate.gate), conditioning, shape, device),
+        Model(shelf, exact(gate.gate), conditioning, shape, device),
         clock,
         bell,
         num_slots=config.serving.slots,
         most_rows=config.serving.batch_rows,
         watch=watch,
+        in_order=config.serving.deterministic,
     )
-    return Edition(menu, engine, residency)
+    return Edition(menu, engine, residency, shelf)
+
+
+def newest(store: BlobStore, config: Config) -> str:
+    """Name of the edition that :func:`load_edition` would load. Raises: StageMissing, BlobError."""
+    return name_of(_digests(trained_run(store, config, needed_by="serve")))
+
+
+def _digests(trained: TrainedRun) -> dict[str, str]:
+    return {job: ref.digest for job, ref in trained.checkpoints.items()}
+
+
+def _memory(
+    limits: ServingSection, device: torch.device, clock: Clock, bell: threading.Event, watch: Watch
+) -> Residency:
+    """Within its budgets; the processor's own memory is one tier, not two."""
+    kept_bytes = 0.0 if device.type == "cpu" else limits.host_memory_gb * 1e9 or math.inf
+    host = HostMemory(kept_bytes, device)
+    return Residency(limits.memory_gb * 1e9 or math.inf, host, bell, clock, watch)
 
 
 def _described(

@@ -1,99 +1,147 @@
 """Fewer experts in memory than there are: brought in from behind, the least recently used leave.
 
-A thread of its own loads what images wait for, the most urgent first. The engine takes the experts
-that are there as they are at its tick, and an expert that leaves meanwhile is freed after that: for
-so long one more than the budget allows may be in memory.
+A thread of its own loads what images wait for, the most urgent first, and where there is room for
+more, what they are likely to wait for next. The engine takes the experts that are there as they are
+at its tick, and an expert that leaves meanwhile is freed after that: for so long one more than the
+budget allows may be in memory.
+
+Editions share one residency: what is of the same checkpoint in both is in memory once.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from atoll.errors import AtollError, BadInput
+import torch
+
+from atoll.clock import Clock
+from atoll.errors import BadInput
 from experts.flow import VelocityField
+from serving.failures import Failures
+from serving.host import HostMemory
+from serving.shortage import is_shortage
+from serving.source import Source
 from serving.tick import Came, Left, Watch, nobody
 
+_log = logging.getLogger(__name__)
+_NO_GUESS_S = 60.0  # after memory ran out
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where an expert comes from.
+
+@dataclass(slots=True, eq=False)
+class Demand:
+    """What one edition asks of the memory.
 
     Attributes:
-        num_bytes: that it takes in memory.
-        load: brings it there; raises AtollError if it cannot.
+        sources: of all its experts.
+        wanted: those that images wait for, the most urgent first.
+        soon: those that they are likely to wait for next, the likeliest first.
     """
 
-    num_bytes: int
-    load: Callable[[], VelocityField]
+    sources: Sequence[Source]
+    wanted: Sequence[Source] = ()
+    soon: Sequence[Source] = ()
 
 
 class Residency:
-    """See :class:`serving.engine.Experts`."""
+    """The memory for experts, of one edition or several."""
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        budget_bytes: int,
+        budget_bytes: float,
+        host: HostMemory,
         bell: threading.Event,
+        clock: Clock,
         watch: Watch = nobody,
     ) -> None:
         """Nothing is in memory yet.
 
         Args:
-            sources: of all experts.
-            budget_bytes: that those in memory may take together.
+            budget_bytes: that experts in memory may take together.
+            host: where weights are kept that have left it.
             bell: is rung when an expert has come, or cannot be had.
-            watch: is told who comes and leaves, in a thread of its own.
+            clock: for the pauses before an expert is tried again.
+            watch: is told who comes and leaves; it must not call back.
+        """
+        self._budget_bytes, self._host, self._clock = budget_bytes, host, clock
+        self._bell, self._watch = bell, watch
+        self._changed = threading.Condition()  # guards what follows
+        self._demands: list[Demand] = []
+        self._guesses_from = -math.inf
+        self._resident: dict[str, tuple[Source, VelocityField]] = {}  # least recently used first
+        self._fresh: set[str] = set()  # loaded because somebody waited, and not called since
+        self._failures = Failures(clock)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="residency", daemon=True)
+        self._thread.start()
+
+    def admit(self, sources: Sequence[Source]) -> Demand:
+        """Serve one more edition; those of its experts that fit come before anybody waits.
+
+        Args:
+            sources: of all its experts.
 
         Raises:
             BadInput: there is no room for the largest of them.
         """
         largest = max(source.num_bytes for source in sources)
-        if budget_bytes < largest:
+        if self._budget_bytes < largest:
             raise BadInput(
-                f"serving.memory_gb leaves room for {budget_bytes / 2**30:.3g} GiB of experts, and "
-                f"one takes {largest / 2**30:.3g}; raise it"
+                f"serving.memory_gb leaves room for {self._budget_bytes / 2**30:.3g} GiB of "
+                f"experts, and one takes {largest / 2**30:.3g}; raise it"
             )
-        self._sources, self._budget_bytes, self._bell = sources, budget_bytes, bell
-        self._watch = watch
-        self._changed = threading.Condition()  # guards what follows
-        self._resident: dict[int, VelocityField] = {}  # the least recently used first
-        self._fresh: set[int] = set()  # loaded, and not called since
-        self._wanted: tuple[int, ...] = ()
-        self._lost: dict[int, str] = {}
-        self._stopped = False
-        self.num_loads = 0
-        self._thread = threading.Thread(target=self._work, name="residency", daemon=True)
-        self._thread.start()
+        demand = Demand(sources, soon=sources)
+        with self._changed:
+            self._demands.append(demand)
+            self._changed.notify_all()
+        return demand
+
+    def dismiss(self, demand: Demand) -> None:
+        """An edition is out of use: let go of what is in no other."""
+        with self._changed:
+            self._demands.remove(demand)
+            self._leave([key for key in self._resident if key not in self._known])
+            self._failures.keep_only(self._known)
+            self._changed.notify_all()
 
     @property
-    def num(self) -> int:
-        """See :class:`serving.engine.Experts`."""
-        return len(self._sources)
+    def resident(self) -> Mapping[str, VelocityField]:
+        """The experts in memory as of now, by key."""
+        with self._changed:
+            return {key: field for key, (_, field) in self._resident.items()}
 
     @property
-    def resident(self) -> Mapping[int, VelocityField]:
-        """See :class:`serving.engine.Experts`."""
+    def lost(self) -> Mapping[str, str]:
+        """Those that cannot be had now, by key, and why."""
         with self._changed:
-            return dict(self._resident)
+            return self._failures.lost
 
-    @property
-    def lost(self) -> Mapping[int, str]:
-        """See :class:`serving.engine.Experts`."""
-        with self._changed:
-            return dict(self._lost)
+    def tell(
+        self,
+        demand: Demand,
+        used: Collection[str],
+        wanted: Sequence[Source],
+        soon: Sequence[Source],
+    ) -> None:
+        """Say what happens to an edition; returns at once.
 
-    def tell(self, used: Collection[int], wanted: Sequence[int]) -> None:
-        """See :class:`serving.engine.Experts`."""
+        Args:
+            demand: its.
+            used: keys of those that have just been called.
+            wanted: see :class:`Demand`.
+            soon: likewise.
+        """
         with self._changed:
-            for expert in used:
-                if expert in self._resident:
-                    self._resident[expert] = self._resident.pop(expert)
-            self._wanted = tuple(wanted)
-            self._fresh = self._fresh & set(wanted) - set(used)
+            for key in used:
+                if key in self._resident:
+                    self._resident[key] = self._resident.pop(key)
+            demand.wanted, demand.soon = wanted, soon
+            self._fresh &= _keys(self._wanted) - set(used)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -103,53 +151,116 @@ class Residency:
             self._changed.notify_all()
         self._thread.join()
 
+    def spare(self, needed: Collection[str]) -> None:
+        """Memory has run out: let go of all but some, and load none on a guess for a while.
+
+        Args:
+            needed: keys of those that stay.
+        """
+        with self._changed:
+            self._guesses_from = self._clock.monotonic() + _NO_GUESS_S
+            left = [key for key in self._resident if key not in needed]
+            self._leave(left)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._next() is not None)
+                while not self._stopped and (chosen := self._next()) is None:
+                    self._changed.wait(self._pause_s())
+                    self._host.keep_only(self._known)
                 if self._stopped:
                     return
-                expert = self._next()
-                assert expert is not None
-                left = self._make_room(self._sources[expert].num_bytes)
-            for each in left:
-                self._watch(Left(each))
-            self._bring(expert)
+                assert chosen is not None
+                source, is_wanted = chosen
+                self._make_room(source.num_bytes)
+            self._bring(source, is_wanted=is_wanted)
+            self._bell.set()
 
-    def _next(self) -> int | None:
-        """Whom to bring in; None if nobody is wanted, or those in memory have to be used first."""
-        for expert in self._wanted:
-            if expert not in self._resident and expert not in self._lost:
-                fixed = sum(self._sources[each].num_bytes for each in self._fresh)
-                fits = fixed + self._sources[expert].num_bytes <= self._budget_bytes
-                return expert if fits else None
+    def _next(self) -> tuple[Source, bool] | None:
+        """Whom to bring in, and whether anybody waits for it; None for nobody just now."""
+        for source in self._wanted:
+            if self._can_come(source):
+                fixed = sum(self._resident[key][0].num_bytes for key in self._fresh)
+                return (source, True) if fixed + source.num_bytes <= self._budget_bytes else None
+        if self._clock.monotonic() < self._guesses_from:
+            return None
+        asked = _keys([*self._wanted, *self._soon])
+        kept = sum(it.num_bytes for key, (it, _) in self._resident.items() if key in asked)
+        for source in self._soon:
+            if self._can_come(source):
+                # Nobody leaves for a guess who is waited for, or is a guess as well.
+                return (source, False) if kept + source.num_bytes <= self._budget_bytes else None
         return None
 
-    def _make_room(self, num_bytes: int) -> list[int]:
-        """Who had to leave for it."""
-        left = []
-        able = [expert for expert in self._resident if expert not in self._fresh]
-        leaving = iter(sorted(able, key=lambda expert: expert in self._wanted))
+    def _can_come(self, source: Source) -> bool:
+        return source.key not in self._resident and self._failures.may_try(source.key)
+
+    def _pause_s(self) -> float | None:
+        """Until somebody may be tried again; None where there is nobody."""
+        asked = _keys([*self._wanted, *self._soon]) - self._resident.keys()
+        pauses = [self._failures.pause_s(key) for key in asked]
+        return min((it for it in pauses if 0 < it < math.inf), default=None)
+
+    def _make_room(self, num_bytes: int) -> None:
+        wanted, soon = _keys(self._wanted), _keys(self._soon)
+        able = [key for key in self._resident if key not in self._fresh]
+        leaving = iter(sorted(able, key=lambda key: (key in wanted, key in soon)))
         while num_bytes + self._num_bytes() > self._budget_bytes:
-            left.append(next(leaving))
-            del self._resident[left[-1]]
-        return left
+            self._leave([next(leaving)])
+
+    def _leave(self, keys: Collection[str]) -> None:
+        for key in keys:
+            source, _ = self._resident.pop(key)
+            self._fresh.discard(key)
+            self._watch(Left(source.expert))
 
     def _num_bytes(self) -> int:
-        return sum(self._sources[expert].num_bytes for expert in self._resident)
+        return sum(source.num_bytes for source, _ in self._resident.values())
 
-    def _bring(self, expert: int) -> None:
-        began_at = time.perf_counter()
+    def _bring(self, source: Source, *, is_wanted: bool) -> None:
+        began_at, is_kept = time.perf_counter(), self._host.has(source)
         try:
-            field = self._sources[expert].load()
-        except AtollError as error:
+            field = source.build(self._host.on_device(self._host.weights(source)))
+        except Exception as error:  # whatever a store or a driver raises
+            _log.warning(
+                "an expert was not loaded",
+                extra={"fields": {"expert": source.expert, "reason": str(error)}},
+            )
             with self._changed:
-                self._lost[expert] = str(error)
-        else:
-            with self._changed:
-                self._resident[expert] = field
-                self._fresh.add(expert)
-                self.num_loads += 1
-            seconds = time.perf_counter() - began_at
-            self._watch(Came(expert, seconds, self._sources[expert].num_bytes))
-        self._bell.set()
+                self._failures.note(source.key, error)
+                if is_shortage(error):
+                    self._leave([key for key in self._resident if key not in self._fresh][:1])
+            return
+        with self._changed:
+            self._failures.forget(source.key)
+            if source.key not in self._known:  # its edition has left meanwhile
+                return
+            self._resident[source.key] = source, field
+            if is_wanted:
+                self._fresh.add(source.key)
+        seconds = time.perf_counter() - began_at
+        self._watch(Came(source.expert, seconds, source.num_bytes, from_host=is_kept))
+
+    @property
+    def _wanted(self) -> list[Source]:
+        return _in_turn([demand.wanted for demand in self._demands])
+
+    @property
+    def _soon(self) -> list[Source]:
+        return _in_turn([demand.soon for demand in self._demands])
+
+    @property
+    def _known(self) -> set[str]:
+        return {source.key for demand in self._demands for source in demand.sources}
+
+
+def _in_turn(lists: Sequence[Sequence[Source]]) -> list[Source]:
+    """The first of each list, then the second of each, and so on."""
+    turns = itertools.zip_longest(*lists)
+    return [source for turn in turns for source in turn if source is not None]
+
+
+def _keys(sources: Sequence[Source]) -> set[str]:
+    return {source.key for source in sources}

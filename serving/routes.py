@@ -24,6 +24,7 @@ from router.selection import Selection, select
 from serving.slots import Slots
 
 _BRANCHES = 2  # with the condition, and without it
+_LIKELY = 0.1  # p(k | x_t, t, c) from which an expert is worth a guess
 
 
 @dataclass(slots=True, eq=False)
@@ -35,20 +36,33 @@ class Routes:
         unheard: experts with weight that have not spoken yet, (S, 2, K) bool.
         known: whether the image was routed at its present point, (S,) bool.
         total: what was heard, weighted, (S, 2, C, H, W).
+        likely: what the gate thought of the experts last, (S, K); 0 where it was not asked.
+        in_order: whether experts are heard one after the other, by their numbers. Sums then have
+            the same bits whoever is in memory when; it takes more batches.
     """
 
     weights: Tensor
     unheard: Tensor
     known: Tensor
     total: Tensor
+    likely: Tensor
+    in_order: bool
 
     @classmethod
-    def empty(cls, num: int, num_experts: int, shape: Shape, device: torch.device) -> Self:
+    def empty(
+        cls,
+        num: int,
+        num_experts: int,
+        shape: Shape,
+        device: torch.device,
+        *,
+        in_order: bool = False,
+    ) -> Self:
         """Nobody is routed."""
         weights = torch.zeros(num, _BRANCHES, num_experts, device=device)
         known = torch.zeros(num, dtype=torch.bool, device=device)
         total = torch.zeros(num, _BRANCHES, *shape, device=device)
-        return cls(weights, weights > 0, known, total)
+        return cls(weights, weights > 0, known, total, weights[:, 0].clone(), in_order)
 
     def route(
         self,
@@ -74,23 +88,43 @@ class Routes:
         rows = Rows(images.seed[branches.slot], images.expert[branches.slot])
         num_gated = 0
         weights = F.one_hot(rows.expert.clamp(min=0), self.weights.shape[2]).to(self.weights.dtype)
+        self.likely[slots] = 0
         free = (rows.expert == UNBOUND).nonzero().squeeze(1)
         if len(free):
             num_gated = len(free)
             p = gate(branches.x[free], branches.t[free], _at(branches.cond, free))
+            towards = branches.branch[free] == 0
+            self.likely[branches.slot[free[towards]]] = p[towards].to(weights.dtype)
             whose = branches.place[free].tolist()
             for selection in dict.fromkeys(selections[place] for place in whose):
                 mine = [i for i, place in enumerate(whose) if selections[place] == selection]
                 part = torch.tensor(mine, device=free.device)
-                chosen = _selected(selection, p[part], rows[free[part]], branches.t[free[part]])
-                weights[free[part]] = chosen.to(weights.dtype)
+                its = free[part]
+                weights[its] = _selected(selection, p[part], rows, branches.t, its).to(
+                    weights.dtype
+                )
                 if selection.name == "ancestral":
-                    self._bind(images, branches, free[part], weights)
+                    self._bind(images, branches, its, weights)
         self.weights[slots], self.total[slots] = 0, 0
         self.weights[branches.slot, branches.branch] = weights
         self.unheard[slots] = self.weights[slots] > 0
         self.known[slots] = True
         return num_gated
+
+    def soon(self, slots: Tensor) -> tuple[int, ...]:
+        """Experts that the gate thinks likely for some of these images, the likeliest first.
+
+        Its opinion moves slowly from step to step: who is likely now is asked soon.
+        """
+        likely = self.likely[slots]
+        experts = (likely >= _LIKELY).any(0).nonzero().squeeze(1).tolist()
+        total = likely.sum(0).tolist()
+        return tuple(sorted(experts, key=lambda expert: -total[expert]))
+
+    def forget(self, slots: Tensor) -> None:
+        """Have images routed anew at their present points; until then they wait for nobody."""
+        self.known[slots] = False
+        self.unheard[slots] = False
 
     def hear(
         self,
@@ -114,13 +148,20 @@ class Routes:
         num_experts = self.weights.shape[2]
         there = torch.zeros(num_experts, dtype=torch.bool, device=self.weights.device)
         there[list(resident)] = True
-        asked = self.unheard[branches.slot, branches.branch] & there
-        weights = self.weights[branches.slot, branches.branch] * asked
         experts = [resident.get(expert, _nobody) for expert in range(num_experts)]
-        said = mixture(experts, weights, branches.x, branches.t, branches.cond)
-        self.total[branches.slot, branches.branch] += said
-        self.unheard[branches.slot, branches.branch] &= ~there
-        return tuple(asked.sum(0).tolist())
+        num_rows = torch.zeros(num_experts, dtype=torch.int64, device=self.weights.device)
+        for _ in range(num_experts if self.in_order else 1):
+            asked = self._next_of(self.unheard[branches.slot, branches.branch]) & there
+            weights = self.weights[branches.slot, branches.branch] * asked
+            said = mixture(experts, weights, branches.x, branches.t, branches.cond)
+            self.total[branches.slot, branches.branch] += said
+            self.unheard[branches.slot, branches.branch] &= ~asked
+            num_rows += asked.sum(0)
+        return tuple(num_rows.tolist())
+
+    def awaited(self, slots: Tensor) -> Tensor:
+        """Experts that these images' branches can be evaluated with next, (B, 2, K) bool."""
+        return self._next_of(self.unheard[slots])
 
     def finished(self, slots: Tensor) -> Tensor:
         """Which of these images have heard all their experts, (B,) bool."""
@@ -140,6 +181,9 @@ class Routes:
         scale = per_row(images.guidance[slots], towards)
         self.known[slots] = False
         return torch.where(scale == 1, towards, (1 - scale) * away + scale * towards)
+
+    def _next_of(self, unheard: Tensor) -> Tensor:
+        return unheard & (unheard.cumsum(-1) == 1) if self.in_order else unheard
 
     def _bind(self, images: Slots, branches: _Branches, rows: Tensor, weights: Tensor) -> None:
         """Keep images to one expert: the one their branch with a condition has drawn."""
@@ -177,18 +221,18 @@ def _branches(images: Slots, slots: Tensor, conditioning: Conditioning) -> _Bran
         guided = guided[:0]
     place = torch.cat([torch.arange(len(slots), device=slots.device), guided])
     without = torch.arange(len(place), device=slots.device) >= len(slots)
-    x, t = images.points(slots)
-    cond = None if images.cond is None else images.cond[slots][place]
-    return _Branches(
-        place, slots[place], without.long(), x[place], t[place], conditioning.drop(cond, without)
-    )
+    slot = slots[place]
+    cond = None if images.cond is None else conditioning.drop(images.cond[slot], without)
+    return _Branches(place, slot, without.long(), images.at[slot], images.t[slot], cond)
 
 
-def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor) -> Tensor:
+def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor, its: Tensor) -> Tensor:
+    """The weights of some of the rows, whose probabilities are p."""
     if not selection.draws:
         return select(selection, p)
-    fresh = selection.name == "sample"
-    return select(selection, p, rows.step_uniform(t) if fresh else rows.image_uniform())
+    if selection.name == "sample":
+        return select(selection, p, rows[its].step_uniform(t[its]))
+    return select(selection, p, rows[its].image_uniform())
 
 
 def _nobody(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:  # noqa: ARG001

@@ -67,10 +67,11 @@ def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int
     first, room = _filled(ready, -(-most_rows // 2))
     room += most_rows - -(-most_rows // 2)
     at_work = frozenset[int]().union(*(each.experts & there for each in first))
-    others = [each for each in ready if each not in first]
+    others = ready[len(first) :]
     alike = [each for each in others if each.experts & there <= at_work]
     more, room = _filled(alike, room)
-    rest, _ = _filled([each for each in others if each not in more], room)
+    taken = {each.slot for each in more}
+    rest, _ = _filled([each for each in others if each.slot not in taken], room)
     chosen = [*first, *more, *rest]
     asked = there & frozenset[int]().union(*(each.experts for each in chosen))
     return Choice(tuple(each.slot for each in chosen), asked, tuple(dict.fromkeys(wanted)))

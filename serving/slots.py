@@ -11,6 +11,7 @@ from torch import Tensor
 from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.flow import per_row
+from experts.solvers import time_grid
 from router.rows import UNBOUND
 from router.sampling import noise_of
 from serving.request import Request
@@ -24,11 +25,14 @@ class Slots:
     Attributes:
         x: the image as it is at the start of its step, (S, C, H, W).
         first: the velocity there, once it was evaluated, (S, C, H, W).
+        at: where the field is to be evaluated next, (S, C, H, W).
+        t: when that is, (S,).
+        dt: the length of the present step, (S,).
         cond: what each is conditioned on, (S, ...); None without a condition.
         seed: (S,) int64.
         expert: the one an image is bound to, or UNBOUND, (S,) int64.
         step: steps done, (S,) int64.
-        steps: that are to be done, (S,) int64.
+        steps: that are to be done, (S,) float64.
         second: whether the next evaluation is the second of its step, (S,) bool.
         reach: of its tableau, (S,).
         weight: of its tableau, (S,).
@@ -37,6 +41,9 @@ class Slots:
 
     x: Tensor
     first: Tensor
+    at: Tensor
+    t: Tensor
+    dt: Tensor
     cond: Tensor | None
     seed: Tensor
     expert: Tensor
@@ -58,13 +65,16 @@ class Slots:
         return cls(
             x=pixels,
             first=pixels.clone(),
+            at=pixels.clone(),
+            t=number,
+            dt=number.clone(),
             cond=conditioning.null(num, device),
             seed=whole,
             expert=whole.clone(),
             step=whole.clone(),
-            steps=whole + 1,
+            steps=whole.double() + 1,
             second=whole > 0,
-            reach=number,
+            reach=number.clone(),
             weight=number.clone(),
             guidance=number.clone(),
         )
@@ -79,25 +89,18 @@ class Slots:
         """
         sampling, seed = request.sampling, request.seeds[position]
         tableau = TABLEAUX[sampling.solver]
-        self.x[slot] = noise_of([seed], self._shape)[0].to(self.x.device)
+        self.x[slot] = self.at[slot] = noise_of([seed], self._shape)[0].to(self.x.device)
         if self.cond is not None and request.cond is not None:
             self.cond[slot] = request.cond[position].to(self.cond.device)
         self.seed[slot], self.expert[slot] = seed, UNBOUND
         self.step[slot], self.steps[slot], self.second[slot] = 0, sampling.steps, False
+        start, end, *_ = time_grid(sampling.steps)
+        self.t[slot], self.dt[slot] = start, end - start
         self.reach[slot], self.weight[slot] = tableau.reach, tableau.weight
         self.guidance[slot] = sampling.guidance
 
-    def points(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the field is to be evaluated next: x (B, C, H, W) and t (B,)."""
-        t, dt = self._times(slots)
-        ahead = torch.where(self.second[slots], self.reach[slots] * dt, 0)
-        x = self.x[slots]
-        return torch.where(
-            per_row(self.second[slots], x), x + per_row(ahead, x) * self.first[slots], x
-        ), t + ahead
-
     def advance(self, slots: Tensor, velocity: Tensor) -> Tensor:
-        """Move images by the velocities that were found at their points.
+        """Move images by the velocities that were found where they were to be evaluated.
 
         Args:
             slots: whose, (B,).
@@ -106,31 +109,34 @@ class Slots:
         Returns:
             (B,) bool, which of them have made a step by it.
         """
-        _, dt = self._times(slots)
-        whole, second = self.reach[slots] == 0, self.second[slots]
-        x, done = self.x[slots], whole | second
-        weight = per_row(torch.where(second, self.weight[slots], 1), x)
+        x, dt, second, reach = self.x[slots], self.dt[slots], self.second[slots], self.reach[slots]
+        weight = per_row(self.weight[slots], x)
         mean = torch.where(
             per_row(second, x), (1 - weight) * self.first[slots] + weight * velocity, velocity
         )
-        self.first[slots] = velocity
-        self.x[slots] = torch.where(per_row(done, x), x + per_row(dt, x) * mean, x)
-        self.step[slots] += done.long()
-        self.second[slots] = ~done
+        done = second | (reach == 0)
+        length = torch.where(done, dt, reach * dt)
+        at = x + per_row(length, x) * mean
+        step = self.step[slots] + done
+        t, dt = self._times(step, self.steps[slots])
+        t = torch.where(done, t, t + length)
+        x, second = torch.where(per_row(done, x), at, x), ~done
+        # Nothing below needs memory: an image is moved wholly or not at all.
+        self.x[slots], self.first[slots], self.at[slots] = x, velocity, at
+        self.t[slots], self.dt[slots], self.step[slots], self.second[slots] = t, dt, step, second
         return done
 
     def estimate(self, slots: Tensor) -> Tensor:
-        """What images would become on a straight path from here, (B, C, H, W)."""
-        t, _ = self._times(slots)
-        return self.x[slots] - per_row(t, self.x) * self.first[slots]
+        """What images that have just made a step would become on a straight path, (B, C, H, W)."""
+        x = self.x[slots]
+        return x - per_row(self.t[slots], x) * self.first[slots]
 
     @property
     def _shape(self) -> Shape:
         channels, height, width = self.x.shape[1:]
         return channels, height, width
 
-    def _times(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Start and length of the present step, as :func:`experts.solvers.time_grid` has them."""
-        step, steps = self.step[slots].double(), self.steps[slots].double()
+    def _times(self, step: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and length of a step, as :func:`experts.solvers.time_grid` has them."""
         start, end = 1 - step / steps, 1 - (step + 1) / steps
         return start.to(self.x.dtype), (end - start).to(self.x.dtype)

@@ -32,7 +32,7 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it works; it ends by itself only where something is broken."""
+        """Whether it works."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
@@ -42,7 +42,7 @@ class Worker:
         self._thread.join()
 
     def _tick_all(self) -> bool:
-        ticked = [engine.tick() for engine in self._engines()]  # all of them, whatever one says
+        ticked = [_ticked(engine) for engine in self._engines()]  # all of them, whatever one says
         return any(ticked)
 
     def _work(self) -> None:
@@ -50,3 +50,12 @@ class Worker:
             self._bell.clear()
             if not self._tick_all():
                 self._bell.wait(_REST_S)
+
+
+def _ticked(engine: Engine) -> bool:
+    try:
+        return engine.tick()
+    except Exception as error:  # the engine knows no way out; others' requests still can be drawn
+        _log.exception("a tick raised")
+        engine.fail_all(f"the engine broke off with {type(error).__name__}; ask again")
+        return False

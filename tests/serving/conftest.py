@@ -18,8 +18,9 @@ from router.gate import LearnedGate
 from router.network import build_router
 from router.sampling import Sampler, Wanted
 from router.selection import parse_strategy
-from serving.engine import Engine, Model
+from serving.engine import Engine
 from serving.events import Done, Event, Failed, Painted
+from serving.model import Model
 from serving.request import Request, Sampling
 from tests.fakes import ManualClock
 from tests.trained_run import copied, train_run
@@ -37,12 +38,16 @@ class Memory:
 
     resident: dict[int, Any]
     lost: dict[int, str] = field(default_factory=dict)
+    spared: list[set[int]] = field(default_factory=list)
 
     num = NUM_EXPERTS
 
-    def tell(self, used: Any, wanted: Any) -> None:
+    def tell(self, used: Any, wanted: Any, soon: Any) -> None:
         assert set(used) <= set(self.resident)
         assert set(used) <= set(wanted)
+
+    def spare(self, needed: Any) -> None:
+        self.spared.append(set(needed))
 
 
 @dataclass
@@ -107,7 +112,13 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_engine(memory, gate, clock):
-    def make(num_slots: int = 8, most_rows: int = 8, experts: Any = memory, **more: Any) -> Engine:
+    def make(
+        num_slots: int = 8,
+        most_rows: int = 8,
+        experts: Any = memory,
+        gate: Any = gate,
+        **more: Any,
+    ) -> Engine:
         model, bell = Model(experts, gate, CLASSES, SHAPE, CPU), threading.Event()
         return Engine(model, clock, bell, num_slots=num_slots, most_rows=most_rows, **more)
 

@@ -1,0 +1,1 @@
+"""Measures an images endpoint under load, whoever made it."""
