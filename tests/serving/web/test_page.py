@@ -1,0 +1,209 @@
+"""The page of a real service of a trained run, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import threading
+
+import pytest
+import torch
+
+from atoll.clock import SystemClock
+from router.recipe import read_recipe
+from serving.load import load_edition
+from serving.rest.app import make_app
+from serving.rest.server import RestServer
+from serving.service import Service
+from tests.chromium import Chromium
+from tests.trained_run import copied
+
+pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
+
+
+class Valve:
+    """Before an engine: lets as many ticks through as the test says."""
+
+    def __init__(self, engine):
+        self._tick, self._left, self._changed = engine.tick, None, threading.Condition()
+        engine.tick = self.tick
+
+    def tick(self):
+        with self._changed:
+            self._changed.wait_for(lambda: self._left != 0)
+        worked = self._tick()
+        with self._changed:
+            if self._left:
+                self._left -= worked
+        return worked
+
+    def let(self, ticks):
+        """As many as do something; None for all there will be."""
+        with self._changed:
+            self._left = ticks
+            self._changed.notify_all()
+
+
+@pytest.fixture(scope="module")
+def served(trained_folder, tmp_path_factory):
+    """Where a service of the run answers, and the valve of its engine."""
+    run = copied(trained_folder, tmp_path_factory.mktemp("served"))
+    serving = run.config.serving.model_copy(update={"max_queue": 8})
+    config = run.config.model_copy(update={"serving": serving})
+    bell, clock = threading.Event(), SystemClock()
+    cache, cpu = run.folder / "cache", torch.device("cpu")
+    edition = load_edition(run.store, config, cache, cpu, clock, bell)
+    service, valve = Service(edition, serving, clock, bell), Valve(edition.engine)
+    service.start()
+    server = RestServer(make_app(service), "127.0.0.1:0")
+    yield server.address, valve
+    valve.let(None)
+    service.drain(60)
+    server.stop(1)
+    service.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    found = subprocess.run(["scripts/browser"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    chromium = Chromium(found.stdout.strip(), tmp_path_factory.mktemp("browser"))
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    """The page as it is when it is opened, over an engine that draws."""
+    browser.resize(1200, 900)
+    browser.open(served[0])
+    browser.until("!document.querySelector('#order').hidden")
+    yield browser
+    served[1].let(None)
+    browser.until("[...document.querySelectorAll('article')].every(a => a.querySelector('.bar button').hidden)")
+    assert not browser.problems
+
+
+@pytest.fixture
+def valve(served):
+    return served[1]
+
+
+NEWEST = "document.querySelector('article')"
+STANDING = f"{NEWEST}.querySelector('.standing').textContent"
+ALT = f"{NEWEST}.querySelector('img').alt"
+PIXELS = f"""fetch({NEWEST}.querySelector('img').src).then((answer) => answer.bytes())
+  .then((bytes) => btoa(String.fromCharCode(...bytes)))"""
+
+
+def fill(page, **fields):
+    for name, value in fields.items():
+        page.run(f"document.querySelector('#order').elements['{name}'].value = {value!r}")
+
+
+def generate(page):
+    """Press the button, and wait for the new job."""
+    before = page.run("document.querySelectorAll('article').length")
+    page.run("document.querySelector('#generate').click()")
+    page.until(f"document.querySelectorAll('article').length === {before + 1}")
+
+
+def press(page, words):
+    """A button of the newest job."""
+    found = f"[...{NEWEST}.querySelectorAll('button')].find(b => b.textContent === '{words}')"
+    page.until(f"{found} && !{found}.hidden")
+    page.run(f"{found}.click()")
+
+
+def test_page_shows_previews_then_the_image_with_its_experts_and_recipe(page, valve, tmp_path):
+    fill(page, **{"class": "3", "n": "1", "steps": "20", "seed": "7", "strategy": "full"})
+    valve.let(0)
+    generate(page)
+    assert page.run(STANDING) == "next in the queue"
+    valve.let(6)
+    page.until(f"{ALT} === '3, seed 7, unfinished, as of step 5'")
+    page.until(f"{NEWEST}.querySelector('img').naturalWidth === 8")
+    page.until(f"{NEWEST}.querySelectorAll('.strip g').length === 6")
+    assert page.run(STANDING) == "drawing"
+    valve.let(None)
+    page.until(f"{ALT} === '3, seed 7'")
+    assert page.run(STANDING).startswith("done in ")
+    heights = page.run(
+        f"[...{NEWEST}.querySelectorAll('.strip g')].map(g => [...g.querySelectorAll('rect')]"
+        ".reduce((sum, rect) => sum + Number(rect.getAttribute('height')), 0))"
+    )
+    assert len(heights) == 20
+    assert heights == pytest.approx([1] * 20, abs=1e-3)
+    label = page.run(f"{NEWEST}.querySelector('.strip').getAttribute('aria-label')")
+    assert label.startswith("painted in 20 of 20 steps by expert ")
+    assert page.run(f"{NEWEST}.querySelector('a').download") == "atoll-3-7.png"
+    saved = tmp_path / "saved.png"
+    saved.write_bytes(base64.b64decode(page.run(PIXELS)))
+    recipe = read_recipe(saved)
+    assert (recipe.seed, recipe.condition, recipe.steps) == (7, "3", 20)
+
+
+def test_page_cancels_a_job_that_is_being_drawn(page, valve):
+    fill(page, n="1", steps="20")
+    valve.let(0)
+    generate(page)
+    valve.let(6)
+    page.until(f"{ALT}.includes('unfinished')")
+    press(page, "Cancel")
+    page.until(f"{STANDING} === 'cancelling'")
+    valve.let(None)
+    page.until(f"{STANDING} === 'cancelled'")
+    assert "unfinished" in page.run(ALT)
+
+
+def test_page_draws_the_same_image_from_its_recipe_by_keyboard(page):
+    fill(page, **{"class": "5", "n": "1", "steps": "4", "seed": "", "solver": "heun"})
+    generate(page)
+    page.until(f"{STANDING}.startsWith('done')")
+    first = page.run(PIXELS)
+    fill(page, **{"class": "", "n": "3", "steps": "9", "solver": "euler"})
+    press(page, "Use this recipe again")
+    page.press("Enter")  # the button that draws has the focus
+    page.until("document.querySelectorAll('article').length === 2")
+    page.until(f"{STANDING}.startsWith('done')")
+    assert page.run("document.querySelectorAll('article img').length") == 2
+    assert page.run(PIXELS) == first
+
+
+def test_page_tells_the_place_in_the_queue_and_why_it_is_full(page, valve):
+    fill(page, n="5", steps="2")
+    valve.let(0)
+    generate(page)
+    fill(page, n="1")
+    generate(page)
+    page.until(f"{STANDING} === '5 images before yours'")
+    fill(page, n="3")
+    page.run("document.querySelector('#generate').click()")
+    problem = page.until("document.querySelector('#problem').textContent")
+    assert problem.startswith("6 images are waiting and serving.max_queue = 8")
+    assert problem.endswith("Try again in 1 s.")
+
+
+def test_page_with_more_jobs_than_connections_still_cancels(page, valve):
+    fill(page, n="1", steps="2")
+    valve.let(0)
+    for _ in range(7):
+        generate(page)
+    press(page, "Cancel")
+    page.until(f"{STANDING} === 'cancelling'")
+    valve.let(None)
+    page.until(f"{STANDING} === 'cancelled'")
+
+
+def test_page_fits_a_phone(page):
+    page.resize(360, 740)
+    fill(page, n="2", steps="3")
+    generate(page)
+    page.until(f"{STANDING}.startsWith('done')")
+    beyond = page.run(
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 360)"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert beyond == []
+    assert page.run("document.documentElement.scrollWidth") == 360
