@@ -34,21 +34,26 @@ def refuse_beyond_loopback(text: str) -> None:
         )
 
 
-def refuse_open(text: str, *, secured: bool) -> None:
-    """Refuse to listen where others could call in plain text.
+def refuse_open(
+    text: str,
+    *,
+    secured: bool,
+    mend: str = "set orchestrator.tls to a folder that `atoll certs` made",
+) -> None:
+    """Refuse to listen where others could call in plain text, or unasked who they are.
 
     Args:
         text: ``host:port``.
-        secured: whether callers have to show certificates.
+        secured: whether calls are encrypted, and callers have to show who they are.
+        mend: what secures them.
 
     Raises:
         ValueError: others could reach it and calls are not secured, or it is no address.
     """
     if not is_loopback(text) and not secured:
         raise ValueError(
-            f"{text!r} could be reached from other machines, and calls are in plain text; "
-            "set orchestrator.tls to a folder that `atoll certs` made, or listen on 127.0.0.1 or "
-            "[::1]"
+            f"{text!r} could be reached from other machines, and calls are in plain text; {mend}, "
+            "or listen on 127.0.0.1 or [::1]"
         )
 
 

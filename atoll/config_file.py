@@ -43,7 +43,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """What a command on a run goes by: a file, or the configuration the run has, with overrides.
 
-    Of a run in a bucket, which others may write to, all but its orchestrator's and providers'.
+    Of a run in a bucket, which others may write to, all but its orchestrator's, service's and providers'.
 
     Args:
         path: the file; none means what the run was last started with, or, for a new one, the
@@ -62,9 +62,9 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         tree = json.loads(open_store(uri).get_bytes(layout.CONFIG))
         tree["run"]["uri"] = uri  # it may have been spelled from another folder, or moved
         if local_path(uri) is None:
-            # Whoever may write to a bucket must not say where commands go, with what secrets, nor
-            # what a shell runs.
-            for section in ("orchestrator", "membership", *PROVIDER_SECTIONS):
+            # Whoever may write to a bucket must not say where commands go, with what secrets, who
+            # may call a service, nor what a shell runs.
+            for section in ("orchestrator", "membership", "serving", *PROVIDER_SECTIONS):
                 tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from atoll.address import refuse_open
 from atoll.section import Section
 
 
 class ServingSection(Section):
     """How the ensemble is served."""
 
+    tls: str = Field(
+        "", description='folder of certificates, see atoll certs; "" = plain text, on loopback only'
+    )
+    api_keys: str = Field(
+        "", description='file of who may call, see atoll key; "" = anyone, on loopback only'
+    )
+    listen: str = Field(
+        "127.0.0.1:8000", description="address of REST and the web page; port 0 takes any free one"
+    )
+    requests_per_minute: int = Field(
+        0, ge=0, description="for images, of each key; more are refused (429); 0 = no limit"
+    )
+    drain_s: float = Field(
+        30.0, gt=0, description="for so long it finishes what it has, once it is told to leave"
+    )
     slots: int = Field(64, ge=1, description="images in progress at once")
     batch_rows: int = Field(
         32, ge=2, description="rows of one batch, at most; an image with guidance takes two"
@@ -33,3 +49,14 @@ class ServingSection(Section):
     keep_s: float = Field(
         600.0, gt=0, description="for so long images can be fetched once they are finished"
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _callers_are_known(cls, listen: str, info: ValidationInfo) -> str:
+        refuse_open(
+            listen,
+            secured=bool(info.data.get("tls") and info.data.get("api_keys")),
+            mend="set serving.tls to a folder that `atoll certs` made and serving.api_keys to a "
+            "file that `atoll key` made",
+        )
+        return listen

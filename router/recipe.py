@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -49,6 +50,11 @@ class Recipe:
         keys = ("solver", "steps", "guidance", "strategy", "gate")
         return [f"sampling.{key}={json.dumps(getattr(self, key))}" for key in keys]
 
+    @property
+    def text(self) -> str:
+        """As a PNG carries it, in JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
     def refuse_others(self, checkpoints: Mapping[str, str]) -> None:
         """Refuse checkpoints that would draw another image.
 
@@ -67,18 +73,25 @@ class Recipe:
             )
 
 
+def png_of(image: NDArray[np.uint8], recipe: Recipe | None = None) -> bytes:
+    """A PNG of an image, (H, W, C) uint8 with one channel or three, with its recipe inside."""
+    about = PngInfo()
+    if recipe is not None:
+        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=about)
+    return file.getvalue()
+
+
 def save_png(path: Path, image: NDArray[np.uint8], recipe: Recipe | None = None) -> None:
     """Write an image, (H, W, C) uint8 with one channel or three, and its recipe into it.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
-    about = PngInfo()
-    if recipe is not None:
-        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
     try:
-        Image.fromarray(pixels).save(path, pnginfo=about)
+        path.write_bytes(png_of(image, recipe))
     except OSError:
         path.unlink(missing_ok=True)
         raise
@@ -96,7 +109,7 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     if text is None:
-        raise DataError(f"{path} carries no recipe; only images drawn by `atoll sample` do")
+        raise DataError(f"{path} carries no recipe; only images that Atoll drew do")
     try:
         return TypeAdapter(Recipe).validate_json(text, strict=True)
     except ValidationError as error:

@@ -22,6 +22,7 @@ from serving.request import Request
 from serving.routes import Routes
 from serving.schedule import Waiting, choose, due_at
 from serving.slots import Slots
+from serving.tick import Tick, Watch, nobody
 
 Listener = Callable[[Event], None]
 
@@ -100,7 +101,14 @@ class Engine:
     """Draws the images of many requests together. One thread ticks; any may submit and cancel."""
 
     def __init__(
-        self, model: Model, clock: Clock, bell: threading.Event, *, num_slots: int, most_rows: int
+        self,
+        model: Model,
+        clock: Clock,
+        bell: threading.Event,
+        *,
+        num_slots: int,
+        most_rows: int,
+        watch: Watch = nobody,
     ) -> None:
         """Draw nothing yet.
 
@@ -110,8 +118,10 @@ class Engine:
             bell: is rung when there is something to tick for.
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
+            watch: is told of every tick, in the thread that ticks.
         """
         self._model, self._clock, self._bell, self._most_rows = model, clock, bell, most_rows
+        self._watch = watch
         self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
         self._routes = Routes.empty(num_slots, model.experts.num, model.shape, model.device)
         self._free = deque(range(num_slots))
@@ -153,17 +163,30 @@ class Engine:
         Returns:
             Whether any was evaluated.
         """
+        began_at = self._clock.monotonic()
         self._take_in()
         self._end_the_late()
         self._fill_slots()
-        self._route()
+        num_gated = self._route()
         self._end_the_unservable()
         experts = self._model.experts
         resident = experts.resident
         choice = choose(self._waiting(), resident.keys(), self._most_rows)
+        rows, num_stepped = (0,) * experts.num, 0
         if choice.slots:
-            self._evaluate(torch.tensor(choice.slots, device=self._model.device), resident)
+            slots = torch.tensor(choice.slots, device=self._model.device)
+            rows, num_stepped = self._evaluate(slots, resident)
         experts.tell(choice.experts, choice.wanted)
+        self._watch(
+            Tick(
+                seconds=self._clock.monotonic() - began_at,
+                rows=rows,
+                num_gated=num_gated,
+                num_stepped=num_stepped,
+                num_drawn=len(self._active),
+                num_queued=sum(not image.order.is_over for image in self._queue),
+            )
+        )
         return bool(choice.slots)
 
     def _take_in(self) -> None:
@@ -196,16 +219,16 @@ class Engine:
             self._routes.known[slot] = False
             self._active[slot] = image
 
-    def _route(self) -> None:
+    def _route(self) -> int:
         active = torch.tensor(sorted(self._active), dtype=torch.int64, device=self._model.device)
         slots = active[~self._routes.known[active]]
         if len(slots) == 0:
-            return
+            return 0
         selections = [
             self._active[slot].order.request.sampling.selection for slot in slots.tolist()
         ]
         model = self._model
-        self._routes.route(self._images, slots, selections, model.gate, model.conditioning)
+        return self._routes.route(self._images, slots, selections, model.gate, model.conditioning)
 
     def _end_the_unservable(self) -> None:
         lost = self._model.experts.lost
@@ -230,11 +253,14 @@ class Engine:
             for row, slot in enumerate(slots)
         ]
 
-    def _evaluate(self, slots: Tensor, resident: Mapping[int, VelocityField]) -> None:
-        self._routes.hear(self._images, slots, resident, self._model.conditioning)
+    def _evaluate(
+        self, slots: Tensor, resident: Mapping[int, VelocityField]
+    ) -> tuple[tuple[int, ...], int]:
+        """Rows that each expert was given, and images that have made a step."""
+        rows = self._routes.hear(self._images, slots, resident, self._model.conditioning)
         heard = slots[self._routes.finished(slots)]
         if len(heard) == 0:
-            return
+            return rows, 0
         velocity = self._routes.velocity(self._images, heard)
         sound = velocity.flatten(1).isfinite().all(1)
         stepped = self._images.advance(heard, velocity)
@@ -247,6 +273,7 @@ class Engine:
                 self._end(image.order, Failed("its numbers are finite no more; lower its guidance"))
             elif stepped[row]:
                 self._tell_step(slot, image, tuple(weights[row].tolist()))
+        return rows, int(stepped.sum())
 
     def _tell_step(self, slot: int, image: _Image, weights: tuple[float, ...]) -> None:
         order, request = image.order, image.order.request

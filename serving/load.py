@@ -25,6 +25,7 @@ from serving.edition import Edition
 from serving.engine import Engine, Model
 from serving.menu import Menu
 from serving.residency import Residency, Source
+from serving.tick import Watch, nobody
 
 
 def load_edition(  # noqa: PLR0917 - all that an edition is made of
@@ -34,6 +35,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     device: torch.device,
     clock: Clock,
     bell: threading.Event,
+    watch: Watch = nobody,
 ) -> Edition:
     """The newest checkpoints of a run, with no expert in memory yet.
 
@@ -44,6 +46,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         device: for the networks.
         clock: for urgency.
         bell: is rung when there is something to draw.
+        watch: is told of every tick, and of experts that come into memory and leave.
 
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet.
@@ -75,7 +78,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     budget_bytes = round(config.serving.memory_gb * 1e9) or sum(
         source.num_bytes for source in sources
     )
-    residency = Residency(sources, budget_bytes, bell)
+    residency = Residency(sources, budget_bytes, bell, watch)
     channels, height, width = first.about["shape"]
     conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
     menu = Menu(
@@ -93,6 +96,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         bell,
         num_slots=config.serving.slots,
         most_rows=config.serving.batch_rows,
+        watch=watch,
     )
     return Edition(menu, engine, residency)
 

@@ -8,11 +8,13 @@ so long one more than the budget allows may be in memory.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.errors import AtollError, BadInput
 from experts.flow import VelocityField
+from serving.tick import Came, Left, Watch, nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,20 @@ class Source:
 class Residency:
     """See :class:`serving.engine.Experts`."""
 
-    def __init__(self, sources: Sequence[Source], budget_bytes: int, bell: threading.Event) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        budget_bytes: int,
+        bell: threading.Event,
+        watch: Watch = nobody,
+    ) -> None:
         """Nothing is in memory yet.
 
         Args:
             sources: of all experts.
             budget_bytes: that those in memory may take together.
             bell: is rung when an expert has come, or cannot be had.
+            watch: is told who comes and leaves, in a thread of its own.
 
         Raises:
             BadInput: there is no room for the largest of them.
@@ -49,6 +58,7 @@ class Residency:
                 f"one takes {largest / 2**30:.3g}; raise it"
             )
         self._sources, self._budget_bytes, self._bell = sources, budget_bytes, bell
+        self._watch = watch
         self._changed = threading.Condition()  # guards what follows
         self._resident: dict[int, VelocityField] = {}  # the least recently used first
         self._fresh: set[int] = set()  # loaded, and not called since
@@ -101,7 +111,9 @@ class Residency:
                     return
                 expert = self._next()
                 assert expert is not None
-                self._make_room(self._sources[expert].num_bytes)
+                left = self._make_room(self._sources[expert].num_bytes)
+            for each in left:
+                self._watch(Left(each))
             self._bring(expert)
 
     def _next(self) -> int | None:
@@ -113,16 +125,21 @@ class Residency:
                 return expert if fits else None
         return None
 
-    def _make_room(self, num_bytes: int) -> None:
+    def _make_room(self, num_bytes: int) -> list[int]:
+        """Who had to leave for it."""
+        left = []
         able = [expert for expert in self._resident if expert not in self._fresh]
         leaving = iter(sorted(able, key=lambda expert: expert in self._wanted))
         while num_bytes + self._num_bytes() > self._budget_bytes:
-            del self._resident[next(leaving)]
+            left.append(next(leaving))
+            del self._resident[left[-1]]
+        return left
 
     def _num_bytes(self) -> int:
         return sum(self._sources[expert].num_bytes for expert in self._resident)
 
     def _bring(self, expert: int) -> None:
+        began_at = time.perf_counter()
         try:
             field = self._sources[expert].load()
         except AtollError as error:
@@ -133,4 +150,6 @@ class Residency:
                 self._resident[expert] = field
                 self._fresh.add(expert)
                 self.num_loads += 1
+            seconds = time.perf_counter() - began_at
+            self._watch(Came(expert, seconds, self._sources[expert].num_bytes))
         self._bell.set()

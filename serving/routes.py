@@ -98,7 +98,7 @@ class Routes:
         slots: Tensor,
         resident: Mapping[int, VelocityField],
         conditioning: Conditioning,
-    ) -> None:
+    ) -> tuple[int, ...]:
         """Add what experts in memory say of images, each of them asked once for all its rows.
 
         Args:
@@ -106,6 +106,9 @@ class Routes:
             slots: of routed images, (B,).
             resident: the experts in memory, by number.
             conditioning: knows how "no condition" looks.
+
+        Returns:
+            Rows that each of the K experts was given.
         """
         branches = _branches(images, slots, conditioning)
         num_experts = self.weights.shape[2]
@@ -117,6 +120,7 @@ class Routes:
         said = mixture(experts, weights, branches.x, branches.t, branches.cond)
         self.total[branches.slot, branches.branch] += said
         self.unheard[branches.slot, branches.branch] &= ~there
+        return tuple(asked.sum(0).tolist())
 
     def finished(self, slots: Tensor) -> Tensor:
         """Which of these images have heard all their experts, (B,) bool."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from atoll.clock import Clock
 from atoll.errors import Busy, NotFound
 from atoll.serving_section import ServingSection
 from serving.edition import Edition
 from serving.engine import Engine
+from serving.events import Event, Painted
 from serving.job import Job
 from serving.order import Order
+from serving.pace import Pace
 from serving.worker import Worker
 
 
@@ -32,6 +35,8 @@ class Service:
         """
         self._edition, self._limits, self._clock = edition, limits, clock
         self._worker = Worker(self._engines, bell)
+        self._pace = Pace(clock)
+        self._watchers: list[Callable[[Job], None]] = []
         self._guard = threading.Lock()  # of what follows
         self._jobs: dict[str, Job] = {}  # the oldest first
         self._editions: dict[str, Edition] = {}  # of each job
@@ -61,6 +66,14 @@ class Service:
         """Images that were accepted and are not finished."""
         return sum(len(job.recipes) for job in self._open_jobs())
 
+    def watch(self, watcher: Callable[[Job], None]) -> None:
+        """Have a function called with every job that is accepted, before it begins."""
+        self._watchers.append(watcher)
+
+    def room_in_s(self, num: int) -> float:
+        """About how long it takes until there is room for so many more images."""
+        return self._pace.seconds_for(self.num_waiting + num - self._limits.max_queue)
+
     def order(self, order: Order, owner: str) -> Job:
         """Accept an order.
 
@@ -87,7 +100,9 @@ class Service:
                     f"{self._limits.max_queue}; ask again later"
                 )
             self._jobs[name], self._editions[name] = job, edition
-        edition.engine.submit(planned.request, job.hear)
+        for watcher in self._watchers:
+            watcher(job)
+        edition.engine.submit(planned.request, functools.partial(self._hear, job))
         return job
 
     def job(self, name: str, owner: str) -> Job:
@@ -142,6 +157,11 @@ class Service:
         """End; what was not finished is not."""
         self._worker.stop()
         self._edition.residency.close()
+
+    def _hear(self, job: Job, event: Event) -> None:
+        if isinstance(event, Painted):
+            self._pace.finished()
+        job.hear(event)
 
     def _engines(self) -> Sequence[Engine]:
         return [self._edition.engine]

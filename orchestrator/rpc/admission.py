@@ -16,10 +16,10 @@ import grpc
 from atoll.clock import Clock
 from atoll.errors import Forbidden
 from atoll.identity import Identity
+from atoll.rates import Rates
 from atoll.revocations import Revocation
 from orchestrator.rpc.access import refuse_stranger
 from orchestrator.rpc.interceptors import behaving, behaviour_of
-from orchestrator.rpc.rates import Rates
 
 # An agent beats five times a second at most, a person's table asks four times a second.
 _CALLS_PER_S = 50.0

@@ -107,9 +107,9 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_engine(memory, gate, clock):
-    def make(num_slots: int = 8, most_rows: int = 8, experts: Any = memory) -> Engine:
-        model = Model(experts, gate, CLASSES, SHAPE, CPU)
-        return Engine(model, clock, threading.Event(), num_slots=num_slots, most_rows=most_rows)
+    def make(num_slots: int = 8, most_rows: int = 8, experts: Any = memory, **more: Any) -> Engine:
+        model, bell = Model(experts, gate, CLASSES, SHAPE, CPU), threading.Event()
+        return Engine(model, clock, bell, num_slots=num_slots, most_rows=most_rows, **more)
 
     return make
 

@@ -193,3 +193,20 @@ def test_urgent_request_overtakes_a_patient_one(make_engine, clock):
     assert not told["patient"].is_over
     run(engine)
     assert isinstance(told["patient"].events[-1], Done)
+
+
+def test_watch_is_told_of_rows_steps_and_images_of_every_tick(make_engine):
+    ticks = []
+    engine = make_engine(num_slots=3, watch=ticks.append)
+    requests = [
+        request_of("guided", [1, 2], guidance=2.0, strategy="full", steps=2),
+        request_of("bound", [3, 4], strategy="ancestral", steps=2),
+    ]
+    submitted(engine, requests)
+    run(engine)
+    assert (ticks[0].num_drawn, ticks[0].num_queued) == (3, 1)
+    assert (ticks[-1].num_drawn, ticks[-1].num_queued) == (0, 0)
+    assert sum(tick.num_stepped for tick in ticks) == 4 * 2
+    guided, bound = 2 * 2 * 2, 2 * 2  # rows: images, branches, steps
+    assert sum(sum(tick.rows) for tick in ticks) == NUM_EXPERTS * guided + bound
+    assert sum(tick.num_gated for tick in ticks) == guided + 2

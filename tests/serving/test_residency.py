@@ -28,8 +28,8 @@ def bell():
 def make(bell):
     made = []
 
-    def make_(sources, budget_bytes):
-        made.append(Residency(sources, budget_bytes, bell))
+    def make_(sources, budget_bytes, **more):
+        made.append(Residency(sources, budget_bytes, bell, **more))
         return made[-1]
 
     yield make_
@@ -49,6 +49,22 @@ def test_wanted_expert_comes_and_least_recently_used_leaves(make):
     memory.tell((0,), (0, 1))  # later than 1
     memory.tell((), (2,))
     until(lambda: memory.resident == {0: "a", 2: "c"})
+
+
+def test_watch_is_told_who_comes_and_leaves(make):
+    told = []
+    memory = make(named("a", "b"), 10, watch=told.append)
+    memory.tell((), (0,))
+    until(lambda: 0 in memory.resident)
+    memory.tell((0,), (1,))
+    until(lambda: len(told) == 3)
+    assert [(type(it).__name__, it.expert) for it in told] == [
+        ("Came", 0),
+        ("Left", 0),
+        ("Came", 1),
+    ]
+    assert told[0].num_bytes == 10
+    assert told[0].seconds >= 0
 
 
 def test_expert_that_nobody_waits_for_leaves_before_one_that_is_waited_for(make):

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from orchestrator.rpc import rates
-from orchestrator.rpc.rates import Rates
+import pytest
+
+from atoll import rates
+from atoll.rates import Rates
+from tests.fakes import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
 
 
 def test_rates_allow_a_burst_and_tell_when_to_come_again(clock):

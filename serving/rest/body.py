@@ -1,0 +1,86 @@
+"""What a caller sends: OpenAI's fields of an image request, and what else can be asked of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from atoll.errors import BadInput
+from serving.order import Order, Priority
+
+_MOST = 2**31 - 1
+_CHARACTERS = 32_000
+
+Name = Annotated[str, Field(max_length=_CHARACTERS)]
+Class = Annotated[int, Field(ge=0, le=_MOST)] | Name
+
+
+class Generation(BaseModel):
+    """Images to draw. What is left out goes by the run's ``[sampling]``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: Name = Field("", description="a prompt, or a class by name or number")
+    class_: Class | Annotated[list[Class], Field(max_length=1000)] | None = Field(
+        None, alias="class", description="classes by name or number; images take them in turn"
+    )
+    n: int | None = Field(None, ge=1, le=_MOST, description="how many images; 1 if left out")
+    size: str | None = Field(
+        None, pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$", description="the model's own, or auto"
+    )
+    response_format: Literal["b64_json", "url"] | None = None
+    stream: bool | None = Field(None, description="answer with events while images are drawn")
+    partial_images: int | None = Field(
+        None, ge=0, le=_MOST, description="how often each unfinished image is shown, at most"
+    )
+    model: str | None = None
+    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="of the first image")
+    steps: int | None = Field(None, ge=1, le=_MOST, description="of the solver")
+    guidance: float | None = Field(None, ge=0, description="classifier-free; 1 is none")
+    strategy: str | None = Field(None, description="how experts are selected, e.g. top-2")
+    solver: str | None = None
+    priority: Priority | None = None
+    deadline_s: float | None = Field(
+        None, gt=0, description="after which the images are of no use any more"
+    )
+    # What other models draw differently by; here it is one and the same.
+    output_format: Literal["png"] | None = None
+    background: Literal["auto", "opaque"] | None = None
+    quality: str | None = None
+    style: str | None = None
+    moderation: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+    def order(self) -> Order:
+        """The same in the service's words. Raises: BadInput for what contradicts itself."""
+        return Order(
+            wanted=self._wanted(),
+            num=self.n or 1,
+            seed=self.seed,
+            size=self._size(),
+            solver=self.solver,
+            steps=self.steps,
+            guidance=self.guidance,
+            strategy=self.strategy,
+            previews=self.partial_images or 0,
+            priority=self.priority or "normal",
+            deadline_s=self.deadline_s,
+        )
+
+    def _wanted(self) -> tuple[str, ...]:
+        classes: Any = [] if self.class_ is None else self.class_
+        wanted = tuple(map(str, classes if isinstance(classes, list) else [classes]))
+        if wanted and self.prompt:
+            raise BadInput(
+                'prompt and class are both given; leave out one of them, or set it to ""'
+            )
+        return (self.prompt,) if self.prompt else wanted
+
+    def _size(self) -> tuple[int, int] | None:
+        if self.size in {None, "auto"}:
+            return None
+        assert self.size is not None
+        width, height = map(int, self.size.split("x"))
+        return width, height

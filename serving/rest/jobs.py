@@ -1,0 +1,106 @@
+"""``/v1/jobs``: images that are fetched when they are there, and can be watched meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from router.recipe import Recipe, png_of
+from serving.job import ImageView, Job, Pixels
+from serving.rest.answers import JobAnswer, job_answer, job_path
+from serving.rest.body import Generation
+from serving.rest.desk import DeskDep, OwnerDep
+from serving.rest.errors import REFUSALS
+from serving.rest.following import views_of
+from serving.service import Service
+
+router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
+
+_LOOK_S = 1.0  # at those before a job that waits
+_STUCK_S = 60.0  # after which a reader who takes nothing is left alone
+_PNG = {200: {"content": {"image/png": {}}, "description": "the image"}}
+
+Index = Annotated[int, Path(ge=0)]
+
+
+async def job_of(job_id: str, desk: DeskDep, owner: OwnerDep) -> Job:
+    """The job in the path, if it is the caller's."""
+    return desk.service.job(job_id, owner)
+
+
+JobDep = Annotated[Job, Depends(job_of)]
+
+
+@router.post("", status_code=202)
+async def accept(wish: Generation, response: Response, desk: DeskDep, owner: OwnerDep) -> JobAnswer:
+    """Ask for images, and come back for them."""
+    job = desk.order(wish, owner)
+    response.headers["Location"] = job_path(job.name)
+    return _told(desk.service, job)
+
+
+@router.get("/{job_id}")
+async def look(job: JobDep, desk: DeskDep) -> JobAnswer:
+    """Where a job stands."""
+    return _told(desk.service, job)
+
+
+@router.delete("/{job_id}")
+async def cancel(job: JobDep, desk: DeskDep) -> JobAnswer:
+    """Draw the images of a job no further; one that is over stays as it is."""
+    desk.service.cancel(job.name, job.owner)
+    return _told(desk.service, job)
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "its changes"}},
+)
+async def follow(job: JobDep, desk: DeskDep) -> EventSourceResponse:
+    """Where a job stands, at every change until its end; a slow reader skips some."""
+    return EventSourceResponse(_events(desk.service, job), send_timeout=_STUCK_S)
+
+
+@router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)
+def image(job: JobDep, index: Index) -> Response:
+    """A finished image, with its recipe inside."""
+    found = _image(job, index)
+    return _png(found.image, found.recipe, "private, max-age=31536000, immutable")
+
+
+@router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=_PNG)
+def preview(job: JobDep, index: Index) -> Response:
+    """What an image would become from here."""
+    return _png(_image(job, index).preview, None, "no-store")
+
+
+async def _events(service: Service, job: Job) -> AsyncIterator[ServerSentEvent]:
+    told = None
+    async for view in views_of(job, _LOOK_S):
+        ahead = 0 if view.is_over else service.ahead_of(job)
+        if (view.version, ahead) != told:
+            told = view.version, ahead
+            yield ServerSentEvent(job_answer(view, ahead).model_dump_json(), event="job")
+
+
+def _told(service: Service, job: Job) -> JobAnswer:
+    view = job.view()
+    return job_answer(view, 0 if view.is_over else service.ahead_of(job))
+
+
+def _image(job: Job, index: int) -> ImageView:
+    images = job.view().images
+    if index >= len(images):
+        raise HTTPException(404, f"this job has {len(images)} images, counted from 0")
+    return images[index]
+
+
+def _png(pixels: Pixels | None, recipe: Recipe | None, caching: str) -> Response:
+    if pixels is None:
+        raise HTTPException(404, "it is not there yet")
+    headers = {"Cache-Control": caching}
+    return Response(png_of(pixels, recipe), media_type="image/png", headers=headers)
