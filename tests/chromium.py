@@ -8,6 +8,7 @@ import json
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Chromium:
         )
         self._numbers, self.problems = itertools.count(1), []
         told = folder / "DevToolsActivePort"
-        _wait(lambda: told.exists() and "\n" in told.read_text(), "Chromium starts")
+        self.wait(lambda: told.exists() and "\n" in told.read_text(), "Chromium starts")
         port = told.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:  # noqa: S310
             pages = [each for each in json.load(answer) if each["type"] == "page"]
@@ -65,7 +66,16 @@ class Chromium:
 
     def until(self, script: str) -> Any:
         """What an expression comes to, once that is true."""
-        return _wait(lambda: self.run(script), script)
+        return self.wait(lambda: self.run(script), script)
+
+    @staticmethod
+    def wait(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+        """What a function returns, once that is true."""
+        give_up_at = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < give_up_at, f"never: {what}"
+            time.sleep(0.02)
+        return value
 
     def press(self, key: str) -> None:
         text = {"text": "\r"} if key == "Enter" else {}
@@ -98,11 +108,3 @@ class Chromium:
             entry = heard["params"]["entry"]
             if entry["source"] == "security":
                 self.problems.append(entry)
-
-
-def _wait(condition: Any, what: str, seconds: float = 60) -> Any:
-    give_up_at = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < give_up_at, f"never: {what}"
-        time.sleep(0.02)
-    return value

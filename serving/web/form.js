@@ -23,13 +23,17 @@ function choose(select, name) {
 }
 
 function classesOf(names) {
-  const choices = [["", "every class in turn"], ...names.map((name) => [name, name])];
   if (names.length > MOST_BUTTONS) {
-    const options = choices.map(([value, words]) => html("option", { value }, words));
-    return [html("select", { name: "class", "aria-label": "Class" }, ...options)];
+    const options = names.map((value) => html("option", { value }, value));
+    return [html("select", { name: "class", "aria-label": "Class" }, html("option", { value: "" }, "every class in turn"), ...options)];
   }
-  return choices.map(([value, words]) => html("label", { class: "choice" },
-    html("input", { type: "radio", name: "class", value, ...(value === names[0] && { checked: "" }) }), html("span", {}, words)));
+  return names.map((value) => html("label", { class: "choice" },
+    html("input", { type: "checkbox", name: "class", value }), html("span", {}, value)));
+}
+
+function pick(form, name) {
+  for (const each of form.querySelectorAll("#classes input")) each.checked = each.value === name;
+  for (const list of form.querySelectorAll("#classes select")) list.value = name;
 }
 
 function join(slider, number, limit, step) {
@@ -70,7 +74,7 @@ export function orderOf(form, model) {
   if (seed.value) body.seed = Number(seed.value);
   if (model.condition !== "none") body.guidance = Number(guidance.value);
   if (model.condition === "text") body.prompt = prompt.value;
-  if (model.condition === "class" && form.elements.class.value) body.class = form.elements.class.value;
+  if (model.condition === "class") body.class = new FormData(form).getAll("class").filter(Boolean);
   return body;
 }
 
@@ -78,6 +82,6 @@ export function take(form, model, recipe) {
   put(form, "n", 1);
   for (const name of ["steps", "guidance", "seed"]) put(form, name, recipe[name]);
   for (const name of ["strategy", "solver"]) choose(form.elements[name], recipe[name]);
-  if (model.condition === "class") form.elements.class.value = recipe.condition;
+  pick(form, recipe.condition);
   if (model.condition === "text") form.elements.prompt.value = recipe.condition;
 }

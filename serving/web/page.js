@@ -20,10 +20,19 @@ function complain(error) {
   }
 }
 
-function reuse(recipe) {
+async function reuse(recipe) {
   take(form, model, recipe);
+  byId("problem").textContent = "";
   announce(`The recipe of seed ${recipe.seed} is in the form.`);
   byId("generate").focus();
+  try {
+    const { checkpoints } = (await modelServed()).atoll;
+    if (Object.entries(recipe.checkpoints).some(([job, digest]) => checkpoints[job] !== digest)) {
+      byId("problem").textContent = "Other checkpoints are served since then; the image will differ.";
+    }
+  } catch (error) {
+    complain(error);
+  }
 }
 
 function aboutOf(it) {

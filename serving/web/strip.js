@@ -5,14 +5,14 @@ const NUM_COLOURS = 8;
 const looks = (expert) => `expert-${expert % NUM_COLOURS}`;
 const percent = (weight) => `${Math.round(100 * weight)} %`;
 
-function named(weights) {
-  return weights.map((weight, expert) => ({ expert, weight })).filter(({ weight }) => weight > 0);
-}
+const LEAST = 0.005; // what would be told as 0 %
+
+const partsOf = (weights, least) => weights.map((weight, expert) => ({ expert, weight })).filter(({ weight }) => weight > least);
 
 const words = (parts) => parts.map(({ expert, weight }) => `expert ${expert} ${percent(weight)}`).join(", ");
 
 function column(step, weights) {
-  const parts = named(weights), made = svg("g", {}, svg("title", {}, `step ${step + 1}: ${words(parts)}`));
+  const parts = partsOf(weights, 0), made = svg("g", {}, svg("title", {}, `step ${step + 1}: ${words(partsOf(weights, LEAST))}`));
   let y = 0;
   for (const { expert, weight } of parts) {
     made.append(svg("rect", { class: looks(expert), x: step, y, width: 1, height: weight }));
@@ -32,11 +32,11 @@ export function makeStrip(steps) {
     picture.append(...weights.slice(shown).map((each, place) => column(shown + place, each)));
     shown = weights.length;
     const share = weights[0].map((_, expert) => weights.reduce((sum, each) => sum + each[expert], 0) / shown);
-    const parts = named(share).sort((a, b) => b.weight - a.weight);
+    const parts = partsOf(share, LEAST).sort((a, b) => b.weight - a.weight);
     picture.setAttribute("aria-label", `painted in ${shown} of ${steps} steps by ${words(parts)}`);
     legend.replaceChildren(...parts.map(({ expert, weight }) =>
       html("span", {}, html("i", { class: looks(expert) }), `expert ${expert} `, html("b", {}, percent(weight)))));
   }
 
-  return { nodes: [picture, legend], show };
+  return { picture, legend, show };
 }

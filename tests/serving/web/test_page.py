@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 import threading
 
@@ -12,6 +11,7 @@ import torch
 from atoll.clock import SystemClock
 from router.recipe import read_recipe
 from serving.load import load_edition
+from serving.order import Order
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
 from serving.service import Service
@@ -55,6 +55,9 @@ def served(trained_folder, tmp_path_factory):
     edition = load_edition(run.store, config, cache, cpu, clock, bell)
     service, valve = Service(edition, serving, clock, bell), Valve(edition.engine)
     service.start()
+    first = service.order(Order(strategy="full"), "me")  # brings both experts into memory
+    while not first.wait(first.view().version, 60).is_over:
+        pass
     server = RestServer(make_app(service), "127.0.0.1:0")
     yield server.address, valve
     valve.let(None)
@@ -93,13 +96,25 @@ def valve(served):
 NEWEST = "document.querySelector('article')"
 STANDING = f"{NEWEST}.querySelector('.standing').textContent"
 ALT = f"{NEWEST}.querySelector('img').alt"
-PIXELS = f"""fetch({NEWEST}.querySelector('img').src).then((answer) => answer.bytes())
-  .then((bytes) => btoa(String.fromCharCode(...bytes)))"""
+PIXELS = f"""(async () => {{
+  const image = {NEWEST}.querySelector('img');
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
+  canvas.drawImage(image, 0, 0);
+  return [...canvas.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data];
+}})()"""
 
 
 def fill(page, **fields):
     for name, value in fields.items():
         page.run(f"document.querySelector('#order').elements['{name}'].value = {value!r}")
+
+
+def choose(page, *names):
+    page.run(
+        "document.querySelectorAll('#classes input')"
+        f".forEach(each => {{ each.checked = {list(names)}.includes(each.value) }})"
+    )
 
 
 def generate(page):
@@ -117,7 +132,8 @@ def press(page, words):
 
 
 def test_page_shows_previews_then_the_image_with_its_experts_and_recipe(page, valve, tmp_path):
-    fill(page, **{"class": "3", "n": "1", "steps": "20", "seed": "7", "strategy": "full"})
+    choose(page, "3")
+    fill(page, n="1", steps="20", seed="7", strategy="full")
     valve.let(0)
     generate(page)
     assert page.run(STANDING) == "next in the queue"
@@ -137,10 +153,10 @@ def test_page_shows_previews_then_the_image_with_its_experts_and_recipe(page, va
     assert heights == pytest.approx([1] * 20, abs=1e-3)
     label = page.run(f"{NEWEST}.querySelector('.strip').getAttribute('aria-label')")
     assert label.startswith("painted in 20 of 20 steps by expert ")
-    assert page.run(f"{NEWEST}.querySelector('a').download") == "atoll-3-7.png"
-    saved = tmp_path / "saved.png"
-    saved.write_bytes(base64.b64decode(page.run(PIXELS)))
-    recipe = read_recipe(saved)
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.run(f"{NEWEST}.querySelector('a').click()")
+    page.wait((tmp_path / "atoll-3-7.png").exists, "the image is saved")
+    recipe = read_recipe(tmp_path / "atoll-3-7.png")
     assert (recipe.seed, recipe.condition, recipe.steps) == (7, "3", 20)
 
 
@@ -158,15 +174,17 @@ def test_page_cancels_a_job_that_is_being_drawn(page, valve):
 
 
 def test_page_draws_the_same_image_from_its_recipe_by_keyboard(page):
-    fill(page, **{"class": "5", "n": "1", "steps": "4", "seed": "", "solver": "heun"})
+    choose(page, "5")
+    fill(page, n="1", steps="4", solver="heun")
     generate(page)
-    page.until(f"{STANDING}.startsWith('done')")
+    page.until(f"{NEWEST}.querySelector('a') !== null")
     first = page.run(PIXELS)
-    fill(page, **{"class": "", "n": "3", "steps": "9", "solver": "euler"})
+    choose(page, "1", "2")
+    fill(page, n="3", steps="9", solver="euler")
     press(page, "Use this recipe again")
     page.press("Enter")  # the button that draws has the focus
     page.until("document.querySelectorAll('article').length === 2")
-    page.until(f"{STANDING}.startsWith('done')")
+    page.until(f"{NEWEST}.querySelector('a') !== null")
     assert page.run("document.querySelectorAll('article img').length") == 2
     assert page.run(PIXELS) == first
 
@@ -200,7 +218,7 @@ def test_page_fits_a_phone(page):
     page.resize(360, 740)
     fill(page, n="2", steps="3")
     generate(page)
-    page.until(f"{STANDING}.startsWith('done')")
+    page.until(f"{NEWEST}.querySelectorAll('a').length === 2")
     beyond = page.run(
         "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 360)"
         ".map(e => e.outerHTML.slice(0, 80))"
