@@ -46,6 +46,7 @@ COMMANDS = {
     "revoke": Entry(
         "orchestrator.cli.revoke:revoke", "Shut out who has stolen a certificate.", SAFETY
     ),
+    "key": Entry("serving.cli:key", "Let somebody use a served ensemble.", SAFETY),
     "status": Entry("orchestrator.cli.runs:status", "Jobs and islands of a run.", SIGHT),
     "peers": Entry("orchestrator.cli.peers:peers", "Who of a run the DHT tells of.", SIGHT),
     "logs": Entry("orchestrator.cli.logs:logs", "What a job or an island wrote.", SIGHT),
@@ -65,6 +66,7 @@ COMMANDS = {
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT
     ),
     "orchestrator": Entry("orchestrator.cli.runs:serve", "Serve the control plane.", SERVERS),
+    "serve": Entry("serving.cli:serve", "Serve a trained ensemble.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
     "peer": Entry("membership.cli:peer", "Help runs to be found on any host.", SERVERS),
 }

@@ -43,7 +43,8 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """What a command on a run goes by: a file, or the configuration the run has, with overrides.
 
-    Of a run in a bucket, which others may write to, all but its orchestrator's, service's and providers'.
+    Of a run in a bucket, which others may write to, all but its orchestrator's, its service's and
+    providers'.
 
     Args:
         path: the file; none means what the run was last started with, or, for a new one, the

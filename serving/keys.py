@@ -12,15 +12,23 @@ import re
 import secrets
 import threading
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from atoll.errors import BadInput, ConfigError, Forbidden
 from atoll.private_files import version_of, write_private
 
+OwnerOf = Callable[[str], str]  # who shows a key, "" for none; raises Forbidden for a stranger
+
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def anyone(_: str) -> str:
+    """Who asks, where nobody is asked who they are."""
+    return "anyone"
 
 
 class Keys:
@@ -33,13 +41,14 @@ class Keys:
         self._seen = version_of(path)
         self._names = _read(path)
 
-    def name_of(self, key: str) -> str:
+    def owner_of(self, key: str) -> str:
         """Who shows a key. Raises: Forbidden, nobody does any more."""
         with self._guard:
             self._look()
             name = self._names.get(_hashed(key))
         if name is None:
-            raise Forbidden("this API key is not known; `atoll key` makes one")
+            what = "this API key is not known" if key else "an API key has to be shown"
+            raise Forbidden(f"{what}; `atoll key` makes one")
         return name
 
     def _look(self) -> None:
@@ -80,7 +89,7 @@ def add_key(path: Path, name: str) -> str:
 
 
 def _hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Literal
 
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from router.recipe import Recipe
-from serving.job import ImageView, JobView, State
+from router.recipe import Recipe, png_of
+from serving.job import ImageView, JobView, Pixels, State
+
+
+class ImageFormat(BaseModel):
+    """What OpenAI says of images besides."""
+
+    size: str
+    output_format: Literal["png"] = "png"
+    background: Literal["opaque"] = "opaque"
 
 
 class ImageData(BaseModel):
@@ -19,14 +29,11 @@ class ImageData(BaseModel):
     seed: int
 
 
-class ImagesAnswer(BaseModel):
+class ImagesAnswer(ImageFormat):
     """Images that were asked for."""
 
     created: int
     data: list[ImageData]
-    size: str
-    output_format: Literal["png"] = "png"
-    background: Literal["opaque"] = "opaque"
 
 
 class JobImage(BaseModel):
@@ -74,6 +81,11 @@ def job_answer(view: JobView, ahead: int) -> JobAnswer:
         seconds=view.seconds,
         images=[_image(view.name, *each) for each in enumerate(view.images)],
     )
+
+
+async def base64_png(pixels: Pixels, recipe: Recipe | None = None) -> str:
+    """An image, with its recipe inside where there is one."""
+    return b64encode(await run_in_threadpool(png_of, pixels, recipe)).decode()
 
 
 def job_path(name: str) -> str:

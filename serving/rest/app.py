@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from atoll import __version__
 from atoll.clock import Clock, SystemClock
+from atoll.rates import Rates
+from serving.keys import Keys, anyone
+from serving.metrics import Metrics
 from serving.rest import generations, jobs, models, probes
 from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
+from serving.rest.limits import BodyLimit
+from serving.rest.page import FOLDER, Page
 from serving.service import Service
-
-_PAGE = Path(__file__).parents[1] / "web"
 
 
 def make_app(
     service: Service,
     *,
     model: str = "atoll",
-    clock: Clock = SystemClock(),  # noqa: B008
+    keys: Keys | None = None,
+    rates: Rates | None = None,
+    metrics: Metrics | None = None,
+    clock: Clock | None = None,
 ) -> FastAPI:
     """Everything that is answered over HTTP.
 
     Args:
         service: draws.
         model: name that the ensemble goes by.
-        clock: of its answers.
+        keys: of who may call; None for anyone on this machine.
+        rates: how often one caller may ask for images; None for any number.
+        metrics: what ``/metrics`` tells, of the service and its engines; None for new ones.
+        clock: dates the model.
     """
     app = FastAPI(title="Atoll", version=__version__, docs_url=None, redoc_url=None)
-    app.state.desk = Desk(service, model, clock.wall())
+    app.state.desk = Desk(
+        service=service,
+        model=model,
+        opened_at=(clock or SystemClock()).wall(),
+        owner_of=keys.owner_of if keys else anyone,
+        is_guarded=keys is not None,
+        rates=rates,
+        metrics=metrics or Metrics(),
+    )
     answer_errors(app)
+    app.add_middleware(BodyLimit)
     for part in (generations, jobs, models, probes):
         app.include_router(part.router)
-    if _PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=_PAGE, html=True))
+    if FOLDER.is_dir():
+        app.mount("/", Page())
     return app

@@ -1,43 +1,67 @@
-"""What every route works with, and who asks."""
+"""What every route works with."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from atoll.errors import Busy
+from atoll.rates import Rates
 from serving.job import Job
+from serving.keys import OwnerOf
+from serving.metrics import Metrics
 from serving.rest.body import Generation
 from serving.service import Service
-
-ANYONE = "anyone"  # where nobody has to show a key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Desk:
-    """The counter of the service.
+    """Takes what callers ask for to the service.
 
     Attributes:
         service: draws.
         model: name that the ensemble goes by.
         opened_at: in seconds since the Unix epoch.
+        owner_of: who shows an API key.
+        is_guarded: whether one has to be shown.
+        rates: how often one caller may ask for images; None for any number.
+        metrics: are told of who is sent away.
     """
 
     service: Service
     model: str
     opened_at: float
+    owner_of: OwnerOf
+    is_guarded: bool
+    rates: Rates | None
+    metrics: Metrics
+
+    @property
+    def size(self) -> str:
+        """Of its images, as OpenAI writes it."""
+        _, height, width = self.service.edition.menu.shape
+        return f"{width}x{height}"
 
     def order(self, wish: Generation, owner: str) -> Job:
         """Pass on what somebody asks for.
 
         Raises:
             BadInput: it cannot be had.
-            Busy: not now.
-            HTTPException: another model is meant.
+            HTTPException: not now, or not of this model.
         """
         self.refuse_other(wish.model)
-        return self.service.order(wish.order(), owner)
+        self._refuse_hasty(owner)
+        order = wish.order()
+        try:
+            return self.service.order(order, owner)
+        except Busy as error:
+            if not self.service.is_ready:
+                raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
+            self.metrics.refused("busy")
+            raise _later(str(error), self.service.room_in_s(order.num)) from error
 
     def refuse_other(self, model: str | None) -> None:
         """Refuse a model of another name. Raises: HTTPException."""
@@ -49,6 +73,12 @@ class Desk:
         if not job.view().is_over:
             self.service.cancel(job.name, job.owner)
 
+    def _refuse_hasty(self, owner: str) -> None:
+        wait_s = self.rates.wait_s(owner) if self.rates else 0.0
+        if wait_s:
+            self.metrics.refused("hasty")
+            raise _later("too many requests in a minute; ask again later", wait_s)
+
 
 async def desk_of(request: Request) -> Desk:
     """The desk of the application that a request came to."""
@@ -56,10 +86,8 @@ async def desk_of(request: Request) -> Desk:
     return desk
 
 
-async def owner_of() -> str:
-    """Who asks."""
-    return ANYONE
-
-
 DeskDep = Annotated[Desk, Depends(desk_of)]
-OwnerDep = Annotated[str, Depends(owner_of)]
+
+
+def _later(message: str, seconds: float) -> HTTPException:
+    return HTTPException(429, message, {"Retry-After": str(math.ceil(seconds))})

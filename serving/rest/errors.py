@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from atoll.errors import BadInput, Busy, NotFound
+from atoll.errors import BadInput, NotFound
+from serving.job import JobView
 from serving.rest.desk import desk_of
 
 _CODES = {
@@ -46,17 +47,22 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def problem(status: int, message: str, param: str | None = None) -> ErrorAnswer:
-    """What is told for a status of HTTP."""
-    kind, code = _CODES.get(status, ("invalid_request_error", None))
-    return ErrorAnswer(error=Problem(message=message, type=kind, param=param, code=code))
+def problem_of(view: JobView) -> ErrorAnswer:
+    """What is told of a job without a result."""
+    return _problem(status_of(view), view.reason)
+
+
+def status_of(view: JobView) -> int:
+    """The status of HTTP for a job without a result."""
+    return 410 if view.state == "cancelled" else 500
 
 
 def answer_errors(app: FastAPI) -> None:
     """Have an application answer every error so."""
 
     @app.exception_handler(RequestValidationError)
-    async def _(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _(request: Request, error: RequestValidationError) -> JSONResponse:
+        (await desk_of(request)).metrics.refused("unusable")
         first = error.errors()[0]
         place = [str(part) for part in first["loc"][1:] if part != "class_"]
         param = ".".join(place) or None
@@ -68,18 +74,13 @@ def answer_errors(app: FastAPI) -> None:
         return _refused(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(BadInput)
-    async def _(_: Request, error: BadInput) -> JSONResponse:
+    async def _(request: Request, error: BadInput) -> JSONResponse:
+        (await desk_of(request)).metrics.refused("unusable")
         return _refused(400, str(error))
 
     @app.exception_handler(NotFound)
     async def _(_: Request, error: NotFound) -> JSONResponse:
         return _refused(404, str(error))
-
-    @app.exception_handler(Busy)
-    async def _(request: Request, error: Busy) -> JSONResponse:
-        desk = await desk_of(request)
-        status = 429 if desk.service.is_ready else 503
-        return _refused(status, str(error), headers={"Retry-After": "1"})
 
 
 def _refused(
@@ -88,4 +89,9 @@ def _refused(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    return JSONResponse(problem(status, message, param).model_dump(), status, headers)
+    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
+
+
+def _problem(status: int, message: str, param: str | None = None) -> ErrorAnswer:
+    kind, code = _CODES.get(status, ("invalid_request_error", None))
+    return ErrorAnswer(error=Problem(message=message, type=kind, param=param, code=code))

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from router.recipe import Recipe, png_of
 from serving.job import ImageView, Job, Pixels
+from serving.rest.access import OwnerDep
 from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
-from serving.rest.desk import DeskDep, OwnerDep
+from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS
-from serving.rest.following import views_of
+from serving.rest.following import STUCK_S, views_of
 from serving.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
 
 _LOOK_S = 1.0  # at those before a job that waits
-_STUCK_S = 60.0  # after which a reader who takes nothing is left alone
-_PNG = {200: {"content": {"image/png": {}}, "description": "the image"}}
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}}, "description": "the image"}
+}
 
 Index = Annotated[int, Path(ge=0)]
 
@@ -62,7 +64,7 @@ async def cancel(job: JobDep, desk: DeskDep) -> JobAnswer:
 )
 async def follow(job: JobDep, desk: DeskDep) -> EventSourceResponse:
     """Where a job stands, at every change until its end; a slow reader skips some."""
-    return EventSourceResponse(_events(desk.service, job), send_timeout=_STUCK_S)
+    return EventSourceResponse(_events(desk.service, job), send_timeout=STUCK_S)
 
 
 @router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)

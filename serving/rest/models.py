@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from serving.menu import MOST_GUIDANCE, Menu
-from serving.rest.desk import Desk, DeskDep, OwnerDep
+from serving.rest.access import OwnerDep
+from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS
 from serving.tableau import TABLEAUX
 

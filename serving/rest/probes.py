@@ -1,13 +1,16 @@
-"""``/healthz`` and ``/readyz``: for whoever starts services and sends callers to them."""
+"""``/healthz``, ``/readyz`` and ``/metrics``: for who starts services, and sends callers there."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from serving.rest.access import OwnerDep
 from serving.rest.desk import DeskDep
+from serving.rest.errors import REFUSALS
 
 router = APIRouter(tags=["probes"])
 
@@ -31,6 +34,16 @@ async def healthz(response: Response, desk: DeskDep) -> Probe:
 async def readyz(response: Response, desk: DeskDep) -> Probe:
     """Whether it takes requests; not while it leaves."""
     return _probe(response, desk.service.is_ready)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "its numbers"}, **REFUSALS},
+)
+async def metrics(desk: DeskDep, _: OwnerDep) -> Response:
+    """What Prometheus reads; by a key, where those are asked for."""
+    return Response(desk.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _probe(response: Response, ok: bool) -> Probe:

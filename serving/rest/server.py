@@ -6,46 +6,70 @@ import math
 import socket
 import threading
 import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
-from atoll.address import split_address
-from atoll.errors import BadInput
+from atoll.address import answers_at, split_address
+from atoll.credentials import SERVER, read_pair
+from atoll.errors import BadInput, ConfigError
 
 _LOOK_S = 0.01
 
 
 class RestServer:
-    """Answers over HTTP from its start until it is stopped."""
+    """See :class:`serving.process.FrontEnd`."""
 
-    def __init__(self, app: FastAPI, listen: str) -> None:
-        """Take the port, and answer from now on.
+    def __init__(self, app: FastAPI, listen: str, tls: str = "") -> None:
+        """Answer nobody yet.
 
         Args:
             app: see :func:`serving.rest.app.make_app`.
             listen: ``host:port``; port 0 takes any free one.
+            tls: folder of certificates; "" for plain text.
 
         Raises:
-            BadInput: the port cannot be had.
+            ConfigError: the server's certificate cannot be used.
         """
-        self._socket = _bound(listen)
-        host, port = split_address(listen)[0], self._socket.getsockname()[1]
-        self.address = f"http://{host}:{port}"
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="rest", daemon=True
-        )
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(_LOOK_S)
+        self._listen, self._scheme = listen, "https" if tls else "http"
+        settings = {"log_config": None, "access_log": False, "lifespan": "off", **_secured(tls)}
+        self._server = uvicorn.Server(uvicorn.Config(app, **settings))
 
-    def stop(self, seconds: float) -> None:
-        """Take no more calls, and give those under way so long to end."""
-        self._server.config.timeout_graceful_shutdown = math.ceil(seconds)
+    def start(self) -> str:
+        """See :class:`serving.process.FrontEnd`."""
+        taken = _bound(self._listen)
+        work = threading.Thread(target=self._server.run, args=([taken],), name="rest", daemon=True)
+        self._thread = work
+        host, port = split_address(self._listen)[0], taken.getsockname()[1]
+        work.start()
+        while not self._server.started and work.is_alive():
+            time.sleep(_LOOK_S)
+        return f"{self._scheme}://{answers_at(host, port)}"
+
+    def leave(self) -> None:
+        """See :class:`serving.process.FrontEnd`; ``/readyz`` asks the service itself."""
+
+    def stop(self, grace_s: float) -> None:
+        """See :class:`serving.process.FrontEnd`."""
+        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s)
         self._server.should_exit = True
         self._thread.join()
+
+
+def _secured(tls: str) -> dict[str, Any]:
+    if not tls:
+        return {}
+    folder = Path(tls)
+    try:
+        pair = read_pair(folder, SERVER)
+    except ConfigError as error:
+        raise ConfigError(f"serving.tls: {error}") from error
+    if pair.certificate.not_valid_after_utc < datetime.now(UTC):
+        raise ConfigError(f"serving.tls: server.crt in {tls} has ended; run `atoll certs {tls}`")
+    return {"ssl_certfile": folder / f"{SERVER}.crt", "ssl_keyfile": folder / f"{SERVER}.key"}
 
 
 def _bound(listen: str) -> socket.socket:

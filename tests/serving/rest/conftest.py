@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 import openai
@@ -23,16 +23,16 @@ class Served:
 
     service: Service
     server: RestServer
-
-    @property
-    def address(self) -> str:
-        return self.server.address
+    address: str
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def client(self, **headers) -> httpx2.Client:
         return httpx2.Client(base_url=self.address, headers=headers, timeout=60)
 
     def openai(self, key="none") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.address}/v1", api_key=key, max_retries=0)
+        client = openai.OpenAI(base_url=f"{self.address}/v1", api_key=key, max_retries=0)
+        self.clients.append(client)
+        return client
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def serve(trained):
     """Serves the run with some settings of ``[serving]``; and ends that."""
     made = []
 
-    def start(*, keys=None, **serving):
+    def start(*, more=(), **serving):
         update = {"serving": trained.config.serving.model_copy(update=serving)}
         config, clock, bell = (
             trained.config.model_copy(update=update),
@@ -51,10 +51,19 @@ def serve(trained):
         edition = load_edition(trained.store, config, trained.folder / "cache", cpu, clock, bell)
         service = Service(edition, config.serving, clock, bell)
         service.start()
-        made.append(Served(service, RestServer(make_app(service), "127.0.0.1:0")))
+        server = RestServer(make_app(service, **dict(more)), "127.0.0.1:0")
+        made.append(Served(service, server, server.start()))
         return made[-1]
 
     yield start
     for each in made:
+        for client in each.clients:
+            client.close()
         each.server.stop(5)
         each.service.close()
+
+
+@pytest.fixture
+def served(serve):
+    """The run, served as it is."""
+    return serve()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 
+import httpx2
+import openai
+import pytest
 from PIL import Image
 
 from router.recipe import read_recipe
+
+
+def recipe_in(text):
+    return read_recipe(io.BytesIO(base64.b64decode(text)))
 
 
 def test_openai_client_draws_images_that_carry_their_recipes(serve):
@@ -15,11 +23,86 @@ def test_openai_client_draws_images_that_carry_their_recipes(serve):
     answer = served.openai().images.generate(
         prompt="3", n=2, size="8x8", extra_body={"seed": 5, "strategy": "top-2"}
     )
-    files = [io.BytesIO(base64.b64decode(each.b64_json)) for each in answer.data]
-    recipes = [read_recipe(file) for file in files]
-    assert [Image.open(file).size for file in files] == [(8, 8), (8, 8)]
+    recipes = [recipe_in(each.b64_json) for each in answer.data]
+    file = io.BytesIO(base64.b64decode(answer.data[0].b64_json))
+    assert Image.open(file).size == (8, 8)
     assert [(it.seed, it.condition, it.strategy) for it in recipes] == [
         (5, "3", "top-2"),
         (6, "3", "top-2"),
     ]
     assert answer.data[0].revised_prompt == "3"
+
+
+def test_openai_client_is_shown_images_while_they_are_drawn(serve):
+    events = list(
+        serve()
+        .openai()
+        .images.generate(
+            prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 200}
+        )
+    )
+    shown = {index: [event for event in events if event.index == index] for index in (0, 1)}
+    for index, told in shown.items():
+        *partial, last = told
+        assert isinstance(last, openai.types.ImageGenCompletedEvent)
+        assert (recipe_in(last.b64_json).seed, last.usage.total_tokens) == (5 + index, 0)
+        assert partial
+        assert all(isinstance(it, openai.types.ImageGenPartialImageEvent) for it in partial)
+        assert [it.partial_image_index for it in partial] == list(range(len(partial)))
+
+
+def test_openai_client_is_given_an_address_and_told_of_the_model(serve):
+    client = serve().openai()
+    [model] = client.models.list().data
+    answer = client.images.generate(prompt="", model=model.id, response_format="url")
+    assert httpx2.get(answer.data[0].url).headers["Content-Type"] == "image/png"
+    assert model.atoll["classes"] == [str(digit) for digit in range(10)]
+    assert (model.atoll["width"], model.atoll["num_experts"]) == (8, 2)
+    assert client.models.retrieve(model.id).atoll["edition"] == model.atoll["edition"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "named"),
+    [
+        ({"prompt": "eleven"}, 400, "eleven"),
+        ({"prompt": "3", "class": "3"}, 400, "prompt and class"),
+        ({"prompt": "3", "steps": 10**6}, 400, "steps"),
+        ({"prompt": "3", "size": "huge"}, 400, "size"),
+        ({"prompt": "3", "size": "512x512"}, 400, "8x8"),
+        ({"prompt": "3", "n": "many"}, 400, "n:"),
+        ({"prompt": "3", "output_format": "webp"}, 400, "output_format"),
+        ({"prompt": "3", "colour": "red"}, 400, "colour"),
+        ({"prompt": "3", "model": "dall-e-3"}, 404, "dall-e-3"),
+        ({"prompt": "3" * 300_000}, 413, "too large"),
+    ],
+)
+def test_wish_that_cannot_be_had_is_refused_as_openai_refuses(served, wish, status, named):
+    with served.client() as client:
+        answer = client.post("/v1/images/generations", json=wish)
+    error = answer.json()["error"]
+    assert answer.status_code == status
+    assert named in error["message"]
+    assert error.keys() == {"message", "type", "param", "code"}
+
+
+def test_job_that_fails_is_an_error_in_the_answer_and_in_the_stream(serve, trained):
+    for weights in trained.folder.rglob("checkpoints/expert-*/**/ema*"):
+        weights.write_bytes(b"rubbish")
+    client = serve().openai()
+    with pytest.raises(openai.InternalServerError, match="cannot be had"):
+        client.images.generate(prompt="3")
+    with pytest.raises(openai.APIError, match="cannot be had"):
+        list(client.images.generate(prompt="3", stream=True))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_caller_that_hangs_up_frees_its_rows(serve, stream):
+    served = serve(max_steps=10**6, max_queue=4)
+    wish = {"prompt": "3", "n": 4, "steps": 10**6, "stream": stream}
+    with served.client() as client, pytest.raises(httpx2.ReadTimeout):
+        client.post("/v1/images/generations", json=wish, timeout=0.5)
+    give_up_at = time.monotonic() + 60
+    while served.service.num_waiting:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+    served.openai().images.generate(prompt="3", n=4)

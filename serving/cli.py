@@ -1,0 +1,67 @@
+"""``atoll serve`` and ``atoll key``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atoll.command import ConfigOption, SetOption, say
+from atoll.errors import BadInput
+
+
+def serve(
+    run: Annotated[
+        str | None, typer.Argument(help="The run's URI; needs nothing else.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: Annotated[bool, typer.Option("--json", help="Say in JSON where it is.")] = False,
+) -> None:
+    """Serve a trained ensemble: REST as OpenAI's images endpoint, and a web page.
+
+    SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
+    """
+    from atoll import logs
+    from atoll.config_file import run_config
+
+    if run is not None and config is not None:
+        raise BadInput("RUN and --config both name a run; leave out one of them")
+    named = [] if run is None else [f"run.uri={json.dumps(run)}"]
+    settings = run_config(config, [*named, *(set_ or ())])
+    try:
+        from serving.process import serve as process
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{error.name} is missing; install atoll[serve]") from error
+
+    logs.set_up()
+
+    def opened(addresses: Mapping[str, str]) -> None:
+        if json_:
+            line = json.dumps({"run": settings.run.uri, **addresses})
+        else:
+            places = ", ".join(f"{name} {place}" for name, place in addresses.items())
+            line = f"serving {settings.run.uri}: {places}"
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    process(settings, opened)
+
+
+def key(
+    file: Annotated[Path, typer.Argument(help="Where its hash is kept; see serving.api_keys.")],
+    name: Annotated[str, typer.Argument(help="Of who is to call.")],
+) -> None:
+    """Make an API key of the service, and write it to standard output.
+
+    It is a secret: the file has but its hash, and nobody can show it again. To shut somebody out,
+    delete their line; a serving process heeds that at once.
+    """
+    from serving.keys import add_key
+
+    sys.stdout.write(f"{add_key(file, name)}\n")
+    say(f"the key of {name}, shown this once; {file} has its hash")

@@ -1,0 +1,108 @@
+"""What Prometheus is told of the service, whichever way its callers come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.job import Job
+from serving.tick import Came, Left, Tick
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Of one service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        """Nothing has happened yet."""
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "atoll_requests", "For images, by what became of them.", ["outcome"], registry=registry
+        )
+        self._images = Counter("atoll_images", "Finished.", registry=registry)
+        self._queued_s = Histogram(
+            "atoll_queue_seconds",
+            "From a request to the first step of its first image.",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._seconds = Histogram(
+            "atoll_request_seconds",
+            "From a request to its last image.",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._drawn = Gauge("atoll_images_in_progress", "Drawn at the moment.", registry=registry)
+        self._waiting = Gauge("atoll_images_waiting", "For a slot.", registry=registry)
+        self._step_s = Histogram(
+            "atoll_tick_seconds",
+            "A tick: the gate, and a batch of each expert that is asked.",
+            registry=registry,
+            buckets=_STEP_SECONDS,
+        )
+        self._steps = Counter("atoll_steps", "Solver steps of images.", registry=registry)
+        self._gated = Counter("atoll_gate_rows", "That the gate looked at.", registry=registry)
+        self._batch = Histogram(
+            "atoll_batch_rows", "Of one batch of one expert.", registry=registry, buckets=_ROWS
+        )
+        self._rows = Counter(
+            "atoll_expert_rows", "That an expert was asked about.", ["expert"], registry=registry
+        )
+        self._loads = Counter("atoll_expert_loads", "Into memory.", ["expert"], registry=registry)
+        self._load_s = Histogram(
+            "atoll_expert_load_seconds", "Of one expert.", registry=registry, buckets=_SECONDS
+        )
+        self._evictions = Counter(
+            "atoll_expert_evictions", "Out of memory.", ["expert"], registry=registry
+        )
+
+    def text(self) -> bytes:
+        """As Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    def accepted(self, job: Job) -> None:
+        """Follow a job to its end."""
+        job.watch(self._told_of(job))
+
+    def refused(self, why: str) -> None:
+        """A request was not accepted, in a word."""
+        self._requests.labels(why).inc()
+
+    def hear(self, told: Tick | Came | Left) -> None:
+        """Take in what engines and their memory tell."""
+        match told:
+            case Tick():
+                self._drawn.set(told.num_drawn)
+                self._waiting.set(told.num_queued)
+                if any(told.rows):
+                    self._hear_step(told)
+            case Came():
+                self._loads.labels(told.expert).inc()
+                self._load_s.observe(told.seconds)
+            case Left():
+                self._evictions.labels(told.expert).inc()
+
+    def _hear_step(self, tick: Tick) -> None:
+        self._step_s.observe(tick.seconds)
+        self._steps.inc(tick.num_stepped)
+        self._gated.inc(tick.num_gated)
+        for expert, rows in enumerate(tick.rows):
+            if rows:
+                self._batch.observe(rows)
+                self._rows.labels(expert).inc(rows)
+
+    def _told_of(self, job: Job) -> Callable[[], None]:
+        def told() -> None:
+            if job.ended_at is None:
+                return
+            view = job.view()
+            self._requests.labels(view.state).inc()
+            self._images.inc(sum(image.image is not None for image in view.images))
+            self._queued_s.observe(view.queued_s)
+            self._seconds.observe(view.seconds)
+
+        return told

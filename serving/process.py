@@ -1,0 +1,157 @@
+"""The service's process: a run's newest checkpoints, who draws from them, and who may ask."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from atoll import layout
+from atoll.blobs import open_store
+from atoll.clock import Clock, SystemClock
+from atoll.config import Config
+from atoll.errors import AtollError, ConfigError, Interrupted
+from atoll.rates import Rates
+from experts.devices import device_of
+from serving.keys import Keys
+from serving.load import load_edition
+from serving.metrics import Metrics
+from serving.rest.app import make_app
+from serving.rest.server import RestServer
+from serving.service import Service
+from serving.signals import Signals
+from serving.tableau import TABLEAUX
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+_GRACE_S = 5.0  # to read the last answers
+_AT_ONCE = 0.1  # of a minute's requests
+
+
+class FrontEnd(Protocol):
+    """One way to the service."""
+
+    def start(self) -> str:
+        """Answer callers from now on.
+
+        Returns:
+            Where they call.
+
+        Raises:
+            BadInput: the port cannot be had.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Say that no more is taken, while what was accepted is finished."""
+        ...
+
+    def stop(self, grace_s: float) -> None:
+        """Answer nobody any more; those who still read have so long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What front ends are made with."""
+
+    config: Config
+    service: Service
+    keys: Keys | None
+    metrics: Metrics
+    clock: Clock
+
+
+def serve(config: Config, opened: Callable[[Mapping[str, str]], None]) -> None:
+    """Serve a run until SIGTERM or SIGINT; then finish what was accepted.
+
+    Args:
+        config: the run, and how it is served.
+        opened: told where callers find each front end, by its name.
+
+    Raises:
+        BadInput: the run cannot be served so, or a port cannot be had.
+        AtollError: something accepted was not finished in time.
+        Interrupted: likewise, because a second signal came.
+    """
+    signals = Signals()
+    with _served(config) as served, ExitStack() as stack:
+        addresses = {}
+        front_ends = _front_ends(served)
+        for name, front_end in front_ends.items():
+            addresses[name] = front_end.start()
+            stack.callback(_stop, front_end, signals)
+        opened(addresses)
+        log.info("serving", extra={"fields": {"run": config.run.uri, **addresses}})
+        signals.wait()
+        for front_end in front_ends.values():
+            front_end.leave()
+        _drain(served.service, signals, config.serving.drain_s, served.clock)
+
+
+def _stop(front_end: FrontEnd, signals: Signals) -> None:
+    front_end.stop(0 if signals.is_urgent else _GRACE_S)
+
+
+def _front_ends(served: _Served) -> dict[str, FrontEnd]:
+    config, serving = served.config, served.config.serving
+    per_minute = serving.requests_per_minute
+    app = make_app(
+        served.service,
+        model=config.run.uri.rstrip("/").rpartition("/")[2] or "atoll",
+        keys=served.keys,
+        rates=Rates(per_minute / 60, max(1.0, per_minute * _AT_ONCE), served.clock)
+        if per_minute
+        else None,
+        metrics=served.metrics,
+        clock=served.clock,
+    )
+    return {"rest": RestServer(app, serving.listen, serving.tls)}
+
+
+@contextmanager
+def _served(config: Config) -> Iterator[_Served]:
+    _refuse_unserved(config)
+    clock, bell, metrics = SystemClock(), threading.Event(), Metrics()
+    keys = _keys(config)
+    store, device = open_store(config.run.uri), device_of(config.island)
+    cache = layout.state_folder(config.run.uri) / "cache"
+    edition = load_edition(store, config, cache, device, clock, bell, metrics.hear)
+    service = Service(edition, config.serving, clock, bell)
+    service.watch(metrics.accepted)
+    service.start()
+    with closing(service):
+        yield _Served(config, service, keys, metrics, clock)
+
+
+def _keys(config: Config) -> Keys | None:
+    if not config.serving.api_keys:
+        return None
+    try:
+        return Keys(Path(config.serving.api_keys))
+    except ConfigError as error:
+        raise ConfigError(f"serving.api_keys: {error}") from error
+
+
+def _refuse_unserved(config: Config) -> None:
+    solver = config.sampling.solver
+    if solver not in TABLEAUX:
+        raise ConfigError(
+            f'sampling.solver = "{solver}" takes steps of its own and shares none with others; to '
+            f"serve, set it to one of {', '.join(TABLEAUX)}"
+        )
+
+
+def _drain(service: Service, signals: Signals, seconds: float, clock: Clock) -> None:
+    give_up_at = clock.monotonic() + seconds
+    while not service.drain(_LOOK_S):
+        left = f"{service.num_waiting} images were not finished"
+        if signals.is_urgent:
+            raise Interrupted(f"interrupted again; {left}")
+        if clock.monotonic() > give_up_at:
+            raise AtollError(f"{left} in serving.drain_s = {seconds:g} s; raise it to wait longer")

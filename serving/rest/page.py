@@ -1,0 +1,31 @@
+"""The web page: the files of ``serving/web``, as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.types import Scope
+
+FOLDER = Path(__file__).parents[1] / "web"
+_HEADERS = {
+    "Cache-Control": "no-cache",  # asked for anew, so that it fits the service
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Page(StaticFiles):
+    """Needs no key; what it calls does."""
+
+    def __init__(self) -> None:
+        """Serve the folder."""
+        super().__init__(directory=FOLDER, html=True)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file, with what a browser must not do with it."""
+        response = await super().get_response(path, scope)
+        response.headers.update(_HEADERS)
+        return response
