@@ -31,7 +31,7 @@ class Chromium:
         told = folder / "DevToolsActivePort"
         self.wait(lambda: told.exists() and "\n" in told.read_text(), "Chromium starts")
         port = told.read_text().split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
             pages = [each for each in json.load(answer) if each["type"] == "page"]
         self._socket = websocket.create_connection(
             pages[0]["webSocketDebuggerUrl"], timeout=60, suppress_origin=True

@@ -3,7 +3,7 @@ import { html } from "./element.js";
 
 const MOST_BUTTONS = 24; // more classes than that are a list
 const NICE_GUIDANCE = 10; // the slider's end; the number may go on to the limit
-const PREVIEWS = 3;
+const PREVIEWS = 10; // of each image, at most
 const MOST_TOP = 8;
 const OFFERED = { // of the families of strategies that take a number, those that are worth a try
   "top-N": (numExperts) => Array.from({ length: Math.min(numExperts, MOST_TOP) }, (_, place) => `top-${place + 1}`),

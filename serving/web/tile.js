@@ -8,8 +8,8 @@ export function makeTile(job, { index, steps, recipe }, model, reuse) {
   const picture = html("img", { alt: "", width: model.width, height: model.height, hidden: "" });
   const frame = html("div", { class: "frame waiting" }, picture);
   frame.style.aspectRatio = `${model.width} / ${model.height}`;
-  const strip = makeStrip(steps), done = html("span"), actions = html("div", { class: "actions" });
-  const caption = html("figcaption", {}, html("b", {}, what), ` seed ${recipe.seed}`, done);
+  const strip = makeStrip(steps), actions = html("div", { class: "actions" });
+  const caption = html("figcaption", {}, html("b", {}, what), ` seed ${recipe.seed}`);
   const node = html("figure", {}, frame, strip.picture, caption, strip.legend, actions);
   let shownStep = 0, isThere = false;
 
@@ -24,11 +24,11 @@ export function makeTile(job, { index, steps, recipe }, model, reuse) {
   function offer() {
     const again = html("button", { type: "button", class: "link" }, "Use this recipe again");
     again.addEventListener("click", () => reuse(recipe));
-    actions.append(again, html("a", { href: picture.src, download: `atoll-${what}-${recipe.seed}.png` }, "Download"));
+    actions.replaceChildren(again, html("a", { href: picture.src, download: `atoll-${what}-${recipe.seed}.png` }, "Download"));
   }
 
   async function show(view, isOver) {
-    done.textContent = isOver ? "" : `, step ${view.step} of ${steps}`;
+    if (!isThere) actions.textContent = `step ${view.step} of ${steps}`;
     strip.show(view.weights);
     if (isOver) frame.classList.remove("waiting");
     if (view.url && !isThere) {
