@@ -12,10 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import websocket
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
 _FLAGS += ["--disable-background-networking", "--remote-debugging-port=0"]
+
+
+def find_browser() -> str:
+    """Where a browser is; skips the test where there is none."""
+    found = subprocess.run(["scripts/browser"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    return found.stdout.strip()
 
 
 class Chromium:

@@ -31,6 +31,8 @@ export function showJob(first, model, { reuse, announce, complain }) {
   const node = html("article", { "data-job": first.id, tabindex: -1 }, html("h3", {}, headingOf(first.images)),
     html("p", { class: "bar" }, words, stop), grid);
 
+  let isCancelled = false;
+
   function say(told) {
     if (told !== words.textContent) announce(told);
     words.textContent = told;
@@ -38,7 +40,7 @@ export function showJob(first, model, { reuse, announce, complain }) {
 
   async function show(job) {
     const isOver = OVER.has(job.state);
-    say(standing(job));
+    say(isCancelled && !isOver ? "cancelling" : standing(job));
     node.dataset.state = job.state;
     if (isOver && document.activeElement === stop) node.focus(); // the button goes
     stop.hidden = isOver;
@@ -68,6 +70,7 @@ export function showJob(first, model, { reuse, announce, complain }) {
     stop.disabled = true;
     try {
       await cancel(first.id);
+      isCancelled = true;
       if (!OVER.has(node.dataset.state)) say("cancelling");
     } catch (error) {
       stop.disabled = false;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import subprocess
 import threading
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from serving.order import Order
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
 from serving.service import Service
-from tests.chromium import Chromium
+from tests.chromium import Chromium, find_browser
 from tests.trained_run import copied
 
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
@@ -82,10 +82,7 @@ def served(trained_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    found = subprocess.run(["scripts/browser"], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    chromium = Chromium(found.stdout.strip(), tmp_path_factory.mktemp("browser"))
+    chromium = Chromium(find_browser(), tmp_path_factory.mktemp("browser"))
     yield chromium
     chromium.close()
 
@@ -242,6 +239,39 @@ def test_page_asks_for_a_key_where_one_is_needed(browser, served):
     browser.until(f"{NEWEST}.querySelector('a') !== null")
     assert browser.run("document.querySelector('#problem').textContent") == ""
     assert not browser.problems
+
+
+@pytest.mark.parametrize(
+    ("about", "recipe", "expected"),
+    [
+        (
+            {"condition": "text", "classes": None},
+            {"condition": "a red fox", "guidance": 3.5},
+            {"prompt": "a red fox", "guidance": 3.5},
+        ),
+        (
+            {"condition": "class", "classes": [f"kind {number}" for number in range(1000)]},
+            {"condition": "kind 999", "guidance": 30},
+            {"class": ["kind 999"], "guidance": 30},
+        ),
+        ({"condition": "none", "classes": None}, {"condition": "", "guidance": 1}, {}),
+    ],
+    ids=["text", "many classes", "none"],
+)
+def test_form_orders_a_recipe_of_any_kind_of_model(page, about, recipe, expected):
+    settings = {"steps": 7, "strategy": "nucleus-0.95", "solver": "midpoint"}
+    given = json.dumps({"about": about, "recipe": {**settings, **recipe, "seed": 5}})
+    order = page.run(f"""(async () => {{
+      const {{ modelServed }} = await import("/api.js"), {{ about, recipe }} = {given};
+      const {{ prepare, take, orderOf }} = await import("/form.js");
+      const model = {{ ...(await modelServed()).atoll, ...about }};
+      const form = document.querySelector("#order");
+      prepare(form, model);
+      take(form, model, recipe);
+      return orderOf(form, model);
+    }})()""")
+    rest = {"n": 1, "seed": 5, "priority": "normal", "partial_images": 10}
+    assert order == {**settings, **expected, **rest}
 
 
 def test_page_fits_a_phone(page):
