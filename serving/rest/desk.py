@@ -54,6 +54,8 @@ class Desk:
         """
         self.refuse_other(wish.model)
         self._refuse_hasty(owner)
+        if not self.service.is_healthy:
+            raise HTTPException(503, "it draws no more; the log of the service says why")
         order = wish.order()
         try:
             return self.service.order(order, owner)

@@ -35,8 +35,16 @@ class RestServer:
             ConfigError: the server's certificate cannot be used.
         """
         self._listen, self._scheme = listen, "https" if tls else "http"
-        settings = {"log_config": None, "access_log": False, "lifespan": "off", **_secured(tls)}
-        self._server = uvicorn.Server(uvicorn.Config(app, **settings))
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,  # as this process logs
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            **_secured(tls),
+        )
+        self._server = uvicorn.Server(config)
 
     def start(self) -> str:
         """See :class:`serving.process.FrontEnd`."""
