@@ -44,8 +44,14 @@ export function showJob(first, model, { reuse, announce, complain }) {
     node.dataset.state = job.state;
     if (isOver && document.activeElement === stop) node.focus(); // the button goes
     stop.hidden = isOver;
-    await Promise.all(job.images.map((each) => tiles[each.index].show(each, isOver)));
+    await Promise.all(job.images.map((each) => tiles[each.index].show(each)));
     return isOver;
+  }
+
+  function giveUp(reason) {
+    say(reason);
+    node.dataset.state = "failed";
+    stop.hidden = true;
   }
 
   async function follow() {
@@ -57,7 +63,7 @@ export function showJob(first, model, { reuse, announce, complain }) {
           if (await show(job)) return;
         }
       } catch (error) {
-        if (error instanceof Refused && error.status) return complain(error);
+        if (error instanceof Refused && error.status) return giveUp(error.message);
         say("the service does not answer; looking again");
       } finally {
         giveBack();

@@ -11,9 +11,14 @@ function announce(words) {
   byId("status").textContent = words;
 }
 
+function warn(words) {
+  byId("problem").textContent = words;
+  byId("problem").scrollIntoView({ block: "nearest" }); // on a telephone it is below the form
+}
+
 function complain(error) {
   if (!(error instanceof Refused)) throw error;
-  byId("problem").textContent = error.message;
+  warn(error.message);
   if (error.status === 401) {
     keyForm.hidden = false;
     byId("key").focus();
@@ -28,7 +33,7 @@ async function reuse(recipe) {
   try {
     const { checkpoints } = (await modelServed()).atoll;
     if (Object.entries(recipe.checkpoints).some(([job, digest]) => checkpoints[job] !== digest)) {
-      byId("problem").textContent = "Other checkpoints are served since then; the image will differ.";
+      warn("Other checkpoints are served since then; the image will differ.");
     }
   } catch (error) {
     complain(error);
@@ -59,9 +64,10 @@ async function generate() {
   isAsking = true;
   byId("problem").textContent = "";
   try {
-    const job = await order(orderOf(form, model));
+    const job = showJob(await order(orderOf(form, model)), model, { reuse, announce, complain });
     byId("empty")?.remove();
-    byId("gallery").prepend(showJob(job, model, { reuse, announce, complain }));
+    byId("gallery").prepend(job);
+    job.scrollIntoView({ block: "nearest" });
   } catch (error) {
     complain(error);
   } finally {

@@ -27,10 +27,9 @@ export function makeTile(job, { index, steps, recipe }, model, reuse) {
     actions.replaceChildren(again, html("a", { href: picture.src, download: `atoll-${what}-${recipe.seed}.png` }, "Download"));
   }
 
-  async function show(view, isOver) {
+  async function show(view) {
     if (!isThere) actions.textContent = `step ${view.step} of ${steps}`;
     strip.show(view.weights);
-    if (isOver) frame.classList.remove("waiting");
     if (view.url && !isThere) {
       paint(await fetchImage(job, index), title);
       isThere = true;

@@ -278,6 +278,7 @@ def test_page_fits_a_phone(page):
     page.resize(360, 740)
     fill(page, n="2", steps="3")
     generate(page)
+    assert page.run(f"{NEWEST}.getBoundingClientRect().top") < 740
     page.until(f"{NEWEST}.querySelectorAll('a').length === 2")
     beyond = page.run(
         "[...document.querySelectorAll('body *')].map(each => [each.getBoundingClientRect().right,"
