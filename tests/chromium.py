@@ -75,10 +75,14 @@ class Chromium:
 
     def until(self, script: str) -> Any:
         """What an expression comes to, once that is true."""
-        return self.wait(lambda: self.run(script), script)
+        try:
+            return self.wait(lambda: self.run(script), script)
+        except AssertionError as error:
+            error.add_note(f"the page reads: {self.run('document.body.innerText')}")
+            raise
 
     @staticmethod
-    def wait(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    def wait(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
         """What a function returns, once that is true."""
         give_up_at = time.monotonic() + seconds
         while not (value := condition()):

@@ -34,14 +34,13 @@ class Valve:
     def tick(self):
         with self._changed:
             self._changed.wait_for(lambda: self._left != 0)
-        worked = self._tick()
-        with self._changed:
+            worked = self._tick()
             if self._left:
                 self._left -= worked
         return worked
 
     def let(self, ticks):
-        """As many as do something; None for all there will be."""
+        """As many as draw something; None for all there will be."""
         with self._changed:
             self._left = ticks
             self._changed.notify_all()
@@ -176,7 +175,7 @@ def test_page_cancels_a_job_that_is_being_drawn(page, valve):
     valve.let(0)
     generate(page)
     valve.let(6)
-    page.until(f"{ALT}.includes('unfinished')")
+    page.until(f"{ALT}.endsWith('unfinished, as of step 6')")
     press(page, "Cancel")
     page.until(f"{STANDING} === 'cancelling'")
     valve.let(None)
