@@ -79,7 +79,7 @@ class Desk:
         wait_s = self.rates.wait_s(owner) if self.rates else 0.0
         if wait_s:
             self.metrics.refused("hasty")
-            raise _later("too many requests in a minute; ask again later", wait_s)
+            raise _later(f"too many requests; ask again in {math.ceil(wait_s)} s", wait_s)
 
 
 async def desk_of(request: Request) -> Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from serving.service import Service
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
 
 _LOOK_S = 1.0  # at those before a job that waits
+_PAUSE_S = 0.05  # between two events: eyes see no more, and the engine needs the processor, too
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}}, "description": "the image"}
 }
@@ -87,6 +89,7 @@ async def _events(service: Service, job: Job) -> AsyncIterator[ServerSentEvent]:
         if (view.version, ahead) != told:
             told = view.version, ahead
             yield ServerSentEvent(job_answer(view, ahead).model_dump_json(), event="job")
+            await asyncio.sleep(_PAUSE_S)
 
 
 def _told(service: Service, job: Job) -> JobAnswer:

@@ -18,6 +18,7 @@ from atoll.credentials import SERVER, read_pair
 from atoll.errors import BadInput, ConfigError
 
 _LOOK_S = 0.01
+_MOST_CONNECTIONS = 1000  # each takes a file handle
 
 
 class RestServer:
@@ -42,6 +43,7 @@ class RestServer:
             log_level="warning",
             access_log=False,
             server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
             **_secured(tls),
         )
         self._server = uvicorn.Server(config)

