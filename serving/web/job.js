@@ -28,9 +28,8 @@ export function showJob(first, model, { reuse, announce, complain }) {
   const stop = html("button", { type: "button", class: "plain" }, "Cancel");
   const tiles = first.images.map((each) => makeTile(first.id, each, model, reuse));
   const grid = html("div", { class: model.width > 64 ? "grid large" : "grid" }, ...tiles.map((tile) => tile.node));
-  const node = html("article", { "data-job": first.id, tabindex: -1 }, html("h3", {}, headingOf(first.images)),
+  const node = html("article", { "data-state": first.state, tabindex: -1 }, html("h3", {}, headingOf(first.images)),
     html("p", { class: "bar" }, words, stop), grid);
-
   let isCancelled = false;
 
   function say(told) {
@@ -55,7 +54,7 @@ export function showJob(first, model, { reuse, announce, complain }) {
   }
 
   async function follow() {
-    await show(first);
+    say(standing(first));
     for (;;) {
       const giveBack = await turn();
       try {
