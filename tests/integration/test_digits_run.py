@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from experts.files import EMA, HISTORY, STATE
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)  # a trainer starts within seconds, or within a minute
 
 
 def files_of(folder):
@@ -137,7 +137,7 @@ def test_digits_checkpoints_are_listed_with_what_keeps_them_and_what_is_damaged(
     assert "`atoll train --verify`" in listed.stderr
     rows = json.loads(listed.stdout)
     by_job = {job: [row for row in rows if row["job"] == job] for job in ("expert-0", "router")}
-    assert [row["step"] for row in by_job["expert-0"]][-5:] == [260, 270, 280, 290, 300]
+    assert [row["step"] for row in by_job["expert-0"]][-5:] == [60, 70, 80, 90, 100]
     assert {"newest", "stage"} <= set(by_job["expert-0"][-1]["kept_as"].split(", "))
     assert by_job["expert-0"][-1]["verified"] == "damaged"
     assert f"{EMA} is damaged" in listed.stderr

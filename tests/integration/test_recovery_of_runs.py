@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 def steps_of(run, job):
@@ -33,6 +33,7 @@ def test_run_undisturbed_ends_with_the_weights_and_leaves_no_process(run, until,
 
 
 def test_run_whose_command_is_killed_goes_on_and_is_attached_to_again(run, until, undisturbed):
+    run.steps = 600  # it shall not be done before somebody attaches to it
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     orchestrator = run.orchestrator()

@@ -14,7 +14,7 @@ import pytest
 from cluster import processes
 from tests.skypilot import scripted
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 IMAGE = "atoll:test"
 QUOTA = "Found no quota for p5.48xlarge instances."

@@ -15,7 +15,7 @@ from atoll.errors import ConfigError, Forbidden, Unreachable
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def handed_over(run) -> set[str]:
 
 @pytest.mark.timeout(600)
 def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
-    local, digits = make_digits("local", steps=800), make_digits("slurm", steps=800)
+    local, digits = make_digits("local", steps=400), make_digits("slurm", steps=400)
     local.atoll("partition")
     digits.take_partition(local)
     # Slurm warns 50 s before the time limit, or up to a minute earlier.
@@ -146,7 +146,9 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
             hold_until_warned(digits)
             return bool(handed_over(digits) - {cancelled, requeued})
 
-        until(is_one_handed_over, seconds=200)  # its time was over: nobody else told it to leave
+        until(
+            is_one_handed_over, seconds=200, pause_s=1
+        )  # its time was over: nobody else told it to leave
 
         nodes = ",".join(told_by_slurm("sinfo", "-hN", "-o%N").split())
         tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=DRAIN", "Reason=test")
