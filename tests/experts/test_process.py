@@ -41,7 +41,14 @@ from experts.process import run_trainer
 
 sys.exit(run_trainer(expert_task))
 """
-BROKEN = "import sys, experts.process as p; sys.exit(p.run_trainer(lambda *_: {}['no such key']))"
+BROKEN = """
+import sys
+from experts.process import run_trainer
+
+code = run_trainer(lambda *_: {}["no such key"])
+sys.stderr.write(f"tensorboard was imported: {'tensorboard' in sys.modules}")
+sys.exit(code)
+"""
 ENDLESS = {"steps": 1_000_000, "log_every_steps": 1, "checkpoint_every_steps": 1_000_000}
 
 
@@ -265,7 +272,9 @@ def test_trainer_with_a_fault_of_its_own_says_so_and_logs_the_traceback(run):
         code, heard = trainer.wait()
     assert code == 1
     assert heard == [Broke("KeyError: 'no such key'")]
-    assert "Traceback" in (run.folder / "log").read_text()
+    log = (run.folder / "log").read_text()
+    assert "Traceback" in log
+    assert log.endswith("tensorboard was imported: False")  # takes a second, and nothing to show
 
 
 # From some moment on no file may grow far: to a process the same as a disk that is full.

@@ -24,9 +24,10 @@ from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import read_config
+from atoll.control import ControlClient
 from atoll.errors import Unreachable
 from atoll.types import CheckpointRef, Event
-from atoll.views import JobView
+from atoll.views import FleetView, JobView
 from cluster import processes
 from cluster.processes import ProcessId
 from orchestrator.connect import attach
@@ -82,6 +83,7 @@ class Run:
     overrides: list[str] = field(default_factory=list)
     launched: list[subprocess.Popen[str]] = field(default_factory=list)
     folders: set[Path] = field(default_factory=set)  # of all machines it was launched on
+    attached: tuple[Endpoint, ControlClient] | None = None
 
     def __post_init__(self) -> None:
         made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
@@ -131,15 +133,35 @@ class Run:
 
     def jobs(self) -> dict[str, JobView]:
         """As its orchestrator tells; empty while there is none."""
+        fleet = self.fleet()
+        return {job.spec.name: job for job in fleet.jobs} if fleet else {}
+
+    def fleet(self) -> FleetView | None:
+        """As its orchestrator tells; None while there is none.
+
+        Tests ask all the time, so whoever answered is asked again over the same connection.
+        """
         for _ in range(100):
+            endpoint = Endpoint.read(self.folder())
+            if endpoint is None:
+                return None
+            if self.attached and self.attached[0] != endpoint:
+                self.detach()
             with contextlib.suppress(Unreachable):  # it may be on its way out
-                client = attach(self.config)
-                if client is None:
-                    return {}
-                with client:
-                    return {job.spec.name: job for job in client.fleet().jobs}
+                if self.attached is None:
+                    client = attach(self.config)
+                    if client is None:
+                        return None
+                    self.attached = endpoint, client
+                return self.attached[1].fleet()
+            self.detach()
             time.sleep(0.1)
         raise Unreachable("no orchestrator answers")
+
+    def detach(self) -> None:
+        if self.attached:
+            self.attached[1].close()
+        self.attached = None
 
     def committed(self, job: str) -> int:
         found = self.jobs().get(job)
@@ -147,11 +169,8 @@ class Run:
 
     def nodes(self) -> tuple[str, ...]:
         """Of the first island, those that train together, the leader first."""
-        client = attach(self.config)
-        if client is None:
-            return ()
-        with client:
-            return next((island.nodes for island in client.fleet().islands), ())
+        fleet = self.fleet()
+        return next((island.nodes for island in fleet.islands), ()) if fleet else ()
 
     def orchestrator(self) -> psutil.Process:
         endpoint = Endpoint.read(self.folder())
@@ -215,6 +234,7 @@ class Run:
         }
 
     def stop(self) -> None:
+        self.detach()
         for launcher in self.launched:
             launcher.kill()
             launcher.communicate()
