@@ -31,7 +31,7 @@ def frozen_for_a_while(scene: Scene) -> Iterator[None]:
 
 
 def frozen_for_good(scene: Scene) -> Iterator[None]:
-    scene.run.steps, scene.run.overrides = LONG, ["island.stuck_s=3"]
+    scene.run.steps, scene.run.overrides = LONG, ["island.stuck_s=6"]
     yield
     scene.at_work("expert-0")
     frozen = scene.run.trainer_of("expert-0")
@@ -42,7 +42,7 @@ def frozen_for_good(scene: Scene) -> Iterator[None]:
 
 
 def holds_the_gil(scene: Scene) -> Iterator[None]:
-    scene.run.overrides = ["island.stuck_s=3"]
+    scene.run.overrides = ["island.stuck_s=6"]
     return (yield from struck(Point("trainer", STEP, nth=25, blow="hold the GIL"), stuck)(scene))
 
 
