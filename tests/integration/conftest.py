@@ -224,6 +224,14 @@ class Run:
             found |= {serving} if serving else set()
         return list(found)
 
+    def wait_for_its_end(self, seconds: float = 120) -> None:
+        """Return once nobody works on it."""
+        give_up_at = time.monotonic() + seconds
+        while working := self.processes():
+            left = give_up_at - time.monotonic()
+            assert left > 0, f"they work on: {working}"
+            psutil.wait_procs(working, timeout=left)
+
     def listening(self) -> set[str]:
         """The addresses at which anything of the run can be called."""
         return {
@@ -338,7 +346,7 @@ def undisturbed_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dig
     made = DigitsRun(tmp_path_factory.mktemp("undisturbed") / "digits")
     for stage in ("partition", "train", "route"):
         made.atoll(stage)
-    wait_until(lambda: not made.processes())
+    made.wait_for_its_end()
     yield made
     made.stop()
 

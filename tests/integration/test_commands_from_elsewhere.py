@@ -75,7 +75,7 @@ def test_run_is_looked_at_and_steered_from_another_machine(run, alice, until):
     until(lambda: run.jobs()["expert-1"].state == "cancelled")
     alice("retry", "expert-1")
     alice("drain")
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     told = alice("status", code=2)
     assert "is written down on" in told
     assert str(run.folder()) in told

@@ -13,7 +13,7 @@ import pytest
 
 from atoll import layout
 from cluster import processes
-from tests.integration.conftest import Run, wait_until
+from tests.integration.conftest import Run
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
         launcher = run.launch()
         told = run.finish(launcher)
         assert launcher.returncode == 0, told
-        wait_until(lambda: not run.processes())
+        run.wait_for_its_end()
         yield run.uri
     finally:
         run.stop()
@@ -70,7 +70,7 @@ def test_run_of_all_interrupted_and_only_trained_then_leaves_the_router_alone(
     told = run.finish(again)
     assert again.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     granted = {event.job for event in run.events() if event.kind == "lease-granted"}
     assert granted == {"expert-0", "expert-1"}
     run.overrides = ["router.steps=20"]
@@ -197,7 +197,7 @@ def test_run_interrupted_whose_database_was_lost_begins_above_what_it_wrote(
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     launcher.send_signal(signal.SIGINT)
     run.finish(launcher)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     shutil.rmtree(run.folder())
     again = run.launch()
     told = run.finish(again)
@@ -269,7 +269,7 @@ def test_orchestrator_interrupted_in_the_foreground_drains_its_islands(run, unti
     until(lambda: run.committed("expert-0") >= 10)
     run.orchestrator().send_signal(signal.SIGINT)
     assert "stopped" in run.finish(launcher)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     reasons = {event.reason for event in run.events() if event.kind == "draining"}
     assert reasons == {"the orchestrator was interrupted"}
 
@@ -315,7 +315,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
     following.kill()
     following.communicate()
     run.finish(launcher)
-    until(lambda: not run.processes())  # the orchestrator's leave is an event, too
+    run.wait_for_its_end()  # the orchestrator's leave is an event, too
     assert [event["number"] for event in heard] == list(range(1, len(heard) + 1))
     told = run.atoll("events", "--after", "3").splitlines()
     assert len(told) == len(run.events()) - 3
@@ -375,7 +375,7 @@ def test_watch_as_json_tells_every_change_to_the_end(run, until):
     numbers = [event["number"] for event in events]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert {"job-done", "checkpoint-committed"} <= {event["kind"] for event in events}
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     stored = json.loads(run.atoll("status", "--json"))
     assert stored["node_hours"] > 0
     assert stored["cost"] == pytest.approx(2.5 * stored["node_hours"])

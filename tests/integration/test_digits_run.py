@@ -66,7 +66,7 @@ def test_digits_run_whose_trainer_and_agent_are_killed_ends_with_the_same_weight
     assert "killed by signal 9 (SIGKILL)" in why["attempt-failed", "expert-0"]
     assert "killed by signal 9 (SIGKILL)" in why["island-gone", "router"]
     assert (digits.uri / "report.html").exists()
-    until(lambda: not digits.processes())
+    digits.wait_for_its_end()
 
 
 def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does(
@@ -88,7 +88,7 @@ def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does
     both, one = (run.checkpoint("router") for run in (digits, undisturbed_digits))
     assert_close(compared(both), compared(one), rtol=0, atol=1e-4)
     assert losses(both) == pytest.approx(losses(one), abs=1e-4)
-    until(lambda: not digits.processes())
+    digits.wait_for_its_end()
 
 
 @pytest.fixture
@@ -101,9 +101,7 @@ def damaged(digits, undisturbed_digits):
     return digits
 
 
-def test_digits_found_damaged_are_trained_again_to_the_same_weights(
-    damaged, undisturbed_digits, until
-):
+def test_digits_found_damaged_are_trained_again_to_the_same_weights(damaged, undisturbed_digits):
     for stage, job in (("train", "expert-0"), ("route", "router")):
         command = damaged.launch(stage, "--verify")
         told = damaged.finish(command)
@@ -114,7 +112,7 @@ def test_digits_found_damaged_are_trained_again_to_the_same_weights(
         assert lost.reason.startswith(
             f"step {steps} is lost, the job goes on from step {steps - 10} of epoch 1: "
         )
-        until(lambda: not damaged.processes())
+        damaged.wait_for_its_end()
     assert damaged.weights() == undisturbed_digits.weights()
     assert damaged.launch("train", "--verify").wait(timeout=60) == 0
     assert not damaged.processes()

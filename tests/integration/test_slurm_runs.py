@@ -83,7 +83,7 @@ def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, 
     assert waiting <= worked
 
 
-def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until, undisturbed):
+def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, undisturbed):
     run.steps, run.options = 700, "--step-s 0.1 --every 100"
     run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
     launcher = run.launch()
