@@ -84,8 +84,11 @@ class Point(types.SimpleNamespace):
         return reached
 
     def is_met(self, args):
-        counts = self.about in repr(args) and Path(self.after).exists()
-        return counts and next(self.count) == self.nth and self.is_first()
+        if self.about not in repr(args) or not Path(self.after).exists():
+            return False
+        if not is_alive(self.pid(args)):  # struck at the point before, and not replaced yet
+            return False
+        return next(self.count) == self.nth and self.is_first()
 
     def is_first(self):
         """Strikes once: whoever comes after the one that was struck is left alone."""
