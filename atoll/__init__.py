@@ -1,12 +1,11 @@
 """Atoll trains diffusion models on compute islands that share nothing but a control plane."""
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atoll.client import Client as Client
 
-__version__ = version("atoll")
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from atoll import layout
 from atoll.types import JobSpec
@@ -18,6 +18,9 @@ from partition.images import encode_png
 from partition.pixels import to_uint8
 from partition.reader import Batch
 from partition.sheet import enlarged, tiled
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class Board:
@@ -54,6 +57,9 @@ class Board:
 @contextlib.contextmanager
 def open_board(spec: JobSpec, step: int, batch: Batch) -> Iterator[Board]:
     """The board of a job; what it showed after ``step``, before an interruption, is hidden."""
+    # It takes a second, which only the first process of an island has to spend.
+    from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415
+
     folder = board_folder(spec.run_uri, spec.name)
     with SummaryWriter(folder, purge_step=step + 1) as writer:
         yield Board(writer, batch)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from atoll.__main__ import COMMANDS
+from atoll.__main__ import COMMANDS, main
 from atoll.errors import BadInput
 from atoll.init import init
 
@@ -42,11 +42,26 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert all(f" {name} " in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(name: str) -> None:
-    done = atoll(name, "--help")
+def test_agent_imports_nothing_that_only_other_commands_need() -> None:
+    code = (
+        "import sys\nfrom atoll.__main__ import main\n"
+        "try:\n main(['agent'])\nexcept SystemExit as refused: assert refused.code == 2\n"
+        "assert 'cluster.agent' in sys.modules\n"
+        "heavy = {'sqlalchemy', 'prometheus_client', 'cryptography', 'fsspec', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    assert f"atoll {name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"atoll {name}" in capsys.readouterr().out
 
 
 def test_unknown_command_is_refused() -> None:

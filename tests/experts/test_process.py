@@ -31,10 +31,24 @@ from atoll.sections import RunSection
 from experts.expert import expert_task
 from experts.leash import ORPHANED
 from partition.reader import ShardReader
+from tests.warm import Warm
 
 ALONE = NodePlace()
-TRAINER = (sys.executable, "-m", "experts.trainer")
-BROKEN = "import sys, experts.process as p; sys.exit(p.run_trainer(lambda *_: {}['no such key']))"
+TRAINER = """
+import sys
+from experts.expert import expert_task
+from experts.process import run_trainer
+
+sys.exit(run_trainer(expert_task))
+"""
+BROKEN = """
+import sys
+from experts.process import run_trainer
+
+code = run_trainer(lambda *_: {}["no such key"])
+sys.stderr.write(f"tensorboard was imported: {'tensorboard' in sys.modules}")
+sys.exit(code)
+"""
 ENDLESS = {"steps": 1_000_000, "log_every_steps": 1, "checkpoint_every_steps": 1_000_000}
 
 
@@ -65,11 +79,17 @@ class Held:
         return code, self.heard
 
 
-@contextmanager
-def started(run, assignment, command=TRAINER, node=ALONE):
+def place_of(run, assignment, node):
     work_dir = run.work_dir(f"work-{assignment.lease.epoch}{node.rank or ''}")
     write_assignment(work_dir, assignment)
     write_place(work_dir, node)
+    return work_dir
+
+
+@contextmanager
+def launched(run, assignment, command):
+    """By a command line, as an agent starts it."""
+    work_dir = place_of(run, assignment, ALONE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
         (run.folder / "log").open("ab") as log,
@@ -87,9 +107,21 @@ def started(run, assignment, command=TRAINER, node=ALONE):
 
 
 @contextmanager
+def started(run, assignment, code=TRAINER, *arguments, node=ALONE):
+    """With all imports made, see :mod:`tests.warm`."""
+    work_dir = place_of(run, assignment, node)
+    process = Warm(code, [*arguments, "--work-dir", str(work_dir)], run.folder / "log")
+    try:
+        yield Held(process, work_dir)
+    finally:
+        process.stdin.close()  # the end of the leash: whatever still runs leaves
+        process.wait(timeout=90)
+
+
+@contextmanager
 def on_one_node(run, assignment):
     """Two processes, as torchrun starts them."""
-    with started(run, assignment, torchrun(2)) as trainer:
+    with launched(run, assignment, torchrun(2)) as trainer:
         yield trainer
 
 
@@ -172,7 +204,7 @@ def test_island_fetches_its_cluster_once_and_no_other(make_run, bucket, s3, monk
 
 def test_two_processes_asked_to_drain_leave_after_the_same_step(make_run):
     run = make_run(training=ENDLESS)
-    with started(run, run.assignment(), torchrun(2)) as trainer:
+    with launched(run, run.assignment(), torchrun(2)) as trainer:
         trainer.wait_for(Progress)
         trainer.process.stdin.write(DRAIN.encode())
         trainer.process.stdin.flush()
@@ -236,11 +268,13 @@ def test_trainer_with_a_damaged_checkpoint_says_which(run):
 
 
 def test_trainer_with_a_fault_of_its_own_says_so_and_logs_the_traceback(run):
-    with started(run, run.assignment(), (sys.executable, "-c", BROKEN)) as trainer:
+    with started(run, run.assignment(), BROKEN) as trainer:
         code, heard = trainer.wait()
     assert code == 1
     assert heard == [Broke("KeyError: 'no such key'")]
-    assert "Traceback" in (run.folder / "log").read_text()
+    log = (run.folder / "log").read_text()
+    assert "Traceback" in log
+    assert log.endswith("tensorboard was imported: False")  # takes a second, and nothing to show
 
 
 # From some moment on no file may grow far: to a process the same as a disk that is full.
@@ -267,7 +301,7 @@ sys.exit(run_trainer(expert_task))
 @pytest.mark.parametrize("full", ["run", "work folder"])
 def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(run, full):
     assignment = run.assignment()
-    with started(run, assignment, (sys.executable, "-c", FULL_DISK, full)) as trainer:
+    with started(run, assignment, FULL_DISK, full) as trainer:
         code, heard = trainer.wait()
     assert code == 1
     assert isinstance(heard[-1], Broke)
@@ -281,7 +315,7 @@ def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(run, full):
 
 def test_two_processes_that_diverge_end_with_one_sentence_that_trying_again_is_in_vain(make_run):
     run = make_run(training={**ENDLESS, "learning_rate": 1e30})
-    with started(run, run.assignment(), torchrun(2)) as trainer:
+    with launched(run, run.assignment(), torchrun(2)) as trainer:
         code, heard = trainer.wait()
     assert code != 0
     ((reason, final),) = {(m.reason, m.final) for m in heard if isinstance(m, Broke)}

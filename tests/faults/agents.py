@@ -8,23 +8,28 @@ from tests.faults.points import COMMIT, COPY, MANIFEST, Point, served
 from tests.faults.scene import LONG, Scene, Story, freeze, struck, thaw
 
 
-def is_replaced(scene: Scene) -> None:
-    """One job took another lease; the other island went on."""
-    assert any("killed by signal 9 (SIGKILL)" in gone for gone in scene.reasons("island-gone"))
-    assert scene.epochs() == [1, 2]
-    assert not scene.reasons("attempt-failed")
+def killed(*points: Point) -> Story:
+    def are_replaced(scene: Scene) -> None:
+        """Each time one job took another lease; the other island went on."""
+        gone = [why for why in scene.reasons("island-gone") if "killed by signal 9" in why]
+        assert len(gone) == len(points)
+        assert sum(scene.epochs()) == 2 + len(points)
+        assert not scene.reasons("attempt-failed")
+
+    return struck(*points, shows=are_replaced)
 
 
-def killed(point: Point) -> Story:
-    return struck(point, is_replaced)
-
-
-killed_in_acquire = killed(Point("orchestrator", served("Acquire"), victim="agent"))
-killed_in_heartbeat = killed(Point("orchestrator", served("Heartbeat"), nth=3, victim="agent"))
-killed_in_upload = killed(Point("trainer", MANIFEST, victim="agent"))
-killed_halfway_through_a_blob = killed(Point("trainer", COPY, "halfway", victim="agent"))
-killed_before_commit = killed(Point("agent", COMMIT))
-killed_in_commit = killed(Point("orchestrator", served("Commit"), victim="agent"))
+killed_while_it_asks = killed(
+    Point("orchestrator", served("Acquire"), victim="agent"),
+    Point("orchestrator", served("Heartbeat"), nth=3, victim="agent"),
+)
+killed_in_uploads = killed(
+    Point("trainer", MANIFEST, victim="agent"),
+    Point("trainer", COPY, "halfway", victim="agent"),
+)
+killed_about_a_commit = killed(
+    Point("agent", COMMIT), Point("orchestrator", served("Commit"), victim="agent")
+)
 
 
 def frozen_past_its_lease(scene: Scene) -> Iterator[None]:

@@ -11,14 +11,6 @@ from tests.faults.scene import LONG, Scene, Story, freeze, struck, thaw
 GRANT, COMMITTED = "lease-granted", "checkpoint-committed"
 
 
-def is_started_again(scene: Scene) -> None:
-    """No island was any the worse for it."""
-    assert "starting it again" in scene.told
-    began = [why for why in scene.reasons("orchestrator-serves") if "orchestrator serves" in why]
-    assert len(began) == 2
-    is_no_matter(scene)
-
-
 def is_no_matter(scene: Scene) -> None:
     """Every job took one lease, and nobody was declared lost."""
     assert scene.epochs() == [1, 1]
@@ -26,17 +18,32 @@ def is_no_matter(scene: Scene) -> None:
     assert not scene.reasons("attempt-failed")
 
 
-def killed(point: Point) -> Story:
-    return struck(point, is_started_again)
+def killed(*points: Point) -> Story:
+    def is_started_again(scene: Scene) -> None:
+        """Each time no island was any the worse for it."""
+        assert "starting it again" in scene.told
+        served = [
+            why for why in scene.reasons("orchestrator-serves") if "orchestrator serves" in why
+        ]
+        assert len(served) == 1 + len(points)
+        is_no_matter(scene)
+
+    return struck(*points, shows=is_started_again)
 
 
-killed_in_acquire = killed(Point("orchestrator", SAVE, "after", about=GRANT))
-killed_in_heartbeat = killed(Point("orchestrator", served("Heartbeat"), nth=3))
-killed_in_upload = killed(Point("trainer", MANIFEST, victim="orchestrator"))
-killed_before_commit = killed(Point("agent", COMMIT, victim="orchestrator"))
-killed_before_the_transaction = killed(Point("orchestrator", SAVE, nth=3, about=COMMITTED))
-killed_in_the_transaction = killed(Point("orchestrator", INSERT, nth=3, about=COMMITTED))
-killed_before_the_answer = killed(Point("orchestrator", SAVE, "after", nth=3, about=COMMITTED))
+killed_while_it_is_asked = killed(
+    Point("orchestrator", SAVE, "after", about=GRANT),
+    Point("orchestrator", served("Heartbeat"), nth=3),
+)
+killed_in_an_upload_and_before_its_commit = killed(
+    Point("trainer", MANIFEST, victim="orchestrator"),
+    Point("agent", COMMIT, victim="orchestrator"),
+)
+killed_about_a_transaction = killed(
+    Point("orchestrator", SAVE, nth=3, about=COMMITTED),
+    Point("orchestrator", INSERT, nth=3, about=COMMITTED),
+    Point("orchestrator", SAVE, "after", nth=3, about=COMMITTED),
+)
 
 
 def frozen_past_all_leases(scene: Scene) -> Iterator[None]:

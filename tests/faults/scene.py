@@ -47,13 +47,18 @@ class Scene:
         for name, value in variables.items():
             self.environment.setenv(name, value)
 
-    def arm(self, point: Point) -> Path:
-        """Have somebody struck at a point; returns the file that is there once it happened."""
-        marker = self.folder / "struck"
+    def arm(self, *points: Point) -> list[Path]:
+        """Have somebody struck at each point in turn; returns a file for each that was met."""
+        markers = [self.folder / f"struck-{number}" for number, _ in enumerate(points)]
         state = self.run.folder().absolute()
-        armed = {**asdict(point), "marker": str(marker), "state": str(state)}
+        armed = [
+            {**asdict(point), "marker": str(marker), "after": str(before), "state": str(state)}
+            for point, marker, before in zip(
+                points, markers, [state.parent, *markers], strict=False
+            )
+        ]
         self.inside(ATOLL_FAULT=json.dumps(armed))
-        return marker
+        return markers
 
     def at_work(self, *jobs: str, step: int = 20) -> None:
         """Return once these jobs have committed so many steps."""
@@ -71,14 +76,16 @@ class Scene:
 Story = Callable[[Scene], Iterator[None]]
 
 
-def struck(point: Point, shows: Callable[[Scene], None]) -> Story:
-    """The story of somebody who is struck at a point of its work."""
+def struck(*points: Point, shows: Callable[[Scene], None]) -> Story:
+    """The story of those who are struck at a point of their work, one after the other."""
 
     def story(scene: Scene) -> Iterator[None]:
-        met = scene.arm(point)
+        if len(points) > 1:
+            scene.run.steps = LONG
+        met = scene.arm(*points)
         yield
         yield
-        assert met.exists()
+        assert [marker.exists() for marker in met] == [True] * len(points)
         shows(scene)
 
     return story

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import agents, clocks, disks, networks, orchestrators, trainers
 from tests.faults.checks import assert_nothing_was_lost
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 FAULTS = {
     "trainer SIGKILL": trainers.killed,
@@ -18,23 +18,18 @@ FAULTS = {
     "trainer segfault": trainers.segfault,
     "trainer holds the GIL": trainers.holds_the_gil,
     "trainer SIGKILL halfway through a blob": trainers.killed_halfway_through_a_blob,
-    "agent SIGKILL during acquire": agents.killed_in_acquire,
-    "agent SIGKILL during heartbeat": agents.killed_in_heartbeat,
-    "agent SIGKILL during upload": agents.killed_in_upload,
-    "agent SIGKILL halfway through a blob": agents.killed_halfway_through_a_blob,
-    "agent SIGKILL between upload and commit": agents.killed_before_commit,
-    "agent SIGKILL during commit": agents.killed_in_commit,
+    "agent SIGKILL during acquire, then during heartbeat": agents.killed_while_it_asks,
+    "agent SIGKILL during upload, then halfway through a blob": agents.killed_in_uploads,
+    "agent SIGKILL between upload and commit, then during commit": agents.killed_about_a_commit,
     "agent SIGSTOP past its lease, then SIGCONT": agents.frozen_past_its_lease,
-    "orchestrator SIGKILL during acquire": orchestrators.killed_in_acquire,
-    "orchestrator SIGKILL during heartbeat": orchestrators.killed_in_heartbeat,
-    "orchestrator SIGKILL during upload": orchestrators.killed_in_upload,
-    "orchestrator SIGKILL between upload and commit": orchestrators.killed_before_commit,
-    "orchestrator SIGKILL before a commit's transaction": (
-        orchestrators.killed_before_the_transaction
+    "orchestrator SIGKILL during acquire, then during heartbeat": (
+        orchestrators.killed_while_it_is_asked
     ),
-    "orchestrator SIGKILL in a commit's transaction": orchestrators.killed_in_the_transaction,
-    "orchestrator SIGKILL after a commit's transaction, before its answer": (
-        orchestrators.killed_before_the_answer
+    "orchestrator SIGKILL during upload, then between upload and commit": (
+        orchestrators.killed_in_an_upload_and_before_its_commit
+    ),
+    "orchestrator SIGKILL before, in and after a commit's transaction": (
+        orchestrators.killed_about_a_transaction
     ),
     "orchestrator SIGSTOP past all leases, then SIGCONT": orchestrators.frozen_past_all_leases,
     "connections cut every second": networks.cut_every_second,

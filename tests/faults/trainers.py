@@ -31,7 +31,7 @@ def frozen_for_a_while(scene: Scene) -> Iterator[None]:
 
 
 def frozen_for_good(scene: Scene) -> Iterator[None]:
-    scene.run.steps, scene.run.overrides = LONG, ["island.stuck_s=3"]
+    scene.run.steps, scene.run.overrides = LONG, ["island.stuck_s=6"]
     yield
     scene.at_work("expert-0")
     frozen = scene.run.trainer_of("expert-0")
@@ -42,17 +42,19 @@ def frozen_for_good(scene: Scene) -> Iterator[None]:
 
 
 def holds_the_gil(scene: Scene) -> Iterator[None]:
-    scene.run.overrides = ["island.stuck_s=3"]
-    return (yield from struck(Point("trainer", STEP, nth=25, blow="hold the GIL"), stuck)(scene))
+    scene.run.overrides = ["island.stuck_s=6"]
+    return (
+        yield from struck(Point("trainer", STEP, nth=25, blow="hold the GIL"), shows=stuck)(scene)
+    )
 
 
 segfault = struck(
     Point("trainer", STEP, nth=25, blow="SIGSEGV"),
-    lambda scene: failed_by(scene, "killed by signal 11 (SIGSEGV)"),
+    shows=lambda scene: failed_by(scene, "killed by signal 11 (SIGSEGV)"),
 )
 killed_halfway_through_a_blob = struck(
     Point("trainer", COPY, "halfway"),
-    lambda scene: failed_by(scene, "killed by signal 9 (SIGKILL)"),
+    shows=lambda scene: failed_by(scene, "killed by signal 9 (SIGKILL)"),
 )
 
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.timeout(110)
+pytestmark = pytest.mark.timeout(300)
 
 LEAVING = 2 * (5 + 30)  # two islands that cost 1 a second, until they have left
 
 
 def test_run_that_reaches_its_budget_pauses_within_it_and_goes_on_once_more_is_allowed(
-    run, until, undisturbed
+    run, undisturbed
 ):
     run.steps, run.options = 1200, "--step-s 0.02 --every 10"
     limited = ["island.price_per_hour=3600", "island.drain_s=5"]
@@ -23,7 +23,7 @@ def test_run_that_reaches_its_budget_pauses_within_it_and_goes_on_once_more_is_a
     assert f"atoll: budget.cost = {LEAVING + 20} is reached: " in told
     assert told.count("give the same command again") == 1
     assert not run.results()
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     spent = json.loads(run.atoll("status", "--json"))
     assert 20 <= spent["cost"] <= LEAVING + 20 == spent["budget"]["cost"]
     assert all(job["state"] == "paused" for job in spent["jobs"])

@@ -5,6 +5,7 @@ Two working directories stand for two machines: neither has the other's state.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.timeout(180)
+from atoll.__main__ import main
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -30,8 +33,11 @@ def run(make_run, bucket, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def alice(run, tmp_path):
-    """What a command prints on a machine where nothing is but alice's certificates."""
+def alice(run, tmp_path, capsys):
+    """What a command prints on a machine where nothing is but alice's certificates.
+
+    Called in this process, which has made the imports already.
+    """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copytree(tmp_path / "tls" / "operators" / "alice", elsewhere / "alice")
@@ -39,12 +45,12 @@ def alice(run, tmp_path):
     def call(*words: str, uri: str = "", code: int = 0, tls: str = "alice") -> str:
         settings = [f"run.uri={uri or run.uri}", f"orchestrator.tls={tls}"]
         options = [word for setting in settings for word in ("--set", setting)]
-        command = [sys.executable, "-m", "atoll", *words, *options]
-        called = subprocess.run(
-            command, cwd=elsewhere, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert called.returncode == code, called.stderr
-        return called.stderr if code else called.stdout
+        capsys.readouterr()
+        with contextlib.chdir(elsewhere), pytest.raises(SystemExit) as ended:
+            main([*words, *options])
+        told = capsys.readouterr()
+        assert ended.value.code == code, told.err
+        return told.err if code else told.out
 
     yield call
     assert [path.name for path in elsewhere.iterdir()] == ["alice"]  # and nothing was left there
@@ -69,7 +75,7 @@ def test_run_is_looked_at_and_steered_from_another_machine(run, alice, until):
     until(lambda: run.jobs()["expert-1"].state == "cancelled")
     alice("retry", "expert-1")
     alice("drain")
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     told = alice("status", code=2)
     assert "is written down on" in told
     assert str(run.folder()) in told

@@ -13,8 +13,32 @@ import pytest
 
 from atoll import layout
 from cluster import processes
+from tests.integration.conftest import Run
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run of 20 steps that was made once, for all who begin where it ends."""
+    run = Run(tmp_path_factory.mktemp("finished") / "run", steps=20)
+    try:
+        launcher = run.launch()
+        told = run.finish(launcher)
+        assert launcher.returncode == 0, told
+        run.wait_for_its_end()
+        yield run.uri
+    finally:
+        run.stop()
+
+
+@pytest.fixture
+def done(finished, tmp_path):
+    """A finished run of its own, under its own address."""
+    shutil.copytree(finished, tmp_path / "done")
+    run = Run(tmp_path / "done", steps=20)
+    yield run
+    run.stop()
 
 
 def test_run_interrupted_drains_and_the_same_command_goes_on(run, until, undisturbed):
@@ -46,7 +70,7 @@ def test_run_of_all_interrupted_and_only_trained_then_leaves_the_router_alone(
     told = run.finish(again)
     assert again.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     granted = {event.job for event in run.events() if event.kind == "lease-granted"}
     assert granted == {"expert-0", "expert-1"}
     run.overrides = ["router.steps=20"]
@@ -127,53 +151,42 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert (run.uri / layout.CONFIG).read_bytes() == before
 
 
-def test_run_with_a_lost_checkpoint_says_which_file_is_gone_and_makes_it_again(run, undisturbed):
-    run.steps = 20
-    run.finish(run.launch())
-    key = run.results()["expert-1"].key
-    (run.uri / key / "weights").unlink()
-    launcher = run.launch()
-    told = run.finish(launcher)
+def test_run_with_a_lost_checkpoint_says_which_file_is_gone_and_makes_it_again(done, undisturbed):
+    key = done.results()["expert-1"].key
+    (done.uri / key / "weights").unlink()
+    launcher = done.launch()
+    told = done.finish(launcher)
     assert launcher.returncode == 0, told
     assert f"expert-1 is trained again: checkpoint at step 20: {key}/weights is missing" in told
-    assert run.weights() == undisturbed(run)
+    assert done.weights() == undisturbed(done)
 
 
-def test_run_with_fewer_steps_than_are_done_is_refused(run):
-    run.steps = 20
-    run.finish(run.launch())
-    run.steps = 10
-    launcher = run.launch()
-    told = run.finish(launcher)
+def test_run_with_fewer_steps_than_are_done_is_refused(done):
+    done.steps = 10
+    launcher = done.launch()
+    told = done.finish(launcher)
     assert launcher.returncode == 2
     assert "has 20 committed steps already and is asked for 10" in told
 
 
-def test_run_with_more_steps_goes_on_from_the_end(run, undisturbed):
-    run.steps = 20
-    run.finish(run.launch())
-    run.steps = 40
-    launcher = run.launch()
-    told = run.finish(launcher)
+def test_run_with_more_steps_goes_on_from_the_end(done, undisturbed):
+    done.steps = 40
+    launcher = done.launch()
+    told = done.finish(launcher)
     assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    assert {ref.epoch for ref in run.results().values()} == {2}
+    assert done.weights() == undisturbed(done)
+    assert {ref.epoch for ref in done.results().values()} == {2}
 
 
-def test_run_with_more_steps_after_its_database_was_lost_goes_on_from_the_end(
-    run, until, undisturbed
-):
-    run.steps = 20
-    run.finish(run.launch())
-    until(lambda: not run.processes())
-    shutil.rmtree(run.folder())
-    run.steps = 40
-    launcher = run.launch()
-    told = run.finish(launcher)
+def test_run_with_more_steps_after_its_database_was_lost_goes_on_from_the_end(done, undisturbed):
+    shutil.rmtree(done.folder())
+    done.steps = 40
+    launcher = done.launch()
+    told = done.finish(launcher)
     assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
-    assert {ref.epoch for ref in run.results().values()} == {2}
-    granted = [event.reason for event in run.events() if event.kind == "lease-granted"]
+    assert done.weights() == undisturbed(done)
+    assert {ref.epoch for ref in done.results().values()} == {2}
+    granted = [event.reason for event in done.events() if event.kind == "lease-granted"]
     assert all(reason.endswith("from step 20") for reason in granted)
 
 
@@ -184,7 +197,7 @@ def test_run_interrupted_whose_database_was_lost_begins_above_what_it_wrote(
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)
     launcher.send_signal(signal.SIGINT)
     run.finish(launcher)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     shutil.rmtree(run.folder())
     again = run.launch()
     told = run.finish(again)
@@ -193,15 +206,12 @@ def test_run_interrupted_whose_database_was_lost_begins_above_what_it_wrote(
     assert {ref.epoch for ref in run.results().values()} == {2}
 
 
-def test_run_whose_folder_was_moved_goes_on(run, until, undisturbed, tmp_path):
-    run.steps = 20
-    run.finish(run.launch())
-    until(lambda: not run.processes())
-    run.uri, run.steps = run.uri.rename(tmp_path / "moved"), 40
-    launcher = run.launch()
-    told = run.finish(launcher)
+def test_run_whose_folder_was_moved_goes_on(done, undisturbed, tmp_path):
+    done.uri, done.steps = done.uri.rename(tmp_path / "moved"), 40
+    launcher = done.launch()
+    told = done.finish(launcher)
     assert launcher.returncode == 0, told
-    assert run.weights() == undisturbed(run)
+    assert done.weights() == undisturbed(done)
 
 
 def test_run_named_from_another_folder_is_the_same_run(run, until, undisturbed, monkeypatch):
@@ -259,7 +269,7 @@ def test_orchestrator_interrupted_in_the_foreground_drains_its_islands(run, unti
     until(lambda: run.committed("expert-0") >= 10)
     run.orchestrator().send_signal(signal.SIGINT)
     assert "stopped" in run.finish(launcher)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     reasons = {event.reason for event in run.events() if event.kind == "draining"}
     assert reasons == {"the orchestrator was interrupted"}
 
@@ -305,7 +315,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
     following.kill()
     following.communicate()
     run.finish(launcher)
-    until(lambda: not run.processes())  # the orchestrator's leave is an event, too
+    run.wait_for_its_end()  # the orchestrator's leave is an event, too
     assert [event["number"] for event in heard] == list(range(1, len(heard) + 1))
     told = run.atoll("events", "--after", "3").splitlines()
     assert len(told) == len(run.events()) - 3
@@ -365,7 +375,7 @@ def test_watch_as_json_tells_every_change_to_the_end(run, until):
     numbers = [event["number"] for event in events]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert {"job-done", "checkpoint-committed"} <= {event["kind"] for event in events}
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     stored = json.loads(run.atoll("status", "--json"))
     assert stored["node_hours"] > 0
     assert stored["cost"] == pytest.approx(2.5 * stored["node_hours"])

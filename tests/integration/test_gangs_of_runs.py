@@ -11,7 +11,7 @@ import pytest
 from cluster import processes
 from cluster.processes import ProcessId
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 ISLAND = "island-1"
 
@@ -64,7 +64,7 @@ def test_run_goes_on_without_the_nodes_it_loses_and_takes_them_back(run, until, 
     assert happened.count("island-started") == 1
     assert {"node-lost", "leader-lost"} <= set(happened)
     assert "attempt-failed" not in happened
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
 
 
 def test_run_on_slurm_has_an_agent_on_each_node_of_a_job(make_run, slurm, until, undisturbed):

@@ -10,7 +10,7 @@ import pytest
 from cluster import processes
 from tests.kubernetes.jobs import INDEX
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 IMAGE = "atoll:test"
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.endpoint import ENDPOINT_FILE, Endpoint
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 TESTS = Path(__file__).parents[1]
 

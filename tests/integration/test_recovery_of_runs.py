@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 def steps_of(run, job):
@@ -19,20 +19,21 @@ def steps_of(run, job):
     ]
 
 
-def test_run_undisturbed_ends_with_the_weights_and_leaves_no_process(run, until, undisturbed):
+def test_run_undisturbed_ends_with_the_weights_and_leaves_no_process(run, undisturbed):
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
     assert {ref.epoch for ref in run.results().values()} == {1}
     assert steps_of(run, "expert-0") == [(1, step) for step in range(10, 61, 10)]
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     again = run.launch()
     assert "already trained: expert-0, expert-1" in run.finish(again)
     assert not run.processes()
 
 
 def test_run_whose_command_is_killed_goes_on_and_is_attached_to_again(run, until, undisturbed):
+    run.steps = 600  # it shall not be done before somebody attaches to it
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     orchestrator = run.orchestrator()
@@ -121,13 +122,13 @@ def test_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(run, u
     assert steps_of(run, "expert-0")[6] == (3, 60)
 
 
-def test_run_keeps_no_more_checkpoints_than_it_is_asked_to(run, until, undisturbed):
+def test_run_keeps_no_more_checkpoints_than_it_is_asked_to(run, undisturbed):
     run.overrides = ["checkpoints.keep_last=2", "checkpoints.keep_best=0"]
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     for job in ("expert-0", "expert-1"):
         kept = sorted(path.name for path in run.uri.glob(f"checkpoints/{job}/*/*"))
         assert kept == ["step-00000050", "step-00000060"]

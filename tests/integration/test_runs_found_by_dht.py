@@ -24,7 +24,7 @@ from tests import dht
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 ATOLL = [sys.executable, "-m", "atoll"]
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import pytest
 from cluster import processes
 from tests.skypilot import scripted
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 IMAGE = "atoll:test"
 QUOTA = "Found no quota for p5.48xlarge instances."
@@ -137,5 +137,5 @@ def test_run_whose_islands_come_to_nothing_ends_after_its_tries_and_leaves_nothi
     assert hopeless.why in sentence
     assert sorted(hopeless.started()) == ["island-1", "island-2"]
     until(lambda: not any(hopeless.left()))
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
     assert not processes.working_in(tmp_path)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_run_in_a_bucket_goes_on_from_it_and_needs_nothing_else(run, until, undi
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    until(lambda: not run.processes())
+    run.wait_for_its_end()
 
     assert [path.name for path in tmp_path.iterdir()] == [".atoll"]
     kept = b"".join(path.read_bytes() for path in run.folder().rglob("*") if path.is_file())

@@ -15,7 +15,7 @@ from atoll.errors import ConfigError, Forbidden, Unreachable
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_run_beyond_loopback_completes_and_shows_no_secret(
     told = run.finish(launcher)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
-    until(lambda: not run.processes())  # until then checkpoints may go
+    run.wait_for_its_end()  # until then checkpoints may go
     for path in run.uri.rglob("*"):
         if path.is_file() and path.suffix != ".pem":
             shown += path.read_bytes().decode(errors="replace")

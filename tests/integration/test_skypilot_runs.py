@@ -10,7 +10,7 @@ import pytest
 
 from tests.skypilot import scripted
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_run_whose_node_is_drained_in_slurm_waits_in_the_queue_and_goes_on(run, 
     assert waiting <= worked
 
 
-def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, until, undisturbed):
+def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, undisturbed):
     run.steps, run.options = 700, "--step-s 0.1 --every 100"
     run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
     launcher = run.launch()
@@ -128,7 +128,7 @@ def handed_over(run) -> set[str]:
 
 @pytest.mark.timeout(600)
 def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
-    local, digits = make_digits("local", steps=800), make_digits("slurm", steps=800)
+    local, digits = make_digits("local", steps=400), make_digits("slurm", steps=400)
     local.atoll("partition")
     digits.take_partition(local)
     # Slurm warns 50 s before the time limit, or up to a minute earlier.
@@ -146,7 +146,9 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
             hold_until_warned(digits)
             return bool(handed_over(digits) - {cancelled, requeued})
 
-        until(is_one_handed_over, seconds=200)  # its time was over: nobody else told it to leave
+        until(
+            is_one_handed_over, seconds=200, pause_s=1
+        )  # its time was over: nobody else told it to leave
 
         nodes = ",".join(told_by_slurm("sinfo", "-hN", "-o%N").split())
         tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=DRAIN", "Reason=test")

@@ -12,7 +12,7 @@ from cluster import processes
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from cluster import processes
 from orchestrator.endpoint import Endpoint
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
 

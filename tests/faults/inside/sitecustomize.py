@@ -1,8 +1,8 @@
 """What a fault does inside the processes of a run: Python loads this where PYTHONPATH leads here.
 
-``ATOLL_FAULT`` holds a point, see ``points.py``: the process that first comes to it for the n-th
-time is struck, or strikes another. ``ATOLL_FAULT_PROXY`` is where agents call instead of their
-orchestrator.
+``ATOLL_FAULT`` holds points, see ``points.py``, each to be met once the one before was: the process
+that first comes to it for the n-th time from then on is struck, or strikes another.
+``ATOLL_FAULT_PROXY`` is where agents call instead of their orchestrator.
 """
 
 import contextlib
@@ -70,8 +70,7 @@ class Point(types.SimpleNamespace):
 
     def around(self, whole):
         def reached(*args, **named):
-            met = self.about in repr(args) and next(self.count) == self.nth and self.is_first()
-            if not met:
+            if not self.is_met(args):
                 return whole(*args, **named)
             if self.when == "before":
                 self.strike(args)
@@ -83,6 +82,13 @@ class Point(types.SimpleNamespace):
             return answer
 
         return reached
+
+    def is_met(self, args):
+        if self.about not in repr(args) or not Path(self.after).exists():
+            return False
+        if not is_alive(self.pid(args)):  # struck at the point before, and not replaced yet
+            return False
+        return next(self.count) == self.nth and self.is_first()
 
     def is_first(self):
         """Strikes once: whoever comes after the one that was struck is left alone."""
@@ -143,8 +149,9 @@ def call_at(proxy):
 
 
 if "ATOLL_FAULT" in os.environ:
-    point = Point(**json.loads(os.environ["ATOLL_FAULT"]), count=itertools.count(1))
-    if point.process == role():
-        wrap(point.place, point.around)
+    for armed in json.loads(os.environ["ATOLL_FAULT"]):
+        point = Point(**armed, count=itertools.count(1))
+        if point.process == role():
+            wrap(point.place, point.around)
 if "ATOLL_FAULT_PROXY" in os.environ and role() == "agent":
     call_at(os.environ["ATOLL_FAULT_PROXY"])
