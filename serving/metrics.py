@@ -21,7 +21,10 @@ class Metrics:
         """Nothing has happened yet."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "atoll_requests", "For images, by what became of them.", ["outcome"], registry=registry
+            "atoll_requests",
+            "By what became of them, or why they were refused.",
+            ["outcome"],
+            registry=registry,
         )
         self._images = Counter("atoll_images", "Finished.", registry=registry)
         self._queued_s = Histogram(

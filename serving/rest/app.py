@@ -13,7 +13,7 @@ from serving.rest import editions, generations, jobs, models, probes
 from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
-from serving.rest.page import FOLDER, Page
+from serving.rest.page import Page
 from serving.service import Service
 
 
@@ -50,6 +50,5 @@ def make_app(
     app.add_middleware(BodyLimit)
     for part in (generations, jobs, models, editions, probes):
         app.include_router(part.router)
-    if FOLDER.is_dir():
-        app.mount("/", Page())
+    app.mount("/", Page())
     return app

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
 from router.recipe import Recipe, png_of
 from serving.job import ImageView, Job, Pixels
@@ -16,7 +16,8 @@ from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS
-from serving.rest.following import STUCK_S, views_of
+from serving.rest.events import Events
+from serving.rest.following import views_of
 from serving.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
@@ -64,9 +65,9 @@ async def cancel(job: JobDep, desk: DeskDep) -> JobAnswer:
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}, "description": "its changes"}},
 )
-async def follow(job: JobDep, desk: DeskDep) -> EventSourceResponse:
+async def follow(job: JobDep, desk: DeskDep) -> Events:
     """Where a job stands, at every change until its end; a slow reader skips some."""
-    return EventSourceResponse(_events(desk.service, job), send_timeout=STUCK_S)
+    return Events(_events(desk.service, job))
 
 
 @router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)

@@ -6,7 +6,6 @@ import math
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from atoll.address import answers_at, split_address
+from atoll.authority import seconds_left
 from atoll.credentials import SERVER, read_pair
 from atoll.errors import BadInput, ConfigError
 
@@ -77,7 +77,7 @@ def _secured(tls: str) -> dict[str, Any]:
         pair = read_pair(folder, SERVER)
     except ConfigError as error:
         raise ConfigError(f"serving.tls: {error}") from error
-    if pair.certificate.not_valid_after_utc < datetime.now(UTC):
+    if seconds_left(pair.certificate, time.time()) < 0:
         raise ConfigError(f"serving.tls: server.crt in {tls} has ended; run `atoll certs {tls}`")
     return {"ssl_certfile": folder / f"{SERVER}.crt", "ssl_keyfile": folder / f"{SERVER}.key"}
 

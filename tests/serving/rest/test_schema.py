@@ -11,7 +11,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving.keys import Keys, add_key
 
 FEW = settings(
-    max_examples=10,
+    max_examples=6,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
