@@ -66,11 +66,10 @@ class Follower:
             return
         try:
             prove(edition, self._stopped)
-        except CheckpointMismatch as error:
-            is_read = not edition.shelf.lost
+        except Exception as error:  # whatever an engine raises
+            if isinstance(error, CheckpointMismatch) and not edition.shelf.lost:
+                self._seen.add(name)  # all of it was read, and will be no better
             edition.shelf.close()
-            if is_read:  # and will be no better
-                self._seen.add(name)
             self._put_off(error)
         else:
             self._seen |= {name, edition.name}

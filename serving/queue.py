@@ -142,8 +142,7 @@ class Queue:
             entry.listener(event)
         except Exception:  # whatever it is, others are not to suffer from it
             _log.exception("a listener raised", extra={"fields": {"request": entry.request.name}})
-            if not entry.is_over:
-                self._remove(entry)
+            self.end(entry, Failed("what was drawn of it could not be handed over; ask again"))
 
     def _remove(self, entry: Entry) -> None:
         entry.is_over = True
