@@ -39,6 +39,7 @@ COMMANDS = {
     "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
     "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
+    "generate": Entry("atoll.generate:generate", "Have images drawn by a service.", STAGES),
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
     "report": Entry("evaluation.cli:report", "Write the HTML report.", STAGES),
     "certs": Entry("atoll.certs:certs", "Make certificates for a lab.", SAFETY),

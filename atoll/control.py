@@ -321,4 +321,5 @@ class ControlClient:
             self._raise(error)
 
     def _raise(self, error: grpc.RpcError) -> NoReturn:
-        raise error_of(error.code(), error.details() or "", self._address) from error
+        who = f"the orchestrator at {self._address}"
+        raise error_of(error.code(), error.details() or "", who) from error

@@ -80,6 +80,11 @@ def operator_credentials(folder: Path) -> grpc.ChannelCredentials:
     return client_credentials(read_pair(folder, OPERATOR), read_certificate(folder / f"{CA}.crt"))
 
 
+def open_credentials(pair: Pair) -> grpc.ServerCredentials:
+    """To show who the server is, to callers who show no certificate."""
+    return grpc.ssl_server_credentials([(pair.key_pem, pair.certificate_pem)])
+
+
 def server_credentials(
     pair: Pair, authority: x509.Certificate, renewed: Callable[[], Pair | None] = lambda: None
 ) -> grpc.ServerCredentials:

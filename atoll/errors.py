@@ -25,6 +25,7 @@
     ├── NotFound                nothing goes by that name, or no more
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
+    ├── NotDrawn                images that a service had accepted failed, or were cancelled
     └── Interrupted             the user asked to stop; all is safe; exit code 130
 
 Errors carry a whole sentence that says what to do next, and keep their cause. ``None`` never means
@@ -130,6 +131,10 @@ class IslandError(AtollError):
 
 class JobFailed(AtollError):
     """A job failed more often than its budget allows."""
+
+
+class NotDrawn(AtollError):
+    """A service accepted images and could not draw them, or was told not to."""
 
 
 class Interrupted(AtollError):

@@ -20,6 +20,9 @@ class ServingSection(Section):
     listen: str = Field(
         "127.0.0.1:8000", description="address of REST and the web page; port 0 takes any free one"
     )
+    grpc_listen: str = Field(
+        "127.0.0.1:8001", description='address of gRPC; port 0 takes any free one; "" = none'
+    )
     requests_per_minute: int = Field(
         0, ge=0, description="for images, of each key; more are refused (429); 0 = no limit"
     )
@@ -56,9 +59,29 @@ class ServingSection(Section):
         600.0, gt=0, description="for so long images can be fetched once they are finished"
     )
 
-    @field_validator("listen")
+    follow_s: float = Field(
+        10.0,
+        ge=0,
+        description="how often it looks for newer checkpoints of the run, once their stage has "
+        "finished; 0 = never",
+    )
+    canary: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of new requests that newer checkpoints get first; 0 = all at once",
+    )
+    canary_s: float = Field(
+        300.0,
+        gt=0,
+        description="for so long; then they get all, unless more requests fail than with the old",
+    )
+
+    @field_validator("listen", "grpc_listen")
     @classmethod
     def _callers_are_known(cls, listen: str, info: ValidationInfo) -> str:
+        if info.field_name == "grpc_listen" and not listen:
+            return listen
         refuse_open(
             listen,
             secured=bool(info.data.get("tls") and info.data.get("api_keys")),

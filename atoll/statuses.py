@@ -6,10 +6,12 @@ import grpc
 
 from atoll.errors import (
     AtollError,
+    BadInput,
     Busy,
     ControlError,
     Forbidden,
     LeaseLost,
+    NotFound,
     OverBudget,
     Refused,
     Unreachable,
@@ -20,7 +22,9 @@ _STATUSES: tuple[tuple[type[AtollError], tuple[grpc.StatusCode, ...]], ...] = (
     (LeaseLost, (grpc.StatusCode.ABORTED,)),
     (Forbidden, (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)),
     (OverBudget, (grpc.StatusCode.OUT_OF_RANGE,)),
-    (Refused, (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)),
+    (Refused, (grpc.StatusCode.FAILED_PRECONDITION,)),
+    (BadInput, (grpc.StatusCode.INVALID_ARGUMENT,)),
+    (NotFound, (grpc.StatusCode.NOT_FOUND,)),
     (Busy, (grpc.StatusCode.RESOURCE_EXHAUSTED,)),
     (
         Unreachable,
@@ -33,14 +37,20 @@ _STATUSES: tuple[tuple[type[AtollError], tuple[grpc.StatusCode, ...]], ...] = (
 )
 
 
-def error_of(code: grpc.StatusCode, details: str, address: str) -> AtollError:
-    """The house's error for a gRPC status; :func:`status_of` is its inverse."""
+def error_of(code: grpc.StatusCode, details: str, who: str) -> AtollError:
+    """The house's error for a gRPC status; :func:`status_of` is its inverse.
+
+    Args:
+        code: the status.
+        details: its words.
+        who: was called, in words.
+    """
     for kind, codes in _STATUSES:
         if code in codes:
             if kind is Unreachable:
-                details = f"the orchestrator at {address} does not answer ({details})"
+                details = f"{who} does not answer ({details})"
             return kind(details)
-    return ControlError(f"the orchestrator at {address} answered {code.name}: {details}")
+    return ControlError(f"{who} answered {code.name}: {details}")
 
 
 def status_of(error: AtollError) -> grpc.StatusCode:

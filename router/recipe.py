@@ -77,7 +77,7 @@ def png_of(image: NDArray[np.uint8], recipe: Recipe | None = None) -> bytes:
     """A PNG of an image, (H, W, C) uint8 with one channel or three, with its recipe inside."""
     about = PngInfo()
     if recipe is not None:
-        about.add_text(_KEY, json.dumps(asdict(recipe), sort_keys=True))
+        about.add_text(_KEY, recipe.text)
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", pnginfo=about)

@@ -26,12 +26,16 @@ def serve(
 
     SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
     """
-    from atoll import logs
+    from atoll import layout, logs
+    from atoll.blobs import open_store
     from atoll.config_file import run_config
 
-    if run is not None and config is not None:
-        raise BadInput("RUN and --config both name a run; leave out one of them")
     named = [] if run is None else [f"run.uri={json.dumps(run)}"]
+    if run is not None:
+        if config is not None:
+            raise BadInput("RUN and --config both name a run; leave out one of them")
+        if not open_store(run).exists(layout.CONFIG):
+            raise BadInput(f"no run was ever started at {run}; `atoll run` starts one")
     settings = run_config(config, [*named, *(set_ or ())])
     try:
         from serving.process import serve as process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.digests import digest_of
@@ -29,5 +30,10 @@ class Edition:
 
     @property
     def name(self) -> str:
-        """The beginning of a digest of its checkpoints."""
-        return digest_of(dict(self.menu.checkpoints))[:12]
+        """See :func:`name_of`."""
+        return name_of(self.menu.checkpoints)
+
+
+def name_of(checkpoints: Mapping[str, str]) -> str:
+    """What an edition of some checkpoints, digests by name of the job, is called."""
+    return digest_of(dict(checkpoints))[:12]

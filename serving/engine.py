@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from serving.tick import Tick, Watch, nobody
 
 _log = logging.getLogger(__name__)
 
+_numbers = itertools.count()
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
 
 
@@ -48,6 +50,7 @@ class Engine:
         num_slots: int,
         most_rows: int,
         watch: Watch = nobody,
+        in_order: bool = False,
     ) -> None:
         """Draw nothing yet.
 
@@ -58,12 +61,16 @@ class Engine:
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
             watch: is told of every tick, in the thread that ticks.
+            in_order: see :class:`serving.routes.Routes`.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
+        self._number = next(_numbers)
         self._queue = Queue(num_slots, clock)
         self._rows = BatchRows(most_rows, clock)
         self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
-        self._routes = Routes.empty(num_slots, model.experts.num, model.shape, model.device)
+        self._routes = Routes.empty(
+            num_slots, model.experts.num, model.shape, model.device, in_order=in_order
+        )
         self._counted = _Counted([0] * model.experts.num)
 
     def submit(self, request: Request, listener: Listener) -> None:
@@ -107,10 +114,10 @@ class Engine:
         choice = choose(self._servable(), resident.keys(), self._rows.most)
         if choice.slots:
             self._attempt(lambda slots: self._evaluate(slots, resident), self._tensor(choice.slots))
-        soon = self._routes.soon(self._tensor(sorted(self._queue.active)))
-        experts.tell(choice.experts, choice.wanted, soon)
+        experts.tell(choice.experts, choice.wanted, self._soon(resident))
         self._watch(
             Tick(
+                engine=self._number,
                 seconds=self._clock.monotonic() - began_at,
                 rows=tuple(self._counted.rows),
                 num_gated=self._counted.num_gated,
@@ -163,8 +170,9 @@ class Engine:
     def _waiting(self) -> list[Waiting]:
         active = self._queue.active
         slots = sorted(active)
-        known = self._routes.known[slots].tolist()
-        unheard = self._routes.unheard[slots].any(dim=1).tolist()
+        at = self._tensor(slots)
+        known = self._routes.known[at].tolist()
+        unheard = self._routes.awaited(at).any(dim=1).tolist()
         return [
             Waiting(
                 slot,
@@ -175,6 +183,11 @@ class Engine:
             for row, slot in enumerate(slots)
             if known[row]
         ]
+
+    def _soon(self, resident: Mapping[int, VelocityField]) -> tuple[int, ...]:
+        if len(resident) == self._model.experts.num:
+            return ()
+        return self._routes.soon(self._tensor(sorted(self._queue.active)))
 
     def _evaluate(self, slots: Tensor, resident: Mapping[int, VelocityField]) -> None:
         self._route(slots[~self._routes.known[slots]])  # some are, after a batch that raised

@@ -48,9 +48,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request has no result, for a reason in words. Nothing follows."""
+    """The request has no result. Nothing follows.
+
+    Attributes:
+        reason: why, in words.
+        is_fault: whether what draws may be to blame; not where it was cancelled, or late.
+    """
 
     reason: str
+    is_fault: bool = True
 
 
 Event = Progress | Preview | Painted | Done | Failed

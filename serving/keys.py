@@ -89,7 +89,7 @@ def add_key(path: Path, name: str) -> str:
 
 
 def _hashed(key: str) -> str:
-    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def _read(path: Path) -> dict[str, str]:

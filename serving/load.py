@@ -24,7 +24,7 @@ from experts.flow import VelocityField
 from experts.load import build_expert
 from router.load import TrainedRun, load_gate, trained_run
 from serving.alone import Batched, row_by_row
-from serving.edition import Edition
+from serving.edition import Edition, name_of
 from serving.engine import Engine
 from serving.host import HostMemory
 from serving.menu import Menu
@@ -105,7 +105,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         shape=shape,
         defaults=config.sampling,
         limits=config.serving,
-        checkpoints={job: ref.digest for job, ref in trained.checkpoints.items()},
+        checkpoints=_digests(trained),
     )
     engine = Engine(
         Model(shelf, exact(gate.gate), conditioning, shape, device),
@@ -114,8 +114,18 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         num_slots=config.serving.slots,
         most_rows=config.serving.batch_rows,
         watch=watch,
+        in_order=config.serving.deterministic,
     )
     return Edition(menu, engine, residency, shelf)
+
+
+def newest(store: BlobStore, config: Config) -> str:
+    """Name of the edition that :func:`load_edition` would load. Raises: StageMissing, BlobError."""
+    return name_of(_digests(trained_run(store, config, needed_by="serve")))
+
+
+def _digests(trained: TrainedRun) -> dict[str, str]:
+    return {job: ref.digest for job, ref in trained.checkpoints.items()}
 
 
 def _memory(

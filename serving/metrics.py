@@ -21,7 +21,10 @@ class Metrics:
         """Nothing has happened yet."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "atoll_requests", "For images, by what became of them.", ["outcome"], registry=registry
+            "atoll_requests",
+            "By what became of them, or why they were refused.",
+            ["outcome"],
+            registry=registry,
         )
         self._images = Counter("atoll_images", "Finished.", registry=registry)
         self._queued_s = Histogram(
@@ -38,6 +41,7 @@ class Metrics:
         )
         self._drawn = Gauge("atoll_images_in_progress", "Drawn at the moment.", registry=registry)
         self._waiting = Gauge("atoll_images_waiting", "For a slot.", registry=registry)
+        self._of_engines: dict[int, tuple[int, int]] = {}  # images drawn and waiting
         self._step_s = Histogram(
             "atoll_tick_seconds",
             "A tick: the gate, and a batch of each expert that is asked.",
@@ -52,7 +56,9 @@ class Metrics:
         self._rows = Counter(
             "atoll_expert_rows", "That an expert was asked about.", ["expert"], registry=registry
         )
-        self._loads = Counter("atoll_expert_loads", "Into memory.", ["expert"], registry=registry)
+        self._loads = Counter(
+            "atoll_expert_loads", "Into memory.", ["expert", "source"], registry=registry
+        )
         self._load_s = Histogram(
             "atoll_expert_load_seconds", "Of one expert.", registry=registry, buckets=_SECONDS
         )
@@ -76,15 +82,21 @@ class Metrics:
         """Take in what engines and their memory tell."""
         match told:
             case Tick():
-                self._drawn.set(told.num_drawn)
-                self._waiting.set(told.num_queued)
+                self._hear_images(told)
                 if any(told.rows):
                     self._hear_step(told)
             case Came():
-                self._loads.labels(told.expert).inc()
+                self._loads.labels(told.expert, "host" if told.from_host else "disk").inc()
                 self._load_s.observe(told.seconds)
             case Left():
                 self._evictions.labels(told.expert).inc()
+
+    def _hear_images(self, tick: Tick) -> None:
+        self._of_engines[tick.engine] = tick.num_drawn, tick.num_queued
+        if not tick.num_drawn + tick.num_queued:
+            del self._of_engines[tick.engine]
+        self._drawn.set(sum(drawn for drawn, _ in self._of_engines.values()))
+        self._waiting.set(sum(queued for _, queued in self._of_engines.values()))
 
     def _hear_step(self, tick: Tick) -> None:
         self._step_s.observe(tick.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,14 @@ from atoll.config import Config
 from atoll.errors import AtollError, ConfigError, Interrupted
 from atoll.rates import Rates
 from experts.devices import device_of
-from serving.keys import Keys
-from serving.load import load_edition
+from serving.follower import Follower
+from serving.keys import Keys, anyone
+from serving.load import load_edition, newest
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
+from serving.rpc.callers import Callers
+from serving.rpc.server import GrpcFrontEnd
 from serving.service import Service
 from serving.signals import Signals
 from serving.tableau import TABLEAUX
@@ -101,17 +105,25 @@ def _stop(front_end: FrontEnd, signals: Signals) -> None:
 def _front_ends(served: _Served) -> dict[str, FrontEnd]:
     config, serving = served.config, served.config.serving
     per_minute = serving.requests_per_minute
+    rates = (
+        Rates(per_minute / 60, max(1.0, per_minute * _AT_ONCE), served.clock)
+        if per_minute
+        else None
+    )
     app = make_app(
         served.service,
         model=config.run.uri.rstrip("/").rpartition("/")[2] or "atoll",
         keys=served.keys,
-        rates=Rates(per_minute / 60, max(1.0, per_minute * _AT_ONCE), served.clock)
-        if per_minute
-        else None,
+        rates=rates,
         metrics=served.metrics,
         clock=served.clock,
     )
-    return {"rest": RestServer(app, serving.listen, serving.tls)}
+    front_ends: dict[str, FrontEnd] = {"rest": RestServer(app, serving.listen, serving.tls)}
+    if serving.grpc_listen:
+        owner_of = anyone if served.keys is None else served.keys.owner_of
+        callers = Callers(owner_of, rates, served.metrics.refused)
+        front_ends["grpc"] = GrpcFrontEnd(served.service, serving, served.clock, callers)
+    return front_ends
 
 
 @contextmanager
@@ -121,11 +133,21 @@ def _served(config: Config) -> Iterator[_Served]:
     keys = _keys(config)
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
-    edition = load_edition(store, config, cache, device, clock, bell, metrics.hear)
+    load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
+    edition = load()
     service = Service(edition, config.serving, clock, bell)
     service.watch(metrics.accepted)
     service.start()
-    with closing(service):
+    with closing(service), ExitStack() as stack:
+        if config.serving.follow_s:
+            follower = Follower(
+                service,
+                functools.partial(newest, store, config),
+                functools.partial(load, residency=edition.residency),
+                config.serving.follow_s,
+            )
+            follower.start()
+            stack.callback(follower.stop)
         yield _Served(config, service, keys, metrics, clock)
 
 
@@ -150,8 +172,10 @@ def _refuse_unserved(config: Config) -> None:
 def _drain(service: Service, signals: Signals, seconds: float, clock: Clock) -> None:
     give_up_at = clock.monotonic() + seconds
     while not service.drain(_LOOK_S):
-        left = f"{service.num_waiting} images were not finished"
+        left = f"images that are not finished: {service.num_waiting}"
         if signals.is_urgent:
             raise Interrupted(f"interrupted again; {left}")
         if clock.monotonic() > give_up_at:
-            raise AtollError(f"{left} in serving.drain_s = {seconds:g} s; raise it to wait longer")
+            raise AtollError(
+                f"serving.drain_s = {seconds:g} is over; {left}; raise it to wait longer"
+            )

@@ -98,11 +98,12 @@ class Queue:
                 self._number += 1
                 heapq.heappush(self._waiting, Image(at, self._number, entry, position))
         for name in cancelled & self._entries.keys():
-            self.end(self._entries[name], Failed("it was cancelled"))
+            self.end(self._entries[name], Failed("it was cancelled", is_fault=False))
         now = self._clock.monotonic()
         for entry in list(self._entries.values()):
             if now - entry.arrived_at > entry.request.deadline_s:
-                self.end(entry, Failed(f"it was not done in {entry.request.deadline_s:g} s"))
+                reason = f"it was not done in {entry.request.deadline_s:g} s"
+                self.end(entry, Failed(reason, is_fault=False))
 
     def seated(self) -> Iterator[tuple[int, Image]]:
         """Give free slots to images that wait, one after the other."""
@@ -141,8 +142,7 @@ class Queue:
             entry.listener(event)
         except Exception:  # whatever it is, others are not to suffer from it
             _log.exception("a listener raised", extra={"fields": {"request": entry.request.name}})
-            if not entry.is_over:
-                self._remove(entry)
+            self.end(entry, Failed("what was drawn of it could not be handed over; ask again"))
 
     def _remove(self, entry: Entry) -> None:
         entry.is_over = True

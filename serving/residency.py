@@ -161,8 +161,7 @@ class Residency:
             self._guesses_from = self._clock.monotonic() + _NO_GUESS_S
             left = [key for key in self._resident if key not in needed]
             self._leave(left)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
     def _work(self) -> None:
         while True:

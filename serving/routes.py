@@ -37,6 +37,8 @@ class Routes:
         known: whether the image was routed at its present point, (S,) bool.
         total: what was heard, weighted, (S, 2, C, H, W).
         likely: what the gate thought of the experts last, (S, K); 0 where it was not asked.
+        in_order: whether experts are heard one after the other, by their numbers. Sums then have
+            the same bits whoever is in memory when; it takes more batches.
     """
 
     weights: Tensor
@@ -44,14 +46,23 @@ class Routes:
     known: Tensor
     total: Tensor
     likely: Tensor
+    in_order: bool
 
     @classmethod
-    def empty(cls, num: int, num_experts: int, shape: Shape, device: torch.device) -> Self:
+    def empty(
+        cls,
+        num: int,
+        num_experts: int,
+        shape: Shape,
+        device: torch.device,
+        *,
+        in_order: bool = False,
+    ) -> Self:
         """Nobody is routed."""
         weights = torch.zeros(num, _BRANCHES, num_experts, device=device)
         known = torch.zeros(num, dtype=torch.bool, device=device)
         total = torch.zeros(num, _BRANCHES, *shape, device=device)
-        return cls(weights, weights > 0, known, total, weights[:, 0].clone())
+        return cls(weights, weights > 0, known, total, weights[:, 0].clone(), in_order)
 
     def route(
         self,
@@ -137,13 +148,20 @@ class Routes:
         num_experts = self.weights.shape[2]
         there = torch.zeros(num_experts, dtype=torch.bool, device=self.weights.device)
         there[list(resident)] = True
-        asked = self.unheard[branches.slot, branches.branch] & there
-        weights = self.weights[branches.slot, branches.branch] * asked
         experts = [resident.get(expert, _nobody) for expert in range(num_experts)]
-        said = mixture(experts, weights, branches.x, branches.t, branches.cond)
-        self.total[branches.slot, branches.branch] += said
-        self.unheard[branches.slot, branches.branch] &= ~there
-        return tuple(asked.sum(0).tolist())
+        num_rows = torch.zeros(num_experts, dtype=torch.int64, device=self.weights.device)
+        for _ in range(num_experts if self.in_order else 1):
+            asked = self._next_of(self.unheard[branches.slot, branches.branch]) & there
+            weights = self.weights[branches.slot, branches.branch] * asked
+            said = mixture(experts, weights, branches.x, branches.t, branches.cond)
+            self.total[branches.slot, branches.branch] += said
+            self.unheard[branches.slot, branches.branch] &= ~asked
+            num_rows += asked.sum(0)
+        return tuple(num_rows.tolist())
+
+    def awaited(self, slots: Tensor) -> Tensor:
+        """Experts that these images' branches can be evaluated with next, (B, 2, K) bool."""
+        return self._next_of(self.unheard[slots])
 
     def finished(self, slots: Tensor) -> Tensor:
         """Which of these images have heard all their experts, (B,) bool."""
@@ -163,6 +181,9 @@ class Routes:
         scale = per_row(images.guidance[slots], towards)
         self.known[slots] = False
         return torch.where(scale == 1, towards, (1 - scale) * away + scale * towards)
+
+    def _next_of(self, unheard: Tensor) -> Tensor:
+        return unheard & (unheard.cumsum(-1) == 1) if self.in_order else unheard
 
     def _bind(self, images: Slots, branches: _Branches, rows: Tensor, weights: Tensor) -> None:
         """Keep images to one expert: the one their branch with a condition has drawn."""

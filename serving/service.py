@@ -11,8 +11,9 @@ from atoll.clock import Clock
 from atoll.errors import Busy, NotFound
 from atoll.serving_section import ServingSection
 from serving.edition import Edition
+from serving.editions import Editions, EditionView
 from serving.engine import Engine
-from serving.events import Event, Painted
+from serving.events import Done, Event, Failed, Painted
 from serving.job import Job
 from serving.order import Order
 from serving.pace import Pace
@@ -33,13 +34,14 @@ class Service:
             clock: for both.
             bell: that the edition's engine rings.
         """
-        self._edition, self._limits, self._clock = edition, limits, clock
+        self._limits, self._clock = limits, clock
         self._worker = Worker(self._engines, bell)
         self._pace = Pace(clock)
         self._watchers: list[Callable[[Job], None]] = []
         self._guard = threading.Lock()  # of what follows
         self._jobs: dict[str, Job] = {}  # the oldest first
-        self._editions: dict[str, Edition] = {}  # of each job
+        self._drawn_by: dict[str, Edition] = {}  # jobs that are not over
+        self._editions = Editions(edition, limits.canary, limits.canary_s, clock)
         self._draining = False
 
     def start(self) -> None:
@@ -48,8 +50,9 @@ class Service:
 
     @property
     def edition(self) -> Edition:
-        """What new orders are drawn from."""
-        return self._edition
+        """What new orders are drawn from, but for a canary's share."""
+        with self._guard:
+            return self._editions.serving
 
     @property
     def is_ready(self) -> bool:
@@ -86,20 +89,18 @@ class Service:
             Busy: too much is asked for already, or the service is about to leave.
         """
         name = secrets.token_urlsafe(12)
-        edition = self._edition
-        planned = edition.menu.planned(order, name)
-        job = Job(name, owner, planned.recipes, self._clock)
         with self._guard:
-            self._forget_old()
-            if self._draining:
-                raise Busy("the service is about to end; ask another one")
-            waiting = sum(len(each.recipes) for each in self._open_jobs())
-            if waiting + order.num > self._limits.max_queue:
-                raise Busy(
-                    f"{waiting} images are waiting and serving.max_queue = "
-                    f"{self._limits.max_queue}; ask again later"
-                )
-            self._jobs[name], self._editions[name] = job, edition
+            edition = self._editions.pick()
+        try:
+            planned = edition.menu.planned(order, name)
+            job = Job(name, owner, planned.recipes, self._clock)
+            with self._guard:
+                self._accept(job)
+                self._drawn_by[name] = edition
+        except Exception:
+            with self._guard:
+                self._editions.put_back(edition)
+            raise
         for watcher in self._watchers:
             watcher(job)
         edition.engine.submit(planned.request, functools.partial(self._hear, job))
@@ -129,8 +130,9 @@ class Service:
         job = self.job(name, owner)
         job.mark_cancelled()
         with self._guard:
-            edition = self._editions[name]
-        edition.engine.cancel(name)
+            edition = self._drawn_by.get(name)
+        if edition:
+            edition.engine.cancel(name)
         return job
 
     def ahead_of(self, job: Job) -> int:
@@ -156,15 +158,53 @@ class Service:
     def close(self) -> None:
         """End; what was not finished is not."""
         self._worker.stop()
-        self._edition.residency.close()
+        self.edition.residency.close()
+
+    def editions(self) -> list[EditionView]:
+        """The generations of checkpoints there are, the newest last."""
+        with self._guard:
+            return self._editions.views()
+
+    def try_out(self, edition: Edition) -> None:
+        """Draw from newer checkpoints: some new orders at first, then all."""
+        with self._guard:
+            self._editions.try_out(edition)
+
+    def promote(self, name: str) -> None:
+        """Give a canary all new orders. Raises: NotFound, BadInput."""
+        with self._guard:
+            self._editions.promote(name)
+
+    def roll_back(self, name: str) -> None:
+        """Give an edition no new orders; the one before gets them. Raises: NotFound, BadInput."""
+        with self._guard:
+            self._editions.roll_back(name, "an operator asked for it")
+
+    def _accept(self, job: Job) -> None:
+        self._forget_old()
+        if self._draining:
+            raise Busy("the service is about to end; ask another one")
+        waiting = sum(len(each.recipes) for each in self._open_jobs())
+        if waiting + len(job.recipes) > self._limits.max_queue:
+            raise Busy(
+                f"{waiting} images are waiting and serving.max_queue = "
+                f"{self._limits.max_queue}; ask again later"
+            )
+        self._jobs[job.name] = job
 
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):
             self._pace.finished()
+        if isinstance(event, Done | Failed):
+            done, is_fault = isinstance(event, Done), isinstance(event, Failed) and event.is_fault
+            with self._guard:
+                self._editions.over(self._drawn_by.pop(job.name), done=done, is_fault=is_fault)
         job.hear(event)
 
     def _engines(self) -> Sequence[Engine]:
-        return [self._edition.engine]
+        with self._guard:
+            self._editions.judge()
+            return [edition.engine for edition in self._editions.active]
 
     def _open_jobs(self) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.ended_at is None]
@@ -173,4 +213,4 @@ class Service:
         now = self._clock.monotonic()
         for name, job in list(self._jobs.items()):
             if job.ended_at is not None and now - job.ended_at > self._limits.keep_s:
-                del self._jobs[name], self._editions[name]
+                del self._jobs[name]

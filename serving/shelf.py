@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from experts.flow import VelocityField
-from serving.residency import Residency
+from serving.residency import Demand, Residency
 from serving.source import Source
 
 
@@ -23,7 +23,7 @@ class Shelf:
             BadInput: there is no room for the largest of them.
         """
         self._residency, self._sources = residency, tuple(sources)
-        self._demand = residency.admit(self._sources)
+        self._demand: Demand | None = residency.admit(self._sources)
 
     @property
     def num(self) -> int:
@@ -44,17 +44,24 @@ class Shelf:
 
     def tell(self, used: Collection[int], wanted: Sequence[int], soon: Sequence[int]) -> None:
         """See :class:`serving.model.Experts`."""
-        self._residency.tell(
-            self._demand, self._keys(used), self._of(wanted), self._of(soon) or self._sources
-        )
+        if self._demand:
+            expected = self._of(soon) or self._sources  # whoever fits, where nobody can tell
+            self._residency.tell(self._demand, self._keys(used), self._of(wanted), expected)
 
     def spare(self, needed: Collection[int]) -> None:
         """See :class:`serving.model.Experts`."""
         self._residency.spare(self._keys(needed))
 
+    def open(self) -> None:
+        """Take a share again, unless there is one."""
+        if self._demand is None:
+            self._demand = self._residency.admit(self._sources)
+
     def close(self) -> None:
-        """Give the share back."""
-        self._residency.dismiss(self._demand)
+        """Give the share back: its experts leave memory."""
+        if self._demand:
+            self._residency.dismiss(self._demand)
+            self._demand = None
 
     def _of(self, experts: Sequence[int]) -> tuple[Source, ...]:
         return tuple(self._sources[expert] for expert in experts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
+
+_LOOK_S = 0.1
 
 
 class Signals:
@@ -12,14 +14,13 @@ class Signals:
     def __init__(self) -> None:
         """Listen from now on; by the main thread."""
         self._num = 0
-        self._told = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._count)
 
     def wait(self) -> None:
         """Until the first."""
-        while not self._told.wait(1.0):  # a wait without an end would not be interrupted
-            pass
+        while not self._num:  # a handler must not set what its own thread may be waiting in
+            time.sleep(_LOOK_S)
 
     @property
     def is_urgent(self) -> bool:
@@ -28,4 +29,3 @@ class Signals:
 
     def _count(self, *_: object) -> None:
         self._num += 1
-        self._told.set()

@@ -11,6 +11,7 @@ class Tick:
     """A tick of an engine has ended.
 
     Attributes:
+        engine: a number of its own; several tick while editions change.
         seconds: it took.
         rows: that each of the K experts was given; a guided image is two.
         num_gated: rows that the gate looked at.
@@ -19,6 +20,7 @@ class Tick:
         num_queued: images that wait for a slot.
     """
 
+    engine: int
     seconds: float
     rows: tuple[int, ...]
     num_gated: int

@@ -10,6 +10,7 @@ from typing import Any
 
 from atoll import layout
 from atoll.errors import LeaseLost, Refused
+from atoll.reasons import brief
 from atoll.types import (
     Assignment,
     CheckpointRecord,
@@ -26,7 +27,7 @@ from atoll.types import (
 from orchestrator.fleet import matching, registry
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, set_back
-from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, brief, last_of
+from orchestrator.fleet.state import NO_PROGRESS, TO_BE, Change, Fleet, Island, Job, last_of
 
 _MAX_WAIT_S = 1.0
 _MIN_WAIT_S = 0.05

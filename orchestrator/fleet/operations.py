@@ -9,11 +9,12 @@ import itertools
 from collections.abc import Container, Sequence
 
 from atoll.errors import Refused
+from atoll.reasons import brief
 from atoll.types import CheckpointRecord, Event, JobState, Submission
 from orchestrator.fleet import registry
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, forgiven, paused_again, set_back
-from orchestrator.fleet.state import TO_BE, Change, Fleet, Island, Job, brief, together
+from orchestrator.fleet.state import TO_BE, Change, Fleet, Island, Job, together
 
 _FORGOTTEN_S = 600.0  # silence after which an island that was lost is no longer listed as such
 

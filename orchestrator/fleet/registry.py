@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 
 from atoll.errors import Refused
+from atoll.reasons import brief
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobState, Keeping
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, set_back
-from orchestrator.fleet.state import Change, Fleet, Job, brief
+from orchestrator.fleet.state import Change, Fleet, Job
 
 
 def doubt(job: Job, fleet: Fleet, reason: str) -> Job:

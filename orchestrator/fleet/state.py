@@ -25,7 +25,6 @@ from orchestrator.fleet.ledger import NodeUse, Prices
 from orchestrator.fleet.muster import Muster
 
 _MOST_LOG = 4000  # characters of the end of a log
-_MOST_WORDS = 1000  # characters of a reason; statuses of gRPC carry little more
 TO_BE = "to be "  # begins the reason of a job that will stand where somebody wishes it to
 NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
 
@@ -33,13 +32,6 @@ NO_PROGRESS = Progress(step=0, loss=math.nan, samples_per_s=0.0)
 def last_of(log: str) -> str:
     """The end of what a trainer wrote, short enough to be kept with its job."""
     return log if len(log) <= _MOST_LOG else f"…{log[-_MOST_LOG:]}"
-
-
-def brief(reason: str) -> str:
-    """A reason that somebody gave, short enough to be kept, and one line that moves no cursor."""
-    if not reason.isprintable():
-        reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
-    return reason if len(reason) <= _MOST_WORDS else f"{reason[:_MOST_WORDS]}…"
 
 
 @dataclass(frozen=True, slots=True)

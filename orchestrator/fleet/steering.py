@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atoll.errors import Refused
+from atoll.reasons import brief
 from atoll.types import Action, Event, JobState
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import forgiven
-from orchestrator.fleet.state import TO_BE, Change, Fleet, Job, brief
+from orchestrator.fleet.state import TO_BE, Change, Fleet, Job
 
 _OPEN = {JobState.WAITING, JobState.LEASED}
 # From which states an action leads on; from others it is refused.

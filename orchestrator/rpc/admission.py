@@ -18,8 +18,8 @@ from atoll.errors import Forbidden
 from atoll.identity import Identity
 from atoll.rates import Rates
 from atoll.revocations import Revocation
+from atoll.rpc.interceptors import behaving, behaviour_of
 from orchestrator.rpc.access import refuse_stranger
-from orchestrator.rpc.interceptors import behaving, behaviour_of
 
 # An agent beats five times a second at most, a person's table asks four times a second.
 _CALLS_PER_S = 50.0

@@ -9,13 +9,14 @@ import grpc
 
 from atoll.address import answers_at, refuse_open, split_address
 from atoll.errors import BadInput, ConfigError
+from atoll.rpc.health import add_health
+from atoll.rpc.interceptors import ErrorsAsStatus, Readable
+from atoll.rpc.reflection import add_reflection
 from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2, identity_pb2_grpc
 from orchestrator.rpc.access import HEALTH
-from orchestrator.rpc.health import add_health
 from orchestrator.rpc.identities import IdentitiesServicer
-from orchestrator.rpc.interceptors import ErrorsAsStatus, OfThisRun, Readable
+from orchestrator.rpc.interceptors import OfThisRun
 from orchestrator.rpc.logbook import LogBook
-from orchestrator.rpc.reflection import add_reflection
 from orchestrator.rpc.security import Security
 from orchestrator.rpc.servicer import IslandsServicer, OperatorsServicer
 from orchestrator.service import FleetService
@@ -62,7 +63,13 @@ def start_server(
     admission = [] if security is None else [security.admission]
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
-        interceptors=[Readable(), *interceptors, OfThisRun(run), *admission, ErrorsAsStatus()],
+        interceptors=[
+            Readable(),
+            *interceptors,
+            OfThisRun(run),
+            *admission,
+            ErrorsAsStatus("the orchestrator"),
+        ],
         maximum_concurrent_rpcs=_MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls

@@ -9,11 +9,11 @@ from atoll.clock import Clock, SystemClock
 from atoll.rates import Rates
 from serving.keys import Keys, anyone
 from serving.metrics import Metrics
-from serving.rest import generations, jobs, models, probes
+from serving.rest import editions, generations, jobs, models, probes
 from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
-from serving.rest.page import FOLDER, Page
+from serving.rest.page import Page
 from serving.service import Service
 
 
@@ -48,8 +48,7 @@ def make_app(
     )
     answer_errors(app)
     app.add_middleware(BodyLimit)
-    for part in (generations, jobs, models, probes):
+    for part in (generations, jobs, models, editions, probes):
         app.include_router(part.router)
-    if FOLDER.is_dir():
-        app.mount("/", Page())
+    app.mount("/", Page())
     return app

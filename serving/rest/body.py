@@ -10,10 +10,9 @@ from atoll.errors import BadInput
 from serving.order import Order, Priority
 
 _MOST = 2**31 - 1
-_CHARACTERS = 32_000
 
-Name = Annotated[str, Field(max_length=_CHARACTERS)]
-Class = Annotated[int, Field(ge=0, le=_MOST)] | Name
+Word = Annotated[str, Field(max_length=200)]
+Class = Annotated[int, Field(ge=0, le=_MOST)] | Word
 
 
 class Generation(BaseModel):
@@ -21,8 +20,8 @@ class Generation(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-    prompt: Name = Field("", description="a prompt, or a class by name or number")
-    class_: Class | Annotated[list[Class], Field(max_length=1000)] | None = Field(
+    prompt: str = Field("", max_length=32_000, description="a prompt, or a class by name or number")
+    class_: Class | Annotated[list[Class], Field(max_length=100)] | None = Field(
         None, alias="class", description="classes by name or number; images take them in turn"
     )
     n: int | None = Field(None, ge=1, le=_MOST, description="how many images; 1 if left out")
@@ -34,12 +33,12 @@ class Generation(BaseModel):
     partial_images: int | None = Field(
         None, ge=0, le=_MOST, description="how often each unfinished image is shown, at most"
     )
-    model: str | None = None
+    model: Word | None = None
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="of the first image")
     steps: int | None = Field(None, ge=1, le=_MOST, description="of the solver")
     guidance: float | None = Field(None, ge=0, description="classifier-free; 1 is none")
-    strategy: str | None = Field(None, description="how experts are selected, e.g. top-2")
-    solver: str | None = None
+    strategy: Word | None = Field(None, description="how experts are selected, e.g. top-2")
+    solver: Word | None = None
     priority: Priority | None = None
     deadline_s: float | None = Field(
         None, gt=0, description="after which the images are of no use any more"
@@ -47,11 +46,11 @@ class Generation(BaseModel):
     # What other models draw differently by; here it is one and the same.
     output_format: Literal["png"] | None = None
     background: Literal["auto", "opaque"] | None = None
-    quality: str | None = None
-    style: str | None = None
-    moderation: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
+    quality: Word | None = None
+    style: Word | None = None
+    moderation: Word | None = None
+    user: Word | None = None
+    safety_identifier: Word | None = None
 
     def order(self) -> Order:
         """The same in the service's words. Raises: BadInput for what contradicts itself."""

@@ -54,6 +54,8 @@ class Desk:
         """
         self.refuse_other(wish.model)
         self._refuse_hasty(owner)
+        if not self.service.is_healthy:
+            raise HTTPException(503, "it draws no more; the log of the service says why")
         order = wish.order()
         try:
             return self.service.order(order, owner)
@@ -77,7 +79,7 @@ class Desk:
         wait_s = self.rates.wait_s(owner) if self.rates else 0.0
         if wait_s:
             self.metrics.refused("hasty")
-            raise _later("too many requests in a minute; ask again later", wait_s)
+            raise _later(f"too many requests; ask again in {math.ceil(wait_s)} s", wait_s)
 
 
 async def desk_of(request: Request) -> Desk:

@@ -21,7 +21,7 @@ _CODES = {
     410: ("invalid_request_error", "cancelled"),
     413: ("invalid_request_error", "request_too_large"),
     429: ("rate_limit_error", "rate_limit_exceeded"),
-    500: ("server_error", "job_failed"),
+    500: ("server_error", "failed"),
     503: ("server_error", "unavailable"),
 }
 
@@ -77,6 +77,10 @@ def answer_errors(app: FastAPI) -> None:
     async def _(request: Request, error: BadInput) -> JSONResponse:
         (await desk_of(request)).metrics.refused("unusable")
         return _refused(400, str(error))
+
+    @app.exception_handler(Exception)
+    async def _(_: Request, __: Exception) -> JSONResponse:
+        return _refused(500, "something is broken here; the log of the service says what")
 
     @app.exception_handler(NotFound)
     async def _(_: Request, error: NotFound) -> JSONResponse:

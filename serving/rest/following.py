@@ -10,8 +10,6 @@ from fastapi import Request
 
 from serving.job import Job, JobView
 
-STUCK_S = 60.0  # after which a reader who takes nothing is hung up on
-
 
 async def views_of(job: Job, rest_s: float | None = None) -> AsyncIterator[JobView]:
     """Where a job stands: now, after changes, and at its end; who is slow misses some between.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from sse_starlette import EventSourceResponse
 
 from serving.job import ImageView, Job, JobView
 from serving.rest.access import OwnerDep
@@ -13,7 +12,8 @@ from serving.rest.answers import ImageData, ImagesAnswer, base64_png, image_path
 from serving.rest.body import Generation
 from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS, status_of
-from serving.rest.following import STUCK_S, end_of, leaving
+from serving.rest.events import Events
+from serving.rest.following import end_of, leaving
 from serving.rest.streaming import events_of
 
 router = APIRouter(tags=["images"])
@@ -33,7 +33,7 @@ async def generate(
     """Draw images, in one answer or as events. Whoever hangs up needs them no more."""
     job = desk.order(wish, owner)
     if wish.stream:
-        return EventSourceResponse(events_of(desk, job), send_timeout=STUCK_S)
+        return Events(events_of(desk, job))
     view = await _drawn(desk, job, request)
     if not view.is_over:
         return Response(status_code=_GONE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
 from router.recipe import Recipe, png_of
 from serving.job import ImageView, Job, Pixels
@@ -15,12 +16,14 @@ from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS
-from serving.rest.following import STUCK_S, views_of
+from serving.rest.events import Events
+from serving.rest.following import views_of
 from serving.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
 
 _LOOK_S = 1.0  # at those before a job that waits
+_PAUSE_S = 0.05  # between two events: eyes see no more, and the engine needs the processor, too
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}}, "description": "the image"}
 }
@@ -62,9 +65,9 @@ async def cancel(job: JobDep, desk: DeskDep) -> JobAnswer:
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}, "description": "its changes"}},
 )
-async def follow(job: JobDep, desk: DeskDep) -> EventSourceResponse:
+async def follow(job: JobDep, desk: DeskDep) -> Events:
     """Where a job stands, at every change until its end; a slow reader skips some."""
-    return EventSourceResponse(_events(desk.service, job), send_timeout=STUCK_S)
+    return Events(_events(desk.service, job))
 
 
 @router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)
@@ -87,6 +90,7 @@ async def _events(service: Service, job: Job) -> AsyncIterator[ServerSentEvent]:
         if (view.version, ahead) != told:
             told = view.version, ahead
             yield ServerSentEvent(job_answer(view, ahead).model_dump_json(), event="job")
+            await asyncio.sleep(_PAUSE_S)
 
 
 def _told(service: Service, job: Job) -> JobAnswer:

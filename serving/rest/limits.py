@@ -6,7 +6,7 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 256 << 10  # the longest prompt, each of its characters in four bytes or an escape
+MOST_BYTES = 512 << 10  # the longest prompt, each of its characters as two escapes
 
 
 class BodyLimit:

@@ -8,11 +8,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 from starlette.types import Scope
 
-FOLDER = Path(__file__).parents[1] / "web"
+_FOLDER = Path(__file__).parents[1] / "web"
 _HEADERS = {
     "Cache-Control": "no-cache",  # asked for anew, so that it fits the service
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -22,7 +22,7 @@ class Page(StaticFiles):
 
     def __init__(self) -> None:
         """Serve the folder."""
-        super().__init__(directory=FOLDER, html=True)
+        super().__init__(directory=_FOLDER, html=True)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, with what a browser must not do with it."""

@@ -6,7 +6,6 @@ import math
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from atoll.address import answers_at, split_address
+from atoll.authority import seconds_left
 from atoll.credentials import SERVER, read_pair
 from atoll.errors import BadInput, ConfigError
 
 _LOOK_S = 0.01
+_MOST_CONNECTIONS = 1000  # each takes a file handle
 
 
 class RestServer:
@@ -35,8 +36,17 @@ class RestServer:
             ConfigError: the server's certificate cannot be used.
         """
         self._listen, self._scheme = listen, "https" if tls else "http"
-        settings = {"log_config": None, "access_log": False, "lifespan": "off", **_secured(tls)}
-        self._server = uvicorn.Server(uvicorn.Config(app, **settings))
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,  # as this process logs
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            **_secured(tls),
+        )
+        self._server = uvicorn.Server(config)
 
     def start(self) -> str:
         """See :class:`serving.process.FrontEnd`."""
@@ -67,7 +77,7 @@ def _secured(tls: str) -> dict[str, Any]:
         pair = read_pair(folder, SERVER)
     except ConfigError as error:
         raise ConfigError(f"serving.tls: {error}") from error
-    if pair.certificate.not_valid_after_utc < datetime.now(UTC):
+    if seconds_left(pair.certificate, time.time()) < 0:
         raise ConfigError(f"serving.tls: server.crt in {tls} has ended; run `atoll certs {tls}`")
     return {"ssl_certfile": folder / f"{SERVER}.crt", "ssl_keyfile": folder / f"{SERVER}.key"}
 

@@ -221,11 +221,11 @@ def test_run_whose_configuration_is_torn_asks_for_a_file(tmp_path: Path, torn: s
 def test_run_in_a_bucket_says_nothing_of_its_orchestrator_nor_to_a_shell(bucket: str) -> None:
     uri = f"run.uri={bucket}/run"
     told = ["orchestrator.database=sqlite:////tmp/evil.db", "slurm.setup=evil", "training.steps=7"]
-    told += ["orchestrator.tls=evil", f"membership.peers=['{PEER}']"]
+    told += ["orchestrator.tls=evil", f"membership.peers=['{PEER}']", "serving.api_keys=evil"]
     save_config(open_store(f"{bucket}/run"), read_config(None, [uri, *told]))
     found = run_config(None, [uri])
     assert (found.orchestrator, found.slurm) == (Config().orchestrator, Config().slurm)
-    assert found.membership == Config().membership
+    assert (found.membership, found.serving) == (Config().membership, Config().serving)
     assert found.training.steps == 7
 
 

@@ -20,9 +20,10 @@ from alembic.migration import MigrationContext
 
 from atoll import layout
 from atoll.errors import ConfigError, Deposed, LeaseLost, Unreachable
+from atoll.reasons import brief
 from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Keeping, Role
 from orchestrator.fleet.ledger import NodeUse
-from orchestrator.fleet.state import NO_PROGRESS, Change, Island, Job, brief
+from orchestrator.fleet.state import NO_PROGRESS, Change, Island, Job
 from orchestrator.storage import database
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.store import Store

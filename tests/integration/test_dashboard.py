@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import find_browser
+
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
 
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    found = subprocess.run(["scripts/browser"], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return found.stdout.strip()
+    return find_browser()
 
 
 @pytest.fixture

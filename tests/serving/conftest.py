@@ -125,7 +125,7 @@ def make_engine(memory, gate, clock):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def alone(networks, gate):
     """The images of a request, drawn by the plain sampler."""
 

@@ -125,12 +125,18 @@ def test_listener_that_raises_ends_its_own_request(make_engine, alone):
     engine = make_engine()
     deaf, heard = request_of("deaf", [1, 2], steps=50), request_of("heard", GOOD)
 
+    ends = []
+
     def raises(event):
-        raise OSError("gone")
+        if isinstance(event, Failed):
+            ends.append(event.reason)
+        else:
+            raise OSError("gone")
 
     engine.submit(deaf, raises)
     told = submitted(engine, [heard])
     assert run(engine) < 50
+    assert ends == ["what was drawn of it could not be handed over; ask again"]
     assert_as_alone(heard, told["heard"], alone)
 
 

@@ -15,6 +15,7 @@ from router.sampling import Wanted
 from serving.load import load_edition
 from serving.order import Order
 from serving.service import Service
+from tests.serving.followed import finished
 
 CPU = torch.device("cpu")
 
@@ -43,13 +44,6 @@ def make_service(trained):
 @pytest.fixture
 def service(make_service):
     return make_service()
-
-
-def finished(job, seconds=60):
-    view = job.view()
-    while not view.is_over:
-        view = job.wait(view.version, seconds)
-    return view
 
 
 def test_service_draws_what_the_sampler_draws_with_the_recipe_of_each_image(service, trained):

@@ -38,7 +38,7 @@ def test_openai_client_is_shown_images_while_they_are_drawn(serve):
         serve()
         .openai()
         .images.generate(
-            prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 200}
+            prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 80}
         )
     )
     shown = {index: [event for event in events if event.index == index] for index in (0, 1)}
@@ -73,7 +73,7 @@ def test_openai_client_is_given_an_address_and_told_of_the_model(serve):
         ({"prompt": "3", "output_format": "webp"}, 400, "output_format"),
         ({"prompt": "3", "colour": "red"}, 400, "colour"),
         ({"prompt": "3", "model": "dall-e-3"}, 404, "dall-e-3"),
-        ({"prompt": "3" * 300_000}, 413, "too large"),
+        ({"prompt": "3" * 600_000}, 413, "too large"),
     ],
 )
 def test_wish_that_cannot_be_had_is_refused_as_openai_refuses(served, wish, status, named):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from atoll.__main__ import main
+from atoll.config_file import save_config
 from router.recipe import read_recipe
 
 
@@ -35,3 +42,53 @@ def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(serve):
     assert all(len(step) == 2 for it in last["images"] for step in it["weights"])
     assert read_recipe(io.BytesIO(picture.content)).seed == 8
     assert preview.headers["Content-Type"] == "image/png"
+
+
+def test_reader_that_takes_nothing_keeps_nobody_and_is_told_the_end(served):
+    with served.client() as client:
+        wish = {"prompt": "3", "n": 8, "steps": 100}
+        place = client.post("/v1/jobs", json=wish).headers["Location"]
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", int(served.address.rpartition(":")[2])))
+            slow.sendall(f"GET {place}/events HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            assert client.post("/v1/images/generations", json={"prompt": "5"}).status_code == 200
+            job = served.service.job(place.rpartition("/")[2], "anyone")
+            while not job.view().is_over:
+                job.wait(job.view().version, 60)
+            with slow.makefile("rb") as sent:
+                told = [json.loads(line[5:]) for line in sent if line.startswith(b"data:")]
+    assert told[-1]["state"] == "done"
+    assert len(told) < job.view().version
+
+
+def test_job_is_cancelled_and_stays_so(serve):
+    served = serve(max_steps=10**6)
+    with served.client() as client:
+        wish = {"prompt": "3", "steps": 10**6}
+        place = client.post("/v1/jobs", json=wish).headers["Location"]
+        with client.stream("GET", f"{place}/events") as answer:
+            events = events_of(answer)
+            next(events)
+            client.delete(place)
+            assert [told["state"] for told in events][-1] == "cancelled"
+        assert client.delete(place).json()["reason"] == "it was cancelled"
+        assert client.get(f"{place}/images/0.png").status_code == 404
+        assert client.get(f"{place}/images/1.png").json()["error"]["code"] == "not_found"
+
+
+def test_image_is_drawn_again_from_the_recipe_it_carries(served, trained, tmp_path, capsys):
+    with served.client() as client:
+        wish = {"prompt": "3", "seed": 7, "steps": 5, "strategy": "top-2"}
+        place = client.post("/v1/jobs", json=wish).headers["Location"]
+        with client.stream("GET", f"{place}/events") as answer:
+            list(events_of(answer))
+        file = tmp_path / "drawn.png"
+        file.write_bytes(client.get(f"{place}/images/0.png").content)
+    save_config(trained.store, trained.config)
+    uri = ["--set", f"run.uri={trained.uri}"]
+    with pytest.raises(SystemExit) as leaving:
+        main(["sample", *uri, "--like", str(file), "--out", str(tmp_path / "again")])
+    assert not leaving.value.code, capsys.readouterr().err
+    again = np.asarray(Image.open(tmp_path / "again" / "000007-3.png")).astype(int)
+    assert np.abs(again - np.asarray(Image.open(file))).max() <= 1

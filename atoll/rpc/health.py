@@ -16,12 +16,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 _MAX_WATCHERS = 4
 
 
-def add_health(server: grpc.Server, services: Iterable[str]) -> None:
-    """Tell that the server serves, as a whole and by the full name of each service."""
+def add_health(server: grpc.Server, services: Iterable[str]) -> health.HealthServicer:
+    """Tell that the server serves, as a whole and by the full name of each service.
+
+    Returns:
+        What tells it, and can be told that it no more does.
+    """
     servicer = _BoundedHealth()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *services):
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return servicer
 
 
 class _BoundedHealth(health.HealthServicer):

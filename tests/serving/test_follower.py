@@ -1,0 +1,163 @@
+"""A run that is trained on while it is served: its newer checkpoints take over, or are refused."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from atoll.errors import BadInput, NotFound
+from experts.files import EMA
+from serving.order import Order
+from tests.serving.followed import Followed, finished
+
+
+@pytest.fixture
+def follow(trained):
+    made = []
+
+    def make(**serving):
+        made.append(Followed(trained, **serving))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.service.close()
+
+
+def poisoned(weights):
+    return {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}
+
+
+def until(followed, state_count):
+    for _ in range(1000):
+        if len(followed.states()) == state_count:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(followed.states())
+
+
+def test_newer_checkpoints_get_their_share_then_all_orders(follow):
+    followed = follow(canary=0.5, canary_s=60.0)
+    followed.follower.look()
+    old = followed.first.name
+    assert followed.states() == [(old, "serving")]
+    followed.train_on()
+    followed.follower.look()
+    (_, new) = (name for name, _ in followed.states())
+    assert followed.states() == [(old, "serving"), (new, "canary")]
+    drawn = [followed.draw() for _ in range(6)]
+    assert {view.state for _, view in drawn} == {"done"}
+    of_old = dict(followed.first.menu.checkpoints)
+    assert [its == of_old for its, _ in drawn].count(True) == 3
+    followed.clock.now += 61
+    for _ in range(1000):
+        if followed.states() == [(old, "previous"), (new, "serving")]:
+            break
+        threading.Event().wait(0.01)
+    assert followed.service.edition.name == new
+    its, view = followed.draw()
+    assert its != of_old
+    assert view.state == "done"
+
+
+def test_swap_keeps_shared_experts_in_memory_and_frees_the_old_ones(follow):
+    followed = follow(canary=0.0)
+    followed.draw(strategy="full")
+    came = [it.expert for it in followed.told if type(it).__name__ == "Came"]
+    assert sorted(came) == [0, 1]
+    key = followed.train_on()
+    followed.follower.look()
+    assert followed.draw(strategy="full")[1].state == "done"
+    came = [it.expert for it in followed.told if type(it).__name__ == "Came"]
+    assert sorted(came) == [0, 1, 1]
+    kept = followed.first.residency.resident
+    assert key in kept
+    assert len(kept) == 2
+
+
+def test_orders_under_way_finish_on_what_they_began_with(follow, trained):
+    followed = follow(canary=0.0)
+    followed.draw(strategy="full")
+    (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
+    fields, go_on = followed.first.residency._resident, threading.Event()
+    source, plain = fields[key]
+    fields[key] = source, lambda *asked: go_on.wait() and plain(*asked)
+    slow = followed.service.order(Order(seed=1, strategy="full"), "me")
+    followed.train_on(lambda weights: {k: 2 * v for k, v in weights.items()})
+    followed.follower.look()
+    assert len(followed.states()) == 2
+    assert not slow.view().is_over
+    go_on.set()
+    assert finished(slow).state == "done"
+    before, (after, new) = slow.recipes[0].checkpoints, followed.draw(strategy="full")
+    assert before == dict(followed.first.menu.checkpoints) != after
+    assert (slow.view().images[0].image != new.images[0].image).any()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda it: it.train_on(poisoned), "finite"),
+        (lambda it: it.train_on(shape=(1, 4, 4)), "fit"),
+        (lambda it: (it.trained.folder / "run" / it.train_on() / EMA).write_bytes(b"no"), "digest"),
+    ],
+    ids=["not finite", "misfit", "damaged"],
+)
+def test_checkpoints_that_cannot_be_drawn_from_are_refused(follow, caplog, damage, reason):
+    followed = follow(canary=0.0)
+    damage(followed)
+    for _ in range(3):
+        followed.follower.look()
+    assert followed.states() == [(followed.first.name, "serving")]
+    assert followed.draw()[1].state == "done"
+    told = [it.fields["reason"] for it in caplog.records if "newer" in it.message]
+    assert told
+    assert all(reason in it for it in told)
+
+
+def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
+    caplog.set_level("INFO")
+    followed = follow(canary=0.5, canary_s=1e6)
+    key = followed.train_on()
+    followed.follower.look()
+    until(followed, 2)
+    fields = followed.first.residency._resident
+
+    def broken(x, t, cond):
+        raise ValueError("it draws no more")
+
+    fields[key] = fields[key][0], broken
+    outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
+    assert outcomes.count("failed") == 3
+    until(followed, 1)
+    assert followed.states() == [(followed.first.name, "serving")]
+    (why,) = [it.fields["why"] for it in caplog.records if it.message == "edition rolled back"]
+    assert why == "100% of its orders failed, and 0% of those of the edition beside it"
+    assert key not in followed.first.residency.resident
+    followed.follower.look()
+    assert len(followed.states()) == 1
+
+
+def test_operator_promotes_and_rolls_back(follow):
+    followed = follow(canary=0.001, canary_s=1e6)
+    service, old = followed.service, followed.first.name
+    with pytest.raises(BadInput, match="first one"):
+        service.roll_back(old)
+    with pytest.raises(BadInput, match="only a canary"):
+        service.promote(old)
+    with pytest.raises(NotFound, match="nothing"):
+        service.promote("nothing")
+    followed.train_on()
+    followed.follower.look()
+    new = followed.states()[1][0]
+    service.promote(new)
+    assert followed.states() == [(old, "previous"), (new, "serving")]
+    until(followed, 2)
+    service.roll_back(new)
+    assert service.edition.name == old
+    its, view = followed.draw(strategy="full")
+    assert its == dict(followed.first.menu.checkpoints)
+    assert view.state == "done"
+    until(followed, 1)

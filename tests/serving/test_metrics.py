@@ -1,0 +1,28 @@
+"""What Prometheus is told, from what the engine tells."""
+
+from __future__ import annotations
+
+from serving.metrics import Metrics
+from serving.tick import Came, Left, Tick
+
+
+def test_metrics_count_rows_batches_and_swaps_of_each_expert():
+    metrics = Metrics()
+    metrics.hear(Came(1, 0.5, 100, from_host=False))
+    metrics.hear(Tick(0, 0.02, (0, 6), num_gated=4, num_stepped=3, num_drawn=3, num_queued=2))
+    metrics.hear(Tick(0, 0.03, (1, 2), num_gated=0, num_stepped=1, num_drawn=2, num_queued=0))
+    metrics.hear(Tick(0, 9.0, (0, 0), num_gated=0, num_stepped=0, num_drawn=2, num_queued=0))
+    metrics.hear(Tick(1, 9.0, (0, 0), num_gated=0, num_stepped=0, num_drawn=3, num_queued=1))
+    metrics.hear(Left(1))
+    told = dict(
+        line.rsplit(" ", 1) for line in metrics.text().decode().splitlines() if line[0] != "#"
+    )
+    assert told['atoll_expert_rows_total{expert="1"}'] == "8.0"
+    assert told['atoll_batch_rows_bucket{le="2.0"}'] == "2.0"
+    assert told["atoll_batch_rows_sum"] == "9.0"
+    assert told["atoll_tick_seconds_count"] == "2.0"  # idle ones are none
+    assert told["atoll_steps_total"] == "4.0"
+    assert told["atoll_gate_rows_total"] == "4.0"
+    assert told["atoll_images_in_progress"] == "5.0"  # of two editions
+    assert told['atoll_expert_loads_total{expert="1",source="disk"}'] == "1.0"
+    assert told['atoll_expert_evictions_total{expert="1"}'] == "1.0"

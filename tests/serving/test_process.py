@@ -1,0 +1,131 @@
+"""``atoll serve``: a real process, from its first line to its last."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx2
+import pytest
+
+import atoll
+from atoll.__main__ import main
+from atoll.config_file import run_config, save_config
+from atoll.errors import Interrupted
+from serving.process import serve
+
+
+@pytest.fixture
+def run(trained):
+    save_config(trained.store, trained.config)
+    return trained.uri
+
+
+@pytest.fixture
+def process(run):
+    """The command, once it serves; and where it does."""
+    command = [sys.executable, "-m", "atoll", "serve", run, "--json"]
+    settings = ["listen=127.0.0.1:0", "grpc_listen=127.0.0.1:0", "max_steps=400"]
+    options = [word for each in settings for word in ("--set", f"serving.{each}")]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        line = started.stdout.readline()
+        assert line, started.stderr.read()
+        yield started, json.loads(line)
+        started.kill()
+
+
+@pytest.fixture
+def signals():
+    """This process heeds signals as it did before."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def refused(capsys, *arguments):
+    """What a command says that ends with exit code 2."""
+    with pytest.raises(SystemExit) as leaving:
+        main(["serve", *arguments])
+    assert leaving.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_process_that_is_told_to_leave_finishes_what_it_accepted(process):
+    started, addresses = process
+    address, answers, images = addresses["rest"], [], []
+
+    def call():
+        with atoll.Client(addresses["grpc"]) as client:
+            images.extend(client.generate("3", n=4, steps=400))
+
+    def ask():
+        wish = {"prompt": "3", "n": 4, "steps": 400}
+        url = f"{address}/v1/images/generations"
+        answers.append(httpx2.post(url, json=wish, timeout=100))
+
+    callers = [threading.Thread(target=each) for each in (ask, ask, call)]
+    for caller in callers:
+        caller.start()
+    metrics = ""
+    while "atoll_images_in_progress 12.0" not in metrics:
+        metrics = httpx2.get(f"{address}/metrics").text
+        time.sleep(0.01)
+        assert not answers, "it was too fast to be under load"
+    started.send_signal(signal.SIGTERM)
+    while httpx2.get(f"{address}/readyz").status_code == 200:
+        time.sleep(0.01)
+    late = httpx2.post(f"{address}/v1/images/generations", json={"prompt": "3"})
+    for caller in callers:
+        caller.join()
+    _, log = started.communicate(timeout=60)
+    assert [(answer.status_code, len(answer.json()["data"])) for answer in answers] == [
+        (200, 4)
+    ] * 2
+    assert len(images) == 4
+    assert late.status_code == 503
+    assert started.returncode == 0, log
+    assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("signals")
+def test_process_that_is_told_twice_leaves_what_it_has(run):
+    anywhere = ["serving.listen=127.0.0.1:0", "serving.grpc_listen=127.0.0.1:0"]
+    config = run_config(None, [f"run.uri={run}", *anywhere])
+
+    def tell_twice(address):
+        for seed in range(16):
+            wish = {"prompt": "3", "n": 16, "steps": 250, "seed": seed}
+            httpx2.post(f"{address}/v1/jobs", json=wish)
+        os.kill(os.getpid(), signal.SIGINT)
+        while httpx2.get(f"{address}/readyz").status_code == 200:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def opened(addresses):
+        threading.Thread(target=tell_twice, args=[addresses["rest"]]).start()
+
+    with pytest.raises(Interrupted, match=r"not finished: \d\d"):
+        serve(config, opened)
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_cannot_be_served_is_refused_in_a_sentence(run, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"serving.listen=127.0.0.1:{taken.getsockname()[1]}"
+        assert "serving.listen: port" in refused(capsys, run, "--set", listen)
+    assert "no run was ever started" in refused(capsys, str(tmp_path / "nowhere"))
+    assert "sampling.solver" in refused(capsys, run, "--set", "sampling.solver=dopri5")
+    assert "serving.api_keys" in refused(capsys, run, "--set", "serving.api_keys=missing.toml")
+    assert "serving.tls" in refused(capsys, run, "--set", "serving.tls=missing")
+    open_to_all = refused(capsys, run, "--set", "serving.listen=0.0.0.0:8000")
+    assert "serving.tls" in open_to_all
+    assert "serving.api_keys" in open_to_all
