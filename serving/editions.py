@@ -1,8 +1,9 @@
 """Which generations of checkpoints there are, and which of them new orders go to.
 
 A newcomer is a canary first: it gets a share of the orders for a while, and is rolled back as soon
-as more of its orders fail than of the edition beside it. Whoever has orders to finish finishes
-them; the edition before the present one is kept, without its experts, to go back to.
+as more of its orders fail than of the edition beside it; if most of that one's fail, it gets all at
+once. Whoever has orders to finish finishes them; the edition before the present one is kept,
+without its experts, to go back to.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ State = Literal["serving", "canary", "previous", "leaving"]
 log = logging.getLogger(__name__)
 
 _FEW = 3  # failures that may be chance, before a canary's time is over
+_BROKEN = 0.5  # share of failures with which nothing is worth waiting for
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Editions:
                     f"{canary.failing:.0%} of its orders failed, and {serving.failing:.0%} of "
                     "those of the edition beside it",
                 )
-            elif is_over:
+            elif is_over or (canary.done and serving.failed >= _FEW and serving.failing > _BROKEN):
                 self.promote(name)
         for standing in [it for it in self._all if not it.orders]:
             if standing.state in {"previous", "leaving"}:

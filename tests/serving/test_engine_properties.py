@@ -108,7 +108,7 @@ class Scene:
         raise AssertionError("somebody starves")
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(MOVES)
 def test_every_request_ends_once_with_all_its_steps_in_order(moves):
     scene = Scene()

@@ -30,6 +30,10 @@ def poisoned(weights):
     return {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}
 
 
+def broken(x, t, cond):
+    raise ValueError("it draws no more")
+
+
 def until(followed, state_count):
     for _ in range(1000):
         if len(followed.states()) == state_count:
@@ -124,10 +128,6 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
     followed.follower.look()
     until(followed, 2)
     fields = followed.first.residency._resident
-
-    def broken(x, t, cond):
-        raise ValueError("it draws no more")
-
     fields[key] = fields[key][0], broken
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
@@ -138,6 +138,21 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
     assert key not in followed.first.residency.resident
     followed.follower.look()
     assert len(followed.states()) == 1
+
+
+def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(follow):
+    followed = follow(canary=0.5, canary_s=1e6)
+    followed.draw(strategy="full")
+    old = followed.first.name
+    (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
+    followed.train_on()
+    followed.follower.look()
+    new = followed.states()[1][0]
+    fields = followed.first.residency._resident
+    fields[key] = fields[key][0], broken
+    outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
+    assert outcomes.count("failed") == 3
+    assert followed.states() == [(old, "previous"), (new, "serving")]
 
 
 def test_operator_promotes_and_rolls_back(follow):

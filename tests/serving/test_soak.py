@@ -23,7 +23,7 @@ from serving import load
 from serving.order import Order
 from tests.serving.followed import Followed
 
-NUM = int(os.environ.get("ATOLL_SOAK", "200"))
+NUM = int(os.environ.get("ATOLL_SOAK", "120"))
 SWAPS = 4  # in all
 MOST_GROWTH = 32 << 20  # bytes, from the second quarter to the last; a run of 10,000 shows a leak
 BAD_CLASS = "9"
