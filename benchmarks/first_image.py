@@ -18,17 +18,20 @@ import urllib.request
 
 def first_image_s(run: str) -> dict[str, float]:
     """Seconds until callers are told where it is, and until one of them has an image."""
-    options = ["--set", "serving.listen=127.0.0.1:0", "--json"]
+    anywhere = ("serving.listen=127.0.0.1:0", "serving.grpc_listen=127.0.0.1:0")
+    options = ["--set", anywhere[0], "--set", anywhere[1], "--json"]
     begun_at = time.perf_counter()
     server = subprocess.Popen(
         [sys.executable, "-m", "atoll", "serve", run, *options],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     )
     assert server.stdout
     try:
-        address = json.loads(server.stdout.readline())["rest"]
+        line = server.stdout.readline()
+        if not line:
+            raise SystemExit("the server did not start; its last words are above")
+        address = json.loads(line)["rest"]
         opened_s = time.perf_counter() - begun_at
         request = urllib.request.Request(  # noqa: S310 - of the server above
             f"{address}/v1/images/generations",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from atoll.clock import SystemClock
 from atoll.sections import SamplingSection
@@ -153,14 +152,7 @@ class BySteps:
 
 def ungrouped(drawn: Drawn) -> BySteps:
     """The engine, where an expert is asked about one row at a time; all else is batched."""
-
-    def alone(expert: VelocityField) -> VelocityField:
-        def field(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-            return expert(x_t, t, cond) if len(x_t) == 1 else row_by_row(expert)(x_t, t, cond)
-
-        return field
-
-    experts = [alone(expert) for expert in drawn.experts]
+    experts = [row_by_row(expert) for expert in drawn.experts]
     return BySteps(Drawn(experts, drawn.gate, drawn.conditioning, drawn.shape))
 
 
