@@ -12,6 +12,8 @@ from atoll.errors import BadInput
 from experts.condition import Conditioning
 from partition.text import HashedNgrams
 
+_DIGITS = 10  # more of them are no class's number, and Python reads no more than 4,300
+
 
 def asked_for(
     conditioning: Conditioning, class_names: Sequence[str], texts: Sequence[str], num: int
@@ -37,7 +39,9 @@ def asked_for(
         return None, [""] * num
     if conditioning.kind == "text":
         words = list(itertools.islice(itertools.cycle(texts or ("",)), num))
-        return torch.from_numpy(HashedNgrams(conditioning.size).encode(words)), words
+        each = list(dict.fromkeys(words))  # encoded once, however many images it is for
+        encoded = torch.from_numpy(HashedNgrams(conditioning.size).encode(each))
+        return encoded[[each.index(word) for word in words]], words
     numbers = [_class_number(text, class_names) for text in texts] or range(conditioning.size)
     chosen = list(itertools.islice(itertools.cycle(numbers), num))
     return torch.tensor(chosen, dtype=torch.int64), [class_names[number] for number in chosen]
@@ -46,7 +50,7 @@ def asked_for(
 def _class_number(text: str, class_names: Sequence[str]) -> int:
     if text in class_names:
         return class_names.index(text)
-    if text.isdecimal() and int(text) < len(class_names):
+    if text.isdecimal() and len(text) < _DIGITS and int(text) < len(class_names):
         return int(text)
     known = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
     raise BadInput(f"no class is called {text!r}; there are {known}")

@@ -15,6 +15,7 @@ from serving.service import Service
 log = logging.getLogger(__name__)
 
 _REST_S = 0.01  # between two looks at the probe
+_PATIENCE_S = 5.0  # with a store that stalls, at the end
 _MOST_SKIPPED = 60  # looks, after checkpoints that could not be had
 
 
@@ -49,7 +50,7 @@ class Follower:
     def stop(self) -> None:
         """End, whatever it is at."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
 
     def look(self) -> None:
         """Hand over what is newer, once; what cannot be had is tried again more and more seldom."""

@@ -61,6 +61,16 @@ class Menu:
     limits: ServingSection
     checkpoints: Mapping[str, str]
 
+    @property
+    def most_images(self) -> int:
+        """Of one order: no more than there is ever room for."""
+        return min(self.limits.max_images, self.limits.max_queue)
+
+    @property
+    def most_steps(self) -> int:
+        """Of one image; the run's own number of them is served in any case."""
+        return max(self.limits.max_steps, self.defaults.steps)
+
     def planned(self, order: Order, name: str) -> Planned:
         """What an order comes to.
 
@@ -108,8 +118,8 @@ class Menu:
             raise BadInput(
                 f"size {asked} is not this model's; leave it out, or give {width}x{height}"
             )
-        _within("n", order.num, 1, self.limits.max_images)
-        _within("previews", order.previews, 0, self.limits.max_steps)
+        _within("n", order.num, 1, self.most_images)
+        _within("previews", order.previews, 0, math.inf)
         if order.seed is not None:
             _within("seed", order.seed, 0, _MOST_SEED - self.limits.max_images)
         if order.deadline_s is not None and not order.deadline_s > 0:  # nor is NaN
@@ -120,10 +130,13 @@ class Menu:
         if solver not in TABLEAUX:
             raise BadInput(f"solver {solver!r} is not served; there are {', '.join(TABLEAUX)}")
         steps = self.defaults.steps if order.steps is None else order.steps
-        _within("steps", steps, 1, self.limits.max_steps)
-        guidance = self.defaults.guidance if order.guidance is None else order.guidance
+        _within("steps", steps, 1, self.most_steps)
+        is_free = self.conditioning.kind == "none"
+        guidance = order.guidance
+        if guidance is None:
+            guidance = 1.0 if is_free else self.defaults.guidance
         _within("guidance", guidance, 0, MOST_GUIDANCE)
-        if self.conditioning.kind == "none" and guidance != 1:
+        if is_free and guidance != 1:
             raise BadInput("guidance needs a condition, and this model has none; leave it out")
         return Sampling(solver, steps, guidance, self._selection(order))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -41,6 +42,7 @@ class Metrics:
         )
         self._drawn = Gauge("atoll_images_in_progress", "Drawn at the moment.", registry=registry)
         self._waiting = Gauge("atoll_images_waiting", "For a slot.", registry=registry)
+        self._guard = threading.Lock()  # of what follows
         self._of_engines: dict[int, tuple[int, int]] = {}  # images drawn and waiting
         self._step_s = Histogram(
             "atoll_tick_seconds",
@@ -82,7 +84,8 @@ class Metrics:
         """Take in what engines and their memory tell."""
         match told:
             case Tick():
-                self._hear_images(told)
+                with self._guard:  # a newcomer's engine ticks in another thread
+                    self._hear_images(told)
                 if any(told.rows):
                     self._hear_step(told)
             case Came():

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _GRACE_S = 5.0  # to read the last answers
+_URGENT_GRACE_S = 1.0  # to be told that there are none
 _AT_ONCE = 0.1  # of a minute's requests
 
 
@@ -99,7 +100,7 @@ def serve(config: Config, opened: Callable[[Mapping[str, str]], None]) -> None:
 
 
 def _stop(front_end: FrontEnd, signals: Signals) -> None:
-    front_end.stop(0 if signals.is_urgent else _GRACE_S)
+    front_end.stop(_URGENT_GRACE_S if signals.is_urgent else _GRACE_S)
 
 
 def _front_ends(served: _Served) -> dict[str, FrontEnd]:
@@ -174,8 +175,10 @@ def _drain(service: Service, signals: Signals, seconds: float, clock: Clock) -> 
     while not service.drain(_LOOK_S):
         left = f"images that are not finished: {service.num_waiting}"
         if signals.is_urgent:
+            service.give_up()
             raise Interrupted(f"interrupted again; {left}")
         if clock.monotonic() > give_up_at:
+            service.give_up()
             raise AtollError(
                 f"serving.drain_s = {seconds:g} is over; {left}; raise it to wait longer"
             )

@@ -93,8 +93,9 @@ class Queue:
             self._cancelled.clear()
         for entry in came:
             self._entries[entry.request.name] = entry
+            patience_s = min(entry.request.patience_s, entry.request.deadline_s)
             for position in range(len(entry.request.seeds)):
-                at = due_at(entry.arrived_at, entry.request.patience_s, position)
+                at = due_at(entry.arrived_at, patience_s, position)
                 self._number += 1
                 heapq.heappush(self._waiting, Image(at, self._number, entry, position))
         for name in cancelled & self._entries.keys():

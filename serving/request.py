@@ -38,7 +38,7 @@ class Request:
         cond: what each image is conditioned on, a row for each; None without a condition.
         sampling: how they are drawn.
         patience_s: after which its first image is overdue; the less, the more urgent.
-        deadline_s: after which nobody wants it any more; inf for never.
+        deadline_s: after which nobody wants it any more; inf for never. It is due by then.
         preview_every: steps from one preview to the next; 0 for none.
     """
 

@@ -30,6 +30,7 @@ from serving.source import Source
 from serving.tick import Came, Left, Watch, nobody
 
 _log = logging.getLogger(__name__)
+_PATIENCE_S = 5.0  # with a store that stalls, at the end
 _NO_GUESS_S = 60.0  # after memory ran out
 
 
@@ -149,7 +150,7 @@ class Residency:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
 
     def spare(self, needed: Collection[str]) -> None:
         """Memory has run out: let go of all but some, and load none on a guess for a while.

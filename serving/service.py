@@ -19,6 +19,8 @@ from serving.order import Order
 from serving.pace import Pace
 from serving.worker import Worker
 
+_UNTIL_CANCELLED_S = 1.0
+
 
 class Service:
     """Any thread may call it."""
@@ -90,6 +92,7 @@ class Service:
         """
         name = secrets.token_urlsafe(12)
         with self._guard:
+            self._refuse_beyond_room(1)  # before it costs anything
             edition = self._editions.pick()
         try:
             planned = edition.menu.planned(order, name)
@@ -149,11 +152,18 @@ class Service:
         Returns:
             Whether all were finished in time.
         """
-        self._draining = True
+        with self._guard:
+            self._draining = True
         give_up_at = self._clock.monotonic() + seconds
         while (waiting := self._open_jobs()) and self._clock.monotonic() < give_up_at:
             waiting[0].wait(waiting[0].view().version, 0.1)
         return not waiting
+
+    def give_up(self) -> None:
+        """Cancel what is not finished."""
+        for job in self._open_jobs():
+            self.cancel(job.name, job.owner)
+        self.drain(_UNTIL_CANCELLED_S)
 
     def close(self) -> None:
         """End; what was not finished is not."""
@@ -182,15 +192,18 @@ class Service:
 
     def _accept(self, job: Job) -> None:
         self._forget_old()
+        self._refuse_beyond_room(len(job.recipes))
+        self._jobs[job.name] = job
+
+    def _refuse_beyond_room(self, num: int) -> None:
         if self._draining:
             raise Busy("the service is about to end; ask another one")
         waiting = sum(len(each.recipes) for each in self._open_jobs())
-        if waiting + len(job.recipes) > self._limits.max_queue:
+        if waiting + num > self._limits.max_queue:
             raise Busy(
                 f"{waiting} images are waiting and serving.max_queue = "
                 f"{self._limits.max_queue}; ask again later"
             )
-        self._jobs[job.name] = job
 
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):

@@ -143,6 +143,9 @@ def _body(text: str) -> dict[str, Any]:
         raise BadInput(f"--body is no JSON: {error}") from error
     if not isinstance(body, dict) or body.get("stream"):
         raise BadInput('--body must be an object without "stream", e.g. {"prompt": "a cat"}')
+    from serving.bench.trace import refuse_unsendable
+
+    refuse_unsendable(body, "--body")
     return body
 
 

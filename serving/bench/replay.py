@@ -143,7 +143,7 @@ def _message(response: httpx2.Response) -> str:
         text = str(response.json()["error"]["message"])
     except (ValueError, TypeError, KeyError):
         text = response.text.strip() or response.reason_phrase
-    return text.splitlines()[0][:_MOST_WORDS]
+    return (text.splitlines() or [""])[0][:_MOST_WORDS]
 
 
 def _words(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,4 +95,13 @@ def _arrival(text: str, place: str) -> Arrival:
         ) from error
     if line.body.get("stream"):
         raise BadInput(f"{place}: streamed answers are not timed; leave stream out of its body")
+    refuse_unsendable(line.body, place)
     return Arrival(line.at_s, line.body)
+
+
+def refuse_unsendable(body: Body, place: str) -> None:
+    """Refuse a body that no request can carry. Raises: BadInput, names the place."""
+    try:
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:  # NaN, or half a character
+        raise BadInput(f"{place} cannot be sent as JSON: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from serving.job import ImageView, Job, JobView
 from serving.rest.access import OwnerDep
@@ -31,7 +32,7 @@ async def generate(
     wish: Generation, request: Request, desk: DeskDep, owner: OwnerDep
 ) -> ImagesAnswer | Response:
     """Draw images, in one answer or as events. Whoever hangs up needs them no more."""
-    job = desk.order(wish, owner)
+    job = await run_in_threadpool(desk.order, wish, owner)
     if wish.stream:
         return Events(events_of(desk, job))
     view = await _drawn(desk, job, request)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
+from fastapi.concurrency import run_in_threadpool
 from sse_starlette import ServerSentEvent
 
 from router.recipe import Recipe, png_of
@@ -15,7 +16,7 @@ from serving.rest.access import OwnerDep
 from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
 from serving.rest.desk import DeskDep
-from serving.rest.errors import REFUSALS
+from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
 from serving.rest.following import views_of
 from serving.service import Service
@@ -42,7 +43,7 @@ JobDep = Annotated[Job, Depends(job_of)]
 @router.post("", status_code=202)
 async def accept(wish: Generation, response: Response, desk: DeskDep, owner: OwnerDep) -> JobAnswer:
     """Ask for images, and come back for them."""
-    job = desk.order(wish, owner)
+    job = await run_in_threadpool(desk.order, wish, owner)
     response.headers["Location"] = job_path(job.name)
     return _told(desk.service, job)
 
@@ -74,6 +75,9 @@ async def follow(job: JobDep, desk: DeskDep) -> Events:
 def image(job: JobDep, index: Index) -> Response:
     """A finished image, with its recipe inside."""
     found = _image(job, index)
+    view = job.view()
+    if found.image is None and view.is_over:
+        raise HTTPException(status_of(view), view.reason)
     return _png(found.image, found.recipe, "private, max-age=31536000, immutable")
 
 

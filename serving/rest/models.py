@@ -108,8 +108,8 @@ def _about(menu: Menu, edition: str) -> About:
             solver=defaults.solver,
         ),
         limits=Limits(
-            images=limits.max_images,
-            steps=limits.max_steps,
+            images=menu.most_images,
+            steps=menu.most_steps,
             guidance=MOST_GUIDANCE,
             queue=limits.max_queue,
         ),

@@ -55,7 +55,9 @@ class RestServer:
         self._thread = work
         host, port = split_address(self._listen)[0], taken.getsockname()[1]
         work.start()
-        while not self._server.started and work.is_alive():
+        while not self._server.started:
+            if not work.is_alive():
+                raise BadInput(f"nothing listens on {self._listen}; the log says why")
             time.sleep(_LOOK_S)
         return f"{self._scheme}://{answers_at(host, port)}"
 

@@ -62,7 +62,7 @@ def about(edition: Edition) -> wire.AboutResponse:
         steps=menu.defaults.steps,
         guidance=menu.defaults.guidance,
         strategy=menu.defaults.strategy,
-        max_images=menu.limits.max_images,
-        max_steps=menu.limits.max_steps,
+        max_images=menu.most_images,
+        max_steps=menu.most_steps,
         checkpoints=menu.checkpoints,
     )

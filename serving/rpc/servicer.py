@@ -93,6 +93,8 @@ class ImagesServicer(rpc.ImagesServicer):
             _ask_again(context, wait_s)
             raise Busy("too many requests in a minute; ask again later")
         self._enter(context)
+        if not self._service.is_healthy:
+            raise Unreachable("it draws no more; the log of the service says why")
         try:
             return self._service.order(order_of(request), owner)
         except BadInput:

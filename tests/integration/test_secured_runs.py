@@ -148,6 +148,7 @@ def test_run_takes_a_renewed_certificate_while_it_works(make_secured, own_addres
     until(lambda: run.committed("expert-0") >= 10)
     certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", own_address]
     subprocess.run(certs, check=True)
+    run.detach()
     before = run.committed("expert-0")  # over a new connection
     assert "serves with a renewed certificate" in (run.folder() / "orchestrator.log").read_text()
     until(lambda: run.committed("expert-0") > before)

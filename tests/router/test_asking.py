@@ -37,6 +37,13 @@ def test_prompts_become_their_embeddings():
     assert torch.equal(cond, torch.from_numpy(HashedNgrams(16).encode(words)))
 
 
+def test_prompts_that_stand_twice_are_encoded_alike():
+    cond, _ = asked_for(TEXT, (), ["a", "b", "a"], 4)
+    assert torch.equal(cond[0], cond[2])
+    assert torch.equal(cond[0], cond[3])
+    assert not torch.equal(cond[0], cond[1])
+
+
 def test_nothing_asked_of_text_gives_images_without_a_prompt():
     cond, words = asked_for(TEXT, (), [], 2)
 
@@ -50,7 +57,7 @@ def test_unconditional_ensemble_takes_nothing():
         asked_for(Conditioning("none"), (), ["one"], 2)
 
 
-@pytest.mark.parametrize("text", ["cat", "3", "-1", ""])
+@pytest.mark.parametrize("text", ["cat", "3", "-1", "", "1" * 5000])
 def test_unknown_class_is_refused_with_those_there_are(text):
     with pytest.raises(BadInput, match="there are zero, one, two"):
         asked_for(CLASSES, NAMES, [text], 1)

@@ -181,10 +181,11 @@ def test_request_that_is_late_is_given_up(make_engine, clock):
     assert told.events[-1] == Failed("it was not done in 5 s", is_fault=False)
 
 
-def test_urgent_request_overtakes_a_patient_one(make_engine, clock):
+@pytest.mark.parametrize("haste", [{"patience_s": 1}, {"patience_s": 90, "deadline_s": 1}])
+def test_urgent_request_overtakes_a_patient_one(make_engine, haste):
     engine = make_engine(num_slots=2, most_rows=2)
     patient = request_of("patient", list(range(20)), steps=2, patience_s=60)
-    urgent = request_of("urgent", [30], steps=2, patience_s=1)
+    urgent = request_of("urgent", [30], steps=2, **haste)
     told = submitted(engine, [patient])
     engine.tick()
     told |= submitted(engine, [urgent])

@@ -101,8 +101,15 @@ def test_process_that_is_told_twice_leaves_what_it_has(run):
     anywhere = ["serving.listen=127.0.0.1:0", "serving.grpc_listen=127.0.0.1:0"]
     config = run_config(None, [f"run.uri={run}", *anywhere])
 
+    answers = []
+
+    def wait_for_images(address):
+        wish = {"prompt": "3", "n": 16, "steps": 250}
+        answers.append(httpx2.post(f"{address}/v1/images/generations", json=wish, timeout=60))
+
     def tell_twice(address):
-        for seed in range(16):
+        waiting.start()
+        for seed in range(15):
             wish = {"prompt": "3", "n": 16, "steps": 250, "seed": seed}
             httpx2.post(f"{address}/v1/jobs", json=wish)
         os.kill(os.getpid(), signal.SIGINT)
@@ -111,10 +118,16 @@ def test_process_that_is_told_twice_leaves_what_it_has(run):
         os.kill(os.getpid(), signal.SIGTERM)
 
     def opened(addresses):
+        nonlocal waiting
+        waiting = threading.Thread(target=wait_for_images, args=[addresses["rest"]])
         threading.Thread(target=tell_twice, args=[addresses["rest"]]).start()
 
+    waiting = threading.Thread()
     with pytest.raises(Interrupted, match=r"not finished: \d\d"):
         serve(config, opened)
+    waiting.join()
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "cancelled")
 
 
 @pytest.mark.usefixtures("signals")

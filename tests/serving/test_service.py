@@ -95,6 +95,19 @@ def test_order_beyond_the_queue_is_refused_and_others_are_not(make_service):
     assert finished(service.order(Order(), "me")).state == "done"
 
 
+def test_order_that_there_is_never_room_for_is_refused_for_good(make_service):
+    service = make_service(max_queue=4)
+    with pytest.raises(BadInput, match="n = 5 is out of range; give 1 to 4"):
+        service.order(Order(num=5), "me")
+
+
+def test_run_is_served_with_the_steps_of_its_own(make_service, trained):
+    service = make_service(max_steps=trained.config.sampling.steps - 1)
+    assert finished(service.order(Order(previews=50), "me")).state == "done"
+    with pytest.raises(BadInput, match="steps"):
+        service.order(Order(steps=trained.config.sampling.steps + 1), "me")
+
+
 def test_job_is_told_to_its_owner_alone(service):
     job = service.order(Order(), "me")
     with pytest.raises(NotFound):

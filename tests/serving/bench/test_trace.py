@@ -45,6 +45,7 @@ def test_recorded_trace_is_read_in_the_order_of_its_times(tmp_path):
         ('{"at_s": 1, "body": []}', "line 1: body"),
         ('{"at_s": 1, "body": {}, "seed": 3}', "line 1: seed"),
         ('{"at_s": 1, "body": {"stream": true}}', "line 1: streamed"),
+        ('{"at_s": 1, "body": {"guidance": NaN}}', "line 1"),
         ("\n", "holds no request"),
     ],
 )

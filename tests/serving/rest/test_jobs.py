@@ -73,7 +73,7 @@ def test_job_is_cancelled_and_stays_so(serve):
             client.delete(place)
             assert [told["state"] for told in events][-1] == "cancelled"
         assert client.delete(place).json()["reason"] == "it was cancelled"
-        assert client.get(f"{place}/images/0.png").status_code == 404
+        assert client.get(f"{place}/images/0.png").status_code == 410
         assert client.get(f"{place}/images/1.png").json()["error"]["code"] == "not_found"
 
 
