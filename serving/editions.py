@@ -88,11 +88,6 @@ class Editions:
         return self._in("serving").edition
 
     @property
-    def has_canary(self) -> bool:
-        """Whether one is tried out."""
-        return self._find("canary") is not None
-
-    @property
     def active(self) -> list[Edition]:
         """Those that have, or may get, something to draw."""
         return [it.edition for it in self._all if it.state != "previous" or it.orders]
@@ -123,7 +118,10 @@ class Editions:
 
     def put_back(self, edition: Edition) -> None:
         """An order that it was picked for was none."""
-        self._of(edition).orders -= 1
+        standing = self._of(edition)
+        standing.orders -= 1
+        if standing.state == "canary":
+            self._owed += 1
 
     def over(self, edition: Edition, *, done: bool, is_fault: bool) -> None:
         """An order is over.

@@ -30,12 +30,10 @@ class Planned:
 
     Attributes:
         request: for the engine.
-        conditions: of each image, in words; "" without one.
         recipes: of each image, as its PNG will carry it.
     """
 
     request: Request
-    conditions: tuple[str, ...]
     recipes: tuple[Recipe, ...]
 
 
@@ -108,7 +106,7 @@ class Menu:
             deadline_s=math.inf if order.deadline_s is None else order.deadline_s,
             preview_every=-(-sampling.steps // (order.previews + 1)) if order.previews else 0,
         )
-        return Planned(request, tuple(words), recipes)
+        return Planned(request, recipes)
 
     def _refuse_sizes(self, order: Order) -> None:
         _, height, width = self.shape
@@ -153,4 +151,7 @@ class Menu:
 def _within(field: str, value: float, least: float, most: float) -> None:
     """Refuse what lies outside; NaN does."""
     if not least <= value <= most:
-        raise BadInput(f"{field} = {value:g} is out of range; give {least:g} to {most:g}")
+        told, low, high = (
+            f"{it:g}" if isinstance(it, float) else str(it) for it in (value, least, most)
+        )
+        raise BadInput(f"{field} = {told} is out of range; give {low} to {high}")

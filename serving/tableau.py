@@ -23,10 +23,5 @@ class Tableau:
     reach: float
     weight: float
 
-    @property
-    def num_evaluations(self) -> int:
-        """In one step."""
-        return 2 if self.reach else 1
-
 
 TABLEAUX = {"euler": Tableau(0, 0), "heun": Tableau(1, 0.5), "midpoint": Tableau(0.5, 1)}
