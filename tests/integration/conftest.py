@@ -114,7 +114,7 @@ class Run:
         )
         return self.launched[-1]
 
-    def finish(self, launcher: subprocess.Popen[str], timeout_s: float = 120) -> str:
+    def finish(self, launcher: subprocess.Popen[str], timeout_s: float = 300) -> str:
         """Wait for its end; returns what it told its user."""
         return launcher.communicate(timeout=timeout_s)[1]
 

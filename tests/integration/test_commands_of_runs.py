@@ -15,7 +15,7 @@ from atoll import layout
 from cluster import processes
 from tests.integration.conftest import Run
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from orchestrator.endpoint import Endpoint
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 EXPERTS = [f"expert-{index}" for index in range(4)]
 

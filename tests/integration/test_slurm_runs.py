@@ -13,7 +13,7 @@ import pytest
 
 from cluster import processes
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 def squeue(state: str = "all") -> dict[str, tuple[str, str]]:
@@ -87,7 +87,7 @@ def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, undist
     run.steps, run.options = 700, "--step-s 0.1 --every 100"
     run.overrides += ["slurm.time_limit_min=1", "island.drain_s=2"]
     launcher = run.launch()
-    told = run.finish(launcher, timeout_s=220)
+    told = run.finish(launcher, timeout_s=400)
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
     preempted = [event for event in run.events() if event.kind == "island-preempted"]
@@ -126,7 +126,7 @@ def handed_over(run) -> set[str]:
     }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, until):
     local, digits = make_digits("local", steps=400), make_digits("slurm", steps=400)
     local.atoll("partition")
@@ -147,7 +147,7 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
             return bool(handed_over(digits) - {cancelled, requeued})
 
         until(
-            is_one_handed_over, seconds=200, pause_s=1
+            is_one_handed_over, seconds=300, pause_s=1
         )  # its time was over: nobody else told it to leave
 
         nodes = ",".join(told_by_slurm("sinfo", "-hN", "-o%N").split())
@@ -160,7 +160,7 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
         until(lambda: all(job.state in {"waiting", "done"} for job in digits.jobs().values()))
         tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=RESUME")
         for run, command in ((digits, on_slurm), (local, beside)):
-            told = run.finish(command, timeout_s=200)
+            told = run.finish(command, timeout_s=400)
             assert command.returncode == 0, told
         until(lambda: not squeue("running,pending"))  # no orphan is left
     finally:
