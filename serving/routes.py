@@ -216,13 +216,15 @@ class _Branches:
 
 
 def _branches(images: Slots, slots: Tensor, conditioning: Conditioning) -> _Branches:
+    every = torch.arange(len(slots), device=slots.device)
     guided = (images.guidance[slots] != 1).nonzero().squeeze(1)
-    if images.cond is None:
-        guided = guided[:0]
-    place = torch.cat([torch.arange(len(slots), device=slots.device), guided])
+    if images.cond is None or len(guided) == 0:  # all rows have what condition there is
+        x, t, cond = images.at[slots], images.t[slots], _at(images.cond, slots)
+        return _Branches(every, slots, torch.zeros_like(slots), x, t, cond)
+    place = torch.cat([every, guided])
     without = torch.arange(len(place), device=slots.device) >= len(slots)
     slot = slots[place]
-    cond = None if images.cond is None else conditioning.drop(images.cond[slot], without)
+    cond = conditioning.drop(images.cond[slot], without)
     return _Branches(place, slot, without.long(), images.at[slot], images.t[slot], cond)
 
 
