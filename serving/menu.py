@@ -21,6 +21,7 @@ from serving.tableau import TABLEAUX
 
 MOST_GUIDANCE = 100.0
 _MOST_SEED = 2**63 - 1
+_MOST_PREVIEWS = 1000  # whatever the steps are: there is never more than one a step
 _PATIENCE = {"high": 0.1, "normal": 1.0, "low": 10.0}
 
 
@@ -117,7 +118,7 @@ class Menu:
                 f"size {asked} is not this model's; leave it out, or give {width}x{height}"
             )
         _within("n", order.num, 1, self.most_images)
-        _within("previews", order.previews, 0, math.inf)
+        _within("previews", order.previews, 0, _MOST_PREVIEWS)
         if order.seed is not None:
             _within("seed", order.seed, 0, _MOST_SEED - self.limits.max_images)
         if order.deadline_s is not None and not order.deadline_s > 0:  # nor is NaN

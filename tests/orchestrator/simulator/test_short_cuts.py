@@ -106,7 +106,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(5))
 def test_simulation_with_short_cuts_ends_as_the_one_that_sends_every_heartbeat(world, faults, seed):
     quick, naive = Islands(world(**faults), seed), NaiveIslands(world(**faults), seed)
     found, expected = quick.run(), naive.run()

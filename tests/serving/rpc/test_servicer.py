@@ -100,6 +100,7 @@ def test_about_tells_what_can_be_asked_for(served):
         ({"seed": 2**64 - 1}, "seed"),
         ({"solver": "dopri5"}, "solver"),
         ({"strategy": "top-3"}, "top-2"),
+        ({"previews": 2**32 - 1}, "previews"),
         ({"priority": 9}, "priority"),
         ({"deadline_s": 0.0}, "deadline_s"),
         ({"conditions": ["\n" * 20_000]}, "no class"),
