@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from sqlalchemy.exc import OperationalError
+
+from tests.ports import free_port
 
 # A property holds or not; how long a busy machine takes over an example says nothing of it.
 settings.register_profile("untimed", deadline=None)
@@ -131,13 +132,10 @@ def password() -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A server for all tests; its password is in the environment, as a user would give it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     if subprocess.run([SCRIPT, "find"], stdout=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("no PostgreSQL here: as root, run scripts/postgres install")
     # Not below pytest's own folder: the server runs as another user, who may not go in there.
-    server = Postgres(Path(tempfile.mkdtemp(prefix="atoll-postgres-")), port)
+    server = Postgres(Path(tempfile.mkdtemp(prefix="atoll-postgres-")), free_port())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSWORD", PASSWORD)
         try:
@@ -169,18 +167,11 @@ def slurm() -> Iterator[Path]:
     script = SCRIPT.with_name("slurm")
     if subprocess.run([script, "find"], stdout=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("no Slurm here: as root, run scripts/slurm install")
-    with contextlib.ExitStack() as stack:
-        free, *others = (stack.enter_context(socket.socket()) for _ in range(3))
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        for number, other in enumerate(others, start=1):
-            other.bind(("127.0.0.1", port + number))
+    ports = [str(free_port()) for _ in range(3)]
     folder = Path(tempfile.mkdtemp(prefix="atoll-slurm-"))
     with pytest.MonkeyPatch.context() as patch, (folder / "log").open("wb") as log:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
-        with subprocess.Popen(
-            [script, "run", folder, str(port)], stdout=log, stderr=log
-        ) as daemons:
+        with subprocess.Popen([script, "run", folder, *ports], stdout=log, stderr=log) as daemons:
             give_up_at = time.monotonic() + 60
             asked = ["sinfo", "--noheader", "--format=%T"]
             while subprocess.run(asked, capture_output=True, check=False).stdout != b"idle\n":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from cluster import processes
 from tests.namespaces import Network
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "sshd"
 
@@ -60,9 +60,7 @@ class ThrowAwayHosts:
             within: command that runs its server somewhere else, e.g. in a namespace.
         """
         if name not in self.ports:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.ports[name] = free.getsockname()[1]
+            self.ports[name] = free_port()
         log = self.folder / f"{name}.log"
         command = [*within, SCRIPT, "run", self.folder / name, address, str(self.ports[name])]
         with log.open("wb") as output:

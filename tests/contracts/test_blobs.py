@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from atoll.blob_checks import digest_file
 from atoll.blobs import BlobStore, open_store
 from atoll.errors import BadInput, BlobDamaged, BlobError, BlobExists, BlobMissing
+from tests.ports import free_address
 
 
 @pytest.fixture(params=["folder", "object", "s3"])
@@ -209,10 +209,8 @@ def shut_store(
     """
     if request.param == "s3":
         place = request.getfixturevalue("bucket")
-        with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
-            return open_store(place)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{free_address()}")
+        return open_store(place)
     fsspec.register_implementation("locked", Locked, clobber=True)
     return open_store(str(tmp_path) if request.param == "folder" else f"locked://{tmp_path}")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.chromium import find_browser
+from tests.ports import free_address
 
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
 
@@ -35,9 +35,7 @@ def dom(browser, tmp_path: Path):
 
 
 def test_dashboard_shows_jobs_costs_recoveries_losses_checkpoints_and_events(run, until, dom):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        web = f"127.0.0.1:{free.getsockname()[1]}"
+    web = free_address()
     run.steps, run.options = 4000, "--step-s 0.02 --every 10"
     run.overrides = [f"orchestrator.web={web}", "island.price_per_hour=3600"]
     run.launch()

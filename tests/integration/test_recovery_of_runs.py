@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import socket
 
 import pytest
+
+from tests.ports import free_address
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -90,9 +91,7 @@ def test_run_copied_while_it_works_is_a_run_of_its_own(make_run, until, undistur
 
 
 def test_island_that_finds_another_runs_orchestrator_has_no_part_in_it(make_run, until):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"orchestrator.listen=127.0.0.1:{free.getsockname()[1]}"
+    listen = f"orchestrator.listen={free_address()}"
     run = make_run("run", steps=3000, overrides=[listen, "island.count=1"])
     abandoned = run.launch()
     until(lambda: run.committed("expert-0") >= 10)

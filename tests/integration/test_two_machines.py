@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,16 +16,11 @@ import pytest
 
 from cluster import processes
 from orchestrator.endpoint import Endpoint
+from tests.ports import free_address
 
 pytestmark = pytest.mark.timeout(300)
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
-
-
-def free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,7 @@ import pytest
 
 from cluster import processes
 from orchestrator.endpoint import Endpoint
+from tests.ports import free_address
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -134,12 +134,7 @@ def test_run_whose_leader_freezes_is_led_on_and_the_frozen_one_stands_by(
 def test_run_with_fixed_ports_is_led_on_there_when_its_leader_freezes(
     run, stand_by, until, undisturbed
 ):
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(f"127.0.0.1:{free.getsockname()[1]}")
-    listen, web = ports
+    listen, web = free_address(), free_address()
     run.overrides += [f"orchestrator.listen={listen}", f"orchestrator.web={web}"]
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10 and run.committed("expert-1") >= 10)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import math
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -30,6 +29,7 @@ from membership.found import Found
 from membership.node import Node
 from membership.process import Service
 from membership.record import Kind, Record, key_of, sealed
+from tests.ports import free_port
 
 NOW = time.time()  # of collection: tests run any time later
 DAY_S = 86400
@@ -97,11 +97,6 @@ def within(tmp_path) -> Callable[[Callable[[Lab], Awaitable[None]]], None]:
         gc.collect()
 
     return run
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 async def announce(node: Node, record: Record = LEADER) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from atoll.errors import ConfigError
 from cluster import processes
 from cluster.provider import Node, NodeSpec
 from cluster.ssh import SshProvider
+from tests.ports import free_port
 
 PAIR = ("island.count=1", "island.nodes=2")
 ONE = ('ssh.hosts=["one"]', "island.count=1")
@@ -85,7 +85,4 @@ def script(path: Path, text: str) -> str:
 @pytest.fixture
 def gone(config_with) -> list[str]:
     """Settings with a third host, which does not answer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return [config_with(f"Host gone\n HostName 127.0.0.1\n Port {port}")]
+    return [config_with(f"Host gone\n HostName 127.0.0.1\n Port {free_port()}")]
