@@ -40,12 +40,12 @@ from atoll.clock import SystemClock
 from experts.flow import VelocityField
 from router.gate import uniform_gate
 from serving.bench.tally import Answer, Tally, tallied
-from serving.host import HostMemory
-from serving.request import Request
-from serving.residency import Residency
-from serving.shelf import Shelf
-from serving.source import Source, Weights
-from serving.tick import Came, Left, Tick
+from serving.engine.request import Request
+from serving.engine.tick import Came, Left, Tick
+from serving.memory.host import HostMemory
+from serving.memory.residency import Residency
+from serving.memory.shelf import Shelf
+from serving.memory.source import Source, Weights
 
 LOADS = {"0.8": 0.8, "1.5": 1.5, "2.5": 2.5, "saturated": math.inf}
 

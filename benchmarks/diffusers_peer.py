@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from ways import Drawn
 
 from experts.dit import DiT
-from serving.request import Request
+from serving.engine.request import Request
 
 
 def diffusers_s(drawn: Drawn, requests: Sequence[Request], python: Path) -> list[float] | None:

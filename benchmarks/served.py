@@ -17,7 +17,7 @@ from router.gate import LearnedGate
 from router.network import build_router
 from router.selection import parse_strategy
 from serving.bench.trace import poisson
-from serving.request import Request, Sampling
+from serving.engine.request import Request, Sampling
 
 CLASSES = Conditioning("class", 10)
 NUM_EXPERTS = 8

@@ -19,13 +19,13 @@ from experts.flow import VelocityField
 from router.ensemble import Ensemble
 from router.gate import Gate
 from router.sampling import Sampler, Wanted
-from serving.alone import row_by_row
 from serving.bench.tally import Answer
-from serving.engine import Engine
-from serving.events import Done, Event, Failed
-from serving.model import Experts, Model
-from serving.request import Request
-from serving.tick import Watch, nobody
+from serving.engine.alone import row_by_row
+from serving.engine.engine import Engine
+from serving.engine.events import Done, Event, Failed
+from serving.engine.model import Experts, Model
+from serving.engine.request import Request
+from serving.engine.tick import Watch, nobody
 
 CPU = torch.device("cpu")
 MOST_ROWS = 32  # of one batch; an image with guidance takes two

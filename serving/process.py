@@ -18,17 +18,17 @@ from atoll.config import Config
 from atoll.errors import AtollError, ConfigError, Interrupted
 from atoll.rates import Rates
 from experts.devices import device_of
-from serving.follower import Follower
+from serving.engine.tableau import TABLEAUX
 from serving.keys import Keys, anyone
-from serving.load import load_edition, newest
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
 from serving.rpc.callers import Callers
 from serving.rpc.server import GrpcFrontEnd
-from serving.service import Service
+from serving.service.follower import Follower
+from serving.service.load import load_edition, newest
+from serving.service.service import Service
 from serving.signals import Signals
-from serving.tableau import TABLEAUX
 
 log = logging.getLogger(__name__)
 

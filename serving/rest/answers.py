@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from router.recipe import Recipe, png_of
-from serving.job import ImageView, JobView, Pixels, State
+from serving.service.job import ImageView, JobView, Pixels, State
 
 
 class ImageFormat(BaseModel):

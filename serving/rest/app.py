@@ -14,7 +14,7 @@ from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
 from serving.rest.page import Page
-from serving.service import Service
+from serving.service.service import Service
 
 
 def make_app(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from atoll.errors import BadInput
-from serving.order import Order, Priority
+from serving.service.order import Order, Priority
 
 _MOST = 2**31 - 1
 

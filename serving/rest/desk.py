@@ -10,11 +10,11 @@ from fastapi import Depends, HTTPException, Request
 
 from atoll.errors import Busy
 from atoll.rates import Rates
-from serving.job import Job
 from serving.keys import OwnerOf
 from serving.metrics import Metrics
 from serving.rest.body import Generation
-from serving.service import Service
+from serving.service.job import Job
+from serving.service.service import Service
 
 
 @dataclass(frozen=True, slots=True, eq=False)

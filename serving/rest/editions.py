@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel
 
-from serving.editions import State
 from serving.rest.access import OwnerDep
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS
-from serving.service import Service
+from serving.service.editions import State
+from serving.service.service import Service
 
 router = APIRouter(prefix="/v1/editions", responses=REFUSALS, tags=["editions"])
 

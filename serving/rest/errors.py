@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from atoll.errors import BadInput, NotFound
-from serving.job import JobView
 from serving.rest.desk import desk_of
+from serving.service.job import JobView
 
 _CODES = {
     401: ("authentication_error", "invalid_api_key"),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import Request
 
-from serving.job import Job, JobView
+from serving.service.job import Job, JobView
 
 
 async def views_of(job: Job, rest_s: float | None = None) -> AsyncIterator[JobView]:

@@ -7,7 +7,6 @@ import asyncio
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from serving.job import ImageView, Job, JobView
 from serving.rest.access import OwnerDep
 from serving.rest.answers import ImageData, ImagesAnswer, base64_png, image_path
 from serving.rest.body import Generation
@@ -16,6 +15,7 @@ from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
 from serving.rest.following import end_of, leaving
 from serving.rest.streaming import events_of
+from serving.service.job import ImageView, Job, JobView
 
 router = APIRouter(tags=["images"])
 

@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from sse_starlette import ServerSentEvent
 
 from router.recipe import Recipe, png_of
-from serving.job import ImageView, Job, Pixels
 from serving.rest.access import OwnerDep
 from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
@@ -19,7 +18,8 @@ from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
 from serving.rest.following import views_of
-from serving.service import Service
+from serving.service.job import ImageView, Job, Pixels
+from serving.service.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
 

@@ -7,11 +7,11 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from serving.menu import MOST_GUIDANCE, Menu
+from serving.engine.tableau import TABLEAUX
 from serving.rest.access import OwnerDep
 from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS
-from serving.tableau import TABLEAUX
+from serving.service.menu import MOST_GUIDANCE, Menu
 
 router = APIRouter(prefix="/v1/models", responses=REFUSALS, tags=["models"])
 

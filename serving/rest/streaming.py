@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from serving.job import ImageView, Job
 from serving.rest.answers import ImageFormat, base64_png
 from serving.rest.desk import Desk
 from serving.rest.errors import problem_of
 from serving.rest.following import views_of
+from serving.service.job import ImageView, Job
 
 Kind = Literal["image_generation.partial_image", "image_generation.completed"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from atoll.errors import BadInput
 from atoll.wire.v1 import images_pb2 as wire
-from serving.edition import Edition
-from serving.order import Order, Priority
-from serving.tableau import TABLEAUX
+from serving.engine.tableau import TABLEAUX
+from serving.service.edition import Edition
+from serving.service.order import Order, Priority
 
 _PRIORITIES: dict[Any, Priority] = {
     wire.PRIORITY_UNSPECIFIED: "normal",

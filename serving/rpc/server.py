@@ -19,7 +19,7 @@ from serving.rpc.admission import Admission
 from serving.rpc.callers import Callers
 from serving.rpc.servicer import ImagesServicer
 from serving.rpc.streams import Streams
-from serving.service import Service
+from serving.service.service import Service
 
 _STREAMS = 256  # each keeps a thread while it is read
 _THREADS = 32  # more, for calls that end by themselves

@@ -12,12 +12,12 @@ import grpc
 from atoll.errors import BadInput, Busy, NotFound, Unreachable
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
-from serving.job import Job, JobView
 from serving.rpc.asking import about, order_of
 from serving.rpc.callers import Callers
 from serving.rpc.streams import Streams
 from serving.rpc.telling import news
-from serving.service import Service
+from serving.service.job import Job, JobView
+from serving.service.service import Service
 
 _PUSHBACK = "grpc-retry-pushback-ms"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from atoll.wire.v1 import images_pb2 as wire
 from router.recipe import png_of
-from serving.job import ImageView, JobView, State
+from serving.service.job import ImageView, JobView, State
 
 _OUTCOMES: dict[State, Any] = {
     "done": wire.OUTCOME_DONE,

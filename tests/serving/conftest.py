@@ -18,10 +18,10 @@ from router.gate import LearnedGate
 from router.network import build_router
 from router.sampling import Sampler, Wanted
 from router.selection import parse_strategy
-from serving.engine import Engine
-from serving.events import Done, Event, Failed, Painted
-from serving.model import Model
-from serving.request import Request, Sampling
+from serving.engine.engine import Engine
+from serving.engine.events import Done, Event, Failed, Painted
+from serving.engine.model import Model
+from serving.engine.request import Request, Sampling
 from tests.fakes import ManualClock
 from tests.trained_run import copied, train_run
 

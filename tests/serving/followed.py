@@ -12,10 +12,10 @@ from atoll import checkpoints, layout, stages
 from atoll.checkpoints import Compat
 from atoll.types import CheckpointRef
 from experts.files import EMA
-from serving.follower import Follower
-from serving.load import load_edition, newest
-from serving.order import Order
-from serving.service import Service
+from serving.service.follower import Follower
+from serving.service.load import load_edition, newest
+from serving.service.order import Order
+from serving.service.service import Service
 from tests.fakes import ManualClock
 from tests.serving.conftest import CPU
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from serving.engine.tick import Came, Left, Tick
 from serving.metrics import Metrics
-from serving.tick import Came, Left, Tick
 
 
 def test_metrics_count_rows_batches_and_swaps_of_each_expert():

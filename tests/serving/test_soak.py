@@ -19,8 +19,8 @@ import pytest
 
 from atoll.clock import SystemClock
 from atoll.errors import BadInput, BlobError, Busy, NotFound
-from serving import load
-from serving.order import Order
+from serving.service import load
+from serving.service.order import Order
 from tests.serving.followed import Followed
 
 NUM = int(os.environ.get("ATOLL_SOAK", "120"))

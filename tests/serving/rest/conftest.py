@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from atoll.clock import SystemClock
-from serving.load import load_edition
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
-from serving.service import Service
+from serving.service.load import load_edition
+from serving.service.service import Service
 
 
 @dataclass

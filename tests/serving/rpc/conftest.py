@@ -11,10 +11,10 @@ import torch
 from atoll.clock import SystemClock
 from atoll.errors import Forbidden
 from atoll.wire.v1 import images_pb2_grpc as rpc
-from serving.load import load_edition
 from serving.rpc.callers import Callers
 from serving.rpc.server import GrpcFrontEnd
-from serving.service import Service
+from serving.service.load import load_edition
+from serving.service.service import Service
 from tests.trained_run import copied
 
 KEYS = {"": "anyone", "key-of-ada": "ada", "key-of-bob": "bob"}

@@ -18,7 +18,7 @@ from PIL import Image
 from atoll.clock import SystemClock
 from atoll.rates import Rates
 from atoll.wire.v1 import images_pb2 as wire
-from serving.order import Order
+from serving.service.order import Order
 
 LONG = {"num": 16, "steps": 250}  # seconds: longer than whatever a test does meanwhile
 ADA = (("authorization", "Bearer key-of-ada"),)

@@ -13,11 +13,11 @@ import torch
 from atoll.clock import SystemClock
 from router.recipe import read_recipe
 from serving.keys import Keys, add_key
-from serving.load import load_edition
-from serving.order import Order
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
-from serving.service import Service
+from serving.service.load import load_edition
+from serving.service.order import Order
+from serving.service.service import Service
 from tests.chromium import Chromium, find_browser
 from tests.trained_run import copied
 

@@ -14,8 +14,8 @@ from experts.flow import per_row
 from experts.solvers import time_grid
 from router.rows import UNBOUND
 from router.sampling import noise_of
-from serving.request import Request
-from serving.tableau import TABLEAUX
+from serving.engine.request import Request
+from serving.engine.tableau import TABLEAUX
 
 
 @dataclass(slots=True, eq=False)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.digests import digest_of
-from serving.engine import Engine
-from serving.menu import Menu
-from serving.residency import Residency
-from serving.shelf import Shelf
+from serving.engine.engine import Engine
+from serving.memory.residency import Residency
+from serving.memory.shelf import Shelf
+from serving.service.menu import Menu
 
 
 @dataclass(frozen=True, slots=True, eq=False)

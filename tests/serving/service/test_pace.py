@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.pace import Pace
+from serving.service.pace import Pace
 from tests.fakes import ManualClock
 
 

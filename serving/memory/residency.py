@@ -23,11 +23,11 @@ import torch
 from atoll.clock import Clock
 from atoll.errors import BadInput
 from experts.flow import VelocityField
-from serving.failures import Failures
-from serving.host import HostMemory
-from serving.shortage import is_shortage
-from serving.source import Source
-from serving.tick import Came, Left, Watch, nobody
+from serving.engine.shortage import is_shortage
+from serving.engine.tick import Came, Left, Watch, nobody
+from serving.memory.failures import Failures
+from serving.memory.host import HostMemory
+from serving.memory.source import Source
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0  # with a store that stalls, at the end

@@ -15,7 +15,7 @@ from torch import Tensor
 from atoll.clock import Clock
 from router.recipe import Recipe
 from router.sampling import finished
-from serving.events import Done, Event, Failed, Painted, Preview, Progress
+from serving.engine.events import Done, Event, Failed, Painted, Preview, Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Pixels = NDArray[np.uint8]

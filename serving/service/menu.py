@@ -15,9 +15,9 @@ from experts.dit import Shape
 from router.asking import asked_for
 from router.recipe import Recipe
 from router.selection import Selection, parse_strategy
-from serving.order import Order
-from serving.request import Request, Sampling
-from serving.tableau import TABLEAUX
+from serving.engine.request import Request, Sampling
+from serving.engine.tableau import TABLEAUX
+from serving.service.order import Order
 
 MOST_GUIDANCE = 100.0
 _MOST_SEED = 2**63 - 1

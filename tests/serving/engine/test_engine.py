@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.sampling import noise_of
-from serving.events import Done, Failed, Painted, Preview, Progress
+from serving.engine.events import Done, Failed, Painted, Preview, Progress
 from tests.serving.conftest import NUM_EXPERTS, SHAPE, Told, request_of, run
 
 STRATEGIES = ["full", "top-1", "top-2", "threshold-0.3", "sample", "ancestral", "coupled"]

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from serving.engine import Engine
+from serving.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
 _REST_S = 0.2  # after which deadlines are looked at, where nothing else happens

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from experts.flow import VelocityField
-from serving.residency import Demand, Residency
-from serving.source import Source
+from serving.memory.residency import Demand, Residency
+from serving.memory.source import Source
 
 
 class Shelf:
-    """See :class:`serving.model.Experts`: what the residency knows by key, by number."""
+    """See :class:`serving.engine.model.Experts`: what the residency knows by key, by number."""
 
     def __init__(self, residency: Residency, sources: Sequence[Source]) -> None:
         """Take a share of the memory.
@@ -27,29 +27,29 @@ class Shelf:
 
     @property
     def num(self) -> int:
-        """See :class:`serving.model.Experts`."""
+        """See :class:`serving.engine.model.Experts`."""
         return len(self._sources)
 
     @property
     def resident(self) -> Mapping[int, VelocityField]:
-        """See :class:`serving.model.Experts`."""
+        """See :class:`serving.engine.model.Experts`."""
         fields = self._residency.resident
         return {it.expert: fields[it.key] for it in self._sources if it.key in fields}
 
     @property
     def lost(self) -> Mapping[int, str]:
-        """See :class:`serving.model.Experts`."""
+        """See :class:`serving.engine.model.Experts`."""
         reasons = self._residency.lost
         return {it.expert: reasons[it.key] for it in self._sources if it.key in reasons}
 
     def tell(self, used: Collection[int], wanted: Sequence[int], soon: Sequence[int]) -> None:
-        """See :class:`serving.model.Experts`."""
+        """See :class:`serving.engine.model.Experts`."""
         if self._demand:
             expected = self._of(soon) or self._sources  # whoever fits, where nobody can tell
             self._residency.tell(self._demand, self._keys(used), self._of(wanted), expected)
 
     def spare(self, needed: Collection[int]) -> None:
-        """See :class:`serving.model.Experts`."""
+        """See :class:`serving.engine.model.Experts`."""
         self._residency.spare(self._keys(needed))
 
     def open(self) -> None:

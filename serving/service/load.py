@@ -23,16 +23,16 @@ from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import build_expert
 from router.load import TrainedRun, load_gate, trained_run
-from serving.alone import Batched, row_by_row
-from serving.edition import Edition, name_of
-from serving.engine import Engine
-from serving.host import HostMemory
-from serving.menu import Menu
-from serving.model import Model
-from serving.residency import Residency
-from serving.shelf import Shelf
-from serving.source import Source, Weights
-from serving.tick import Watch, nobody
+from serving.engine.alone import Batched, row_by_row
+from serving.engine.engine import Engine
+from serving.engine.model import Model
+from serving.engine.tick import Watch, nobody
+from serving.memory.host import HostMemory
+from serving.memory.residency import Residency
+from serving.memory.shelf import Shelf
+from serving.memory.source import Source, Weights
+from serving.service.edition import Edition, name_of
+from serving.service.menu import Menu
 
 
 def load_edition(  # noqa: PLR0917 - all that an edition is made of

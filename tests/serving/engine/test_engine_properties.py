@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experts.flow import per_row
-from serving.engine import Engine
-from serving.events import Done, Failed, Painted, Progress
-from serving.model import Model
-from serving.schedule import SPREAD_S
+from serving.engine.engine import Engine
+from serving.engine.events import Done, Failed, Painted, Progress
+from serving.engine.model import Model
+from serving.engine.schedule import SPREAD_S
 from tests.fakes import ManualClock
 from tests.serving.conftest import CLASSES, CPU, NUM_EXPERTS, SHAPE, Memory, Told, request_of
 

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 from atoll.errors import CheckpointMismatch
-from serving.edition import Edition
-from serving.events import Done, Event, Failed
-from serving.order import Order
-from serving.service import Service
+from serving.engine.events import Done, Event, Failed
+from serving.service.edition import Edition
+from serving.service.order import Order
+from serving.service.service import Service
 
 log = logging.getLogger(__name__)
 

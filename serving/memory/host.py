@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import torch
 
-from serving.source import Source, Weights
+from serving.memory.source import Source, Weights
 
 
 class HostMemory:

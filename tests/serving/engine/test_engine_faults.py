@@ -7,10 +7,10 @@ import threading
 import pytest
 import torch
 
-from serving.events import Done, Failed, Progress
-from serving.worker import Worker
+from serving.engine.events import Done, Failed, Progress
+from serving.service.worker import Worker
 from tests.serving.conftest import Told, request_of, run
-from tests.serving.test_engine import assert_as_alone, submitted
+from tests.serving.engine.test_engine import assert_as_alone, submitted
 
 BAD_CLASS = 2
 BAD, GOOD = [2, 5], [3, 4]  # seeds, whose classes follow from them

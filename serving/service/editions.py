@@ -15,7 +15,7 @@ from typing import Literal
 
 from atoll.clock import Clock
 from atoll.errors import BadInput, NotFound
-from serving.edition import Edition
+from serving.service.edition import Edition
 
 State = Literal["serving", "canary", "previous", "leaving"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from atoll.clock import Clock
-from serving.events import Done, Event, Failed, Painted
-from serving.request import Request
-from serving.schedule import due_at
+from serving.engine.events import Done, Event, Failed, Painted
+from serving.engine.request import Request
+from serving.engine.schedule import due_at
 
 Listener = Callable[[Event], None]
 

@@ -16,7 +16,7 @@ class Sampling:
     """How images are drawn.
 
     Attributes:
-        solver: a name in :data:`serving.tableau.TABLEAUX`.
+        solver: a name in :data:`serving.engine.tableau.TABLEAUX`.
         steps: of the solver, from noise to image.
         guidance: s of :mod:`router.guidance`; 1 is none, and costs half as much.
         selection: how the gate's opinion is followed.

@@ -21,7 +21,7 @@ from router.ensemble import mixture
 from router.gate import Gate
 from router.rows import UNBOUND, Rows
 from router.selection import Selection, select
-from serving.slots import Slots
+from serving.engine.slots import Slots
 
 _BRANCHES = 2  # with the condition, and without it
 _LIKELY = 0.1  # p(k | x_t, t, c) from which an expert is worth a guess

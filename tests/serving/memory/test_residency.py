@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from atoll.errors import BadInput, BlobError, CheckpointDamaged
-from serving.host import HostMemory
-from serving.residency import Residency
-from serving.shelf import Shelf
-from serving.source import Source
+from serving.memory.host import HostMemory
+from serving.memory.residency import Residency
+from serving.memory.shelf import Shelf
+from serving.memory.source import Source
 from tests.serving.conftest import CPU, NUM_EXPERTS, Told, request_of, run
 
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from atoll.clock import Clock
 from atoll.errors import Busy, NotFound
 from atoll.serving_section import ServingSection
-from serving.edition import Edition
-from serving.editions import Editions, EditionView
-from serving.engine import Engine
-from serving.events import Done, Event, Failed, Painted
-from serving.job import Job
-from serving.order import Order
-from serving.pace import Pace
-from serving.worker import Worker
+from serving.engine.engine import Engine
+from serving.engine.events import Done, Event, Failed, Painted
+from serving.service.edition import Edition
+from serving.service.editions import Editions, EditionView
+from serving.service.job import Job
+from serving.service.order import Order
+from serving.service.pace import Pace
+from serving.service.worker import Worker
 
 _UNTIL_CANCELLED_S = 1.0
 

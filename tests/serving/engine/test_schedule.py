@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.schedule import SPREAD_S, Choice, Waiting, choose, due_at
+from serving.engine.schedule import SPREAD_S, Choice, Waiting, choose, due_at
 
 EXPERTS = st.frozensets(st.integers(0, 3), min_size=1)
 QUEUES = st.lists(

@@ -1,4 +1,4 @@
-"""What a user asks for, in a user's words; :mod:`serving.menu` says whether it can be had."""
+"""What a user asks for, in a user's words; the menu says whether it can be had."""
 
 from __future__ import annotations
 

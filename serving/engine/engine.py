@@ -13,15 +13,15 @@ from torch import Tensor
 
 from atoll.clock import Clock
 from experts.flow import VelocityField
-from serving.events import Failed, Preview, Progress
-from serving.model import Model
-from serving.queue import Entry, Image, Listener, Queue
-from serving.request import Request
-from serving.routes import Routes
-from serving.schedule import Waiting, choose
-from serving.shortage import BatchRows, is_shortage
-from serving.slots import Slots
-from serving.tick import Tick, Watch, nobody
+from serving.engine.events import Failed, Preview, Progress
+from serving.engine.model import Model
+from serving.engine.queue import Entry, Image, Listener, Queue
+from serving.engine.request import Request
+from serving.engine.routes import Routes
+from serving.engine.schedule import Waiting, choose
+from serving.engine.shortage import BatchRows, is_shortage
+from serving.engine.slots import Slots
+from serving.engine.tick import Tick, Watch, nobody
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _NOT_FINITE = "its numbers are finite no more; lower its guidance"
 
 @dataclass(slots=True)
 class _Counted:
-    """In one tick, see :class:`serving.tick.Tick`."""
+    """In one tick, see :class:`serving.engine.tick.Tick`."""
 
     rows: list[int]
     num_gated: int = 0
@@ -61,7 +61,7 @@ class Engine:
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
             watch: is told of every tick, in the thread that ticks.
-            in_order: see :class:`serving.routes.Routes`.
+            in_order: see :class:`serving.engine.routes.Routes`.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
         self._number = next(_numbers)

@@ -7,15 +7,15 @@ import threading
 import numpy as np
 import pytest
 import torch
+from tests.serving.followed import finished
 
 from atoll.clock import SystemClock
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
-from serving.load import load_edition
-from serving.order import Order
-from serving.service import Service
-from tests.serving.followed import finished
+from serving.service.load import load_edition
+from serving.service.order import Order
+from serving.service.service import Service
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from serving.alone import row_by_row
+from serving.engine.alone import row_by_row
 from tests.serving.conftest import NUM_EXPERTS, Told, request_of, run
 
 ASKED = [

@@ -1,0 +1,1 @@
+"""Continuous batching: which images are evaluated next, and by whom."""

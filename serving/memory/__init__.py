@@ -1,0 +1,1 @@
+"""Which experts are in memory, and how they come there."""

@@ -1,0 +1,1 @@
+"""Orders become jobs, within limits; checkpoints come and go beneath them."""
