@@ -1,7 +1,7 @@
 """Fewer experts in memory than there are: brought in from behind, the least recently used leave.
 
-A thread of its own loads what images wait for, the most urgent first, and where there is room for
-more, what they are likely to wait for next. The engine takes the experts that are there as they are
+A thread of its own loads what is to be there now, the most urgent first, and where there is room for
+more, what other images wait for and what they are likely to wait for next. The engine takes the experts that are there as they are
 at its tick, and an expert that leaves meanwhile is freed after that: for so long one more than the
 budget allows may be in memory.
 
@@ -40,12 +40,14 @@ class Demand:
 
     Attributes:
         sources: of all its experts.
-        wanted: those that images wait for, the most urgent first.
+        wanted: those to be in memory now, the most urgent first.
+        later: others that images wait for, the most urgent first.
         soon: those that they are likely to wait for next, the likeliest first.
     """
 
     sources: Sequence[Source]
     wanted: Sequence[Source] = ()
+    later: Sequence[Source] = ()
     soon: Sequence[Source] = ()
 
 
@@ -127,6 +129,7 @@ class Residency:
         demand: Demand,
         used: Collection[str],
         wanted: Sequence[Source],
+        later: Sequence[Source],
         soon: Sequence[Source],
     ) -> None:
         """Say what happens to an edition; returns at once.
@@ -135,13 +138,14 @@ class Residency:
             demand: its.
             used: keys of those that have just been called.
             wanted: see :class:`Demand`.
+            later: likewise.
             soon: likewise.
         """
         with self._changed:
             for key in used:
                 if key in self._resident:
                     self._resident[key] = self._resident.pop(key)
-            demand.wanted, demand.soon = wanted, soon
+            demand.wanted, demand.later, demand.soon = wanted, later, soon
             self._fresh &= _keys(self._wanted) - set(used)
             self._changed.notify_all()
 
@@ -186,12 +190,14 @@ class Residency:
                 return (source, True) if fixed + source.num_bytes <= self._budget_bytes else None
         if self._clock.monotonic() < self._guesses_from:
             return None
-        asked = _keys([*self._wanted, *self._soon])
-        kept = sum(it.num_bytes for key, (it, _) in self._resident.items() if key in asked)
-        for source in self._soon:
-            if self._can_come(source):
-                # Nobody leaves for a guess who is waited for, or is a guess as well.
-                return (source, False) if kept + source.num_bytes <= self._budget_bytes else None
+        asked = _keys(self._wanted)
+        for others in (self._later, self._soon):
+            asked |= _keys(others)
+            kept = sum(it.num_bytes for key, (it, _) in self._resident.items() if key in asked)
+            room_bytes = self._budget_bytes - kept  # nobody leaves for an equal
+            able = (it for it in others if self._can_come(it) and it.num_bytes <= room_bytes)
+            if source := next(able, None):
+                return source, False
         return None
 
     def _can_come(self, source: Source) -> bool:
@@ -199,14 +205,14 @@ class Residency:
 
     def _pause_s(self) -> float | None:
         """Until somebody may be tried again; None where there is nobody."""
-        asked = _keys([*self._wanted, *self._soon]) - self._resident.keys()
+        asked = _keys([*self._wanted, *self._later, *self._soon]) - self._resident.keys()
         pauses = [self._failures.pause_s(key) for key in asked]
         return min((it for it in pauses if 0 < it < math.inf), default=None)
 
     def _make_room(self, num_bytes: int) -> None:
-        wanted, soon = _keys(self._wanted), _keys(self._soon)
+        asked = [_keys(self._wanted), _keys(self._later), _keys(self._soon)]
         able = [key for key in self._resident if key not in self._fresh]
-        leaving = iter(sorted(able, key=lambda key: (key in wanted, key in soon)))
+        leaving = iter(sorted(able, key=lambda key: [key in keys for keys in asked]))
         while num_bytes + self._num_bytes() > self._budget_bytes:
             self._leave([next(leaving)])
 
@@ -246,6 +252,10 @@ class Residency:
     @property
     def _wanted(self) -> list[Source]:
         return _in_turn([demand.wanted for demand in self._demands])
+
+    @property
+    def _later(self) -> list[Source]:
+        return _in_turn([demand.later for demand in self._demands])
 
     @property
     def _soon(self) -> list[Source]:
