@@ -33,14 +33,17 @@ def test_openai_client_draws_images_that_carry_their_recipes(serve):
     assert answer.data[0].revised_prompt == "3"
 
 
-def test_openai_client_is_shown_images_while_they_are_drawn(serve):
-    events = list(
-        serve()
-        .openai()
-        .images.generate(
-            prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 80}
-        )
+def test_openai_client_is_shown_images_while_they_are_drawn(served):
+    valve, jobs = served.built.valve, []
+    served.service.watch(jobs.append)
+    valve.let(0)
+    told = served.openai().images.generate(
+        prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 6}
     )
+    valve.let_until(lambda: all(image.preview_step for image in jobs[0].view().images))
+    events = [next(told), next(told)]
+    valve.let(None)
+    events += told
     shown = {index: [event for event in events if event.index == index] for index in (0, 1)}
     for index, told in shown.items():
         *partial, last = told

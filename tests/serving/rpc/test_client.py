@@ -27,6 +27,7 @@ from atoll.generate import generate as command
 from atoll.images import Accepted, Generated, Preview, Progress
 from router.cli import sample
 from router.recipe import read_recipe
+from tests.serving.built import finished
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +61,18 @@ def test_client_draws_images_with_their_recipes(client, tmp_path):
     assert images[1].recipe["checkpoints"] == recipe.checkpoints == client.about().checkpoints
 
 
-def test_client_streams_what_happens(client):
-    told = list(client.stream(class_=3, steps=4, previews=1))
+def test_client_streams_what_happens(client, served, valve):
+    valve.let(0)
+    events = client.stream(class_=3, steps=4, previews=1)
+    told = [next(events)]
     assert isinstance(told[0], Accepted)
-    assert sum(isinstance(it, Preview) for it in told) <= 1
+    job = served.job(told[0].job)
+    valve.let_until(lambda: job.view().images[0].preview_step)
+    while not isinstance(told[-1], Preview):
+        told.append(next(events))
+    valve.let(None)
+    told += events
+    assert sum(isinstance(it, Preview) for it in told) == 1
     assert sum(len(it.weights) for it in told if isinstance(it, Progress)) == 4
     assert isinstance(told[-1], Generated)
     assert told[-1].condition == "3"
@@ -75,9 +84,7 @@ def test_client_that_closes_the_stream_cancels_and_one_that_does_not_can_watch_a
     events = client.stream(n=16, steps=250, cancel_on_disconnect=True)
     job = served.job(next(events).job)
     events.close()
-    while not job.view().is_over:
-        job.wait(job.view().version, 60)
-    assert job.view().state == "cancelled"
+    assert finished(job).state == "cancelled"
 
     events = client.stream(steps=20)
     name = next(events).job
