@@ -157,9 +157,13 @@ def test_job_that_is_cancelled_says_so_to_who_reads_it(served):
 
 
 def test_job_that_misses_its_deadline_fails_with_the_reason(served):
-    told = events(served.stub.Generate(wire.GenerateRequest(**LONG, deadline_s=0.01)))
+    stream, told = served.stub.Generate(wire.GenerateRequest(**LONG, deadline_s=0.01)), []
+    error = refusal(lambda: told.extend(answer.event for answer in stream))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert told[-1].ended.outcome == wire.OUTCOME_FAILED
-    assert "0.01 s" in told[-1].ended.reason
+    assert error.details() == told[-1].ended.reason == "it was not done in 0.01 s"
+    again = events(served.stub.Watch(wire.WatchRequest(job=told[0].accepted.job)))
+    assert again[-1].ended == told[-1].ended
 
 
 def test_slow_reader_misses_what_is_old_and_holds_up_nobody(served):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor as Field
@@ -38,7 +40,7 @@ VALUES = {
     Field.TYPE_UINT32: integers(0, 2**32 - 1),
     Field.TYPE_UINT64: integers(0, 2**64 - 1),
     Field.TYPE_ENUM: integers(-(2**31), 2**31 - 1),
-    Field.TYPE_DOUBLE: st.floats(0, 10) | st.floats(),
+    Field.TYPE_DOUBLE: st.floats(0, 10) | st.sampled_from([1e-9, math.nan, math.inf]) | st.floats(),
     Field.TYPE_BOOL: st.booleans(),
     Field.TYPE_STRING: st.sampled_from(KNOWN) | st.text(),
 }
@@ -99,12 +101,13 @@ def test_request_that_can_be_written_ends_in_images_or_is_refused_by_a_field_of_
             assert any(word in words for word in named), words
         elif status is LATE:
             assert request.HasField("deadline_s"), words
+            assert came[-1].ended.outcome == wire.OUTCOME_FAILED
         else:
             assert status is grpc.StatusCode.OK, words
             assert_drawn(came)
 
     check()
-    assert {grpc.StatusCode.OK, REFUSED} <= seen
+    assert seen == {grpc.StatusCode.OK, REFUSED, LATE}
     assert_drawn(outcome(served.stub.Generate(wire.GenerateRequest(num=4)))[2])
 
 
