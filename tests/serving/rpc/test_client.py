@@ -61,6 +61,13 @@ def test_client_draws_images_with_their_recipes(client, tmp_path):
     assert images[1].recipe["checkpoints"] == recipe.checkpoints == client.about().checkpoints
 
 
+def test_client_is_told_what_can_be_asked_for(client, served):
+    about = client.about()
+    assert (about.size, about.class_names[3], about.steps) == ((8, 8), "3", 3)
+    assert (about.max_guidance, about.max_queue) == (100, served.run.config.serving.max_queue)
+    assert "top-N" in about.strategies
+
+
 def test_client_streams_what_happens(client, served, valve):
     valve.let(0)
     events = client.stream(class_=3, steps=4, previews=1)

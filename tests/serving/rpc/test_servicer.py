@@ -87,7 +87,9 @@ def test_about_tells_what_can_be_asked_for(served):
     told = served.stub.About(wire.AboutRequest())
     assert (told.width, told.height, told.channels, told.num_experts) == (8, 8, 1, 2)
     assert (told.condition, list(told.class_names)) == ("class", list("0123456789"))
-    assert (told.steps, told.max_images) == (3, 16)
+    assert (told.steps, told.max_images, told.max_guidance) == (3, 16, 100)
+    assert told.max_queue == served.run.config.serving.max_queue
+    assert {"top-N", "nucleus-P", "ancestral"} < set(told.strategies)
     assert set(told.checkpoints) == {"expert-0", "expert-1", "router"}
 
 
