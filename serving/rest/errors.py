@@ -61,6 +61,23 @@ def status_of(view: JobView) -> int:
     return 504 if view.is_late else 500
 
 
+def refused(
+    status: int,
+    message: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An answer that is none.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong, and the mend.
+        param: field of the body because of which; None for none.
+        headers: to be sent with it.
+    """
+    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Have an application answer every error so."""
 
@@ -69,42 +86,33 @@ def answer_errors(app: FastAPI) -> None:
         (await desk_of(request)).metrics.refused("unusable")
         first = error.errors()[0]
         if first["loc"] == ("body",) and not _is_json(request):
-            return _refused(400, "send JSON, and say so: Content-Type: application/json")
+            return refused(400, "send JSON, and say so: Content-Type: application/json")
         place = [str(part) for part in first["loc"][1:] if part != "class_"]
         param = ".".join(place) or None
         what = "the body" if param is None or first["type"] == "json_invalid" else param
-        return _refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
+        return refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> JSONResponse:
-        return _refused(error.status_code, str(error.detail), headers=error.headers)
+        return refused(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(BadInput)
     async def _(request: Request, error: BadInput) -> JSONResponse:
         (await desk_of(request)).metrics.refused("unusable")
-        return _refused(400, str(error), error.field if isinstance(error, Unusable) else None)
+        return refused(400, str(error), error.field if isinstance(error, Unusable) else None)
 
     @app.exception_handler(Exception)
     async def _(_: Request, __: Exception) -> JSONResponse:
-        return _refused(500, "something is broken here; the log of the service says what")
+        return refused(500, "something is broken here; the log of the service says what")
 
     @app.exception_handler(NotFound)
     async def _(_: Request, error: NotFound) -> JSONResponse:
-        return _refused(404, str(error))
+        return refused(404, str(error))
 
 
 def _is_json(request: Request) -> bool:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
-
-
-def _refused(
-    status: int,
-    message: str,
-    param: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
 
 
 def _problem(status: int, message: str, param: str | None = None) -> ErrorAnswer:
