@@ -64,7 +64,7 @@ async def fetch(link: str, index: Annotated[int, Path(ge=0)], desk: DeskDep) -> 
     """An image by the `url` of an answer, without a key, with its recipe inside."""
     images = desk.links.job(link).view().images
     if index >= len(images):
-        raise HTTPException(404, f"there are {len(images)} images here, counted from 0")
+        raise HTTPException(404, f"the images here are numbered 0 to {len(images) - 1}")
     image = images[index]
     assert image.image is not None
     png = await run_in_threadpool(png_of, image.image, image.recipe)

@@ -23,11 +23,13 @@ def events_of(answer):
             yield json.loads(line.removeprefix("data:"))
 
 
-def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(serve):
-    with serve().client() as client:
+def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(served):
+    served.built.valve.let(0)
+    with served.client() as client:
         wish = {"class": ["3", 5], "n": 2, "seed": 7, "steps": 6, "partial_images": 2}
         accepted = client.post("/v1/jobs", json=wish)
         place = accepted.headers["Location"]
+        served.built.valve.let(None)
         with client.stream("GET", f"{place}/events") as answer:
             told = list(events_of(answer))
         picture = client.get(told[-1]["images"][1]["url"])

@@ -32,7 +32,11 @@ class Served:
         settings, clock = self.built.config.serving, self.built.clock
         self.front = GrpcFrontEnd(self.service, settings, clock, callers)
         self.service.start()
-        self.address = self.front.start()
+        try:
+            self.address = self.front.start()
+        except Exception:
+            self.built.close()  # what still draws when Python ends brings it down
+            raise
         # Of what is not read, little is to be on the way: no more than is asked for at least.
         self.channel = grpc.insecure_channel(self.address, [("grpc.http2.bdp_probe", 0)])
         self.stub = rpc.ImagesStub(self.channel)

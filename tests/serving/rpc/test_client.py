@@ -14,6 +14,7 @@ from PIL import Image
 
 import atoll
 from atoll.certs import certs
+from atoll.client import Options
 from atoll.config_file import save_config
 from atoll.errors import (
     BadInput,
@@ -66,6 +67,24 @@ def test_client_is_told_what_can_be_asked_for(client, served):
     assert (about.size, about.class_names[3], about.steps) == ((8, 8), "3", 3)
     assert (about.max_guidance, about.max_queue) == (100, served.run.config.serving.max_queue)
     assert "top-N" in about.strategies
+
+
+def test_client_takes_every_option_there_is(client):
+    options = {
+        "n": 2,
+        "seed": 1,
+        "size": (8, 8),
+        "solver": "heun",
+        "steps": 2,
+        "guidance": 2.0,
+        "strategy": "full",
+        "previews": 1,
+        "priority": "low",
+        "deadline_s": 60.0,
+        "cancel_on_disconnect": True,
+    }
+    assert options.keys() == Options.__annotations__.keys()
+    assert len(client.generate("3", **options)) == 2
 
 
 def test_client_streams_what_happens(client, served, valve):
