@@ -95,7 +95,8 @@ def serve(  # noqa: PLR0917 - each is an option of the command
     tally = tallied(answers, deadline_s)
     _show(url, tally, as_json=json_)
     if not tally.ok:
-        why = next(iter(tally.failed), REFUSED)
+        reasons = {REFUSED: tally.refused, **tally.failed}
+        why = max(reasons, key=lambda reason: reasons[reason])
         raise AtollError(f"none of {tally.requests} requests brought images: {why}")
 
 
