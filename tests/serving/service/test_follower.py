@@ -6,11 +6,12 @@ import threading
 
 import pytest
 import torch
-from tests.serving.followed import Followed, finished
 
 from atoll.errors import BadInput, NotFound
 from experts.files import EMA
 from serving.service.order import Order
+from tests.serving.built import finished
+from tests.serving.followed import Followed
 
 
 @pytest.fixture

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 import torch
-from tests.serving.followed import finished
 
-from atoll.clock import SystemClock
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
-from serving.service.load import load_edition
 from serving.service.order import Order
-from serving.service.service import Service
-
-CPU = torch.device("cpu")
+from tests.serving.built import Built, finished
+from tests.serving.conftest import CPU
 
 
 @pytest.fixture
@@ -25,20 +19,13 @@ def make_service(trained):
     made = []
 
     def make(**serving):
-        config = trained.config.model_copy(
-            update={"serving": trained.config.serving.model_copy(update=serving)}
-        )
-        bell = threading.Event()
-        edition = load_edition(
-            trained.store, config, trained.folder / "cache", CPU, SystemClock(), bell
-        )
-        made.append(Service(edition, config.serving, SystemClock(), bell))
-        made[-1].start()
-        return made[-1]
+        made.append(Built(trained, **serving))
+        made[-1].service.start()
+        return made[-1].service
 
     yield make
-    for service in made:
-        service.close()
+    for built in made:
+        built.close()
 
 
 @pytest.fixture
