@@ -6,10 +6,10 @@ spread between others instead of standing before them. What is asked for later i
 it is more urgent, and then by no more than the difference of two patiences: nobody starves.
 
 Whoever goes takes company along: all who need the same experts, which costs little more than going
-alone, and leaves others their own experts' batches to be filled. So an image may be overtaken by one
-that is due later, but not for long: who was left out for some rounds, a round being as many batches
-as hold everybody, goes before all but the first. That bounds the delay one request may cause
-another (see :func:`most_skipped`).
+alone, and keeps each expert's batches full. So an image may be overtaken by one that is due later,
+but not for long: who was left out for some rounds, a round being as many batches as hold everybody,
+goes before all but the first. That bounds the delay one request may cause another (see
+:func:`most_skipped`).
 
 Where not all experts are in memory, those are to be there that the first image and the present
 batch need. Others come as there is room, and who is there stays as long as anybody needs it.
@@ -80,11 +80,14 @@ def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int
     starving.sort(key=lambda each: -each.skipped)
     chosen, room = _filled([*ready[:1], *starving], most_rows)
     left = _without(ready, chosen)
-    while left and left[0].num_rows <= room:
-        at_work = _experts([*chosen, left[0]]) & there
-        company, room = _filled([it for it in left if it.experts & there <= at_work], room)
-        chosen += company
-        left = _without(left, company)
+    while left:
+        at_work = _experts(chosen)
+        company = [each for each in left if each.experts & there <= at_work]
+        taken, room = _filled(company or left[:1], room)
+        if not taken:
+            break
+        chosen += taken
+        left = _without(left, taken)
     needed = _in_turn([*queue[:1], *chosen])
     return Choice(
         slots=tuple(each.slot for each in chosen),
@@ -110,12 +113,12 @@ def most_skipped(num_slots: int, most_rows: int) -> int:
     """Batches in a row that an image can be left out of, whatever others do.
 
     Args:
-        num_slots: images in progress, at most.
-        most_rows: of a batch.
+        num_slots: images in progress, at most; their experts are in memory.
+        most_rows: of a batch, at least 5. In smaller ones the first may leave no room for others.
     """
     num_rows = 2 * num_slots
     # All may starve at once, and the first image has its two rows of each batch before them.
-    return ROUNDS * -(-num_rows // most_rows) + -(-num_rows // max(1, most_rows - 3))
+    return ROUNDS * -(-num_rows // most_rows) + -(-num_rows // (most_rows - 3))
 
 
 def _batches(ready: Sequence[Waiting], most_rows: int) -> int:

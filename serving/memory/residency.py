@@ -1,9 +1,9 @@
 """Fewer experts in memory than there are: brought in from behind, the least recently used leave.
 
-A thread of its own loads what is to be there now, the most urgent first, and where there is room for
-more, what other images wait for and what they are likely to wait for next. The engine takes the experts that are there as they are
-at its tick, and an expert that leaves meanwhile is freed after that: for so long one more than the
-budget allows may be in memory.
+A thread of its own loads what is to be there now, the most urgent first, and where there is room
+for more, what other images wait for, and then what they are likely to wait for next. The engine
+takes the experts that are there as they are at its tick, and an expert that leaves meanwhile is
+freed after that: for so long one more than the budget allows may be in memory.
 
 Editions share one residency: what is of the same checkpoint in both is in memory once.
 """
