@@ -110,6 +110,35 @@ def test_expert_stays_until_it_was_used_or_nobody_waits_for_it(make):
     until(lambda: shelf.resident == {1: "b"})
 
 
+def test_expert_stays_some_times_as_long_as_it_took_to_come_if_it_is_waited_for(make, clock):
+    def slow():
+        clock.now += 10
+        return {}
+
+    shelf = make([source("a", 0, slow), source("b", 1), source("c", 2)], 10)
+    shelf.tell((), (0,), (), ())
+    until(lambda: shelf.resident == {0: "a"})
+    shelf.tell((0,), (1,), (0,), ())
+    clock.now += 29
+    shelf.tell((0,), (1,), (0,), ())
+    time.sleep(0.05)
+    assert shelf.resident == {0: "a"}
+    clock.now += 2
+    shelf.tell((0,), (1,), (0,), ())
+    until(lambda: shelf.resident == {1: "b"})
+    shelf.tell((1,), (0,), (), ())
+    until(lambda: shelf.resident == {0: "a"})
+    shelf.tell((0,), (2,), (), ())  # nobody waits for it any more
+    until(lambda: shelf.resident == {2: "c"})
+
+
+def test_experts_that_others_wait_for_come_before_those_that_are_only_likely(make):
+    shelf = make(named("a", "b", "c"), 20, guess=True)
+    until(lambda: shelf.resident == {0: "a", 1: "b"})
+    shelf.tell((), (0,), (2,), (1,))
+    until(lambda: shelf.resident == {0: "a", 2: "c"})
+
+
 def test_experts_that_fit_come_before_anybody_waits(make):
     shelf = make(named("a", "b", "c"), 20, guess=True)
     until(lambda: shelf.resident == {0: "a", 1: "b"})
