@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from atoll.config_file import save_config
 from atoll.sections import SamplingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
@@ -99,6 +106,50 @@ def trained_folder(tmp_path_factory):
 def trained(trained_folder, tmp_path):
     """A copy of a run whose experts and router are trained."""
     return copied(trained_folder, tmp_path)
+
+
+@pytest.fixture
+def trained_uri(trained) -> str:
+    """A run that was trained, with its configuration beside it."""
+    save_config(trained.store, trained.config)
+    return trained.uri
+
+
+@dataclass
+class Serving:
+    """``atoll serve`` as a process, and where it serves."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    rest: str
+    grpc: str
+
+    def leaves(self) -> bool:
+        """Whether it leaves in peace, as it is told to."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60) == 0 and "Traceback" not in self.log.read_text()
+
+
+@pytest.fixture
+def serve_run(trained_uri, tmp_path):
+    """Starts ``atoll serve`` with some settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*settings: str) -> Serving:
+            ports = ("listen=127.0.0.1:0", "grpc_listen=127.0.0.1:0")
+            options = [f"--set=serving.{each}" for each in (*ports, "max_steps=400", *settings)]
+            command = [sys.executable, "-m", "atoll", "serve", trained_uri, "--json", *options]
+            log = tmp_path / "serve.log"
+            with log.open("w") as told:
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            line = process.stdout.readline()
+            assert line, log.read_text()
+            addresses = json.loads(line)
+            return Serving(process, log, addresses["rest"], addresses["grpc"])
+
+        yield start
 
 
 @pytest.fixture

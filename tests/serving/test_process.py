@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,32 +14,11 @@ import pytest
 import atoll
 from atoll.__main__ import main
 from atoll.config import Config
-from atoll.config_file import run_config, save_config
+from atoll.config_file import run_config
 from atoll.errors import Interrupted
 from partition.stage import run_partition
 from serving.process import serve
 from tests.trained_run import SETTINGS
-
-
-@pytest.fixture
-def run(trained):
-    save_config(trained.store, trained.config)
-    return trained.uri
-
-
-@pytest.fixture
-def process(run):
-    """The command, once it serves; and where it does."""
-    command = [sys.executable, "-m", "atoll", "serve", run, "--json"]
-    settings = ["listen=127.0.0.1:0", "grpc_listen=127.0.0.1:0", "max_steps=400"]
-    options = [word for each in settings for word in ("--set", f"serving.{each}")]
-    with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
-        line = started.stdout.readline()
-        assert line, started.stderr.read()
-        yield started, json.loads(line)
-        started.kill()
 
 
 @pytest.fixture
@@ -62,12 +38,12 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_process_that_is_told_to_leave_finishes_what_it_accepted(process):
-    started, addresses = process
-    address, answers, images = addresses["rest"], [], []
+def test_process_that_is_told_to_leave_finishes_what_it_accepted(serve_run):
+    serving = serve_run()
+    address, answers, images = serving.rest, [], []
 
     def call():
-        with atoll.Client(addresses["grpc"]) as client:
+        with atoll.Client(serving.grpc) as client:
             images.extend(client.generate("3", n=4, steps=400))
 
     def ask():
@@ -83,26 +59,25 @@ def test_process_that_is_told_to_leave_finishes_what_it_accepted(process):
         metrics = httpx2.get(f"{address}/metrics").text
         time.sleep(0.01)
         assert not answers, "it was too fast to be under load"
-    started.send_signal(signal.SIGTERM)
+    serving.process.send_signal(signal.SIGTERM)
     while httpx2.get(f"{address}/readyz").status_code == 200:
         time.sleep(0.01)
     late = httpx2.post(f"{address}/v1/images/generations", json={"prompt": "3"})
     for caller in callers:
         caller.join()
-    _, log = started.communicate(timeout=60)
+    assert serving.process.wait(timeout=60) == 0, serving.log.read_text()
     assert [(answer.status_code, len(answer.json()["data"])) for answer in answers] == [
         (200, 4)
     ] * 2
     assert len(images) == 4
     assert late.status_code == 503
-    assert started.returncode == 0, log
-    assert "Traceback" not in log
+    assert "Traceback" not in serving.log.read_text()
 
 
 @pytest.mark.usefixtures("signals")
-def test_process_that_is_told_twice_leaves_what_it_has(run):
+def test_process_that_is_told_twice_leaves_what_it_has(trained_uri):
     anywhere = ["serving.listen=127.0.0.1:0", "serving.grpc_listen=127.0.0.1:0"]
-    config = run_config(None, [f"run.uri={run}", *anywhere])
+    config = run_config(None, [f"run.uri={trained_uri}", *anywhere])
 
     answers = []
 
@@ -134,15 +109,17 @@ def test_process_that_is_told_twice_leaves_what_it_has(run):
 
 
 @pytest.mark.usefixtures("signals")
-def test_what_cannot_be_served_is_refused_in_a_sentence(run, tmp_path, capsys):
+def test_what_cannot_be_served_is_refused_in_a_sentence(trained_uri, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"serving.listen=127.0.0.1:{taken.getsockname()[1]}"
-        assert "serving.listen: port" in refused(capsys, run, "--set", listen)
+        assert "serving.listen: port" in refused(capsys, trained_uri, "--set", listen)
     assert "no run was ever started" in refused(capsys, str(tmp_path / "nowhere"))
-    assert "sampling.solver" in refused(capsys, run, "--set", "sampling.solver=dopri5")
-    assert "serving.api_keys" in refused(capsys, run, "--set", "serving.api_keys=missing.toml")
-    assert "serving.tls" in refused(capsys, run, "--set", "serving.tls=missing")
-    open_to_all = refused(capsys, run, "--set", "serving.listen=0.0.0.0:8000")
+    assert "sampling.solver" in refused(capsys, trained_uri, "--set", "sampling.solver=dopri5")
+    assert "serving.api_keys" in refused(
+        capsys, trained_uri, "--set", "serving.api_keys=missing.toml"
+    )
+    assert "serving.tls" in refused(capsys, trained_uri, "--set", "serving.tls=missing")
+    open_to_all = refused(capsys, trained_uri, "--set", "serving.listen=0.0.0.0:8000")
     assert "serving.tls" in open_to_all
     assert "serving.api_keys" in open_to_all
 
