@@ -58,6 +58,11 @@ class ServingSection(Section):
     keep_s: float = Field(
         600.0, gt=0, description="for so long images can be fetched once they are finished"
     )
+    keep_mb: float = Field(
+        256.0,
+        gt=0,
+        description="memory that finished images take at most; the oldest are forgotten first",
+    )
 
     follow_s: float = Field(
         10.0,

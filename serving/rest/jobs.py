@@ -83,8 +83,9 @@ def image(job: JobDep, index: Index) -> Response:
 
 @router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=_PNG)
 def preview(job: JobDep, index: Index) -> Response:
-    """What an image would become from here."""
-    return _png(_image(job, index).preview, None, "no-store")
+    """What an image would become from here; once it is finished, that is itself."""
+    found = _image(job, index)
+    return _png(found.preview if found.image is None else found.image, None, "no-store")
 
 
 async def _events(service: Service, job: Job) -> AsyncIterator[ServerSentEvent]:

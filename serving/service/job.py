@@ -21,6 +21,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 Pixels = NDArray[np.uint8]
 
 _log = logging.getLogger(__name__)
+_WEIGHT_BYTES = 32  # a float of Python's, and its place in a tuple
+_RECIPE_BYTES = 2048  # about, with all that is small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +33,8 @@ class ImageView:
         recipe: that it is drawn by.
         step: how many are done.
         weights: of each expert in each of those steps, K numbers that sum to 1.
-        preview: what it would become from here, (H, W, C); None before the first.
+        preview: what it would become from here, (H, W, C); None before the first, and once the
+            image is there.
         preview_step: the step of that preview.
         image: (H, W, C); None while it is not there.
     """
@@ -42,6 +45,12 @@ class ImageView:
     preview: Pixels | None = None
     preview_step: int = 0
     image: Pixels | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """That it takes in memory, about."""
+        pixels = sum(each.nbytes for each in (self.image, self.preview) if each is not None)
+        return pixels + _WEIGHT_BYTES * sum(map(len, self.weights)) + _RECIPE_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +111,7 @@ class Job:
         self._created_at, self._asked_at = self.clock.wall(), self.clock.monotonic()
 
     def hear(self, event: Event) -> None:
-        """Take in what the engine tells, in the engine's thread."""
+        """Take in what the engine tells, in the engine's thread; watchers are not told yet."""
         with self._changed:
             match event:
                 case Progress(position, step, _, weights):
@@ -115,7 +124,9 @@ class Job:
                         self._images[position], preview=_pixels(image_), preview_step=step
                     )
                 case Painted(position, image_):
-                    self._images[position] = replace(self._images[position], image=_pixels(image_))
+                    self._images[position] = replace(
+                        self._images[position], image=_pixels(image_), preview=None
+                    )
                 case Done():
                     self._end("done")
                 case Failed(reason):
@@ -123,6 +134,10 @@ class Job:
                     self._end("cancelled" if self._cancelled else "failed")
             self._version += 1
             self._changed.notify_all()
+
+    def tell(self) -> None:
+        """Call who watches."""
+        with self._changed:
             watchers = list(self._watchers)
         for watcher in watchers:
             try:
@@ -172,6 +187,12 @@ class Job:
                 queued_s=begun_at - self._asked_at,
                 seconds=ended_at - self._asked_at,
             )
+
+    @property
+    def num_bytes(self) -> int:
+        """That its images take in memory, about."""
+        with self._changed:
+            return sum(image.num_bytes for image in self._images)
 
     @property
     def ended_at(self) -> float | None:

@@ -15,6 +15,7 @@ from serving.engine.events import Done, Event, Failed, Painted
 from serving.service.edition import Edition
 from serving.service.editions import Editions, EditionView
 from serving.service.job import Job
+from serving.service.ledger import Ledger
 from serving.service.order import Order
 from serving.service.pace import Pace
 from serving.service.worker import Worker
@@ -41,7 +42,7 @@ class Service:
         self._pace = Pace(clock)
         self._watchers: list[Callable[[Job], None]] = []
         self._guard = threading.Lock()  # of what follows
-        self._jobs: dict[str, Job] = {}  # the oldest first
+        self._ledger = Ledger(limits.keep_s, limits.keep_mb * 1e6, clock)
         self._drawn_by: dict[str, Edition] = {}  # jobs that are not over
         self._editions = Editions(edition, limits.canary, limits.canary_s, clock)
         self._draining = False
@@ -69,7 +70,8 @@ class Service:
     @property
     def num_waiting(self) -> int:
         """Images that were accepted and are not finished."""
-        return sum(len(job.recipes) for job in self._open_jobs())
+        with self._guard:
+            return self._ledger.num_images
 
     def watch(self, watcher: Callable[[Job], None]) -> None:
         """Have a function called with every job that is accepted, before it begins."""
@@ -98,7 +100,8 @@ class Service:
             planned = edition.menu.planned(order, name)
             job = Job(name, owner, planned.recipes, self._clock)
             with self._guard:
-                self._accept(job)
+                self._refuse_beyond_room(len(job.recipes))
+                self._ledger.add(job)
                 self._drawn_by[name] = edition
         except Exception:
             with self._guard:
@@ -116,11 +119,12 @@ class Service:
             NotFound: there is none of this owner, or no more.
         """
         with self._guard:
-            self._forget_old()
-            job = self._jobs.get(name)
+            job = self._ledger.find(name)
         if job is None or job.owner != owner:
             raise NotFound(
-                f"no job is called {name!r}; results are kept for {self._limits.keep_s:g} s"
+                f"no job is called {name!r}; results are kept for {self._limits.keep_s:g} s "
+                f"(serving.keep_s), or until newer ones take {self._limits.keep_mb:g} MB "
+                "(serving.keep_mb)"
             )
         return job
 
@@ -141,7 +145,7 @@ class Service:
     def ahead_of(self, job: Job) -> int:
         """Images of other jobs that were asked for before it and are not finished."""
         with self._guard:
-            before = list(self._jobs.values())
+            before = self._ledger.open
         if job in before:
             before = before[: before.index(job)]
         return sum(len(each.recipes) for each in before if each.ended_at is None)
@@ -190,15 +194,10 @@ class Service:
         with self._guard:
             self._editions.roll_back(name, "an operator asked for it")
 
-    def _accept(self, job: Job) -> None:
-        self._forget_old()
-        self._refuse_beyond_room(len(job.recipes))
-        self._jobs[job.name] = job
-
     def _refuse_beyond_room(self, num: int) -> None:
         if self._draining:
             raise Busy("the service is about to end; ask another one")
-        waiting = sum(len(each.recipes) for each in self._open_jobs())
+        waiting = self._ledger.num_images
         if waiting + num > self._limits.max_queue:
             raise Busy(
                 f"{waiting} images are waiting and serving.max_queue = "
@@ -208,22 +207,25 @@ class Service:
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):
             self._pace.finished()
-        if isinstance(event, Done | Failed):
-            done, is_fault = isinstance(event, Done), isinstance(event, Failed) and event.is_fault
-            with self._guard:
-                self._editions.over(self._drawn_by.pop(job.name), done=done, is_fault=is_fault)
-        job.hear(event)
+        if not isinstance(event, Done | Failed):
+            job.hear(event)
+        else:
+            is_done, is_fault = (
+                isinstance(event, Done),
+                isinstance(event, Failed) and event.is_fault,
+            )
+            with self._guard:  # so that whoever hears of its end finds the room that it has left
+                job.hear(event)
+                self._ledger.end(job)
+                self._editions.over(self._drawn_by.pop(job.name), done=is_done, is_fault=is_fault)
+        job.tell()
 
     def _engines(self) -> Sequence[Engine]:
         with self._guard:
+            self._ledger.forget_old()
             self._editions.judge()
             return [edition.engine for edition in self._editions.active]
 
     def _open_jobs(self) -> list[Job]:
-        return [job for job in list(self._jobs.values()) if job.ended_at is None]
-
-    def _forget_old(self) -> None:
-        now = self._clock.monotonic()
-        for name, job in list(self._jobs.items()):
-            if job.ended_at is not None and now - job.ended_at > self._limits.keep_s:
-                del self._jobs[name]
+        with self._guard:
+            return self._ledger.open

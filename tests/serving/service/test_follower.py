@@ -6,11 +6,11 @@ import threading
 
 import pytest
 import torch
-from tests.serving.followed import Followed, finished
 
 from atoll.errors import BadInput, NotFound
 from experts.files import EMA
 from serving.service.order import Order
+from tests.serving.followed import Followed, finished
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.serving.followed import finished
 
 from atoll.clock import SystemClock
 from atoll.errors import BadInput, Busy, NotFound
@@ -16,6 +15,7 @@ from router.sampling import Wanted
 from serving.service.load import load_edition
 from serving.service.order import Order
 from serving.service.service import Service
+from tests.serving.followed import finished
 
 CPU = torch.device("cpu")
 
@@ -115,6 +115,14 @@ def test_job_is_told_to_its_owner_alone(service):
     with pytest.raises(NotFound):
         service.cancel(job.name, "you")
     assert service.job(job.name, "me") is job
+
+
+def test_results_beyond_what_is_kept_are_forgotten_the_oldest_first(make_service):
+    service = make_service(keep_mb=0.003)
+    first, second = (finished(service.order(Order(), "me")).name for _ in range(2))
+    with pytest.raises(NotFound, match=r"serving\.keep_mb"):
+        service.job(first, "me")
+    assert service.job(second, "me").view().state == "done"
 
 
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
