@@ -16,6 +16,7 @@ from atoll.clock import Clock
 from router.recipe import Recipe
 from router.sampling import finished
 from serving.engine.events import Done, Event, Failed, Painted, Preview, Progress
+from serving.engine.schedule import due_at
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Pixels = NDArray[np.uint8]
@@ -88,12 +89,20 @@ class Job:
     """Told by the engine what happens to it; asked by any thread where it stands.
 
     A slow reader costs no memory: it misses what lies between two looks.
+
+    Attributes:
+        name: unique among all jobs.
+        owner: who asked for it.
+        recipes: of its images.
+        clock: for its times.
+        patience_s: after which its first image is due, see :mod:`serving.engine.schedule`.
     """
 
     name: str
     owner: str
     recipes: tuple[Recipe, ...]
     clock: Clock
+    patience_s: float
     _images: list[ImageView] = field(init=False)
     _state: State = field(init=False, default="queued")
     _reason: str = field(init=False, default="")
@@ -187,6 +196,18 @@ class Job:
                 queued_s=begun_at - self._asked_at,
                 seconds=ended_at - self._asked_at,
             )
+
+    @property
+    def due(self) -> list[float]:
+        """When each of its images is due that is still to be drawn, the first of them first."""
+        with self._changed:
+            if self._ended_at is not None:
+                return []
+            return [
+                due_at(self._asked_at, self.patience_s, position)
+                for position, image in enumerate(self._images)
+                if image.image is None
+            ]
 
     @property
     def num_bytes(self) -> int:

@@ -98,7 +98,8 @@ class Service:
             edition = self._editions.pick()
         try:
             planned = edition.menu.planned(order, name)
-            job = Job(name, owner, planned.recipes, self._clock)
+            patience_s = min(planned.request.patience_s, planned.request.deadline_s)
+            job = Job(name, owner, planned.recipes, self._clock, patience_s)
             with self._guard:
                 self._refuse_beyond_room(len(job.recipes))
                 self._ledger.add(job)
@@ -143,12 +144,12 @@ class Service:
         return job
 
     def ahead_of(self, job: Job) -> int:
-        """Images of other jobs that were asked for before it and are not finished."""
-        with self._guard:
-            before = self._ledger.open
-        if job in before:
-            before = before[: before.index(job)]
-        return sum(len(each.recipes) for each in before if each.ended_at is None)
+        """Images of other jobs that are to be drawn and are due before the first of its own."""
+        own = job.due
+        if not own:
+            return 0
+        others = [each for each in self._open_jobs() if each is not job]
+        return sum(due_at < own[0] for each in others for due_at in each.due)
 
     def drain(self, seconds: float) -> bool:
         """Take no more orders, and finish those there are.

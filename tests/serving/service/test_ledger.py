@@ -19,7 +19,7 @@ BYTES = 32_048  # that a job of one such image takes
 def make_job(clock):
     def make(name, num=1, owner="me"):
         recipes = [Recipe(seed, "", "euler", 3, 1.0, "full", "router", {}) for seed in range(num)]
-        return Job(name, owner, tuple(recipes), clock)
+        return Job(name, owner, tuple(recipes), clock, 10.0)
 
     return make
 

@@ -12,6 +12,8 @@ from atoll.clock import SystemClock
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
+from serving.engine.engine import Engine
+from serving.engine.events import Done, Painted
 from serving.service.load import load_edition
 from serving.service.order import Order
 from serving.service.service import Service
@@ -24,15 +26,13 @@ CPU = torch.device("cpu")
 def make_service(trained):
     made = []
 
-    def make(**serving):
+    def make(clock=None, **serving):
         config = trained.config.model_copy(
             update={"serving": trained.config.serving.model_copy(update=serving)}
         )
-        bell = threading.Event()
-        edition = load_edition(
-            trained.store, config, trained.folder / "cache", CPU, SystemClock(), bell
-        )
-        made.append(Service(edition, config.serving, SystemClock(), bell))
+        bell, clock = threading.Event(), clock or SystemClock()
+        edition = load_edition(trained.store, config, trained.folder / "cache", CPU, clock, bell)
+        made.append(Service(edition, config.serving, clock, bell))
         made[-1].start()
         return made[-1]
 
@@ -123,6 +123,26 @@ def test_results_beyond_what_is_kept_are_forgotten_the_oldest_first(make_service
     with pytest.raises(NotFound, match=r"serving\.keep_mb"):
         service.job(first, "me")
     assert service.job(second, "me").view().state == "done"
+
+
+def test_images_ahead_are_those_that_are_due_first_and_not_painted(
+    make_service, monkeypatch, clock
+):
+    monkeypatch.setattr(Engine, "tick", lambda _: False)
+    service = make_service(clock)
+    low = service.order(Order(priority="low"), "you")
+    large = service.order(Order(num=16), "you")
+    clock.now += 0.51
+    mine = service.order(Order(num=2), "me")
+    urgent = service.order(Order(priority="high"), "you")
+
+    assert service.ahead_of(mine) == 11 + 1  # of the large one, one is due every 0.05 s
+    assert (service.ahead_of(urgent), service.ahead_of(low)) == (0, 16 + 2 + 1)
+    for position in (0, 3, 15):
+        large.hear(Painted(position, torch.zeros(1, 8, 8)))
+    assert service.ahead_of(mine) == 9 + 1
+    urgent.hear(Done())
+    assert (service.ahead_of(mine), service.ahead_of(urgent)) == (9, 0)
 
 
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
