@@ -15,11 +15,39 @@ from atoll.config_file import save_config
 from router.recipe import read_recipe
 
 
+def named_events_of(lines):
+    """Name and JSON of each event of a stream, in order."""
+    name = None
+    for line in lines:
+        field, _, value = line.strip().partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
 def events_of(answer):
-    """The JSON of each event of a stream, in order."""
-    for line in answer.iter_lines():
-        if line.startswith("data:"):
-            yield json.loads(line.removeprefix("data:"))
+    """The JSON of each."""
+    return (told for _, told in named_events_of(answer.iter_lines()))
+
+
+def put_together(events):
+    """What a reader knows at last that takes in one event after the other, by the description."""
+    known = {}
+    for name, told in events:
+        if name == "job":
+            known = told
+            continue
+        images = list(known["images"])
+        for each in told["images"]:
+            before = images[each["index"]]
+            images[each["index"]] = {
+                **before,
+                **each,
+                "weights": before["weights"] + each["weights"],
+            }
+        known = {**known, **told, "images": images}
+    return known
 
 
 def pixels(answer):
@@ -48,6 +76,28 @@ def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(serve):
     assert read_recipe(io.BytesIO(picture.content)).seed == 8
     assert last["images"][1]["preview_url"] is None
     assert (pixels(preview) == pixels(picture)).all()  # who asks too late finds the image
+
+
+def test_events_tell_what_is_new_and_together_all_there_is(served):
+    wish = {"prompt": "3", "n": 4, "steps": 240, "partial_images": 5}
+    with served.client() as client:
+        place = client.post("/v1/jobs", json=wish).headers["Location"]
+        with client.stream("GET", f"{place}/events") as answer:
+            events = list(named_events_of(answer.iter_lines()))
+        whole = client.get(place).json()
+
+    assert {events[0][0], events[-1][0]} == {"job"}
+    between = events[1:-1]
+    assert {name for name, _ in between} == {"changes"}
+    assert all("recipe" not in it for _, told in between for it in told["images"])
+    assert events[-1][1] == whole
+    known = put_together(events[:-1])
+    for before, after in zip(known["images"], whole["images"], strict=True):
+        assert before["step"] == len(before["weights"]) > 1
+        assert before["weights"] == after["weights"][: before["step"]]
+        assert before["recipe"] == after["recipe"]
+    sent = sum(len(it["weights"]) for _, told in events[:-1] for it in told["images"])
+    assert sent == sum(it["step"] for it in known["images"])  # each step once
 
 
 def test_reader_that_takes_nothing_keeps_nobody_and_is_told_the_end(served):
