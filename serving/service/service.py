@@ -38,6 +38,7 @@ class Service:
             bell: that the edition's engine rings.
         """
         self._limits, self._clock = limits, clock
+        self._residency = edition.residency  # which all editions share
         self._worker = Worker(self._engines, bell)
         self._pace = Pace(clock)
         self._watchers: list[Callable[[Job], None]] = []
@@ -60,12 +61,12 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether orders are taken."""
-        return self._worker.is_alive and not self._draining
+        return self.is_healthy and not self._draining
 
     @property
     def is_healthy(self) -> bool:
         """Whether it draws, and will go on doing so."""
-        return self._worker.is_alive
+        return self._worker.is_alive and self._residency.is_alive
 
     @property
     def num_waiting(self) -> int:
@@ -173,7 +174,7 @@ class Service:
     def close(self) -> None:
         """End; what was not finished is not."""
         self._worker.stop()
-        self.edition.residency.close()
+        self._residency.close()
 
     def editions(self) -> list[EditionView]:
         """The generations of checkpoints there are, the newest last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from router.load import load_ensemble
 from router.sampling import Wanted
 from serving.engine.engine import Engine
 from serving.engine.events import Done, Painted
+from serving.engine.tick import Came
 from serving.service.load import load_edition
 from serving.service.order import Order
 from serving.service.service import Service
-from tests.serving.followed import finished
+from tests.serving.followed import Followed, finished
 
 CPU = torch.device("cpu")
 
@@ -151,6 +153,20 @@ def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
     with pytest.raises(Busy):
         service.order(Order(), "me")
     assert {job.view().state for job in jobs} == {"done"}
+
+
+def test_service_that_brings_no_experts_any_more_is_neither_healthy_nor_ready(trained, caplog):
+    def watch(told):
+        assert not isinstance(told, Came), "the thread that brings them dies of it"
+
+    service = Followed(trained, watch=watch).service
+    give_up_at = time.monotonic() + 60
+    while service.is_healthy:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    assert not service.is_ready
+    assert "start the service anew" in caplog.text
+    service.close()
 
 
 @pytest.mark.parametrize("missing", [True, False])
