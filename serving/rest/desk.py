@@ -63,7 +63,7 @@ class Desk:
             if not self.service.is_ready:
                 raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
             self.metrics.refused("busy")
-            raise _later(str(error), self.service.room_in_s(order.num)) from error
+            raise _later(str(error), self.service.room_in_s(order.num, owner)) from error
 
     def refuse_other(self, model: str | None) -> None:
         """Refuse a model of another name. Raises: HTTPException."""

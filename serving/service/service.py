@@ -78,9 +78,13 @@ class Service:
         """Have a function called with every job that is accepted, before it begins."""
         self._watchers.append(watcher)
 
-    def room_in_s(self, num: int) -> float:
-        """About how long it takes until there is room for so many more images."""
-        return self._pace.seconds_for(self.num_waiting + num - self._limits.max_queue)
+    def room_in_s(self, num: int, owner: str) -> float:
+        """About how long it takes until there is room for so many more images of an owner."""
+        limits = self._limits
+        with self._guard:
+            beyond = self._ledger.num_images - limits.max_queue
+            of_owner = self._ledger.num_images_of(owner) - limits.max_queue_of_one
+        return self._pace.seconds_for(num + max(beyond, of_owner))
 
     def order(self, order: Order, owner: str) -> Job:
         """Accept an order.
@@ -95,14 +99,14 @@ class Service:
         """
         name = secrets.token_urlsafe(12)
         with self._guard:
-            self._refuse_beyond_room(1)  # before it costs anything
+            self._refuse_beyond_room(1, owner)  # before it costs anything
             edition = self._editions.pick()
         try:
             planned = edition.menu.planned(order, name)
             patience_s = min(planned.request.patience_s, planned.request.deadline_s)
             job = Job(name, owner, planned.recipes, self._clock, patience_s)
             with self._guard:
-                self._refuse_beyond_room(len(job.recipes))
+                self._refuse_beyond_room(len(job.recipes), owner)
                 self._ledger.add(job)
                 self._drawn_by[name] = edition
         except Exception:
@@ -196,14 +200,20 @@ class Service:
         with self._guard:
             self._editions.roll_back(name, "an operator asked for it")
 
-    def _refuse_beyond_room(self, num: int) -> None:
+    def _refuse_beyond_room(self, num: int, owner: str) -> None:
         if self._draining:
             raise Busy("the service is about to end; ask another one")
-        waiting = self._ledger.num_images
-        if waiting + num > self._limits.max_queue:
+        limits, ledger = self._limits, self._ledger
+        if ledger.num_images + num > limits.max_queue:
             raise Busy(
-                f"{waiting} images are waiting and serving.max_queue = "
-                f"{self._limits.max_queue}; ask again later"
+                f"{ledger.num_images} images are waiting and serving.max_queue = "
+                f"{limits.max_queue}; ask again later"
+            )
+        if ledger.num_images_of(owner) + num > limits.max_queue_of_one:
+            raise Busy(
+                f"{ledger.num_images_of(owner)} images of this key are waiting and "
+                f"serving.queue_share = {limits.queue_share:g} leaves room for "
+                f"{limits.max_queue_of_one}; ask again later"
             )
 
     def _hear(self, job: Job, event: Event) -> None:

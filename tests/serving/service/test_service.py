@@ -97,6 +97,23 @@ def test_order_beyond_the_queue_is_refused_and_others_are_not(make_service):
     assert finished(service.order(Order(), "me")).state == "done"
 
 
+def test_order_beyond_the_share_of_a_key_is_refused_and_those_of_others_are_not(make_service):
+    service = make_service(max_queue=8, queue_share=0.5, api_keys="keys.toml")
+    with pytest.raises(BadInput, match="n = 5 is out of range; give 1 to 4"):
+        service.order(Order(num=5), "me")
+    first = service.order(Order(num=3, steps=250), "me")
+    with pytest.raises(Busy, match=r"3 images of this key .*queue_share = 0.5 .* room for 4"):
+        service.order(Order(num=2), "me")
+    other = service.order(Order(num=4, steps=250), "you")
+    service.order(Order(steps=250), "me")
+    with pytest.raises(Busy, match=r"8 images are waiting and serving\.max_queue = 8"):
+        service.order(Order(), "them")
+    for job in (first, other):
+        service.cancel(job.name, job.owner)
+        finished(job)
+    assert finished(service.order(Order(num=3), "me")).state == "done"
+
+
 def test_order_that_there_is_never_room_for_is_refused_for_good(make_service):
     service = make_service(max_queue=4)
     with pytest.raises(BadInput, match="n = 5 is out of range; give 1 to 4"):
