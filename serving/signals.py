@@ -35,7 +35,8 @@ class Signals:
 
     def wait(self, holds: Callable[[], bool] = lambda: True) -> None:
         """Until the first, or for as long as something holds."""
-        while not self._num and holds():  # a handler must not set what its thread may wait in
+        # Looked at, because a handler must not set what its own thread may be waiting in.
+        while not self._num and holds():
             time.sleep(_LOOK_S)
 
     @property

@@ -70,11 +70,6 @@ class Desk:
         if model not in {None, self.model}:
             raise HTTPException(404, f"model {model!r} is not here; there is {self.model!r}")
 
-    def abandon(self, job: Job) -> None:
-        """Nobody waits for a job any more."""
-        if not job.view().is_over:
-            self.service.cancel(job.name, job.owner)
-
     def _refuse_hasty(self, owner: str) -> None:
         wait_s = self.rates.wait_s(owner) if self.rates else 0.0
         if wait_s:

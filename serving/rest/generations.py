@@ -57,7 +57,7 @@ async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
     finally:
         drawing.cancel()
         gone.cancel()
-        desk.abandon(job)
+        desk.service.abandon(job)
 
 
 async def _data(name: str, index: int, image: ImageView, base: str | None) -> ImageData:

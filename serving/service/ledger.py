@@ -63,9 +63,9 @@ class Ledger:
         """A job is over: keep its result."""
         del self._open[job.name]
         self._count(job.owner, -len(job.recipes))
-        kept_until = self._clock.monotonic() + self._keep_s
-        self._results.append(_Result(job.name, kept_until, job.num_bytes))
-        self._num_bytes += job.num_bytes
+        result = _Result(job.name, self._clock.monotonic() + self._keep_s, job.num_bytes)
+        self._results.append(result)
+        self._num_bytes += result.num_bytes
         self.forget_old()
 
     def forget_old(self) -> None:

@@ -141,12 +141,16 @@ class Service:
             NotFound: there is none of this owner, or no more.
         """
         job = self.job(name, owner)
+        self.abandon(job)
+        return job
+
+    def abandon(self, job: Job) -> None:
+        """Likewise, though it may be forgotten by now."""
         job.mark_cancelled()
         with self._guard:
-            edition = self._drawn_by.get(name)
+            edition = self._drawn_by.get(job.name)
         if edition:
-            edition.engine.cancel(name)
-        return job
+            edition.engine.cancel(job.name)
 
     def ahead_of(self, job: Job) -> int:
         """Images of other jobs that are to be drawn and are due before the first of its own."""
@@ -172,7 +176,7 @@ class Service:
     def give_up(self) -> None:
         """Cancel what is not finished."""
         for job in self._open_jobs():
-            self.cancel(job.name, job.owner)
+            self.abandon(job)
         self.drain(_UNTIL_CANCELLED_S)
 
     def close(self) -> None:
@@ -219,17 +223,14 @@ class Service:
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):
             self._pace.finished()
-        if not isinstance(event, Done | Failed):
-            job.hear(event)
-        else:
-            is_done, is_fault = (
-                isinstance(event, Done),
-                isinstance(event, Failed) and event.is_fault,
-            )
-            with self._guard:  # so that whoever hears of its end finds the room that it has left
+        if isinstance(event, Done | Failed):
+            done, is_fault = isinstance(event, Done), isinstance(event, Failed) and event.is_fault
+            with self._guard:  # so that whoever sees its end finds the room that it has left
                 job.hear(event)
                 self._ledger.end(job)
-                self._editions.over(self._drawn_by.pop(job.name), done=is_done, is_fault=is_fault)
+                self._editions.over(self._drawn_by.pop(job.name), done=done, is_fault=is_fault)
+        else:
+            job.hear(event)
         job.tell()
 
     def _engines(self) -> Sequence[Engine]:

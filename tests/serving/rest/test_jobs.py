@@ -65,7 +65,8 @@ def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(serve):
         picture = client.get(told[-1]["images"][1]["url"])
         preview = client.get(f"{place}/previews/1.png")
 
-    assert (accepted.status_code, accepted.json()["state"]) == (202, "queued")
+    assert accepted.status_code == 202
+    assert accepted.json()["state"] in {"queued", "running"}  # an engine may have been quick
     last = told[-1]
     assert (last["state"], last["ahead"], last["id"]) == ("done", 0, accepted.json()["id"])
     assert [(it["seed"], it["condition"], it["step"]) for it in last["images"]] == [
