@@ -32,19 +32,23 @@ def certs(
     folder: Annotated[Path, typer.Argument(help="Where they are, or are to be.")],
     host: Annotated[
         list[str] | None,
-        typer.Option(help="Address or name at which islands call the orchestrator. Repeatable."),
+        typer.Option(
+            help="Address or name at which islands call the orchestrator, or others the service. "
+            "Repeatable."
+        ),
     ] = None,
     operator: Annotated[
         list[str] | None,
         typer.Option(help="Make a folder to hand to this operator. Repeatable."),
     ] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=3650, help="How long the orchestrator's and operators' last.")
+        int, typer.Option(min=1, max=3650, help="How long the servers' and operators' last.")
     ] = 365,
     json_: JsonOption = False,
 ) -> None:
-    """Make a private certificate authority, and certificates for orchestrator and operators.
+    """Make a private certificate authority, and certificates for servers and operators.
 
+    The folder is for `orchestrator.tls`, and for `serving.tls` of `atoll serve`.
     The same command again keeps the authority, and makes anew what ends within 30 days.
     """
     hosts, names, lasting = _hosts(host or ()), operator or (), days * DAY_S
@@ -80,7 +84,7 @@ def certs(
             rows.append(_row(str(place.relative_to(folder)), str(who), theirs))
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
-    show(f"certificates; set orchestrator.tls to {folder}", rows, as_json=json_)
+    show(f"certificates; set orchestrator.tls or serving.tls to {folder}", rows, as_json=json_)
 
 
 def _hosts(given: Sequence[str]) -> list[str]:

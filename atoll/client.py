@@ -26,6 +26,19 @@ _PRIORITIES = {
     "normal": wire.PRIORITY_NORMAL,
     "low": wire.PRIORITY_LOW,
 }
+_MEANT = {  # what a service takes; where its limits are narrower, it says so itself
+    "n": "a whole number from 1; About.max_images is the most",
+    "seed": "a whole number from 0, below 2**63",
+    "size": "(width, height) in pixels, as in About.size",
+    "solver": "a name of About.solvers",
+    "steps": "a whole number from 1; About.max_steps is the most",
+    "guidance": "a number from 0; About.max_guidance is the most",
+    "strategy": "a name such as top-2; About.strategies has the others",
+    "previews": "a whole number from 0 to 1000",
+    "priority": "high, normal or low",
+    "deadline_s": "seconds, more than 0",
+    "cancel_on_disconnect": "True or False",
+}
 # By the channel itself. What has been answered with a single event is never asked for twice.
 _RETRIES = {
     "methodConfig": [
@@ -223,6 +236,8 @@ def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
     request = wire.GenerateRequest(conditions=[str(word) for word in words])
     given: dict[str, Any] = dict(options)
     for name, value in given.items():
+        if name not in _MEANT:
+            raise BadInput(f"there is no option {name!r}; there are {', '.join(_MEANT)}")
         with _named(name, value):
             match name:
                 case "n":
@@ -231,10 +246,8 @@ def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
                     request.width, request.height = value
                 case "priority":
                     request.priority = _PRIORITIES[value]
-                case _ if name in Options.__annotations__:
-                    setattr(request, name, value)
                 case _:
-                    raise BadInput(f"there is no option {name!r}; see atoll.client.Options")
+                    setattr(request, name, value)
     return request
 
 
@@ -243,7 +256,7 @@ def _named(name: str, value: Any) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError) as error:
-        raise BadInput(f"{name} = {value!r} is nothing that can be asked for") from error
+        raise BadInput(f"{name} = {value!r} cannot be asked for; give {_MEANT[name]}") from error
 
 
 def _metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,7 @@ class About:
         size: width and height in pixels.
         channels: of an image.
         num_experts: K.
+        strategies: those there are; N is a number of experts, P a probability.
         solvers: those there are.
         solver: where it is left open.
         steps: where they are left open.
@@ -30,6 +31,8 @@ class About:
         strategy: where it is left open.
         max_images: of one request.
         max_steps: of one image.
+        max_guidance: of one image.
+        max_queue: images of all requests that are not finished.
         checkpoints: digests by name of the job.
     """
 
@@ -39,6 +42,7 @@ class About:
     size: tuple[int, int]
     channels: int
     num_experts: int
+    strategies: tuple[str, ...]
     solvers: tuple[str, ...]
     solver: str
     steps: int
@@ -46,6 +50,8 @@ class About:
     strategy: str
     max_images: int
     max_steps: int
+    max_guidance: float
+    max_queue: int
     checkpoints: Mapping[str, str]
 
 
@@ -143,6 +149,7 @@ def decode_about(message: wire.AboutResponse) -> About:
         size=(message.width, message.height),
         channels=message.channels,
         num_experts=message.num_experts,
+        strategies=tuple(message.strategies),
         solvers=tuple(message.solvers),
         solver=message.solver,
         steps=message.steps,
@@ -150,6 +157,8 @@ def decode_about(message: wire.AboutResponse) -> About:
         strategy=message.strategy,
         max_images=message.max_images,
         max_steps=message.max_steps,
+        max_guidance=message.max_guidance,
+        max_queue=message.max_queue,
         checkpoints=dict(message.checkpoints),
     )
 

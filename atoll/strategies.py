@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+STRATEGIES = ("full", "top-N", "threshold-P", "nucleus-P", "sample", "ancestral", "coupled")
 _PATTERN = re.compile(
     r"full|top-(?P<num>[1-9]\d*)|threshold-(0?\.\d+|1\.0)|nucleus-(0?\.\d+|1\.0)"
     r"|sample|ancestral|coupled"
@@ -20,9 +21,9 @@ def known_strategy(text: str) -> str:
         ValueError: none does; lists those there are.
     """
     if not _PATTERN.fullmatch(text):
+        known = f"{', '.join(STRATEGIES[:-1])} and {STRATEGIES[-1]}"
         raise ValueError(
-            f"no strategy is called {text!r}; there are full, top-N, threshold-P, nucleus-P, "
-            "sample, ancestral and coupled, e.g. top-2 or nucleus-0.9"
+            f"no strategy is called {text!r}; there are {known}, e.g. top-2 or nucleus-0.9"
         )
     return text
 

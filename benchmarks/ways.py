@@ -106,7 +106,7 @@ class All:
         """K."""
         return len(self.resident)
 
-    def tell(self, used: object, wanted: object, soon: object) -> None:
+    def tell(self, used: object, wanted: object, later: object, soon: object) -> None:
         """Nobody has to come or leave."""
 
     def spare(self, needed: object) -> None:

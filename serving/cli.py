@@ -26,16 +26,14 @@ def serve(
 
     SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
     """
-    from atoll import layout, logs
-    from atoll.blobs import open_store
+    from atoll import logs
     from atoll.config_file import run_config
 
     named = [] if run is None else [f"run.uri={json.dumps(run)}"]
     if run is not None:
         if config is not None:
             raise BadInput("RUN and --config both name a run; leave out one of them")
-        if not open_store(run).exists(layout.CONFIG):
-            raise BadInput(f"no run was ever started at {run}; `atoll run` starts one")
+        _refuse_unstarted(run)
     settings = run_config(config, [*named, *(set_ or ())])
     try:
         from serving.process import serve as process
@@ -54,6 +52,21 @@ def serve(
         sys.stdout.flush()
 
     process(settings, opened)
+
+
+def _refuse_unstarted(uri: str) -> None:
+    from atoll import layout, stages
+    from atoll.blobs import open_store
+
+    store = open_store(uri)
+    if store.exists(layout.CONFIG):
+        return
+    if stages.find(store, "partition") is None:
+        raise BadInput(f"no run was ever started at {uri}; `atoll run` starts one")
+    raise BadInput(
+        f"the data at {uri} are partitioned, and nothing is trained on them yet; run `atoll train` "
+        "and `atoll route` with the file that `atoll partition` was given by --config"
+    )
 
 
 def key(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atoll.command import JsonOption, print_json, progress_bars, say, show
-from atoll.errors import BadInput, Interrupted
+from atoll.errors import AtollError, BadInput, Interrupted
 
 if TYPE_CHECKING:
     from serving.bench.tally import Answer, Tally
@@ -70,7 +70,7 @@ def serve(  # noqa: PLR0917 - each is an option of the command
     due, however many are unanswered. The key, if one is needed, is taken from OPENAI_API_KEY.
     """
     try:
-        from serving.bench.tally import tallied
+        from serving.bench.tally import REFUSED, tallied
         from serving.bench.trace import poisson, recorded
     except ImportError as error:
         raise BadInput(f"{error.name} is missing; run pip install 'atoll[serve]'") from error
@@ -92,7 +92,12 @@ def serve(  # noqa: PLR0917 - each is an option of the command
         arrivals = [arrival.asking(model) for arrival in arrivals]
     deadline_s = math.inf if deadline_s is None else _above_0("--deadline-s", deadline_s)
     answers = _replayed(arrivals, url, _above_0("--timeout-s", timeout_s))
-    _show(url, tallied(answers, deadline_s), as_json=json_)
+    tally = tallied(answers, deadline_s)
+    _show(url, tally, as_json=json_)
+    if not tally.ok:
+        reasons = {REFUSED: tally.refused, **tally.failed}
+        why = max(reasons, key=lambda reason: reasons[reason])
+        raise AtollError(f"none of {tally.requests} requests brought images: {why}")
 
 
 def _replayed(arrivals: Sequence[Arrival], url: str, timeout_s: float) -> list[Answer]:

@@ -16,6 +16,7 @@ from serving.bench.tally import REFUSED, Answer
 from serving.bench.trace import Arrival
 
 _MOST_WORDS = 120  # characters of a server's message that are kept
+_NOT_HERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ async def replay(
         An answer to each request, in their order.
 
     Raises:
-        BadInput: the URL is none, or who asks is not let in.
+        BadInput: the URL is none, or nobody draws there, or who asks is not let in.
         Unreachable: nobody is there.
     """
     num_answered = 0
@@ -92,16 +93,24 @@ async def replay(
 
 
 async def _knock(client: httpx2.AsyncClient, endpoint: Endpoint) -> None:
-    """Find out in one call what would fail all others."""
+    """Find out beforehand what would fail every request."""
     try:
         async with asyncio.timeout(endpoint.timeout_s):
             response = await client.get("models")
+            if response.status_code in _NOT_HERE:  # some draw and list no models
+                response = await client.post("images/generations", json={})
     except (httpx2.HTTPError, TimeoutError) as error:
         raise Unreachable(f"nobody answers at {endpoint.url}: {_words(error)}") from error
     if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise BadInput(
             f"{endpoint.url} does not let you in ({_message(response)}); "
             "put a key into OPENAI_API_KEY"
+        )
+    if response.status_code in _NOT_HERE:
+        raise BadInput(
+            f"nothing at {endpoint.url} draws images ({response.status_code}); give the URL of an "
+            "OpenAI-compatible endpoint in front of /images/generations, e.g. "
+            "http://127.0.0.1:8000/v1"
         )
 
 

@@ -18,7 +18,7 @@ from serving.engine.model import Model
 from serving.engine.queue import Entry, Image, Listener, Queue
 from serving.engine.request import Request
 from serving.engine.routes import Routes
-from serving.engine.schedule import Waiting, choose
+from serving.engine.schedule import Choice, Waiting, choose
 from serving.engine.shortage import BatchRows, is_shortage
 from serving.engine.slots import Slots
 from serving.engine.tick import Tick, Watch, nobody
@@ -71,6 +71,7 @@ class Engine:
         self._routes = Routes.empty(
             num_slots, model.experts.num, model.shape, model.device, in_order=in_order
         )
+        self._skipped = [0] * num_slots  # see Waiting
         self._counted = _Counted([0] * model.experts.num)
 
     def submit(self, request: Request, listener: Listener) -> None:
@@ -114,7 +115,8 @@ class Engine:
         choice = choose(self._servable(), resident.keys(), self._rows.most)
         if choice.slots:
             self._attempt(lambda slots: self._evaluate(slots, resident), self._tensor(choice.slots))
-        experts.tell(choice.experts, choice.wanted, self._soon(resident))
+        self._note_skipped(choice)
+        experts.tell(choice.experts, choice.wanted, choice.later, self._soon(resident))
         self._watch(
             Tick(
                 engine=self._number,
@@ -135,6 +137,7 @@ class Engine:
             except Exception as error:  # what is wrong with it is wrong with it alone
                 self._fail(image.entry, error)
             self._routes.forget(self._tensor([slot]))
+            self._skipped[slot] = 0
 
     def _unrouted(self) -> tuple[Tensor, ...]:
         """All images to be routed, at once where there is memory for it."""
@@ -179,10 +182,17 @@ class Engine:
                 active[slot].due_at,
                 frozenset(expert for expert, is_unheard in enumerate(unheard[row]) if is_unheard),
                 1 if active[slot].entry.request.sampling.guidance == 1 else 2,
+                self._skipped[slot],
             )
             for row, slot in enumerate(slots)
             if known[row]
         ]
+
+    def _note_skipped(self, choice: Choice) -> None:
+        for slot in choice.slots:
+            self._skipped[slot] = 0
+        for slot in choice.skipped:
+            self._skipped[slot] += 1
 
     def _soon(self, resident: Mapping[int, VelocityField]) -> tuple[int, ...]:
         if len(resident) == self._model.experts.num:

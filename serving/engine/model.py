@@ -32,12 +32,19 @@ class Experts(Protocol):
         """Those that cannot be had, and why."""
         ...
 
-    def tell(self, used: Collection[int], wanted: Sequence[int], soon: Sequence[int]) -> None:
+    def tell(
+        self,
+        used: Collection[int],
+        wanted: Sequence[int],
+        later: Sequence[int],
+        soon: Sequence[int],
+    ) -> None:
         """Say what happens; returns at once.
 
         Args:
             used: who has just been called.
-            wanted: whom images were waiting for, in memory or not, the most urgent first.
+            wanted: who is to be in memory now, the most urgent first.
+            later: whom else images wait for, the most urgent first.
             soon: whom they are likely to wait for next, the likeliest first.
         """
         ...

@@ -19,6 +19,7 @@ from serving.engine.schedule import due_at
 Listener = Callable[[Event], None]
 
 _log = logging.getLogger(__name__)
+_RESERVED = 8  # one slot of so many
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +55,7 @@ class Queue:
         """
         self._clock = clock
         self._free = deque(range(num_slots))
+        self._num_reserved = num_slots // _RESERVED
         self.active: dict[int, Image] = {}  # by slot
         self._waiting: list[Image] = []  # a heap of those without a slot
         self._entries: dict[str, Entry] = {}
@@ -107,8 +109,14 @@ class Queue:
                 self.end(entry, Failed(reason, is_fault=False))
 
     def seated(self) -> Iterator[tuple[int, Image]]:
-        """Give free slots to images that wait, one after the other."""
+        """Give free slots to images that wait, one after the other.
+
+        The last of them are for those that are due before somebody who has one: an urgent image
+        that comes late does not wait until another is finished.
+        """
         while self._free and self._waiting:
+            if len(self._free) <= self._num_reserved and not self._is_urgent(self._waiting[0]):
+                return
             slot, image = self._free.popleft(), heapq.heappop(self._waiting)
             self.active[slot] = image
             yield slot, image
@@ -137,6 +145,9 @@ class Queue:
         self.update()
         for entry in list(self._entries.values()):
             self.end(entry, Failed(reason))
+
+    def _is_urgent(self, image: Image) -> bool:
+        return any(image < seated for seated in self.active.values())
 
     def _say(self, entry: Entry, event: Event) -> None:
         try:

@@ -3,11 +3,16 @@
 Whoever is due first goes first. An image is due some time after it was asked for: its request's
 patience, and a little more for each image of the same request before it, so that a large request is
 spread between others instead of standing before them. What is asked for later is due later, unless
-it is more urgent, and then by no more than the difference of two patiences: nobody starves, and the
-delay that one request may cause another is bounded by that difference.
+it is more urgent, and then by no more than the difference of two patiences: nobody starves.
 
-Half of a batch is given away so. The rest goes to those who need experts that run anyway, the most
-urgent first, which fills the experts' batches.
+Whoever goes takes company along: all who need the same experts, which costs little more than going
+alone, and keeps each expert's batches full. So an image may be overtaken by one that is due later,
+but not for long: who was left out for some rounds, a round being as many batches as hold everybody,
+goes before all but the first. That bounds the delay one request may cause another (see
+:func:`most_skipped`).
+
+Where not all experts are in memory, those are to be there that the first image and the present
+batch need. Others come as there is room, and who is there stays as long as anybody needs it.
 
 Source: earliest deadline first, Liu & Layland (JACM 1973).
 """
@@ -18,6 +23,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 SPREAD_S = 0.05  # between two images of one request
+ROUNDS = 3  # that an image can be left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,14 @@ class Waiting:
         due_at: when it should have been finished, in seconds.
         experts: those it has yet to hear in this evaluation.
         num_rows: of a batch that it takes: two, where it is guided.
+        skipped: batches in a row that it could have had a place in.
     """
 
     slot: int
     due_at: float
     experts: frozenset[int]
     num_rows: int = 1
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,16 @@ class Choice:
     Attributes:
         slots: of the images to evaluate.
         experts: that are to be asked.
-        wanted: experts that images wait for, in memory or not, the most urgent first.
+        skipped: slots of images that could be evaluated, and are not.
+        wanted: experts to be in memory now, the most urgent first.
+        later: other experts that images wait for, the most urgent first.
     """
 
     slots: tuple[int, ...]
     experts: frozenset[int]
+    skipped: tuple[int, ...]
     wanted: tuple[int, ...]
+    later: tuple[int, ...]
 
 
 def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int) -> Choice:
@@ -62,19 +74,28 @@ def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int
     """
     there = frozenset(resident)
     queue = sorted(waiting, key=lambda each: (each.due_at, each.slot))
-    wanted = [expert for each in queue for expert in sorted(each.experts)]
     ready = [each for each in queue if each.experts & there]
-    first, room = _filled(ready, -(-most_rows // 2))
-    room += most_rows - -(-most_rows // 2)
-    at_work = frozenset[int]().union(*(each.experts & there for each in first))
-    others = ready[len(first) :]
-    alike = [each for each in others if each.experts & there <= at_work]
-    more, room = _filled(alike, room)
-    taken = {each.slot for each in more}
-    rest, _ = _filled([each for each in others if each.slot not in taken], room)
-    chosen = [*first, *more, *rest]
-    asked = there & frozenset[int]().union(*(each.experts for each in chosen))
-    return Choice(tuple(each.slot for each in chosen), asked, tuple(dict.fromkeys(wanted)))
+    patient = ROUNDS * _batches(ready, most_rows)
+    starving = [each for each in ready[1:] if each.skipped >= patient]
+    starving.sort(key=lambda each: -each.skipped)
+    chosen, room = _filled([*ready[:1], *starving], most_rows)
+    left = _without(ready, chosen)
+    while left:
+        at_work = _experts(chosen)
+        company = [each for each in left if each.experts & there <= at_work]
+        taken, room = _filled(company or left[:1], room)
+        if not taken:
+            break
+        chosen += taken
+        left = _without(left, taken)
+    needed = _in_turn([*queue[:1], *chosen])
+    return Choice(
+        slots=tuple(each.slot for each in chosen),
+        experts=_experts(chosen) & there,
+        skipped=tuple(each.slot for each in left),
+        wanted=needed,
+        later=tuple(expert for expert in _in_turn(queue) if expert not in needed),
+    )
 
 
 def due_at(arrived_at: float, patience_s: float, position: int) -> float:
@@ -86,6 +107,36 @@ def due_at(arrived_at: float, patience_s: float, position: int) -> float:
         position: of the image in the request.
     """
     return arrived_at + patience_s + position * SPREAD_S
+
+
+def most_skipped(num_slots: int, most_rows: int) -> int:
+    """Batches in a row that an image can be left out of, whatever others do.
+
+    Args:
+        num_slots: images in progress, at most; their experts are in memory.
+        most_rows: of a batch, at least 5. In smaller ones the first may leave no room for others.
+    """
+    num_rows = 2 * num_slots
+    # All may starve at once, and the first image has its two rows of each batch before them.
+    return ROUNDS * -(-num_rows // most_rows) + -(-num_rows // (most_rows - 3))
+
+
+def _batches(ready: Sequence[Waiting], most_rows: int) -> int:
+    return -(-sum(each.num_rows for each in ready) // most_rows)
+
+
+def _experts(images: Sequence[Waiting]) -> frozenset[int]:
+    return frozenset[int]().union(*(each.experts for each in images))
+
+
+def _in_turn(queue: Sequence[Waiting]) -> tuple[int, ...]:
+    """The experts of images, each once, in the order of the images."""
+    return tuple(dict.fromkeys(expert for each in queue for expert in sorted(each.experts)))
+
+
+def _without(queue: Sequence[Waiting], taken: Sequence[Waiting]) -> list[Waiting]:
+    slots = {each.slot for each in taken}
+    return [each for each in queue if each.slot not in slots]
 
 
 def _filled(queue: Sequence[Waiting], room: int) -> tuple[list[Waiting], int]:

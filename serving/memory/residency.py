@@ -1,9 +1,13 @@
 """Fewer experts in memory than there are: brought in from behind, the least recently used leave.
 
-A thread of its own loads what images wait for, the most urgent first, and where there is room for
-more, what they are likely to wait for next. The engine takes the experts that are there as they are
-at its tick, and an expert that leaves meanwhile is freed after that: for so long one more than the
-budget allows may be in memory.
+A thread of its own loads what is to be there now, the most urgent first, and where there is room
+for more, what other images wait for, and then what they are likely to wait for next. The engine
+takes the experts that are there as they are at its tick, and an expert that leaves meanwhile is
+freed after that: for so long one more than the budget allows may be in memory.
+
+Who was waited for stays until it was called, and some times as long as it took to come, if anybody
+still waits for it: so loading is not all that happens, and nobody waits for another expert longer
+than that.
 
 Editions share one residency: what is of the same checkpoint in both is in memory once.
 """
@@ -14,7 +18,6 @@ import itertools
 import logging
 import math
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +35,7 @@ from serving.memory.source import Source
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0  # with a store that stalls, at the end
 _NO_GUESS_S = 60.0  # after memory ran out
+_STAY = 3.0  # times as long as it took to come
 
 
 @dataclass(slots=True, eq=False)
@@ -40,13 +44,22 @@ class Demand:
 
     Attributes:
         sources: of all its experts.
-        wanted: those that images wait for, the most urgent first.
+        wanted: those to be in memory now, the most urgent first.
+        later: others that images wait for, the most urgent first.
         soon: those that they are likely to wait for next, the likeliest first.
     """
 
     sources: Sequence[Source]
     wanted: Sequence[Source] = ()
+    later: Sequence[Source] = ()
     soon: Sequence[Source] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Resident:
+    source: Source
+    field: VelocityField
+    stays_until: float  # on the clock, as long as somebody waits for it
 
 
 class Residency:
@@ -74,7 +87,7 @@ class Residency:
         self._changed = threading.Condition()  # guards what follows
         self._demands: list[Demand] = []
         self._guesses_from = -math.inf
-        self._resident: dict[str, tuple[Source, VelocityField]] = {}  # least recently used first
+        self._resident: dict[str, _Resident] = {}  # least recently used first
         self._fresh: set[str] = set()  # loaded because somebody waited, and not called since
         self._failures = Failures(clock)
         self._stopped = False
@@ -114,7 +127,7 @@ class Residency:
     def resident(self) -> Mapping[str, VelocityField]:
         """The experts in memory as of now, by key."""
         with self._changed:
-            return {key: field for key, (_, field) in self._resident.items()}
+            return {key: it.field for key, it in self._resident.items()}
 
     @property
     def lost(self) -> Mapping[str, str]:
@@ -127,6 +140,7 @@ class Residency:
         demand: Demand,
         used: Collection[str],
         wanted: Sequence[Source],
+        later: Sequence[Source],
         soon: Sequence[Source],
     ) -> None:
         """Say what happens to an edition; returns at once.
@@ -135,13 +149,14 @@ class Residency:
             demand: its.
             used: keys of those that have just been called.
             wanted: see :class:`Demand`.
+            later: likewise.
             soon: likewise.
         """
         with self._changed:
             for key in used:
                 if key in self._resident:
                     self._resident[key] = self._resident.pop(key)
-            demand.wanted, demand.soon = wanted, soon
+            demand.wanted, demand.later, demand.soon = wanted, later, soon
             self._fresh &= _keys(self._wanted) - set(used)
             self._changed.notify_all()
 
@@ -193,45 +208,48 @@ class Residency:
         """Whom to bring in, and whether anybody waits for it; None for nobody just now."""
         for source in self._wanted:
             if self._can_come(source):
-                fixed = sum(self._resident[key][0].num_bytes for key in self._fresh)
-                return (source, True) if fixed + source.num_bytes <= self._budget_bytes else None
+                room_bytes = self._budget_bytes - self._num_bytes(self._fixed)
+                return (source, True) if source.num_bytes <= room_bytes else None
         if self._clock.monotonic() < self._guesses_from:
             return None
-        asked = _keys([*self._wanted, *self._soon])
-        kept = sum(it.num_bytes for key, (it, _) in self._resident.items() if key in asked)
-        for source in self._soon:
-            if self._can_come(source):
-                # Nobody leaves for a guess who is waited for, or is a guess as well.
-                return (source, False) if kept + source.num_bytes <= self._budget_bytes else None
+        asked = _keys(self._wanted)
+        for others in (self._later, self._soon):
+            asked |= _keys(others)
+            # Nobody leaves for an equal.
+            room_bytes = self._budget_bytes - self._num_bytes(asked & self._resident.keys())
+            able = (it for it in others if self._can_come(it) and it.num_bytes <= room_bytes)
+            if guess := next(able, None):
+                return guess, False
         return None
 
     def _can_come(self, source: Source) -> bool:
         return source.key not in self._resident and self._failures.may_try(source.key)
 
     def _pause_s(self) -> float | None:
-        """Until somebody may be tried again; None where there is nobody."""
-        asked = _keys([*self._wanted, *self._soon]) - self._resident.keys()
+        """Until somebody may be tried again, or may leave; None where there is nobody."""
+        asked = _keys([*self._wanted, *self._later, *self._soon]) - self._resident.keys()
         pauses = [self._failures.pause_s(key) for key in asked]
+        now = self._clock.monotonic()
+        pauses += [it.stays_until - now for it in self._resident.values()]
         return min((it for it in pauses if 0 < it < math.inf), default=None)
 
     def _make_room(self, num_bytes: int) -> None:
-        wanted, soon = _keys(self._wanted), _keys(self._soon)
-        able = [key for key in self._resident if key not in self._fresh]
-        leaving = iter(sorted(able, key=lambda key: (key in wanted, key in soon)))
-        while num_bytes + self._num_bytes() > self._budget_bytes:
+        asked = [_keys(self._wanted), _keys(self._later), _keys(self._soon)]
+        able = [key for key in self._resident if key not in self._fixed]
+        leaving = iter(sorted(able, key=lambda key: [key in keys for keys in asked]))
+        while num_bytes + self._num_bytes(self._resident) > self._budget_bytes:
             self._leave([next(leaving)])
 
     def _leave(self, keys: Collection[str]) -> None:
         for key in keys:
-            source, _ = self._resident.pop(key)
             self._fresh.discard(key)
-            self._watch(Left(source.expert))
+            self._watch(Left(self._resident.pop(key).source.expert))
 
-    def _num_bytes(self) -> int:
-        return sum(source.num_bytes for source, _ in self._resident.values())
+    def _num_bytes(self, keys: Collection[str]) -> int:
+        return sum(self._resident[key].source.num_bytes for key in keys)
 
     def _bring(self, source: Source, *, is_wanted: bool) -> None:
-        began_at, is_kept = time.perf_counter(), self._host.has(source)
+        began_at, is_kept = self._clock.monotonic(), self._host.has(source)
         try:
             field = source.build(self._host.on_device(self._host.weights(source)))
         except Exception as error:  # whatever a store or a driver raises
@@ -248,15 +266,28 @@ class Residency:
             self._failures.forget(source.key)
             if source.key not in self._known:  # its edition has left meanwhile
                 return
-            self._resident[source.key] = source, field
+            came_at = self._clock.monotonic()
+            stays_until = came_at + _STAY * (came_at - began_at)
+            self._resident[source.key] = _Resident(source, field, stays_until)
             if is_wanted:
                 self._fresh.add(source.key)
-        seconds = time.perf_counter() - began_at
+        seconds = came_at - began_at
         self._watch(Came(source.expert, seconds, source.num_bytes, from_host=is_kept))
+
+    @property
+    def _fixed(self) -> set[str]:
+        """Experts that nobody can drive away just now."""
+        now, asked = self._clock.monotonic(), _keys([*self._wanted, *self._later])
+        staying = {key for key, it in self._resident.items() if now < it.stays_until}
+        return self._fresh | (staying & asked)
 
     @property
     def _wanted(self) -> list[Source]:
         return _in_turn([demand.wanted for demand in self._demands])
+
+    @property
+    def _later(self) -> list[Source]:
+        return _in_turn([demand.later for demand in self._demands])
 
     @property
     def _soon(self) -> list[Source]:

@@ -42,11 +42,19 @@ class Shelf:
         reasons = self._residency.lost
         return {it.expert: reasons[it.key] for it in self._sources if it.key in reasons}
 
-    def tell(self, used: Collection[int], wanted: Sequence[int], soon: Sequence[int]) -> None:
+    def tell(
+        self,
+        used: Collection[int],
+        wanted: Sequence[int],
+        later: Sequence[int],
+        soon: Sequence[int],
+    ) -> None:
         """See :class:`serving.engine.model.Experts`."""
         if self._demand:
             expected = self._of(soon) or self._sources  # whoever fits, where nobody can tell
-            self._residency.tell(self._demand, self._keys(used), self._of(wanted), expected)
+            self._residency.tell(
+                self._demand, self._keys(used), self._of(wanted), self._of(later), expected
+            )
 
     def spare(self, needed: Collection[int]) -> None:
         """See :class:`serving.engine.model.Experts`."""

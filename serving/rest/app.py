@@ -13,6 +13,7 @@ from serving.rest import editions, generations, jobs, models, probes
 from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
+from serving.rest.links import Links
 from serving.rest.page import Page
 from serving.service.service import Service
 
@@ -45,6 +46,7 @@ def make_app(
         is_guarded=keys is not None,
         rates=rates,
         metrics=metrics or Metrics(),
+        links=Links(service),
     )
     answer_errors(app)
     app.add_middleware(BodyLimit)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from atoll.errors import BadInput
-from serving.service.order import Order, Priority
+from serving.service.menu import MOST_PREVIEWS
+from serving.service.order import Order, Priority, Unusable
 
 _MOST = 2**31 - 1
 
@@ -31,7 +31,10 @@ class Generation(BaseModel):
     response_format: Literal["b64_json", "url"] | None = None
     stream: bool | None = Field(None, description="answer with events while images are drawn")
     partial_images: int | None = Field(
-        None, ge=0, le=_MOST, description="how often each unfinished image is shown, at most"
+        None,
+        ge=0,
+        le=MOST_PREVIEWS,
+        description="how often each unfinished image is shown, at most",
     )
     model: Word | None = None
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="of the first image")
@@ -45,6 +48,7 @@ class Generation(BaseModel):
     )
     # What other models draw differently by; here it is one and the same.
     output_format: Literal["png"] | None = None
+    output_compression: int | None = Field(None, ge=0, le=100, description="of a PNG none is lost")
     background: Literal["auto", "opaque"] | None = None
     quality: Word | None = None
     style: Word | None = None
@@ -53,7 +57,7 @@ class Generation(BaseModel):
     safety_identifier: Word | None = None
 
     def order(self) -> Order:
-        """The same in the service's words. Raises: BadInput for what contradicts itself."""
+        """The same in the service's words. Raises: Unusable for what contradicts itself."""
         return Order(
             wanted=self._wanted(),
             num=self.n or 1,
@@ -68,12 +72,17 @@ class Generation(BaseModel):
             deadline_s=self.deadline_s,
         )
 
+    def name_of(self, field: str) -> str:
+        """What a field of the order is called here."""
+        wanted = "prompt" if self.prompt else "class"
+        return wanted if field == "wanted" else field
+
     def _wanted(self) -> tuple[str, ...]:
         classes: Any = [] if self.class_ is None else self.class_
         wanted = tuple(map(str, classes if isinstance(classes, list) else [classes]))
         if wanted and self.prompt:
-            raise BadInput(
-                'prompt and class are both given; leave out one of them, or set it to ""'
+            raise Unusable(
+                'prompt and class are both given; leave out one of them, or set it to ""', "class"
             )
         return (self.prompt,) if self.prompt else wanted
 

@@ -13,7 +13,9 @@ from atoll.rates import Rates
 from serving.keys import OwnerOf
 from serving.metrics import Metrics
 from serving.rest.body import Generation
+from serving.rest.links import Links
 from serving.service.job import Job
+from serving.service.order import Unusable
 from serving.service.service import Service
 
 
@@ -29,6 +31,7 @@ class Desk:
         is_guarded: whether one has to be shown.
         rates: how often one caller may ask for images; None for any number.
         metrics: are told of who is sent away.
+        links: to images, for who has no key.
     """
 
     service: Service
@@ -38,6 +41,7 @@ class Desk:
     is_guarded: bool
     rates: Rates | None
     metrics: Metrics
+    links: Links
 
     @property
     def size(self) -> str:
@@ -49,7 +53,7 @@ class Desk:
         """Pass on what somebody asks for.
 
         Raises:
-            BadInput: it cannot be had.
+            Unusable: it cannot be had; names the field as the caller does.
             HTTPException: not now, or not of this model.
         """
         self.refuse_other(wish.model)
@@ -59,6 +63,8 @@ class Desk:
         order = wish.order()
         try:
             return self.service.order(order, owner)
+        except Unusable as error:
+            raise Unusable(str(error), wish.name_of(error.field)) from error
         except Busy as error:
             if not self.service.is_ready:
                 raise HTTPException(503, str(error), {"Retry-After": "5"}) from error

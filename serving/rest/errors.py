@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from atoll.errors import BadInput, NotFound
 from serving.rest.desk import desk_of
 from serving.service.job import JobView
+from serving.service.order import Unusable
 
 _CODES = {
     401: ("authentication_error", "invalid_api_key"),
@@ -23,6 +24,7 @@ _CODES = {
     429: ("rate_limit_error", "rate_limit_exceeded"),
     500: ("server_error", "failed"),
     503: ("server_error", "unavailable"),
+    504: ("server_error", "deadline_exceeded"),
 }
 
 
@@ -54,7 +56,26 @@ def problem_of(view: JobView) -> ErrorAnswer:
 
 def status_of(view: JobView) -> int:
     """The status of HTTP for a job without a result."""
-    return 410 if view.state == "cancelled" else 500
+    if view.state == "cancelled":
+        return 410
+    return 504 if view.is_late else 500
+
+
+def refused(
+    status: int,
+    message: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An answer that is none.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong, and the mend.
+        param: field of the body because of which; None for none.
+        headers: to be sent with it.
+    """
+    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -64,36 +85,34 @@ def answer_errors(app: FastAPI) -> None:
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
         (await desk_of(request)).metrics.refused("unusable")
         first = error.errors()[0]
+        if first["loc"] == ("body",) and not _is_json(request):
+            return refused(400, "send JSON, and say so: Content-Type: application/json")
         place = [str(part) for part in first["loc"][1:] if part != "class_"]
         param = ".".join(place) or None
         what = "the body" if param is None or first["type"] == "json_invalid" else param
-        return _refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
+        return refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> JSONResponse:
-        return _refused(error.status_code, str(error.detail), headers=error.headers)
+        return refused(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(BadInput)
     async def _(request: Request, error: BadInput) -> JSONResponse:
         (await desk_of(request)).metrics.refused("unusable")
-        return _refused(400, str(error))
+        return refused(400, str(error), error.field if isinstance(error, Unusable) else None)
 
     @app.exception_handler(Exception)
     async def _(_: Request, __: Exception) -> JSONResponse:
-        return _refused(500, "something is broken here; the log of the service says what")
+        return refused(500, "something is broken here; the log of the service says what")
 
     @app.exception_handler(NotFound)
     async def _(_: Request, error: NotFound) -> JSONResponse:
-        return _refused(404, str(error))
+        return refused(404, str(error))
 
 
-def _refused(
-    status: int,
-    message: str,
-    param: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    return JSONResponse(_problem(status, message, param).model_dump(), status, headers)
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def _problem(status: int, message: str, param: str | None = None) -> ErrorAnswer:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from router.recipe import png_of
 from serving.rest.access import OwnerDep
-from serving.rest.answers import ImageData, ImagesAnswer, base64_png, image_path
+from serving.rest.answers import ImageData, ImagesAnswer, base64_png
 from serving.rest.body import Generation
 from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS, status_of
@@ -19,7 +21,14 @@ from serving.service.job import ImageView, Job, JobView
 
 router = APIRouter(tags=["images"])
 
+_LINKS = "v1/images"
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}}, "description": "the image"},
+    **REFUSALS,
+}
+_KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 _GONE = 499  # nobody reads it
+_ONCE = {"X-Should-Retry": "false"}  # or OpenAI's client asks again for what is of no use any more
 
 
 @router.post(
@@ -39,13 +48,27 @@ async def generate(
     if not view.is_over:
         return Response(status_code=_GONE)
     if view.state != "done":
-        raise HTTPException(status_of(view), view.reason)
-    base = str(request.base_url).rstrip("/") if wish.response_format == "url" else None
+        headers = _ONCE if view.is_late else None
+        raise HTTPException(status_of(view), view.reason, headers)
+    is_linked = wish.response_format == "url"
+    at = f"{request.base_url}{_LINKS}/{desk.links.to(job)}" if is_linked else None
     return ImagesAnswer(
         created=int(view.created_at),
-        data=[await _data(view.name, index, each, base) for index, each in enumerate(view.images)],
+        data=[await _data(index, each, at) for index, each in enumerate(view.images)],
         size=desk.size,
     )
+
+
+@router.get(f"/{_LINKS}/{{link}}/{{index}}.png", response_class=Response, responses=_PNG)
+async def fetch(link: str, index: Annotated[int, Path(ge=0)], desk: DeskDep) -> Response:
+    """An image by the `url` of an answer, without a key, with its recipe inside."""
+    images = desk.links.job(link).view().images
+    if index >= len(images):
+        raise HTTPException(404, f"the images here are numbered 0 to {len(images) - 1}")
+    image = images[index]
+    assert image.image is not None
+    png = await run_in_threadpool(png_of, image.image, image.recipe)
+    return Response(png, media_type="image/png", headers=_KEPT)
 
 
 async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
@@ -60,11 +83,11 @@ async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
         desk.service.abandon(job)
 
 
-async def _data(name: str, index: int, image: ImageView, base: str | None) -> ImageData:
+async def _data(index: int, image: ImageView, at: str | None) -> ImageData:
     assert image.image is not None
     return ImageData(
-        b64_json=await base64_png(image.image, image.recipe) if base is None else None,
-        url=None if base is None else base + image_path(name, index),
+        b64_json=await base64_png(image.image, image.recipe) if at is None else None,
+        url=None if at is None else f"{at}/{index}.png",
         revised_prompt=image.recipe.condition or None,
         seed=image.recipe.seed,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from atoll.strategies import STRATEGIES
 from serving.engine.tableau import TABLEAUX
 from serving.rest.access import OwnerDep
 from serving.rest.desk import Desk, DeskDep
@@ -14,8 +15,6 @@ from serving.rest.errors import REFUSALS
 from serving.service.menu import MOST_GUIDANCE, Menu
 
 router = APIRouter(prefix="/v1/models", responses=REFUSALS, tags=["models"])
-
-_STRATEGIES = ("full", "top-N", "threshold-P", "nucleus-P", "sample", "ancestral", "coupled")
 
 
 class Defaults(BaseModel):
@@ -100,7 +99,7 @@ def _about(menu: Menu, edition: str) -> About:
         channels=channels,
         num_experts=menu.num_experts,
         solvers=list(TABLEAUX),
-        strategies=list(_STRATEGIES),
+        strategies=list(STRATEGIES),
         defaults=Defaults(
             steps=defaults.steps,
             guidance=defaults.guidance,

@@ -16,9 +16,9 @@ from atoll.address import answers_at, split_address
 from atoll.authority import seconds_left
 from atoll.credentials import SERVER, read_pair
 from atoll.errors import BadInput, ConfigError
+from serving.rest.connection import Connection
 
 _LOOK_S = 0.01
-_MOST_CONNECTIONS = 1000  # each takes a file handle
 
 
 class RestServer:
@@ -43,7 +43,7 @@ class RestServer:
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            http=Connection,
             **_secured(tls),
         )
         self._server = uvicorn.Server(config)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.errors import BadInput
+from atoll.strategies import STRATEGIES
 from atoll.wire.v1 import images_pb2 as wire
 from serving.engine.tableau import TABLEAUX
 from serving.service.edition import Edition
+from serving.service.menu import MOST_GUIDANCE
 from serving.service.order import Order, Priority
 
 _PRIORITIES: dict[Any, Priority] = {
@@ -65,4 +67,7 @@ def about(edition: Edition) -> wire.AboutResponse:
         max_images=menu.most_images,
         max_steps=menu.most_steps,
         checkpoints=menu.checkpoints,
+        strategies=STRATEGIES,
+        max_guidance=MOST_GUIDANCE,
+        max_queue=menu.limits.max_queue,
     )

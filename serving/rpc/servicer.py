@@ -66,6 +66,10 @@ class ImagesServicer(rpc.ImagesServicer):
             cancel()
         for event in self._events(job, context):
             yield wire.GenerateResponse(event=event)
+        end = job.view()
+        if end.is_late:
+            context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED)
+            context.set_details(end.reason)
 
     def Watch(  # noqa: N802
         self, request: wire.WatchRequest, context: grpc.ServicerContext

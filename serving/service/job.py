@@ -63,6 +63,7 @@ class JobView:
         version: grows with every change.
         state: ends as ``done``, ``failed`` or ``cancelled``.
         reason: why it failed; "" if it did not.
+        is_late: whether it failed because its deadline went by.
         images: in the order that was asked for.
         created_at: in seconds since the Unix epoch.
         queued_s: from then to its first step, or until now.
@@ -73,6 +74,7 @@ class JobView:
     version: int
     state: State
     reason: str
+    is_late: bool
     images: tuple[ImageView, ...]
     created_at: float
     queued_s: float
@@ -114,6 +116,7 @@ class Job:
     _changed: threading.Condition = field(init=False, default_factory=threading.Condition)
     _watchers: list[Callable[[], None]] = field(init=False, default_factory=list)
     _cancelled: bool = field(init=False, default=False)
+    _is_late: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._images = [ImageView(recipe) for recipe in self.recipes]
@@ -138,8 +141,8 @@ class Job:
                     )
                 case Done():
                     self._end("done")
-                case Failed(reason):
-                    self._reason = reason
+                case Failed(reason, is_fault):
+                    self._reason, self._is_late = reason, not (is_fault or self._cancelled)
                     self._end("cancelled" if self._cancelled else "failed")
             self._version += 1
             self._changed.notify_all()
@@ -191,6 +194,7 @@ class Job:
                 version=self._version,
                 state=self._state,
                 reason=self._reason,
+                is_late=self._is_late,
                 images=tuple(self._images),
                 created_at=self._created_at,
                 queued_s=begun_at - self._asked_at,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from atoll.errors import BadInput
@@ -17,11 +18,11 @@ from router.recipe import Recipe
 from router.selection import Selection, parse_strategy
 from serving.engine.request import Request, Sampling
 from serving.engine.tableau import TABLEAUX
-from serving.service.order import Order
+from serving.service.order import Order, Unusable
 
 MOST_GUIDANCE = 100.0
+MOST_PREVIEWS = 1000  # whatever the steps are: there is never more than one a step
 _MOST_SEED = 2**63 - 1
-_MOST_PREVIEWS = 1000  # whatever the steps are: there is never more than one a step
 _PATIENCE = {"high": 0.1, "normal": 1.0, "low": 10.0}
 
 
@@ -78,11 +79,12 @@ class Menu:
             name: for the request, unique.
 
         Raises:
-            BadInput: it cannot be had; names the field, and what can.
+            Unusable: it cannot be had; names the field, and what can.
         """
         self._refuse_sizes(order)
         sampling = self._sampling(order)
-        cond, words = asked_for(self.conditioning, self.class_names, order.wanted, order.num)
+        with _about("wanted"):
+            cond, words = asked_for(self.conditioning, self.class_names, order.wanted, order.num)
         first = secrets.randbelow(2**32) if order.seed is None else order.seed
         seeds = range(first, first + order.num)
         recipes = tuple(
@@ -114,20 +116,24 @@ class Menu:
         if order.size not in {None, (width, height)}:
             assert order.size is not None
             asked = "x".join(map(str, order.size))
-            raise BadInput(
-                f"size {asked} is not this model's; leave it out, or give {width}x{height}"
+            raise Unusable(
+                f"size {asked} is not this model's; leave it out, or give {width}x{height}", "size"
             )
         _within("n", order.num, 1, self.most_images)
-        _within("previews", order.previews, 0, _MOST_PREVIEWS)
+        _within("previews", order.previews, 0, MOST_PREVIEWS)
         if order.seed is not None:
             _within("seed", order.seed, 0, _MOST_SEED - self.limits.max_images)
         if order.deadline_s is not None and not order.deadline_s > 0:  # nor is NaN
-            raise BadInput(f"deadline_s = {order.deadline_s:g} leaves no time; give more than 0")
+            raise Unusable(
+                f"deadline_s = {order.deadline_s:g} leaves no time; give more than 0", "deadline_s"
+            )
 
     def _sampling(self, order: Order) -> Sampling:
         solver = order.solver or self.defaults.solver
         if solver not in TABLEAUX:
-            raise BadInput(f"solver {solver!r} is not served; there are {', '.join(TABLEAUX)}")
+            raise Unusable(
+                f"solver {solver!r} is not served; there are {', '.join(TABLEAUX)}", "solver"
+            )
         steps = self.defaults.steps if order.steps is None else order.steps
         _within("steps", steps, 1, self.most_steps)
         is_free = self.conditioning.kind == "none"
@@ -136,17 +142,29 @@ class Menu:
             guidance = 1.0 if is_free else self.defaults.guidance
         _within("guidance", guidance, 0, MOST_GUIDANCE)
         if is_free and guidance != 1:
-            raise BadInput("guidance needs a condition, and this model has none; leave it out")
+            raise Unusable(
+                "guidance needs a condition, and this model has none; leave it out", "guidance"
+            )
         return Sampling(solver, steps, guidance, self._selection(order))
 
     def _selection(self, order: Order) -> Selection:
-        selection = parse_strategy(order.strategy or self.defaults.strategy)
+        with _about("strategy"):
+            selection = parse_strategy(order.strategy or self.defaults.strategy)
         if selection.name == "top" and selection.parameter > self.num_experts:
-            raise BadInput(
+            raise Unusable(
                 f"strategy top-{selection.parameter:g} needs more experts than there are; "
-                f"give at most top-{self.num_experts}"
+                f"give at most top-{self.num_experts}",
+                "strategy",
             )
         return selection
+
+
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    try:
+        yield
+    except BadInput as error:
+        raise Unusable(str(error), field) from error
 
 
 def _within(field: str, value: float, least: float, most: float) -> None:
@@ -155,4 +173,4 @@ def _within(field: str, value: float, least: float, most: float) -> None:
         told, low, high = (
             f"{it:g}" if isinstance(it, float) else str(it) for it in (value, least, most)
         )
-        raise BadInput(f"{field} = {told} is out of range; give {low} to {high}")
+        raise Unusable(f"{field} = {told} is out of range; give {low} to {high}", field)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from atoll.errors import BadInput
+
 Priority = Literal["high", "normal", "low"]
 
 
@@ -38,3 +40,16 @@ class Order:
     previews: int = 0
     priority: Priority = "normal"
     deadline_s: float | None = None
+
+
+class Unusable(BadInput):
+    """An order that cannot be had.
+
+    Attributes:
+        field: because of which, in a user's words.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        """Say so in a sentence."""
+        super().__init__(message)
+        self.field = field

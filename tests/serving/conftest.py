@@ -42,9 +42,10 @@ class Memory:
 
     num = NUM_EXPERTS
 
-    def tell(self, used: Any, wanted: Any, soon: Any) -> None:
+    def tell(self, used: Any, wanted: Any, later: Any, soon: Any) -> None:
         assert set(used) <= set(self.resident)
         assert set(used) <= set(wanted)
+        assert not set(wanted) & set(later)
 
     def spare(self, needed: Any) -> None:
         self.spared.append(set(needed))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from dataclasses import asdict
 
 from safetensors.torch import load_file, save_file
@@ -13,46 +12,24 @@ from atoll.checkpoints import Compat
 from atoll.types import CheckpointRef
 from experts.files import EMA
 from serving.service.follower import Follower
-from serving.service.load import load_edition, newest
+from serving.service.load import newest
 from serving.service.order import Order
-from serving.service.service import Service
 from tests.fakes import ManualClock
-from tests.serving.conftest import CPU
-
-
-def finished(job, seconds=60):
-    """Where a job stands at its end."""
-    view = job.view()
-    while not view.is_over:
-        view = job.wait(view.version, seconds)
-    return view
+from tests.serving.built import Built, finished
 
 
 class Followed:
     """A service, the run behind it, and who looks whether that has moved on."""
 
     def __init__(self, trained, clock=None, watch=None, **serving):
-        self.trained, self.clock, bell = trained, clock or ManualClock(), threading.Event()
-        self.told = []
-        limits = trained.config.serving.model_copy(update=serving)
-        config = trained.config.model_copy(update={"serving": limits})
-        load = functools.partial(
-            load_edition,
-            trained.store,
-            config,
-            trained.folder / "cache",
-            CPU,
-            self.clock,
-            bell,
-            watch or self.told.append,
-        )
-        self.first = load()
-        self.service = Service(self.first, limits, self.clock, bell)
+        self.trained, self.clock, self.told = trained, clock or ManualClock(), []
+        built = Built(trained, self.clock, watch or self.told.append, **serving)
+        self.first, self.service = built.first, built.service
         self.service.start()
         self.follower = Follower(
             self.service,
-            lambda: newest(trained.store, config),
-            functools.partial(load, residency=self.first.residency),
+            lambda: newest(trained.store, built.config),
+            functools.partial(built.load, residency=self.first.residency),
             1.0,
         )
 

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from serving.engine.tick import Came, Left, Tick
 from serving.metrics import Metrics
+from tests.grafana import asked_by_grafana
+
+
+def test_every_query_of_the_dashboard_for_grafana_names_a_metric_of_the_service():
+    metrics = Metrics()
+    metrics.refused("busy")
+    metrics.hear(Came(1, 0.5, 100, from_host=False))
+    metrics.hear(Left(1))
+    metrics.hear(Tick(0, 0.02, (0, 6), num_gated=4, num_stepped=3, num_drawn=3, num_queued=2))
+    families = text_string_to_metric_families(metrics.text().decode())
+    there = {sample.name for family in families for sample in family.samples}
+    _, asked = asked_by_grafana()
+    assert len(asked) >= 14
+    assert asked <= there
 
 
 def test_metrics_count_rows_batches_and_swaps_of_each_expert():

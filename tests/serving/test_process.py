@@ -18,11 +18,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import atoll
 from atoll.__main__ import main
+from atoll.config import Config
 from atoll.config_file import run_config, save_config
 from atoll.errors import Interrupted
+from partition.stage import run_partition
 from serving.engine.tick import Came
 from serving.metrics import Metrics
 from serving.process import serve
+from tests.trained_run import SETTINGS
 
 
 @pytest.fixture
@@ -202,3 +205,11 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(run, tmp_path, capsys):
     open_to_all = refused(capsys, run, "--set", "serving.listen=0.0.0.0:8000")
     assert "serving.tls" in open_to_all
     assert "serving.api_keys" in open_to_all
+
+
+def test_run_that_is_only_partitioned_is_told_what_comes_next(tmp_path, capsys):
+    config = Config.model_validate({"run": {"uri": str(tmp_path / "run")}, **SETTINGS})
+    run_partition(config, lambda *_: None)
+    told = refused(capsys, config.run.uri)
+    assert "are partitioned" in told
+    assert "run `atoll train` and `atoll route`" in told

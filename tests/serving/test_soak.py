@@ -21,6 +21,7 @@ from atoll.clock import SystemClock
 from atoll.errors import BadInput, BlobError, Busy, NotFound
 from serving.service import load
 from serving.service.order import Order
+from tests.serving.built import finished
 from tests.serving.followed import Followed
 
 NUM = int(os.environ.get("ATOLL_SOAK", "120"))
@@ -157,10 +158,7 @@ def test_orders_by_the_thousand_all_end_and_memory_stays_flat(trained, monkeypat
 
 def ended(job):
     """How a job ended; each one does, and says why if it has no result."""
-    view = job.view()
-    while not view.is_over:
-        before, view = view, job.wait(view.version, 60)
-        assert view.is_over or view.version > before.version, "nothing happens any more"
+    view = finished(job)
     assert bool(view.reason) == (view.state != "done")
     assert view.state != "done" or all(image.image is not None for image in view.images)
     return view.state

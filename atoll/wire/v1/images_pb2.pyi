@@ -34,7 +34,7 @@ class AboutRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class AboutResponse(_message.Message):
-    __slots__ = ("edition", "condition", "class_names", "width", "height", "channels", "num_experts", "solvers", "solver", "steps", "guidance", "strategy", "max_images", "max_steps", "checkpoints")
+    __slots__ = ("edition", "condition", "class_names", "width", "height", "channels", "num_experts", "solvers", "solver", "steps", "guidance", "strategy", "max_images", "max_steps", "checkpoints", "strategies", "max_guidance", "max_queue")
     class CheckpointsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,9 @@ class AboutResponse(_message.Message):
     MAX_IMAGES_FIELD_NUMBER: _ClassVar[int]
     MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_FIELD_NUMBER: _ClassVar[int]
     edition: str
     condition: str
     class_names: _containers.RepeatedScalarFieldContainer[str]
@@ -72,7 +75,10 @@ class AboutResponse(_message.Message):
     max_images: int
     max_steps: int
     checkpoints: _containers.ScalarMap[str, str]
-    def __init__(self, edition: _Optional[str] = ..., condition: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_experts: _Optional[int] = ..., solvers: _Optional[_Iterable[str]] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., max_images: _Optional[int] = ..., max_steps: _Optional[int] = ..., checkpoints: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    strategies: _containers.RepeatedScalarFieldContainer[str]
+    max_guidance: float
+    max_queue: int
+    def __init__(self, edition: _Optional[str] = ..., condition: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_experts: _Optional[int] = ..., solvers: _Optional[_Iterable[str]] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., max_images: _Optional[int] = ..., max_steps: _Optional[int] = ..., checkpoints: _Optional[_Mapping[str, str]] = ..., strategies: _Optional[_Iterable[str]] = ..., max_guidance: _Optional[float] = ..., max_queue: _Optional[int] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
     __slots__ = ("conditions", "num", "seed", "width", "height", "solver", "steps", "guidance", "strategy", "previews", "priority", "deadline_s", "cancel_on_disconnect")

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class ImagesStub:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
-    of a job that was accepted is told by the last event of its stream.
+    of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
+    went by, DEADLINE_EXCEEDED follows it.
     """
 
     def __init__(self, channel):
@@ -60,7 +61,8 @@ class ImagesStub:
 
 class ImagesServicer:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
-    of a job that was accepted is told by the last event of its stream.
+    of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
+    went by, DEADLINE_EXCEEDED follows it.
     """
 
     def About(self, request, context):
@@ -126,7 +128,8 @@ def add_ImagesServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Images:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
-    of a job that was accepted is told by the last event of its stream.
+    of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
+    went by, DEADLINE_EXCEEDED follows it.
     """
 
     @staticmethod

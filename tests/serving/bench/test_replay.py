@@ -24,12 +24,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         known = self.headers["Authorization"] in {None, f"Bearer {KEY}"}
-        self.answer(200 if known else 401, {} if known else {"error": {"message": "who?"}})
+        if self.path != "/v1/models":
+            self.answer(404, {})
+        else:
+            self.answer(200 if known else 401, {} if known else {"error": {"message": "who?"}})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, self.headers["Authorization"], body))
-        prompt = body["prompt"]
+        if not self.path.endswith("/v1/images/generations"):
+            self.answer(405, {})
+        elif not body:
+            self.answer(400, {})
+        else:
+            self.server.seen.append((self.path, self.headers["Authorization"], body))
+            self.do(body["prompt"])
+
+    def do(self, prompt):
         if prompt == "hang up":
             self.close_connection = True
         elif prompt == "wait":
@@ -113,11 +123,27 @@ def test_endpoint_that_cannot_be_asked_is_refused_before_the_trace_begins(url, s
         answers_to("localhost:8000", "200")
     with pytest.raises(BadInput, match=r"on its way to example\.org"):
         answers_to("http://example.org:8000/v1", "200", key=KEY)
+    with pytest.raises(BadInput, match=r"draws images \(405\).*OpenAI-compatible"):
+        answers_to(url.removesuffix("/v1"), "200")
     server.server_close()
     server.shutdown()
     with pytest.raises(Unreachable, match="nobody answers"):
         answers_to(url, "200")
     assert server.seen == []
+
+
+def test_endpoint_without_a_list_of_models_is_asked_all_the_same(url):
+    assert answers_to(url.replace("/v1", "/some/v1"), "200")[0].num_images == 2
+
+
+def test_command_ends_with_1_where_no_request_brought_images(url, capsys):
+    body = ["--body", '{"prompt": "500"}', "--rate", "50", "--duration-s", "0.1", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "serve", url, *body])
+    told = capsys.readouterr()
+    assert end.value.code == 1
+    assert json.loads(told.out)["ok"] == 0
+    assert "requests brought images: 500: no" in told.err
 
 
 def test_command_prints_the_tally(url, server, monkeypatch, capsys, tmp_path):

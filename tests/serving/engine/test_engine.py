@@ -199,6 +199,16 @@ def test_urgent_request_overtakes_a_patient_one(make_engine, haste):
     assert isinstance(told["patient"].events[-1], Done)
 
 
+def test_urgent_image_has_one_of_the_last_slots_at_once(make_engine):
+    engine = make_engine(num_slots=16, most_rows=5)
+    told = submitted(engine, [request_of("patient", list(range(50)), steps=20, patience_s=60)])
+    engine.tick()
+    told |= submitted(engine, [request_of("urgent", [60], steps=3, patience_s=1)])
+    for _ in range(3):
+        engine.tick()
+    assert isinstance(told["urgent"].events[-1], Done)
+
+
 def test_watch_is_told_of_rows_steps_and_images_of_every_tick(make_engine):
     ticks = []
     engine = make_engine(num_slots=3, watch=ticks.append)

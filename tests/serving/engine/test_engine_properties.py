@@ -15,7 +15,7 @@ from experts.flow import per_row
 from serving.engine.engine import Engine
 from serving.engine.events import Done, Failed, Painted, Progress
 from serving.engine.model import Model
-from serving.engine.schedule import SPREAD_S
+from serving.engine.schedule import SPREAD_S, most_skipped
 from tests.fakes import ManualClock
 from tests.serving.conftest import CLASSES, CPU, NUM_EXPERTS, SHAPE, Memory, Told, request_of
 
@@ -180,3 +180,26 @@ def test_request_is_delayed_by_another_for_a_bounded_time_however_large_that_is(
         if small.is_over:
             return
     pytest.fail("it waits for more than is due before it")
+
+
+def test_image_whose_expert_nobody_else_needs_makes_its_steps_beside_an_endless_request():
+    """Those that share the other expert are all due before it, and fill every batch."""
+
+    def by_class(x, t, cond):
+        return torch.nn.functional.one_hot(cond, NUM_EXPERTS).to(x.dtype)
+
+    engine = Engine(
+        Model(Memory(dict(FIELDS)), by_class, CLASSES, SHAPE, CPU),
+        ManualClock(),
+        threading.Event(),
+        num_slots=8,
+        most_rows=5,
+    )
+    told, endless = Told(), Told()
+    engine.submit(request_of("lonely", [1], steps=3, patience_s=1e6), told)
+    engine.tick()
+    engine.submit(request_of("endless", [3 * seed for seed in range(300)], steps=3), endless)
+    for _ in range(3 * (most_skipped(8, 5) + 1)):
+        engine.tick()
+    assert isinstance(told.events[-1], Done)
+    assert not endless.is_over

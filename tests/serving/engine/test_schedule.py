@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.engine.schedule import SPREAD_S, Choice, Waiting, choose, due_at
+from serving.engine.schedule import (
+    ROUNDS,
+    SPREAD_S,
+    Choice,
+    Waiting,
+    choose,
+    due_at,
+    most_skipped,
+)
 
 EXPERTS = st.frozensets(st.integers(0, 3), min_size=1)
+ROWS = st.integers(1, 2)
 QUEUES = st.lists(
-    st.builds(Waiting, st.integers(), st.floats(0, 100), EXPERTS, st.integers(1, 2)),
+    st.builds(Waiting, st.integers(), st.floats(0, 100), EXPERTS, ROWS, st.integers(0, 20)),
     unique_by=lambda each: each.slot,
     max_size=20,
 )
@@ -36,33 +47,63 @@ def test_who_is_due_first_of_those_that_can_be_evaluated_is_chosen(waiting, resi
 
 
 @given(QUEUES, st.frozensets(st.integers(0, 3)))
-def test_every_expert_that_is_waited_for_is_wanted_the_most_urgent_first(waiting, resident):
-    wanted = choose(waiting, resident, 4).wanted
-    assert set(wanted) == frozenset().union(*(each.experts for each in waiting))
-    first_due = {
-        expert: min(each.due_at for each in waiting if expert in each.experts) for expert in wanted
-    }
-    assert [first_due[expert] for expert in wanted] == sorted(first_due.values())
+def test_every_expert_that_is_waited_for_is_wanted_now_or_later(waiting, resident):
+    choice = choose(waiting, resident, 4)
+    queue = sorted(waiting, key=lambda each: (each.due_at, each.slot))
+    needed = [each for each in queue if each in queue[:1] or each.slot in choice.slots]
+    assert set(choice.wanted) == frozenset().union(*(each.experts for each in needed))
+    assert not set(choice.wanted) & set(choice.later)
+    assert {*choice.wanted, *choice.later} == frozenset().union(*(it.experts for it in waiting))
+    if queue:
+        assert set(choice.wanted[: len(queue[0].experts)]) == queue[0].experts
+    first_due = [min(it.due_at for it in waiting if k in it.experts) for k in choice.later]
+    assert first_due == sorted(first_due)
 
 
-def test_half_of_a_batch_goes_by_urgency_and_the_rest_to_the_same_experts():
+def test_first_takes_all_along_who_need_the_same_expert_before_the_next_is_begun():
     waiting = [
         Waiting(0, 1, frozenset({0})),
-        Waiting(1, 2, frozenset({0})),
-        Waiting(2, 3, frozenset({1})),
-        Waiting(3, 4, frozenset({0})),
-        Waiting(4, 5, frozenset({0})),
+        Waiting(1, 2, frozenset({1})),
+        Waiting(2, 3, frozenset({0})),
+        Waiting(3, 4, frozenset({2})),
+        Waiting(4, 5, frozenset({1})),
     ]
-    assert choose(waiting, {0, 1}, 4) == Choice((0, 1, 3, 4), frozenset({0}), (0, 1))
-    assert choose(waiting, {0, 1}, 5) == Choice((0, 1, 2, 3, 4), frozenset({0, 1}), (0, 1))
+    assert choose(waiting, {0, 1, 2}, 3) == Choice((0, 2, 1), {0, 1}, (3, 4), (0, 1), (2,))
+    assert choose(waiting, {0, 1, 2}, 5).slots == (0, 2, 1, 4, 3)
 
 
-@given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from([1.0, 10.0])), min_size=1, max_size=30))
-def test_everyone_gets_a_turn_although_urgent_ones_keep_coming(arrivals):
-    """An endless stream of urgent requests delays a patient one by no more than its patience."""
-    patient = due_at(0.0, 10.0, 0)
-    later = [due_at(10.0 + at, patience, 0) for at, patience in arrivals]
-    assert all(patient <= due for due in later)
+def test_expert_stays_in_memory_while_others_wait_for_theirs():
+    waiting = [Waiting(slot, slot, frozenset({slot % 3})) for slot in range(6)]
+    choice = choose(waiting, {0}, 2)
+    assert (choice.wanted, choice.later) == ((0,), (1, 2))
+    first_lacks_its_own = choose(waiting, {1}, 2)
+    assert (first_lacks_its_own.wanted, first_lacks_its_own.later) == ((0, 1), (2,))
+
+
+NUM_SLOTS = 12
+CHANGES = st.tuples(st.floats(0, 1), st.frozensets(st.integers(0, 3), min_size=1), ROWS)
+
+
+@given(st.integers(5, 12), st.data())
+def test_nobody_is_left_out_for_longer_than_it_says_whatever_others_do(most_rows, data):
+    """Whoever is evaluated may come back at once, more urgent than all, and for any experts."""
+    images = [Waiting(slot, 1 + slot, frozenset({slot % 4}), 2) for slot in range(NUM_SLOTS)]
+    bound = most_skipped(NUM_SLOTS, most_rows)
+    for _ in range(2 * bound):
+        choice = choose(images, range(4), most_rows)
+        for slot in choice.skipped:
+            images[slot] = replace(images[slot], skipped=images[slot].skipped + 1)
+            assert images[slot].skipped <= bound
+        for slot in choice.slots:
+            images[slot] = Waiting(slot, *data.draw(CHANGES))
+
+
+def test_left_out_for_long_goes_before_company_of_the_first_which_would_fill_every_batch():
+    images = [Waiting(slot, slot, frozenset({0})) for slot in range(8)]
+    lonely = Waiting(8, 100, frozenset({1}))
+    assert 8 not in choose([*images, lonely], {0, 1}, 8).slots
+    starving = replace(lonely, skipped=ROUNDS * 2)
+    assert choose([*images, starving], {0, 1}, 8).slots == (0, 8, *range(1, 7))
 
 
 def test_large_request_is_spread_between_others():

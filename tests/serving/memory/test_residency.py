@@ -65,20 +65,20 @@ def named(*names):
 
 def test_wanted_expert_comes_and_least_recently_used_leaves(make):
     shelf = make(named("a", "b", "c"), 20)
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.resident == {0: "a", 1: "b"})
-    shelf.tell((1,), (0, 1), ())
-    shelf.tell((0,), (0, 1), ())  # later than 1
-    shelf.tell((), (2,), ())
+    shelf.tell((1,), (0, 1), (), ())
+    shelf.tell((0,), (0, 1), (), ())  # later than 1
+    shelf.tell((), (2,), (), ())
     until(lambda: shelf.resident == {0: "a", 2: "c"})
 
 
 def test_watch_is_told_who_comes_and_leaves(make):
     told = []
     shelf = make(named("a", "b"), 10, watch=told.append)
-    shelf.tell((), (0,), ())
+    shelf.tell((), (0,), (), ())
     until(lambda: 0 in shelf.resident)
-    shelf.tell((0,), (1,), ())
+    shelf.tell((0,), (1,), (), ())
     until(lambda: len(told) == 3)
     assert [(type(it).__name__, it.expert) for it in told] == [
         ("Came", 0),
@@ -91,23 +91,52 @@ def test_watch_is_told_who_comes_and_leaves(make):
 
 def test_expert_that_nobody_waits_for_leaves_before_one_that_is_waited_for(make):
     shelf = make(named("a", "b", "c"), 20)
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: len(shelf.resident) == 2)
-    shelf.tell((0,), (0, 1), ())
-    shelf.tell((1,), (0, 1), ())
-    shelf.tell((), (0, 2), ())
+    shelf.tell((0,), (0, 1), (), ())
+    shelf.tell((1,), (0, 1), (), ())
+    shelf.tell((), (0, 2), (), ())
     until(lambda: shelf.resident == {0: "a", 2: "c"})
 
 
 def test_expert_stays_until_it_was_used_or_nobody_waits_for_it(make):
     shelf = make(named("a", "b"), 10)
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.resident == {0: "a"})
-    shelf.tell((), (1, 0), ())
+    shelf.tell((), (1, 0), (), ())
     time.sleep(0.05)
     assert shelf.resident == {0: "a"}
-    shelf.tell((), (1,), ())
+    shelf.tell((), (1,), (), ())
     until(lambda: shelf.resident == {1: "b"})
+
+
+def test_expert_stays_some_times_as_long_as_it_took_to_come_if_it_is_waited_for(make, clock):
+    def slow():
+        clock.now += 10
+        return {}
+
+    shelf = make([source("a", 0, slow), source("b", 1), source("c", 2)], 10)
+    shelf.tell((), (0,), (), ())
+    until(lambda: shelf.resident == {0: "a"})
+    shelf.tell((0,), (1,), (0,), ())
+    clock.now += 29
+    shelf.tell((0,), (1,), (0,), ())
+    time.sleep(0.05)
+    assert shelf.resident == {0: "a"}
+    clock.now += 2
+    shelf.tell((0,), (1,), (0,), ())
+    until(lambda: shelf.resident == {1: "b"})
+    shelf.tell((1,), (0,), (), ())
+    until(lambda: shelf.resident == {0: "a"})
+    shelf.tell((0,), (2,), (), ())  # nobody waits for it any more
+    until(lambda: shelf.resident == {2: "c"})
+
+
+def test_experts_that_others_wait_for_come_before_those_that_are_only_likely(make):
+    shelf = make(named("a", "b", "c"), 20, guess=True)
+    until(lambda: shelf.resident == {0: "a", 1: "b"})
+    shelf.tell((), (0,), (2,), (1,))
+    until(lambda: shelf.resident == {0: "a", 2: "c"})
 
 
 def test_experts_that_fit_come_before_anybody_waits(make):
@@ -118,10 +147,10 @@ def test_experts_that_fit_come_before_anybody_waits(make):
 def test_expert_that_is_likely_soon_takes_the_place_of_an_idle_one_alone(make):
     shelf = make(named("a", "b", "c"), 20, guess=True)
     until(lambda: len(shelf.resident) == 2)
-    shelf.tell((), (1,), (2,))
+    shelf.tell((), (1,), (), (2,))
     until(lambda: shelf.resident == {1: "b", 2: "c"})
-    shelf.tell((), (1,), (2, 0))  # no likelier than who is there
-    shelf.tell((), (1, 2), (0,))  # and nobody leaves who is waited for
+    shelf.tell((), (1,), (), (2, 0))  # no likelier than who is there
+    shelf.tell((), (1, 2), (), (0,))  # and nobody leaves who is waited for
     time.sleep(0.05)
     assert shelf.resident == {1: "b", 2: "c"}
 
@@ -131,11 +160,11 @@ def test_shortage_lets_go_of_what_is_not_needed_and_ends_guesses_for_a_while(mak
     until(lambda: len(shelf.resident) == 3)
     shelf.spare((1,))
     assert shelf.resident == {1: "b"}
-    shelf.tell((), (), ())
+    shelf.tell((), (), (), ())
     time.sleep(0.05)
     assert shelf.resident == {1: "b"}
     clock.now += 61
-    shelf.tell((), (), ())
+    shelf.tell((), (), (), ())
     until(lambda: len(shelf.resident) == 3)
 
 
@@ -146,9 +175,9 @@ def test_expert_that_was_read_once_comes_from_host_memory(make):
     ]
     shelf = make(sources, 10, host_bytes=20, watch=told.append)
     for expert in (0, 1, 0, 1):
-        shelf.tell((), (expert,), ())
+        shelf.tell((), (expert,), (), ())
         until(lambda expert=expert: expert in shelf.resident)
-        shelf.tell((expert,), (expert,), ())
+        shelf.tell((expert,), (expert,), (), ())
     assert reads == ["a", "b"]
     until(lambda: len(told) == 7)
     came = [it for it in told if type(it).__name__ == "Came"]
@@ -197,11 +226,11 @@ def test_expert_that_is_damaged_is_lost_with_the_reason(make, clock):
         raise CheckpointDamaged("weights are gone")
 
     shelf = make([source("a", 0, damaged), *named("b", "b")[1:]], 20)
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.resident == {1: "b"})
     assert shelf.lost == {0: "weights are gone"}
     clock.now += 1e6
-    shelf.tell((), (0,), ())
+    shelf.tell((), (0,), (), ())
     time.sleep(0.05)
     assert len(tries) == 1
     assert shelf.lost
@@ -219,18 +248,18 @@ def test_expert_whose_store_is_away_is_tried_again_then_lost_for_a_while(make, c
     shelf = make([source("a", 0, away)], 10)
     for number in range(1, 6):
         assert not shelf.lost
-        shelf.tell((), (0,), ())
+        shelf.tell((), (0,), (), ())
         until(lambda number=number: len(tries) == number)
         until(lambda: bool(shelf.lost) == (len(tries) == 5))
         clock.now += 0.5 * 2 ** (number - 1) + 0.1 if number < 5 else 0
     assert shelf.lost == {0: "no answer"}
-    shelf.tell((), (0,), ())
+    shelf.tell((), (0,), (), ())
     time.sleep(0.05)
     assert len(tries) == 5
     is_away = False
     clock.now += 31
     assert not shelf.lost
-    shelf.tell((), (0,), ())
+    shelf.tell((), (0,), (), ())
     until(lambda: shelf.resident == {0: "a"})
 
 
@@ -241,10 +270,10 @@ def test_thread_that_loads_outlives_whatever_loading_raises(make, clock):
         return {}
 
     shelf = make([source("a", 0, broken), *named("b", "b")[1:]], 20)
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.resident == {1: "b"})
     clock.now += 2
-    shelf.tell((), (0, 1), ())
+    shelf.tell((), (0, 1), (), ())
     until(lambda: len(shelf.resident) == 2)
 
 

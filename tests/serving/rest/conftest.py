@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 import httpx2
 import openai
 import pytest
-import torch
 
-from atoll.clock import SystemClock
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
-from serving.service.load import load_edition
 from serving.service.service import Service
+from tests.serving.built import Built
 
 
 @dataclass
 class Served:
     """A service, and where it is."""
 
-    service: Service
+    built: Built
     server: RestServer
     address: str
     clients: list[openai.OpenAI] = field(default_factory=list)
+
+    @property
+    def service(self) -> Service:
+        return self.built.service
 
     def client(self, **headers) -> httpx2.Client:
         return httpx2.Client(base_url=self.address, headers=headers, timeout=60)
@@ -41,18 +42,10 @@ def serve(trained):
     made = []
 
     def start(*, more=(), **serving):
-        update = {"serving": trained.config.serving.model_copy(update=serving)}
-        config, clock, bell = (
-            trained.config.model_copy(update=update),
-            SystemClock(),
-            threading.Event(),
-        )
-        cpu = torch.device("cpu")
-        edition = load_edition(trained.store, config, trained.folder / "cache", cpu, clock, bell)
-        service = Service(edition, config.serving, clock, bell)
-        service.start()
-        server = RestServer(make_app(service, **dict(more)), "127.0.0.1:0")
-        made.append(Served(service, server, server.start()))
+        built = Built(trained, **serving)
+        built.service.start()
+        server = RestServer(make_app(built.service, **dict(more)), "127.0.0.1:0")
+        made.append(Served(built, server, server.start()))
         return made[-1]
 
     yield start
@@ -60,7 +53,7 @@ def serve(trained):
         for client in each.clients:
             client.close()
         each.server.stop(5)
-        each.service.close()
+        each.built.close()
 
 
 @pytest.fixture

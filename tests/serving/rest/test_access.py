@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 
 import httpx2
@@ -11,9 +12,11 @@ import pytest
 from atoll.__main__ import main
 from atoll.clock import SystemClock
 from atoll.rates import Rates
+from router.recipe import read_recipe
 from serving.keys import Keys, add_key
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
+from tests.fakes import ManualClock
 
 WISH = {"prompt": "3", "n": 4, "steps": 250}
 
@@ -44,6 +47,23 @@ def test_stranger_is_let_see_nothing_but_health(serve, keys):
         assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert client.get("/metrics").status_code == 401
         assert client.get("/healthz").json() == {"ok": True}
+
+
+def test_address_of_an_image_needs_no_key_and_is_good_while_the_job_is_kept(serve, keys):
+    alice, clock = add_key(keys, "alice"), ManualClock()
+    served = serve(more={"keys": Keys(keys)}, clock=clock, keep_s=60.0)
+    wish = {"prompt": "3", "n": 2, "response_format": "url"}
+    with served.client(Authorization=f"Bearer {alice}") as client:
+        first, second = client.post("/v1/images/generations", json=wish).json()["data"]
+        place = client.post("/v1/jobs", json=wish).headers["Location"]
+    with served.client() as stranger:
+        picture = stranger.get(second["url"])
+        assert read_recipe(io.BytesIO(picture.content)).seed == first["seed"] + 1
+        assert stranger.get("/v1/images/guessed/0.png").status_code == 404
+        assert stranger.get(second["url"].replace("1.png", "2.png")).status_code == 404
+        assert stranger.get(f"{place}/images/0.png").status_code == 401
+        clock.now += 61
+        assert stranger.get(second["url"]).status_code == 404
 
 
 def test_page_of_another_site_is_let_ask_nothing(served):

@@ -33,14 +33,17 @@ def test_openai_client_draws_images_that_carry_their_recipes(serve):
     assert answer.data[0].revised_prompt == "3"
 
 
-def test_openai_client_is_shown_images_while_they_are_drawn(serve):
-    events = list(
-        serve()
-        .openai()
-        .images.generate(
-            prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 80}
-        )
+def test_openai_client_is_shown_images_while_they_are_drawn(served):
+    valve, jobs = served.built.valve, []
+    served.service.watch(jobs.append)
+    valve.let(0)
+    told = served.openai().images.generate(
+        prompt="3", n=2, stream=True, partial_images=2, extra_body={"seed": 5, "steps": 6}
     )
+    valve.let_until(lambda: all(image.preview_step for image in jobs[0].view().images))
+    events = [next(told), next(told)]
+    valve.let(None)
+    events += told
     shown = {index: [event for event in events if event.index == index] for index in (0, 1)}
     for index, told in shown.items():
         *partial, last = told
@@ -62,27 +65,67 @@ def test_openai_client_is_given_an_address_and_told_of_the_model(serve):
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "named"),
+    ("wish", "status", "param", "named"),
     [
-        ({"prompt": "eleven"}, 400, "eleven"),
-        ({"prompt": "3", "class": "3"}, 400, "prompt and class"),
-        ({"prompt": "3", "steps": 10**6}, 400, "steps"),
-        ({"prompt": "3", "size": "huge"}, 400, "size"),
-        ({"prompt": "3", "size": "512x512"}, 400, "8x8"),
-        ({"prompt": "3", "n": "many"}, 400, "n:"),
-        ({"prompt": "3", "output_format": "webp"}, 400, "output_format"),
-        ({"prompt": "3", "colour": "red"}, 400, "colour"),
-        ({"prompt": "3", "model": "dall-e-3"}, 404, "dall-e-3"),
-        ({"prompt": "3" * 600_000}, 413, "too large"),
+        ({"prompt": "eleven"}, 400, "prompt", "eleven"),
+        ({"class": ["3", "eleven"]}, 400, "class", "eleven"),
+        ({"prompt": "3", "class": "3"}, 400, "class", "prompt and class"),
+        ({"prompt": "3", "steps": 10**6}, 400, "steps", "steps"),
+        ({"prompt": "3", "n": 17}, 400, "n", "1 to 16"),
+        ({"prompt": "3", "n": "many"}, 400, "n", "n:"),
+        ({"prompt": "3", "size": "huge"}, 400, "size", "size"),
+        ({"prompt": "3", "size": "512x512"}, 400, "size", "8x8"),
+        ({"prompt": "3", "strategy": "best"}, 400, "strategy", "top-N"),
+        ({"prompt": "3", "strategy": "top-3"}, 400, "strategy", "top-2"),
+        ({"prompt": "3", "partial_images": 1001}, 400, "partial_images", "1000"),
+        ({"prompt": "3", "output_format": "webp"}, 400, "output_format", "png"),
+        ({"prompt": "3", "background": "transparent"}, 400, "background", "opaque"),
+        ({"prompt": "3", "colour": "red"}, 400, "colour", "colour"),
+        ({"prompt": "3", "model": "dall-e-3"}, 404, None, "dall-e-3"),
+        ({"prompt": "3", "steps": 200, "deadline_s": 1e-9}, 504, None, "not done in"),
+        ({"prompt": "3" * 600_000}, 413, None, "too large"),
     ],
 )
-def test_wish_that_cannot_be_had_is_refused_as_openai_refuses(served, wish, status, named):
+def test_wish_that_cannot_be_had_is_refused_as_openai_refuses(served, wish, status, param, named):
     with served.client() as client:
         answer = client.post("/v1/images/generations", json=wish)
     error = answer.json()["error"]
-    assert answer.status_code == status
+    assert (answer.status_code, error["param"]) == (status, param)
     assert named in error["message"]
     assert error.keys() == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_wish_that_is_not_said_to_be_json_is_told_how_to_say_so(served, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    with served.client() as client:
+        answer = client.post("/v1/images/generations", content=b'{"prompt": "3"}', headers=headers)
+    assert answer.status_code == 400
+    assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+def test_openai_client_asks_once_for_what_misses_its_deadline(served):
+    accepted = []
+    served.service.watch(accepted.append)
+    client = served.openai().with_options(max_retries=2)
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.images.generate(prompt="3", extra_body={"steps": 200, "deadline_s": 1e-9})
+    assert (caught.value.status_code, caught.value.code) == (504, "deadline_exceeded")
+    assert len(accepted) == 1
+
+
+def test_what_makes_no_difference_here_is_taken_as_openai_takes_it(served):
+    answer = served.openai().images.generate(
+        prompt="3",
+        background="auto",
+        moderation="low",
+        output_compression=80,
+        output_format="png",
+        quality="hd",
+        style="vivid",
+        user="somebody",
+    )
+    assert (answer.output_format, answer.background) == ("png", "opaque")
 
 
 def test_job_that_fails_is_an_error_in_the_answer_and_in_the_stream(serve, trained):

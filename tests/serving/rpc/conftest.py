@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
 import grpc
 import pytest
-import torch
 
-from atoll.clock import SystemClock
 from atoll.errors import Forbidden
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.rpc.callers import Callers
 from serving.rpc.server import GrpcFrontEnd
-from serving.service.load import load_edition
-from serving.service.service import Service
+from tests.serving.built import Built
 from tests.trained_run import copied
 
 KEYS = {"": "anyone", "key-of-ada": "ada", "key-of-bob": "bob"}
@@ -30,18 +25,18 @@ class Served:
     """A service and its front end, and a stub of it."""
 
     def __init__(self, run, rates=None, **serving) -> None:
-        update = {"grpc_listen": "127.0.0.1:0", **serving}
-        settings = run.config.serving.model_copy(update=update)
-        config = run.config.model_copy(update={"serving": settings})
-        self.run, clock, bell = run, SystemClock(), threading.Event()
-        cache, device = run.folder / "cache", torch.device("cpu")
-        edition = load_edition(run.store, config, cache, device, clock, bell)
-        self.service = Service(edition, settings, clock, bell)
-        self.refused: list[str] = []
+        self.run = run
+        self.built = Built(run, **{"grpc_listen": "127.0.0.1:0", **serving})
+        self.service, self.refused = self.built.service, list[str]()
         callers = Callers(owner_of, rates, self.refused.append)
+        settings, clock = self.built.config.serving, self.built.clock
         self.front = GrpcFrontEnd(self.service, settings, clock, callers)
         self.service.start()
-        self.address = self.front.start()
+        try:
+            self.address = self.front.start()
+        except Exception:
+            self.built.close()  # what still draws when Python ends brings it down
+            raise
         # Of what is not read, little is to be on the way: no more than is asked for at least.
         self.channel = grpc.insecure_channel(self.address, [("grpc.http2.bdp_probe", 0)])
         self.stub = rpc.ImagesStub(self.channel)
@@ -52,7 +47,7 @@ class Served:
     def close(self) -> None:
         self.channel.close()
         self.front.stop(0)
-        self.service.close()
+        self.built.close()
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +75,10 @@ def served(run):
     made = Served(run)
     yield made
     made.close()
+
+
+@pytest.fixture
+def valve(served):
+    """Before the engine of the run as it is; open again afterwards, whatever the test did."""
+    yield served.built.valve
+    served.built.valve.let(None)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import atoll
 from atoll.certs import certs
+from atoll.client import Options
 from atoll.config_file import save_config
 from atoll.errors import (
     BadInput,
@@ -27,6 +28,7 @@ from atoll.generate import generate as command
 from atoll.images import Accepted, Generated, Preview, Progress
 from router.cli import sample
 from router.recipe import read_recipe
+from tests.serving.built import finished
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,43 @@ def test_client_draws_images_with_their_recipes(client, tmp_path):
     assert images[1].recipe["checkpoints"] == recipe.checkpoints == client.about().checkpoints
 
 
-def test_client_streams_what_happens(client):
-    told = list(client.stream(class_=3, steps=4, previews=1))
+def test_client_is_told_what_can_be_asked_for(client, served):
+    about = client.about()
+    assert (about.size, about.class_names[3], about.steps) == ((8, 8), "3", 3)
+    assert (about.max_guidance, about.max_queue) == (100, served.run.config.serving.max_queue)
+    assert "top-N" in about.strategies
+
+
+def test_client_takes_every_option_there_is(client):
+    options = {
+        "n": 2,
+        "seed": 1,
+        "size": (8, 8),
+        "solver": "heun",
+        "steps": 2,
+        "guidance": 2.0,
+        "strategy": "full",
+        "previews": 1,
+        "priority": "low",
+        "deadline_s": 60.0,
+        "cancel_on_disconnect": True,
+    }
+    assert options.keys() == Options.__annotations__.keys()
+    assert len(client.generate("3", **options)) == 2
+
+
+def test_client_streams_what_happens(client, served, valve):
+    valve.let(0)
+    events = client.stream(class_=3, steps=4, previews=1)
+    told = [next(events)]
     assert isinstance(told[0], Accepted)
-    assert sum(isinstance(it, Preview) for it in told) <= 1
+    job = served.job(told[0].job)
+    valve.let_until(lambda: job.view().images[0].preview_step)
+    while not isinstance(told[-1], Preview):
+        told.append(next(events))
+    valve.let(None)
+    told += events
+    assert sum(isinstance(it, Preview) for it in told) == 1
     assert sum(len(it.weights) for it in told if isinstance(it, Progress)) == 4
     assert isinstance(told[-1], Generated)
     assert told[-1].condition == "3"
@@ -75,9 +110,7 @@ def test_client_that_closes_the_stream_cancels_and_one_that_does_not_can_watch_a
     events = client.stream(n=16, steps=250, cancel_on_disconnect=True)
     job = served.job(next(events).job)
     events.close()
-    while not job.view().is_over:
-        job.wait(job.view().version, 60)
-    assert job.view().state == "cancelled"
+    assert finished(job).state == "cancelled"
 
     events = client.stream(steps=20)
     name = next(events).job
@@ -89,12 +122,14 @@ def test_client_that_closes_the_stream_cancels_and_one_that_does_not_can_watch_a
     ("options", "named"),
     [
         ({"steps": 0}, "steps"),
-        ({"seed": -1}, "seed"),
-        ({"n": "many"}, "n = 'many'"),
+        ({"steps": -1}, "from 1; About.max_steps is the most"),
+        ({"seed": -1}, "from 0, below"),
+        ({"n": 17}, "give 1 to 16"),
+        ({"n": "many"}, "n = 'many'.* whole number"),
         ({"stps": 3}, "stps"),
         ({"size": 8}, "size = 8"),
         ({"size": (512, 512)}, "8x8"),
-        ({"priority": "urgent"}, "urgent"),
+        ({"priority": "urgent"}, "high, normal or low"),
         ({"class_": "eleven"}, "eleven"),
         ({"prompt": "a", "class_": "b"}, "both"),
     ],

@@ -19,6 +19,7 @@ from atoll.clock import SystemClock
 from atoll.rates import Rates
 from atoll.wire.v1 import images_pb2 as wire
 from serving.service.order import Order
+from tests.serving.built import finished
 
 LONG = {"num": 16, "steps": 250}  # seconds: longer than whatever a test does meanwhile
 ADA = (("authorization", "Bearer key-of-ada"),)
@@ -36,13 +37,6 @@ def accepted(stream):
     return first.accepted.job
 
 
-def ended(job):
-    view = job.view()
-    while not view.is_over:
-        view = job.wait(view.version, 60)
-    return view
-
-
 def refusal(call):
     with pytest.raises(grpc.RpcError) as caught:
         list(call) if hasattr(call, "__next__") else call()
@@ -55,9 +49,7 @@ def pixels(png):
 
 
 def test_generate_tells_of_each_image_in_order_and_ends_with_the_job(served):
-    request = wire.GenerateRequest(
-        conditions=["3", "5"], num=2, seed=7, steps=4, strategy="full", previews=2
-    )
+    request = wire.GenerateRequest(conditions=["3", "5"], num=2, seed=7, steps=4, strategy="full")
     told = events(served.stub.Generate(request))
     kinds = [each.WhichOneof("event") for each in told]
     assert (kinds[0], kinds[-1]) == ("accepted", "ended")
@@ -74,16 +66,30 @@ def test_generate_tells_of_each_image_in_order_and_ends_with_the_job(served):
         assert (pixels(image.png) == job.images[index].image[:, :, 0]).all()
         recipe = json.loads(image.recipe)
         assert (recipe["seed"], recipe["condition"]) == (7 + index, "35"[index])
-    for preview in (it.preview for it in told if it.HasField("preview")):
-        assert pixels(preview.png).shape == (8, 8)
-    assert "preview" in kinds
+
+
+def test_reader_is_shown_each_image_as_it_would_become(served, valve):
+    valve.let(0)
+    stream = served.stub.Generate(wire.GenerateRequest(num=2, steps=4, previews=1))
+    job = served.job(next(stream).event.accepted.job)
+    valve.let_until(lambda: all(image.preview_step for image in job.view().images))
+    previews = (it.event.preview for it in stream if it.event.HasField("preview"))
+    shown = [next(previews), next(previews)]
+    valve.let(None)
+    assert [(it.index, it.step, pixels(it.png).shape) for it in shown] == [
+        (0, 2, (8, 8)),
+        (1, 2, (8, 8)),
+    ]
+    assert list(previews) == []
 
 
 def test_about_tells_what_can_be_asked_for(served):
     told = served.stub.About(wire.AboutRequest())
     assert (told.width, told.height, told.channels, told.num_experts) == (8, 8, 1, 2)
     assert (told.condition, list(told.class_names)) == ("class", list("0123456789"))
-    assert (told.steps, told.max_images) == (3, 16)
+    assert (told.steps, told.max_images, told.max_guidance) == (3, 16, 100)
+    assert told.max_queue == served.run.config.serving.max_queue
+    assert {"top-N", "nucleus-P", "ancestral"} < set(told.strategies)
     assert set(told.checkpoints) == {"expert-0", "expert-1", "router"}
 
 
@@ -124,7 +130,7 @@ def test_disconnect_frees_the_rows_of_who_asked_for_that(served):
     stream = served.stub.Generate(wire.GenerateRequest(**LONG, cancel_on_disconnect=True))
     job = served.job(accepted(stream))
     stream.cancel()
-    view = ended(job)
+    view = finished(job)
     assert view.state == "cancelled"
     assert max(image.step for image in view.images) < 250
     assert served.service.num_waiting == 0
@@ -153,9 +159,13 @@ def test_job_that_is_cancelled_says_so_to_who_reads_it(served):
 
 
 def test_job_that_misses_its_deadline_fails_with_the_reason(served):
-    told = events(served.stub.Generate(wire.GenerateRequest(**LONG, deadline_s=0.01)))
+    stream, told = served.stub.Generate(wire.GenerateRequest(**LONG, deadline_s=0.01)), []
+    error = refusal(lambda: told.extend(answer.event for answer in stream))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert told[-1].ended.outcome == wire.OUTCOME_FAILED
-    assert "0.01 s" in told[-1].ended.reason
+    assert error.details() == told[-1].ended.reason == "it was not done in 0.01 s"
+    again = events(served.stub.Watch(wire.WatchRequest(job=told[0].accepted.job)))
+    assert again[-1].ended == told[-1].ended
 
 
 def test_slow_reader_misses_what_is_old_and_holds_up_nobody(served):
@@ -163,7 +173,7 @@ def test_slow_reader_misses_what_is_old_and_holds_up_nobody(served):
     slow = served.stub.Generate(request)
     job = served.job(next(slow).event.accepted.job)
     assert events(served.stub.Generate(wire.GenerateRequest()))[-1].ended.outcome
-    ended(job)
+    finished(job)
     told = events(slow)
     assert len(told) < 16 * 100  # of 3,200 events
     assert sum(it.HasField("image") for it in told) == 16

@@ -10,7 +10,8 @@ import torch
 from atoll.errors import BadInput, NotFound
 from experts.files import EMA
 from serving.service.order import Order
-from tests.serving.followed import Followed, finished
+from tests.serving.built import finished
+from tests.serving.followed import Followed
 
 
 @pytest.fixture

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 
-from atoll.clock import SystemClock
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
-from serving.engine.engine import Engine
 from serving.engine.events import Done, Painted
 from serving.engine.tick import Came
-from serving.service.load import load_edition
 from serving.service.order import Order
-from serving.service.service import Service
-from tests.serving.followed import Followed, finished
-
-CPU = torch.device("cpu")
+from tests.serving.built import Built, finished
+from tests.serving.conftest import CPU
 
 
 @pytest.fixture
 def make_service(trained):
     made = []
 
-    def make(clock=None, **serving):
-        config = trained.config.model_copy(
-            update={"serving": trained.config.serving.model_copy(update=serving)}
-        )
-        bell, clock = threading.Event(), clock or SystemClock()
-        edition = load_edition(trained.store, config, trained.folder / "cache", CPU, clock, bell)
-        made.append(Service(edition, config.serving, clock, bell))
-        made[-1].start()
-        return made[-1]
+    def make(**serving):
+        made.append(Built(trained, **serving))
+        made[-1].service.start()
+        return made[-1].service
 
     yield make
-    for service in made:
-        service.close()
+    for built in made:
+        built.close()
 
 
 @pytest.fixture
@@ -144,24 +134,24 @@ def test_results_beyond_what_is_kept_are_forgotten_the_oldest_first(make_service
     assert service.job(second, "me").view().state == "done"
 
 
-def test_images_ahead_are_those_that_are_due_first_and_not_painted(
-    make_service, monkeypatch, clock
-):
-    monkeypatch.setattr(Engine, "tick", lambda _: False)
-    service = make_service(clock)
-    low = service.order(Order(priority="low"), "you")
-    large = service.order(Order(num=16), "you")
-    clock.now += 0.51
-    mine = service.order(Order(num=2), "me")
-    urgent = service.order(Order(priority="high"), "you")
+def test_images_ahead_are_those_that_are_due_first_and_not_painted(trained, clock):
+    with closing(Built(trained, clock)) as built:
+        built.valve.let(0)
+        service = built.service
+        service.start()
+        low = service.order(Order(priority="low"), "you")
+        large = service.order(Order(num=16), "you")
+        clock.now += 0.51
+        mine = service.order(Order(num=2), "me")
+        urgent = service.order(Order(priority="high"), "you")
 
-    assert service.ahead_of(mine) == 11 + 1  # of the large one, one is due every 0.05 s
-    assert (service.ahead_of(urgent), service.ahead_of(low)) == (0, 16 + 2 + 1)
-    for position in (0, 3, 15):
-        large.hear(Painted(position, torch.zeros(1, 8, 8)))
-    assert service.ahead_of(mine) == 9 + 1
-    urgent.hear(Done())
-    assert (service.ahead_of(mine), service.ahead_of(urgent)) == (9, 0)
+        assert service.ahead_of(mine) == 11 + 1  # of the large one, one is due every 0.05 s
+        assert (service.ahead_of(urgent), service.ahead_of(low)) == (0, 16 + 2 + 1)
+        for position in (0, 3, 15):
+            large.hear(Painted(position, torch.zeros(1, 8, 8)))
+        assert service.ahead_of(mine) == 9 + 1
+        urgent.hear(Done())
+        assert (service.ahead_of(mine), service.ahead_of(urgent)) == (9, 0)
 
 
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
@@ -176,14 +166,14 @@ def test_service_that_brings_no_experts_any_more_is_neither_healthy_nor_ready(tr
     def watch(told):
         assert not isinstance(told, Came), "the thread that brings them dies of it"
 
-    service = Followed(trained, watch=watch).service
-    give_up_at = time.monotonic() + 60
-    while service.is_healthy:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
-    assert not service.is_ready
+    with closing(Built(trained, watch=watch)) as built:
+        built.service.start()
+        give_up_at = time.monotonic() + 60
+        while built.service.is_healthy:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        assert not built.service.is_ready
     assert "start the service anew" in caplog.text
-    service.close()
 
 
 @pytest.mark.parametrize("missing", [True, False])

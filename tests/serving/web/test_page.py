@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from dataclasses import dataclass
 
 import pytest
-import torch
 
-from atoll.clock import SystemClock
 from router.recipe import read_recipe
 from serving.keys import Keys, add_key
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
-from serving.service.load import load_edition
 from serving.service.order import Order
-from serving.service.service import Service
 from tests.chromium import Chromium, find_browser
+from tests.serving.built import Built, Valve, finished
 from tests.trained_run import copied
 
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
-
-
-class Valve:
-    """Before an engine: lets as many ticks through as the test says."""
-
-    def __init__(self, engine):
-        self._tick, self._left, self._changed = engine.tick, None, threading.Condition()
-        engine.tick = self.tick
-
-    def tick(self):
-        with self._changed:
-            self._changed.wait_for(lambda: self._left != 0)
-            worked = self._tick()
-            if self._left:
-                self._left -= worked
-        return worked
-
-    def let(self, ticks):
-        """As many as draw something; None for all there will be."""
-        with self._changed:
-            self._left = ticks
-            self._changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -59,24 +33,18 @@ class Served:
 @pytest.fixture(scope="module")
 def served(trained_folder, tmp_path_factory):
     run = copied(trained_folder, tmp_path_factory.mktemp("served"))
-    serving = run.config.serving.model_copy(update={"max_queue": 8})
-    config = run.config.model_copy(update={"serving": serving})
-    bell, clock = threading.Event(), SystemClock()
-    cache, cpu = run.folder / "cache", torch.device("cpu")
-    edition = load_edition(run.store, config, cache, cpu, clock, bell)
-    service, valve = Service(edition, serving, clock, bell), Valve(edition.engine)
+    built = Built(run, max_queue=8)
+    service = built.service
     service.start()
-    first = service.order(Order(strategy="full"), "me")  # brings both experts into memory
-    while not first.wait(first.view().version, 60).is_over:
-        pass
+    finished(service.order(Order(strategy="full"), "me"))  # brings both experts into memory
     keys = run.folder / "keys.toml"
     key = add_key(keys, "ann")
     apps = [make_app(service), make_app(service, keys=Keys(keys))]
     servers = [RestServer(app, "127.0.0.1:0") for app in apps]
-    yield Served(*(server.start() for server in servers), key, valve)
+    yield Served(*(server.start() for server in servers), key, built.valve)
     for server in servers:
         server.stop(1)
-    service.close()
+    built.close()
 
 
 @pytest.fixture(scope="module")
