@@ -61,7 +61,7 @@ class Accepted:
 
     Attributes:
         job: its name, by which it can be watched again and cancelled.
-        ahead: images of others that were asked for before.
+        ahead: images of others that are due before the first of its own.
         num: images of the job.
     """
 

@@ -50,6 +50,12 @@ class ServingSection(Section):
     max_queue: int = Field(
         256, ge=1, description="images that are accepted and not finished; more are refused (429)"
     )
+    queue_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="of max_queue, for the images of one key, where keys are asked for; 1 = all",
+    )
     max_images: int = Field(16, ge=1, description="of one request")
     max_steps: int = Field(250, ge=1, description="of one image")
     patience_s: float = Field(
@@ -57,6 +63,11 @@ class ServingSection(Section):
     )
     keep_s: float = Field(
         600.0, gt=0, description="for so long images can be fetched once they are finished"
+    )
+    keep_mb: float = Field(
+        256.0,
+        gt=0,
+        description="memory that finished images take at most; the oldest are forgotten first",
     )
 
     follow_s: float = Field(
@@ -76,6 +87,11 @@ class ServingSection(Section):
         gt=0,
         description="for so long; then they get all, unless more requests fail than with the old",
     )
+
+    @property
+    def max_queue_of_one(self) -> int:
+        """Images of one caller that are accepted and not finished."""
+        return max(1, int(self.max_queue * self.queue_share)) if self.api_keys else self.max_queue
 
     @field_validator("listen", "grpc_listen")
     @classmethod

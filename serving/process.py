@@ -15,11 +15,12 @@ from atoll import layout
 from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
-from atoll.errors import AtollError, ConfigError, Interrupted
+from atoll.errors import ConfigError
 from atoll.rates import Rates
 from experts.devices import device_of
 from serving.engine.tableau import TABLEAUX
 from serving.keys import Keys, anyone
+from serving.leaving import Leaving, Stop
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
@@ -32,9 +33,6 @@ from serving.signals import Signals
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.2
-_GRACE_S = 5.0  # to read the last answers
-_URGENT_GRACE_S = 1.0  # to be told that there are none
 _AT_ONCE = 0.1  # of a minute's requests
 
 
@@ -53,7 +51,7 @@ class FrontEnd(Protocol):
         ...
 
     def leave(self) -> None:
-        """Say that no more is taken, while what was accepted is finished."""
+        """Say that no more is taken, while what was accepted is finished, if it can be."""
         ...
 
     def stop(self, grace_s: float) -> None:
@@ -82,25 +80,27 @@ def serve(config: Config, opened: Callable[[Mapping[str, str]], None]) -> None:
     Raises:
         BadInput: the run cannot be served so, or a port cannot be had.
         AtollError: something accepted was not finished in time.
-        Interrupted: likewise, because a second signal came.
+        Interrupted: likewise, because a second signal came; or that came before it served anybody.
     """
     signals = Signals()
-    with _served(config) as served, ExitStack() as stack:
-        addresses = {}
-        front_ends = _front_ends(served)
-        for name, front_end in front_ends.items():
-            addresses[name] = front_end.start()
-            stack.callback(_stop, front_end, signals)
+    with ExitStack() as stack:
+        with signals.starting():
+            served = stack.enter_context(_served(config))
+            leaving = Leaving(served.service, signals, config.serving.drain_s, served.clock)
+            front_ends = _front_ends(served)
+            addresses: dict[str, str] = {}
+            stops: list[Stop] = []
+            stack.callback(leaving.stop, stops)
+            for name, front_end in front_ends.items():
+                addresses[name] = front_end.start()
+                stops.append(front_end.stop)
         opened(addresses)
         log.info("serving", extra={"fields": {"run": config.run.uri, **addresses}})
-        signals.wait()
+        signals.wait(lambda: served.service.is_healthy)
         for front_end in front_ends.values():
             front_end.leave()
-        _drain(served.service, signals, config.serving.drain_s, served.clock)
-
-
-def _stop(front_end: FrontEnd, signals: Signals) -> None:
-    front_end.stop(_URGENT_GRACE_S if signals.is_urgent else _GRACE_S)
+        signals.wait()
+        leaving.drain()
 
 
 def _front_ends(served: _Served) -> dict[str, FrontEnd]:
@@ -168,17 +168,3 @@ def _refuse_unserved(config: Config) -> None:
             f'sampling.solver = "{solver}" takes steps of its own and shares none with others; to '
             f"serve, set it to one of {', '.join(TABLEAUX)}"
         )
-
-
-def _drain(service: Service, signals: Signals, seconds: float, clock: Clock) -> None:
-    give_up_at = clock.monotonic() + seconds
-    while not service.drain(_LOOK_S):
-        left = f"images that are not finished: {service.num_waiting}"
-        if signals.is_urgent:
-            service.give_up()
-            raise Interrupted(f"interrupted again; {left}")
-        if clock.monotonic() > give_up_at:
-            service.give_up()
-            raise AtollError(
-                f"serving.drain_s = {seconds:g} is over; {left}; raise it to wait longer"
-            )

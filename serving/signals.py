@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from atoll.errors import Interrupted
 
 _LOOK_S = 0.1
 
@@ -14,12 +18,25 @@ class Signals:
     def __init__(self) -> None:
         """Listen from now on; by the main thread."""
         self._num = 0
+        self._is_starting = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._count)
 
-    def wait(self) -> None:
-        """Until the first."""
-        while not self._num:  # a handler must not set what its own thread may be waiting in
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Break off what is done meanwhile, wherever it is, at the second. Raises: Interrupted."""
+        self._is_starting = True
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted again before it served anybody") from error
+        finally:
+            self._is_starting = False
+
+    def wait(self, holds: Callable[[], bool] = lambda: True) -> None:
+        """Until the first, or for as long as something holds."""
+        # Looked at, because a handler must not set what its own thread may be waiting in.
+        while not self._num and holds():
             time.sleep(_LOOK_S)
 
     @property
@@ -29,3 +46,5 @@ class Signals:
 
     def _count(self, *_: object) -> None:
         self._num += 1
+        if self._is_starting and self.is_urgent:
+            raise KeyboardInterrupt  # which nothing takes for an error that it could mend

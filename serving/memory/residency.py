@@ -160,6 +160,11 @@ class Residency:
             self._fresh &= _keys(self._wanted) - set(used)
             self._changed.notify_all()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still loads what is waited for."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Load nothing more."""
         with self._changed:
@@ -180,6 +185,12 @@ class Residency:
         torch.cuda.empty_cache()
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except Exception:  # whatever it is, nobody would say so
+            _log.exception("experts come into memory no more; start the service anew")
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 while not self._stopped and (chosen := self._next()) is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from router.recipe import Recipe, png_of
 from serving.service.job import ImageView, JobView, Pixels, State
@@ -36,32 +36,50 @@ class ImagesAnswer(ImageFormat):
     data: list[ImageData]
 
 
-class JobImage(BaseModel):
-    """How far an image of a job is."""
+class ImageChanges(BaseModel):
+    """What of an image of a job changes."""
 
     index: int
-    seed: int
-    condition: str
     step: int
-    steps: int
-    weights: list[list[float]]
-    recipe: Recipe
+    weights: list[list[float]] = Field(
+        description="of the experts, in each step; in `changes`, of the steps since the last event"
+    )
     url: str | None
     preview_url: str | None
     preview_step: int
 
 
-class JobAnswer(BaseModel):
-    """Where a job stands."""
+class JobImage(ImageChanges):
+    """How far an image of a job is."""
+
+    seed: int
+    condition: str
+    steps: int
+    recipe: Recipe
+
+
+class Standing(BaseModel):
+    """Where a job stands as a whole."""
 
     id: str
     state: State
     reason: str
-    ahead: int
+    ahead: int = Field(description="images of others that are due before the first of its own")
     created_at: float
     queued_s: float
     seconds: float
+
+
+class JobAnswer(Standing):
+    """Where a job stands, and each of its images."""
+
     images: list[JobImage]
+
+
+class JobChanges(Standing):
+    """Where a job stands, and the images that have changed: `changes` among its events."""
+
+    images: list[ImageChanges]
 
 
 def job_answer(view: JobView, ahead: int) -> JobAnswer:
@@ -71,16 +89,33 @@ def job_answer(view: JobView, ahead: int) -> JobAnswer:
         view: of the job.
         ahead: images before it.
     """
-    return JobAnswer(
-        id=view.name,
-        state=view.state,
-        reason=view.reason,
-        ahead=ahead,
-        created_at=view.created_at,
-        queued_s=view.queued_s,
-        seconds=view.seconds,
-        images=[_image(view.name, *each) for each in enumerate(view.images)],
-    )
+    images = [
+        JobImage(
+            seed=image.recipe.seed,
+            condition=image.recipe.condition,
+            steps=image.recipe.steps,
+            recipe=image.recipe,
+            **_changes(view.name, index, image),
+        )
+        for index, image in enumerate(view.images)
+    ]
+    return JobAnswer(images=images, **_standing(view, ahead))
+
+
+def job_changes(told: JobView, view: JobView, ahead: int) -> JobChanges:
+    """What is new of a job.
+
+    Args:
+        told: what is known of it.
+        view: where it stands.
+        ahead: images before it.
+    """
+    images = [
+        ImageChanges(**_changes(view.name, index, image, since=known.step))
+        for index, (known, image) in enumerate(zip(told.images, view.images, strict=True))
+        if image is not known
+    ]
+    return JobChanges(images=images, **_standing(view, ahead))
 
 
 async def base64_png(pixels: Pixels, recipe: Recipe | None = None) -> str:
@@ -98,17 +133,25 @@ def image_path(name: str, index: int) -> str:
     return f"{job_path(name)}/images/{index}.png"
 
 
-def _image(name: str, index: int, image: ImageView) -> JobImage:
+def _standing(view: JobView, ahead: int) -> dict[str, Any]:
+    return {
+        "id": view.name,
+        "state": view.state,
+        "reason": view.reason,
+        "ahead": ahead,
+        "created_at": view.created_at,
+        "queued_s": view.queued_s,
+        "seconds": view.seconds,
+    }
+
+
+def _changes(name: str, index: int, image: ImageView, since: int = 0) -> dict[str, Any]:
     preview = f"{job_path(name)}/previews/{index}.png?step={image.preview_step}"
-    return JobImage(
-        index=index,
-        seed=image.recipe.seed,
-        condition=image.recipe.condition,
-        step=image.step,
-        steps=image.recipe.steps,
-        weights=[[round(weight, 4) for weight in step] for step in image.weights],
-        recipe=image.recipe,
-        url=None if image.image is None else image_path(name, index),
-        preview_url=None if image.preview is None else preview,
-        preview_step=image.preview_step,
-    )
+    return {
+        "index": index,
+        "step": image.step,
+        "weights": [[round(weight, 4) for weight in step] for step in image.weights[since:]],
+        "url": None if image.image is None else image_path(name, index),
+        "preview_url": None if image.preview is None else preview,
+        "preview_step": image.preview_step,
+    }

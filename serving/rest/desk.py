@@ -69,17 +69,12 @@ class Desk:
             if not self.service.is_ready:
                 raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
             self.metrics.refused("busy")
-            raise _later(str(error), self.service.room_in_s(order.num)) from error
+            raise _later(str(error), self.service.room_in_s(order.num, owner)) from error
 
     def refuse_other(self, model: str | None) -> None:
         """Refuse a model of another name. Raises: HTTPException."""
         if model not in {None, self.model}:
             raise HTTPException(404, f"model {model!r} is not here; there is {self.model!r}")
-
-    def abandon(self, job: Job) -> None:
-        """Nobody waits for a job any more."""
-        if not job.view().is_over:
-            self.service.cancel(job.name, job.owner)
 
     def _refuse_hasty(self, owner: str) -> None:
         wait_s = self.rates.wait_s(owner) if self.rates else 0.0

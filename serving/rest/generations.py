@@ -80,7 +80,7 @@ async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
     finally:
         drawing.cancel()
         gone.cancel()
-        desk.abandon(job)
+        desk.service.abandon(job)
 
 
 async def _data(index: int, image: ImageView, at: str | None) -> ImageData:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
 from fastapi.concurrency import run_in_threadpool
-from sse_starlette import ServerSentEvent
 
 from router.recipe import Recipe, png_of
 from serving.rest.access import OwnerDep
@@ -17,14 +14,12 @@ from serving.rest.body import Generation
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
-from serving.rest.following import views_of
+from serving.rest.watching import events_of
 from serving.service.job import ImageView, Job, Pixels
 from serving.service.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
 
-_LOOK_S = 1.0  # at those before a job that waits
-_PAUSE_S = 0.05  # between two events: eyes see no more, and the engine needs the processor, too
 _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}}, "description": "the image"}
 }
@@ -67,8 +62,14 @@ async def cancel(job: JobDep, desk: DeskDep) -> JobAnswer:
     responses={200: {"content": {"text/event-stream": {}}, "description": "its changes"}},
 )
 async def follow(job: JobDep, desk: DeskDep) -> Events:
-    """Where a job stands, at every change until its end; a slow reader skips some."""
-    return Events(_events(desk.service, job))
+    """Where a job stands, at every change until its end; a slow reader skips some.
+
+    The first event and the one at its end are named `job`; their data is the answer of
+    `/v1/jobs/{job_id}`. Those between are named `changes`: of its images they have those that have
+    changed, without `seed`, `condition`, `steps` and `recipe`, which do not change; `weights` are
+    those of the steps since the last event, to be appended to what is known. All else is whole.
+    """
+    return Events(events_of(desk.service, job))
 
 
 @router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)
@@ -83,18 +84,9 @@ def image(job: JobDep, index: Index) -> Response:
 
 @router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=_PNG)
 def preview(job: JobDep, index: Index) -> Response:
-    """What an image would become from here."""
-    return _png(_image(job, index).preview, None, "no-store")
-
-
-async def _events(service: Service, job: Job) -> AsyncIterator[ServerSentEvent]:
-    told = None
-    async for view in views_of(job, _LOOK_S):
-        ahead = 0 if view.is_over else service.ahead_of(job)
-        if (view.version, ahead) != told:
-            told = view.version, ahead
-            yield ServerSentEvent(job_answer(view, ahead).model_dump_json(), event="job")
-            await asyncio.sleep(_PAUSE_S)
+    """What an image would become from here; once it is finished, that is itself."""
+    found = _image(job, index)
+    return _png(found.preview if found.image is None else found.image, None, "no-store")
 
 
 def _told(service: Service, job: Job) -> JobAnswer:

@@ -69,7 +69,7 @@ async def events_of(desk: Desk, job: Job) -> AsyncIterator[ServerSentEvent]:
             if view.is_over and view.state != "done":
                 yield ServerSentEvent(problem_of(view).model_dump_json(), event="error")
     finally:
-        desk.abandon(job)
+        desk.service.abandon(job)
 
 
 async def _news(

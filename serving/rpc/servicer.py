@@ -108,7 +108,7 @@ class ImagesServicer(rpc.ImagesServicer):
             if not self._service.is_ready:
                 raise Unreachable(str(error)) from error
             self._callers.refused("busy")
-            _ask_again(context, self._service.room_in_s(request.num or 1))
+            _ask_again(context, self._service.room_in_s(request.num or 1, owner))
             raise
 
     def _enter(self, context: grpc.ServicerContext) -> None:

@@ -16,11 +16,14 @@ from atoll.clock import Clock
 from router.recipe import Recipe
 from router.sampling import finished
 from serving.engine.events import Done, Event, Failed, Painted, Preview, Progress
+from serving.engine.schedule import due_at
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Pixels = NDArray[np.uint8]
 
 _log = logging.getLogger(__name__)
+_WEIGHT_BYTES = 32  # a float of Python's, and its place in a tuple
+_RECIPE_BYTES = 2048  # about, with all that is small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,8 @@ class ImageView:
         recipe: that it is drawn by.
         step: how many are done.
         weights: of each expert in each of those steps, K numbers that sum to 1.
-        preview: what it would become from here, (H, W, C); None before the first.
+        preview: what it would become from here, (H, W, C); None before the first, and once the
+            image is there.
         preview_step: the step of that preview.
         image: (H, W, C); None while it is not there.
     """
@@ -42,6 +46,12 @@ class ImageView:
     preview: Pixels | None = None
     preview_step: int = 0
     image: Pixels | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """That it takes in memory, about."""
+        pixels = sum(each.nbytes for each in (self.image, self.preview) if each is not None)
+        return pixels + _WEIGHT_BYTES * sum(map(len, self.weights)) + _RECIPE_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +91,20 @@ class Job:
     """Told by the engine what happens to it; asked by any thread where it stands.
 
     A slow reader costs no memory: it misses what lies between two looks.
+
+    Attributes:
+        name: unique among all jobs.
+        owner: who asked for it.
+        recipes: of its images.
+        clock: for its times.
+        patience_s: after which its first image is due, see :mod:`serving.engine.schedule`.
     """
 
     name: str
     owner: str
     recipes: tuple[Recipe, ...]
     clock: Clock
+    patience_s: float
     _images: list[ImageView] = field(init=False)
     _state: State = field(init=False, default="queued")
     _reason: str = field(init=False, default="")
@@ -105,7 +123,7 @@ class Job:
         self._created_at, self._asked_at = self.clock.wall(), self.clock.monotonic()
 
     def hear(self, event: Event) -> None:
-        """Take in what the engine tells, in the engine's thread."""
+        """Take in what the engine tells, in the engine's thread; watchers are not told yet."""
         with self._changed:
             match event:
                 case Progress(position, step, _, weights):
@@ -118,7 +136,9 @@ class Job:
                         self._images[position], preview=_pixels(image_), preview_step=step
                     )
                 case Painted(position, image_):
-                    self._images[position] = replace(self._images[position], image=_pixels(image_))
+                    self._images[position] = replace(
+                        self._images[position], image=_pixels(image_), preview=None
+                    )
                 case Done():
                     self._end("done")
                 case Failed(reason, is_fault):
@@ -126,6 +146,10 @@ class Job:
                     self._end("cancelled" if self._cancelled else "failed")
             self._version += 1
             self._changed.notify_all()
+
+    def tell(self) -> None:
+        """Call who watches."""
+        with self._changed:
             watchers = list(self._watchers)
         for watcher in watchers:
             try:
@@ -176,6 +200,24 @@ class Job:
                 queued_s=begun_at - self._asked_at,
                 seconds=ended_at - self._asked_at,
             )
+
+    @property
+    def due(self) -> list[float]:
+        """When each of its images is due that is still to be drawn, the first of them first."""
+        with self._changed:
+            if self._ended_at is not None:
+                return []
+            return [
+                due_at(self._asked_at, self.patience_s, position)
+                for position, image in enumerate(self._images)
+                if image.image is None
+            ]
+
+    @property
+    def num_bytes(self) -> int:
+        """That its images take in memory, about."""
+        with self._changed:
+            return sum(image.num_bytes for image in self._images)
 
     @property
     def ended_at(self) -> float | None:

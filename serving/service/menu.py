@@ -64,7 +64,7 @@ class Menu:
     @property
     def most_images(self) -> int:
         """Of one order: no more than there is ever room for."""
-        return min(self.limits.max_images, self.limits.max_queue)
+        return min(self.limits.max_images, self.limits.max_queue_of_one)
 
     @property
     def most_steps(self) -> int:

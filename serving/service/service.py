@@ -15,6 +15,7 @@ from serving.engine.events import Done, Event, Failed, Painted
 from serving.service.edition import Edition
 from serving.service.editions import Editions, EditionView
 from serving.service.job import Job
+from serving.service.ledger import Ledger
 from serving.service.order import Order
 from serving.service.pace import Pace
 from serving.service.worker import Worker
@@ -37,11 +38,12 @@ class Service:
             bell: that the edition's engine rings.
         """
         self._limits, self._clock = limits, clock
+        self._residency = edition.residency  # which all editions share
         self._worker = Worker(self._engines, bell)
         self._pace = Pace(clock)
         self._watchers: list[Callable[[Job], None]] = []
         self._guard = threading.Lock()  # of what follows
-        self._jobs: dict[str, Job] = {}  # the oldest first
+        self._ledger = Ledger(limits.keep_s, limits.keep_mb * 1e6, clock)
         self._drawn_by: dict[str, Edition] = {}  # jobs that are not over
         self._editions = Editions(edition, limits.canary, limits.canary_s, clock)
         self._draining = False
@@ -59,25 +61,30 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether orders are taken."""
-        return self._worker.is_alive and not self._draining
+        return self.is_healthy and not self._draining
 
     @property
     def is_healthy(self) -> bool:
         """Whether it draws, and will go on doing so."""
-        return self._worker.is_alive
+        return self._worker.is_alive and self._residency.is_alive
 
     @property
     def num_waiting(self) -> int:
         """Images that were accepted and are not finished."""
-        return sum(len(job.recipes) for job in self._open_jobs())
+        with self._guard:
+            return self._ledger.num_images
 
     def watch(self, watcher: Callable[[Job], None]) -> None:
         """Have a function called with every job that is accepted, before it begins."""
         self._watchers.append(watcher)
 
-    def room_in_s(self, num: int) -> float:
-        """About how long it takes until there is room for so many more images."""
-        return self._pace.seconds_for(self.num_waiting + num - self._limits.max_queue)
+    def room_in_s(self, num: int, owner: str) -> float:
+        """About how long it takes until there is room for so many more images of an owner."""
+        limits = self._limits
+        with self._guard:
+            beyond = self._ledger.num_images - limits.max_queue
+            of_owner = self._ledger.num_images_of(owner) - limits.max_queue_of_one
+        return self._pace.seconds_for(num + max(beyond, of_owner))
 
     def order(self, order: Order, owner: str) -> Job:
         """Accept an order.
@@ -92,13 +99,15 @@ class Service:
         """
         name = secrets.token_urlsafe(12)
         with self._guard:
-            self._refuse_beyond_room(1)  # before it costs anything
+            self._refuse_beyond_room(1, owner)  # before it costs anything
             edition = self._editions.pick()
         try:
             planned = edition.menu.planned(order, name)
-            job = Job(name, owner, planned.recipes, self._clock)
+            patience_s = min(planned.request.patience_s, planned.request.deadline_s)
+            job = Job(name, owner, planned.recipes, self._clock, patience_s)
             with self._guard:
-                self._accept(job)
+                self._refuse_beyond_room(len(job.recipes), owner)
+                self._ledger.add(job)
                 self._drawn_by[name] = edition
         except Exception:
             with self._guard:
@@ -116,11 +125,12 @@ class Service:
             NotFound: there is none of this owner, or no more.
         """
         with self._guard:
-            self._forget_old()
-            job = self._jobs.get(name)
+            job = self._ledger.find(name)
         if job is None or job.owner != owner:
             raise NotFound(
-                f"no job is called {name!r}; results are kept for {self._limits.keep_s:g} s"
+                f"no job is called {name!r}; results are kept for {self._limits.keep_s:g} s "
+                f"(serving.keep_s), or until newer ones take {self._limits.keep_mb:g} MB "
+                "(serving.keep_mb)"
             )
         return job
 
@@ -131,20 +141,24 @@ class Service:
             NotFound: there is none of this owner, or no more.
         """
         job = self.job(name, owner)
-        job.mark_cancelled()
-        with self._guard:
-            edition = self._drawn_by.get(name)
-        if edition:
-            edition.engine.cancel(name)
+        self.abandon(job)
         return job
 
-    def ahead_of(self, job: Job) -> int:
-        """Images of other jobs that were asked for before it and are not finished."""
+    def abandon(self, job: Job) -> None:
+        """Likewise, though it may be forgotten by now."""
+        job.mark_cancelled()
         with self._guard:
-            before = list(self._jobs.values())
-        if job in before:
-            before = before[: before.index(job)]
-        return sum(len(each.recipes) for each in before if each.ended_at is None)
+            edition = self._drawn_by.get(job.name)
+        if edition:
+            edition.engine.cancel(job.name)
+
+    def ahead_of(self, job: Job) -> int:
+        """Images of other jobs that are to be drawn and are due before the first of its own."""
+        own = job.due
+        if not own:
+            return 0
+        others = [each for each in self._open_jobs() if each is not job]
+        return sum(due_at < own[0] for each in others for due_at in each.due)
 
     def drain(self, seconds: float) -> bool:
         """Take no more orders, and finish those there are.
@@ -162,13 +176,13 @@ class Service:
     def give_up(self) -> None:
         """Cancel what is not finished."""
         for job in self._open_jobs():
-            self.cancel(job.name, job.owner)
+            self.abandon(job)
         self.drain(_UNTIL_CANCELLED_S)
 
     def close(self) -> None:
         """End; what was not finished is not."""
         self._worker.stop()
-        self.edition.residency.close()
+        self._residency.close()
 
     def editions(self) -> list[EditionView]:
         """The generations of checkpoints there are, the newest last."""
@@ -190,19 +204,20 @@ class Service:
         with self._guard:
             self._editions.roll_back(name, "an operator asked for it")
 
-    def _accept(self, job: Job) -> None:
-        self._forget_old()
-        self._refuse_beyond_room(len(job.recipes))
-        self._jobs[job.name] = job
-
-    def _refuse_beyond_room(self, num: int) -> None:
+    def _refuse_beyond_room(self, num: int, owner: str) -> None:
         if self._draining:
             raise Busy("the service is about to end; ask another one")
-        waiting = sum(len(each.recipes) for each in self._open_jobs())
-        if waiting + num > self._limits.max_queue:
+        limits, ledger = self._limits, self._ledger
+        if ledger.num_images + num > limits.max_queue:
             raise Busy(
-                f"{waiting} images are waiting and serving.max_queue = "
-                f"{self._limits.max_queue}; ask again later"
+                f"{ledger.num_images} images are waiting and serving.max_queue = "
+                f"{limits.max_queue}; ask again later"
+            )
+        if ledger.num_images_of(owner) + num > limits.max_queue_of_one:
+            raise Busy(
+                f"{ledger.num_images_of(owner)} images of this key are waiting and "
+                f"serving.queue_share = {limits.queue_share:g} leaves room for "
+                f"{limits.max_queue_of_one}; ask again later"
             )
 
     def _hear(self, job: Job, event: Event) -> None:
@@ -210,20 +225,20 @@ class Service:
             self._pace.finished()
         if isinstance(event, Done | Failed):
             done, is_fault = isinstance(event, Done), isinstance(event, Failed) and event.is_fault
-            with self._guard:
+            with self._guard:  # so that whoever sees its end finds the room that it has left
+                job.hear(event)
+                self._ledger.end(job)
                 self._editions.over(self._drawn_by.pop(job.name), done=done, is_fault=is_fault)
-        job.hear(event)
+        else:
+            job.hear(event)
+        job.tell()
 
     def _engines(self) -> Sequence[Engine]:
         with self._guard:
+            self._ledger.forget_old()
             self._editions.judge()
             return [edition.engine for edition in self._editions.active]
 
     def _open_jobs(self) -> list[Job]:
-        return [job for job in list(self._jobs.values()) if job.ended_at is None]
-
-    def _forget_old(self) -> None:
-        now = self._clock.monotonic()
-        for name, job in list(self._jobs.items()):
-            if job.ended_at is not None and now - job.ended_at > self._limits.keep_s:
-                del self._jobs[name]
+        with self._guard:
+            return self._ledger.open

@@ -47,18 +47,31 @@ export const image = async (id, index) => (await ask(`v1/jobs/${id}/images/${ind
 export const preview = async (id, index) => (await ask(`v1/jobs/${id}/previews/${index}.png`)).blob();
 
 export async function* views(id) {
-  // Where a job stands, again and again. What came in one piece is old but for its last.
+  // Where a job stands, again and again; once for all that came in one piece.
   const answer = await ask(`v1/jobs/${id}/events`);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = "";;) {
+  for (let rest = "", job = null;;) {
     const { value, done } = await reader.read();
     if (done) return;
     const messages = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
     rest = messages.pop();
-    const data = messages.map(dataOf).filter(Boolean);
-    if (data.length) yield JSON.parse(data.at(-1));
+    const told = messages.map(eventOf).filter(({ data }) => data);
+    job = told.reduce((known, { event, data }) => event === "job" ? JSON.parse(data) : changed(known, JSON.parse(data)), job);
+    if (told.length) yield job;
   }
 }
 
-const dataOf = (message) => message.split("\n").filter((line) => line.startsWith("data:"))
-  .map((line) => line.slice(5)).join("\n");
+function eventOf(message) {
+  const of = (field) => message.split("\n").filter((line) => line.startsWith(`${field}: `))
+    .map((line) => line.slice(field.length + 2)).join("\n");
+  return { event: of("event"), data: of("data") };
+}
+
+function changed(job, changes) {
+  const images = [...job.images];
+  for (const { weights, ...image } of changes.images) {
+    const known = images[image.index];
+    images[image.index] = { ...known, ...image, weights: [...known.weights, ...weights] };
+  }
+  return { ...job, ...changes, images };
+}

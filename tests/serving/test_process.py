@@ -8,8 +8,10 @@ import socket
 import threading
 import time
 
+import grpc
 import httpx2
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import atoll
 from atoll.__main__ import main
@@ -17,6 +19,8 @@ from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.errors import Interrupted
 from partition.stage import run_partition
+from serving.engine.tick import Came
+from serving.metrics import Metrics
 from serving.process import serve
 from tests.trained_run import SETTINGS
 
@@ -106,6 +110,62 @@ def test_process_that_is_told_twice_leaves_what_it_has(trained_uri):
     waiting.join()
     (answer,) = answers
     assert (answer.status_code, answer.json()["error"]["code"]) == (410, "cancelled")
+
+
+@pytest.mark.usefixtures("signals")
+def test_process_that_is_told_twice_breaks_off_its_start(trained_uri, monkeypatch, capsys):
+    tries = []
+
+    def load_from_a_store_that_stalls(*_, **__):
+        while not tries:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                tries.append("the first is heeded later")
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(60)
+            except Exception:  # as one who tries again does
+                tries.clear()
+
+    monkeypatch.setattr("serving.process.load_edition", load_from_a_store_that_stalls)
+    with pytest.raises(SystemExit) as leaving:
+        main(["serve", trained_uri])
+    assert (leaving.value.code, len(tries)) == (130, 1)
+    assert capsys.readouterr().err == "atoll: interrupted again before it served anybody\n"
+
+
+@pytest.mark.usefixtures("signals")
+def test_process_that_brings_no_experts_any_more_says_so_everywhere(trained_uri, monkeypatch):
+    def hear(_, told):
+        assert not isinstance(told, Came), "the thread that brings them dies of it"
+
+    monkeypatch.setattr(Metrics, "hear", hear)
+    anywhere = ["serving.listen=127.0.0.1:0", "serving.grpc_listen=127.0.0.1:0"]
+    told = {}
+
+    def look(addresses):
+        rest = addresses["rest"]
+        try:
+            with grpc.insecure_channel(addresses["grpc"]) as channel:
+                check = health_pb2_grpc.HealthStub(channel).Check
+                while told.get("grpc") != health_pb2.HealthCheckResponse.NOT_SERVING:
+                    told["grpc"] = check(health_pb2.HealthCheckRequest()).status
+                    time.sleep(0.01)
+            for path in ("healthz", "readyz"):
+                told[path] = httpx2.get(f"{rest}/{path}").status_code
+            told["order"] = httpx2.post(f"{rest}/v1/jobs", json={}).json()["error"]["message"]
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    looking = []
+
+    def opened(addresses):
+        looking.append(threading.Thread(target=look, args=[addresses]))
+        looking[0].start()
+
+    serve(run_config(None, [f"run.uri={trained_uri}", *anywhere]), opened)
+    looking[0].join()
+    assert (told["healthz"], told["readyz"]) == (503, 503)
+    assert told["order"] == "it draws no more; the log of the service says why"
 
 
 @pytest.mark.usefixtures("signals")

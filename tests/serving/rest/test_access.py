@@ -95,6 +95,20 @@ def test_request_beyond_the_queue_is_told_when_to_come_again(serve):
     assert int(full.headers["Retry-After"]) >= 1
 
 
+def test_key_that_has_its_share_of_the_queue_is_told_so_and_others_are_let_in(serve, keys):
+    alice, bob = add_key(keys, "alice"), add_key(keys, "bob")
+    served = serve(more={"keys": Keys(keys)}, api_keys=str(keys), max_queue=8)
+    with served.client(Authorization=f"Bearer {alice}") as client:
+        place = client.post("/v1/jobs", json=WISH).headers["Location"]
+        full = client.post("/v1/jobs", json=WISH)
+        with served.client(Authorization=f"Bearer {bob}") as other:
+            other.delete(other.post("/v1/jobs", json=WISH).headers["Location"])
+        client.delete(place)
+    assert full.status_code == 429
+    assert "serving.queue_share = 0.5" in full.json()["error"]["message"]
+    assert int(full.headers["Retry-After"]) >= 1
+
+
 def test_service_that_leaves_is_not_ready_and_takes_no_more(served):
     with served.client() as client:
         assert client.get("/readyz").status_code == 200

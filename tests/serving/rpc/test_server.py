@@ -9,9 +9,11 @@ from atoll.errors import BadInput, ConfigError
 from serving.rpc.server import GrpcFrontEnd
 
 
-def test_port_in_use_is_refused_by_its_key(served, serve):
+def test_port_in_use_is_refused_by_its_key(served):
+    settings = served.run.config.serving.model_copy(update={"grpc_listen": served.address})
+    front = GrpcFrontEnd(served.service, settings, None, None)
     with pytest.raises(BadInput, match=r"serving\.grpc_listen"):
-        serve(grpc_listen=served.address)
+        front.start()
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8001", "example.org:8001"])

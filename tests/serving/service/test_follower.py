@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,8 +88,8 @@ def test_orders_under_way_finish_on_what_they_began_with(follow, trained):
     followed.draw(strategy="full")
     (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
     fields, go_on = followed.first.residency._resident, threading.Event()
-    source, plain = fields[key]
-    fields[key] = source, lambda *asked: go_on.wait() and plain(*asked)
+    plain = fields[key].field
+    fields[key] = replace(fields[key], field=lambda *asked: go_on.wait() and plain(*asked))
     slow = followed.service.order(Order(seed=1, strategy="full"), "me")
     followed.train_on(lambda weights: {k: 2 * v for k, v in weights.items()})
     followed.follower.look()
@@ -129,7 +130,7 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
     followed.follower.look()
     until(followed, 2)
     fields = followed.first.residency._resident
-    fields[key] = fields[key][0], broken
+    fields[key] = replace(fields[key], field=broken)
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
     until(followed, 1)
@@ -150,7 +151,7 @@ def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(foll
     followed.follower.look()
     new = followed.states()[1][0]
     fields = followed.first.residency._resident
-    fields[key] = fields[key][0], broken
+    fields[key] = replace(fields[key], field=broken)
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
     assert followed.states() == [(old, "previous"), (new, "serving")]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ import torch
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
+from serving.engine.events import Done, Painted
+from serving.engine.tick import Came
 from serving.service.order import Order
 from tests.serving.built import Built, finished
 from tests.serving.conftest import CPU
@@ -82,6 +87,23 @@ def test_order_beyond_the_queue_is_refused_and_others_are_not(make_service):
     assert finished(service.order(Order(), "me")).state == "done"
 
 
+def test_order_beyond_the_share_of_a_key_is_refused_and_those_of_others_are_not(make_service):
+    service = make_service(max_queue=8, queue_share=0.5, api_keys="keys.toml")
+    with pytest.raises(BadInput, match="n = 5 is out of range; give 1 to 4"):
+        service.order(Order(num=5), "me")
+    first = service.order(Order(num=3, steps=250), "me")
+    with pytest.raises(Busy, match=r"3 images of this key .*queue_share = 0.5 .* room for 4"):
+        service.order(Order(num=2), "me")
+    other = service.order(Order(num=4, steps=250), "you")
+    service.order(Order(steps=250), "me")
+    with pytest.raises(Busy, match=r"8 images are waiting and serving\.max_queue = 8"):
+        service.order(Order(), "them")
+    for job in (first, other):
+        service.cancel(job.name, job.owner)
+        finished(job)
+    assert finished(service.order(Order(num=3), "me")).state == "done"
+
+
 def test_order_that_there_is_never_room_for_is_refused_for_good(make_service):
     service = make_service(max_queue=4)
     with pytest.raises(BadInput, match="n = 5 is out of range; give 1 to 4"):
@@ -104,12 +126,54 @@ def test_job_is_told_to_its_owner_alone(service):
     assert service.job(job.name, "me") is job
 
 
+def test_results_beyond_what_is_kept_are_forgotten_the_oldest_first(make_service):
+    service = make_service(keep_mb=0.003)
+    first, second = (finished(service.order(Order(), "me")).name for _ in range(2))
+    with pytest.raises(NotFound, match=r"serving\.keep_mb"):
+        service.job(first, "me")
+    assert service.job(second, "me").view().state == "done"
+
+
+def test_images_ahead_are_those_that_are_due_first_and_not_painted(trained, clock):
+    with closing(Built(trained, clock)) as built:
+        built.valve.let(0)
+        service = built.service
+        service.start()
+        low = service.order(Order(priority="low"), "you")
+        large = service.order(Order(num=16), "you")
+        clock.now += 0.51
+        mine = service.order(Order(num=2), "me")
+        urgent = service.order(Order(priority="high"), "you")
+
+        assert service.ahead_of(mine) == 11 + 1  # of the large one, one is due every 0.05 s
+        assert (service.ahead_of(urgent), service.ahead_of(low)) == (0, 16 + 2 + 1)
+        for position in (0, 3, 15):
+            large.hear(Painted(position, torch.zeros(1, 8, 8)))
+        assert service.ahead_of(mine) == 9 + 1
+        urgent.hear(Done())
+        assert (service.ahead_of(mine), service.ahead_of(urgent)) == (9, 0)
+
+
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
     jobs = [service.order(Order(num=2, steps=20), "me") for _ in range(3)]
     assert service.drain(60)
     with pytest.raises(Busy):
         service.order(Order(), "me")
     assert {job.view().state for job in jobs} == {"done"}
+
+
+def test_service_that_brings_no_experts_any_more_is_neither_healthy_nor_ready(trained, caplog):
+    def watch(told):
+        assert not isinstance(told, Came), "the thread that brings them dies of it"
+
+    with closing(Built(trained, watch=watch)) as built:
+        built.service.start()
+        give_up_at = time.monotonic() + 60
+        while built.service.is_healthy:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        assert not built.service.is_ready
+    assert "start the service anew" in caplog.text
 
 
 @pytest.mark.parametrize("missing", [True, False])
