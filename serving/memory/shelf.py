@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from experts.flow import VelocityField
-from serving.memory.residency import Demand, Residency
+from serving.memory.holdings import Demand
+from serving.memory.residency import Residency
 from serving.memory.source import Source
 
 

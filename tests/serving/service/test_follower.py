@@ -87,7 +87,7 @@ def test_orders_under_way_finish_on_what_they_began_with(follow, trained):
     followed = follow(canary=0.0)
     followed.draw(strategy="full")
     (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
-    fields, go_on = followed.first.residency._resident, threading.Event()
+    fields, go_on = followed.first.residency._holdings._resident, threading.Event()
     plain = fields[key].field
     fields[key] = replace(fields[key], field=lambda *asked: go_on.wait() and plain(*asked))
     slow = followed.service.order(Order(seed=1, strategy="full"), "me")
@@ -129,7 +129,7 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
     key = followed.train_on()
     followed.follower.look()
     until(followed, 2)
-    fields = followed.first.residency._resident
+    fields = followed.first.residency._holdings._resident
     fields[key] = replace(fields[key], field=broken)
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
@@ -150,7 +150,7 @@ def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(foll
     followed.train_on()
     followed.follower.look()
     new = followed.states()[1][0]
-    fields = followed.first.residency._resident
+    fields = followed.first.residency._holdings._resident
     fields[key] = replace(fields[key], field=broken)
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
