@@ -111,8 +111,8 @@ class Queue:
     def seated(self) -> Iterator[tuple[int, Image]]:
         """Give free slots to images that wait, one after the other.
 
-        The last of them are for those that are due before somebody who has one: an urgent image
-        that comes late does not wait until another is finished.
+        The last of them are for those that are due before most of those who have one: an urgent
+        image that comes late does not wait until another is finished.
         """
         while self._free and self._waiting:
             if len(self._free) <= self._num_reserved and not self._is_urgent(self._waiting[0]):
@@ -147,7 +147,7 @@ class Queue:
             self.end(entry, Failed(reason))
 
     def _is_urgent(self, image: Image) -> bool:
-        return any(image < seated for seated in self.active.values())
+        return 2 * sum(image < seated for seated in self.active.values()) > len(self.active)
 
     def _say(self, entry: Entry, event: Event) -> None:
         try:
