@@ -32,7 +32,7 @@ class About:
         max_images: of one request.
         max_steps: of one image.
         max_guidance: of one image.
-        max_queue: images of all requests that are not finished.
+        max_queue: images of one caller that are not finished.
         checkpoints: digests by name of the job.
     """
 

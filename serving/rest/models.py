@@ -27,7 +27,7 @@ class Defaults(BaseModel):
 
 
 class Limits(BaseModel):
-    """Of one request, and of all that wait."""
+    """Of one request, and of all that one caller has in the queue."""
 
     images: int
     steps: int
@@ -110,7 +110,7 @@ def _about(menu: Menu, edition: str) -> About:
             images=menu.most_images,
             steps=menu.most_steps,
             guidance=MOST_GUIDANCE,
-            queue=limits.max_queue,
+            queue=limits.max_queue_of_one,
         ),
         checkpoints=dict(menu.checkpoints),
         edition=edition,

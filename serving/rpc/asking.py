@@ -69,5 +69,5 @@ def about(edition: Edition) -> wire.AboutResponse:
         checkpoints=menu.checkpoints,
         strategies=STRATEGIES,
         max_guidance=MOST_GUIDANCE,
-        max_queue=menu.limits.max_queue,
+        max_queue=menu.limits.max_queue_of_one,
     )
