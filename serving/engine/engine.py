@@ -131,13 +131,22 @@ class Engine:
         return bool(choice.slots)
 
     def _fill_slots(self) -> None:
-        for slot, image in self._queue.seated():
+        for slot, image, last in self._queue.seated():
+            if last:
+                last.kept = self._images.keep(slot)
             try:
-                self._images.fill(slot, image.entry.request, image.position)
+                self._begin(slot, image)
             except Exception as error:  # what is wrong with it is wrong with it alone
                 self._fail(image.entry, error)
             self._routes.forget(self._tensor([slot]))
             self._skipped[slot] = 0
+
+    def _begin(self, slot: int, image: Image) -> None:
+        if image.kept:
+            self._images.go_on(slot, image.kept)
+            image.kept = None
+        else:
+            self._images.fill(slot, image.entry.request, image.position)
 
     def _unrouted(self) -> tuple[Tensor, ...]:
         """All images to be routed, at once where there is memory for it."""

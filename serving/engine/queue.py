@@ -15,11 +15,11 @@ from atoll.clock import Clock
 from serving.engine.events import Done, Event, Failed, Painted
 from serving.engine.request import Request
 from serving.engine.schedule import due_at
+from serving.engine.slots import Kept
 
 Listener = Callable[[Event], None]
 
 _log = logging.getLogger(__name__)
-_RESERVED = 8  # one slot of so many
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +35,21 @@ class Entry:
 
 @dataclass(order=True, slots=True)
 class Image:
-    """An image that waits for a slot, or has one."""
+    """An image that waits for a slot, or has one.
+
+    Attributes:
+        due_at: when it should have been finished, in seconds.
+        number: of all images, in the order in which they came.
+        entry: its request.
+        position: in its request.
+        kept: how far it had come, if it has left a slot before its end.
+    """
 
     due_at: float
     number: int
     entry: Entry = field(compare=False)
     position: int = field(compare=False)
+    kept: Kept | None = field(default=None, compare=False)
 
 
 class Queue:
@@ -55,7 +64,6 @@ class Queue:
         """
         self._clock = clock
         self._free = deque(range(num_slots))
-        self._num_reserved = num_slots // _RESERVED
         self.active: dict[int, Image] = {}  # by slot
         self._waiting: list[Image] = []  # a heap of those without a slot
         self._entries: dict[str, Entry] = {}
@@ -108,18 +116,29 @@ class Queue:
                 reason = f"it was not done in {entry.request.deadline_s:g} s"
                 self.end(entry, Failed(reason, is_fault=False))
 
-    def seated(self) -> Iterator[tuple[int, Image]]:
-        """Give free slots to images that wait, one after the other.
+    def seated(self) -> Iterator[tuple[int, Image, Image | None]]:
+        """Give slots to the most urgent images, one after the other.
 
-        The last of them are for those that are due before most of those who have one: an urgent
-        image that comes late does not wait until another is finished.
+        Where none is free, who is due last leaves for who is due earlier, and waits again: what is
+        urgent does not wait until another image is finished.
+
+        Returns:
+            Slots, who has each from now on, and who leaves it before the end.
         """
-        while self._free and self._waiting:
-            if len(self._free) <= self._num_reserved and not self._is_urgent(self._waiting[0]):
-                return
-            slot, image = self._free.popleft(), heapq.heappop(self._waiting)
+        while self._waiting:
+            last = None
+            if self._free:
+                slot = self._free.popleft()
+            else:
+                slot = max(self.active, key=self.active.__getitem__)
+                last = self.active[slot]
+                if last < self._waiting[0]:
+                    return
+            image = heapq.heappop(self._waiting)
+            if last:
+                heapq.heappush(self._waiting, last)
             self.active[slot] = image
-            yield slot, image
+            yield slot, image, last
 
     def tell(self, entry: Entry, event: Event) -> None:
         """Tell a request of itself, unless it is over."""
@@ -145,9 +164,6 @@ class Queue:
         self.update()
         for entry in list(self._entries.values()):
             self.end(entry, Failed(reason))
-
-    def _is_urgent(self, image: Image) -> bool:
-        return 2 * sum(image < seated for seated in self.active.values()) > len(self.active)
 
     def _say(self, entry: Entry, event: Event) -> None:
         try:

@@ -8,8 +8,8 @@ it is more urgent, and then by no more than the difference of two patiences: nob
 Whoever goes takes company along: all who need the same experts, which costs little more than going
 alone, and keeps each expert's batches full. So an image may be overtaken by one that is due later,
 but not for long: who was left out for some rounds, a round being as many batches as hold everybody,
-goes before all but the first. That bounds the delay one request may cause another (see
-:func:`most_skipped`).
+goes before all but the first, and before that one too where there is no room for both. That bounds
+the delay one request may cause another.
 
 Where not all experts are in memory, those are to be there that the first image and the present
 batch need. Others come as there is room, and who is there stays as long as anybody needs it.
@@ -23,7 +23,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 SPREAD_S = 0.05  # between two images of one request
-ROUNDS = 3  # that an image can be left out
+ROUNDS = 3  # that an image can be left out, before it is starving
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,10 @@ def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int
     patient = ROUNDS * _batches(ready, most_rows)
     starving = [each for each in ready[1:] if each.skipped >= patient]
     starving.sort(key=lambda each: -each.skipped)
-    chosen, room = _filled([*ready[:1], *starving], most_rows)
+    before_all = [*ready[:1], *starving]
+    if sum(each.num_rows for each in before_all[:2]) > most_rows:
+        before_all = starving
+    chosen, room = _filled(before_all, most_rows)
     left = _without(ready, chosen)
     while left:
         at_work = _experts(chosen)
@@ -107,18 +110,6 @@ def due_at(arrived_at: float, patience_s: float, position: int) -> float:
         position: of the image in the request.
     """
     return arrived_at + patience_s + position * SPREAD_S
-
-
-def most_skipped(num_slots: int, most_rows: int) -> int:
-    """Batches in a row that an image can be left out of, whatever others do.
-
-    Args:
-        num_slots: images in progress, at most; their experts are in memory.
-        most_rows: of a batch, at least 5. In smaller ones the first may leave no room for others.
-    """
-    num_rows = 2 * num_slots
-    # All may starve at once, and the first image has its two rows of each batch before them.
-    return ROUNDS * -(-num_rows // most_rows) + -(-num_rows // (most_rows - 3))
 
 
 def _batches(ready: Sequence[Waiting], most_rows: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -16,6 +17,8 @@ from router.rows import UNBOUND
 from router.sampling import noise_of
 from serving.engine.request import Request
 from serving.engine.tableau import TABLEAUX
+
+Kept = Mapping[str, Tensor]
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +102,15 @@ class Slots:
         self.reach[slot], self.weight[slot] = tableau.reach, tableau.weight
         self.guidance[slot] = sampling.guidance
 
+    def keep(self, slot: int) -> Kept:
+        """How far an image has come, to go on from there in another slot."""
+        return {name: tensor[slot].clone() for name, tensor in self._tensors()}
+
+    def go_on(self, slot: int, kept: Kept) -> None:
+        """Go on with an image, in a free slot."""
+        for name, tensor in self._tensors():
+            tensor[slot] = kept[name]
+
     def advance(self, slots: Tensor, velocity: Tensor) -> Tensor:
         """Move images by the velocities that were found where they were to be evaluated.
 
@@ -130,6 +142,12 @@ class Slots:
         """What images that have just made a step would become on a straight path, (B, C, H, W)."""
         x = self.x[slots]
         return x - per_row(self.t[slots], x) * self.first[slots]
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for each in fields(self):
+            tensor = getattr(self, each.name)
+            if tensor is not None:  # there is no condition
+                yield each.name, tensor
 
     @property
     def _shape(self) -> Shape:

@@ -4,9 +4,9 @@ First comes who is to be there now, the most urgent first; where there is room b
 images wait for, and then whom they are likely to wait for next. Who leaves is the least recently
 used of those that are needed least.
 
-Who was waited for stays until it was called, and some times as long as it took to come, if anybody
-still waits for it: so loading is not all that happens, and nobody waits for another expert longer
-than that.
+Who was waited for stays until it was called, and some times as long as it took to come, within
+bounds and if anybody still waits for it: so loading is not all that happens, and nobody waits for
+another expert longer than that.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from serving.memory.source import Source
 
 _NO_GUESS_S = 60.0  # after memory ran out
 _STAY = 3.0  # times as long as it took to come
+_MOST_STAY_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +89,7 @@ class Holdings:
         """An edition is out of use: let go of what is in no other."""
         self.demands.remove(demand)
         self._leave([key for key in self._resident if key not in self.known])
+        self._fresh &= _keys(self._wanted)
         self._failures.keep_only(self.known)
 
     def note_used(self, used: Collection[str]) -> None:
@@ -104,17 +106,16 @@ class Holdings:
 
     def next(self) -> Source | None:
         """Whom to bring in; None for nobody just now."""
+        fixed = self._fixed
         for source in self._wanted:
             if self._can_come(source):
-                room_bytes = self._budget_bytes - self._num_bytes(self._fixed)
-                return source if source.num_bytes <= room_bytes else None
+                return source if source.num_bytes <= self._room_bytes(fixed) else None
         if self._clock.monotonic() < self._guesses_from:
             return None
-        asked = _keys(self._wanted)
+        staying = fixed | _keys(self._wanted)
         for others in (self._later, self._soon):
-            asked |= _keys(others)
-            # Nobody leaves for an equal.
-            room_bytes = self._budget_bytes - self._num_bytes(asked & self._resident.keys())
+            staying |= _keys(others)  # nobody leaves for an equal
+            room_bytes = self._room_bytes(staying)
             able = (it for it in others if self._can_come(it) and it.num_bytes <= room_bytes)
             if guess := next(able, None):
                 return guess
@@ -130,10 +131,8 @@ class Holdings:
 
     def make_room(self, source: Source) -> None:
         """Whoever is in the way of the next one leaves."""
-        asked = [_keys(self._wanted), _keys(self._later), _keys(self._soon)]
-        able = [key for key in self._resident if key not in self._fixed]
-        leaving = iter(sorted(able, key=lambda key: [key in keys for keys in asked]))
-        while source.num_bytes + self._num_bytes(self._resident) > self._budget_bytes:
+        leaving = iter(self._needed_least(self._fixed))
+        while source.num_bytes > self._room_bytes(self._resident):
             self._leave([next(leaving)])
 
     def came(self, source: Source, field: VelocityField, seconds: float) -> bool:
@@ -150,9 +149,11 @@ class Holdings:
         self._failures.forget(source.key)
         if source.key not in self.known:
             return False
-        stays_until = self._clock.monotonic() + _STAY * seconds
+        is_wanted = source.key in _keys(self._wanted)
+        stay_s = min(_STAY * seconds, _MOST_STAY_S) if is_wanted else 0.0
+        stays_until = self._clock.monotonic() + stay_s
         self._resident[source.key] = _Resident(source, field, stays_until)
-        if source.key in _keys(self._wanted):
+        if is_wanted:
             self._fresh.add(source.key)
         return True
 
@@ -160,7 +161,9 @@ class Holdings:
         """One could not be had."""
         self._failures.note(source.key, error)
         if is_shortage(error):
-            self._leave([key for key in self._resident if key not in self._fresh][:1])
+            self._guesses_from = self._clock.monotonic() + _NO_GUESS_S
+            if source.key in _keys(self._wanted):  # nobody leaves for a guess
+                self._leave(self._needed_least(self._fresh)[:1])
 
     def _can_come(self, source: Source) -> bool:
         return source.key not in self._resident and self._failures.may_try(source.key)
@@ -170,13 +173,22 @@ class Holdings:
             self._fresh.discard(key)
             self._watch(Left(self._resident.pop(key).source.expert))
 
-    def _num_bytes(self, keys: Collection[str]) -> int:
-        return sum(self._resident[key].source.num_bytes for key in keys)
+    def _needed_least(self, staying: Collection[str]) -> list[str]:
+        """Who leaves first, and so on; of those that are needed alike, the least recently used."""
+        asked = [_keys(self._wanted), _keys(self._later), _keys(self._soon)]
+        able = [key for key in self._resident if key not in staying]
+        return sorted(able, key=lambda key: [key in keys for keys in asked])
+
+    def _room_bytes(self, staying: Collection[str]) -> float:
+        """What is left of the budget by those who stay."""
+        taken = sum(it.source.num_bytes for key, it in self._resident.items() if key in staying)
+        return self._budget_bytes - taken
 
     @property
     def _fixed(self) -> set[str]:
         """Experts that nobody can drive away just now."""
-        now, asked = self._clock.monotonic(), _keys([*self._wanted, *self._later])
+        now = self._clock.monotonic()
+        asked = _keys([*self._wanted, *self._later])
         staying = {key for key, it in self._resident.items() if now < it.stays_until}
         return self._fresh | (staying & asked)
 

@@ -92,7 +92,10 @@ class Residency:
     def lost(self) -> Mapping[str, str]:
         """Those that cannot be had now, by key, and why."""
         with self._changed:
-            return self._holdings.lost
+            if self.is_alive or self._stopped:
+                return self._holdings.lost
+            absent = self._holdings.known - self._holdings.fields.keys()
+            return dict.fromkeys(absent, "no more come into memory; the log says why")
 
     def tell(
         self,

@@ -29,6 +29,7 @@ from serving.engine.engine import Engine
 from serving.engine.events import Done, Event, Failed, Painted
 from serving.engine.model import Model
 from serving.engine.request import Request, Sampling
+from serving.engine.schedule import ROUNDS
 from tests.fakes import ManualClock
 from tests.trained_run import copied, train_run
 
@@ -207,6 +208,16 @@ def request_of(
     cond = torch.tensor([seed % CLASSES.size for seed in seeds])
     sampling = Sampling(solver, steps, guidance, parse_strategy(strategy))
     return Request(name, seeds, cond, sampling, **more)
+
+
+def most_skipped(num_slots: int, most_rows: int) -> int:
+    """Batches in a row that an image can be left out of whose experts are in memory.
+
+    It starves after some rounds. All may starve then, and one of each batch does no more; in large
+    ones it is all but the two rows of the first image, and one where the next needs two.
+    """
+    num_rows = 2 * num_slots
+    return ROUNDS * -(-num_rows // most_rows) + -(-num_rows // max(1, most_rows - 3))
 
 
 def run(engine: Engine, most: int = 1000) -> int:

@@ -199,14 +199,28 @@ def test_urgent_request_overtakes_a_patient_one(make_engine, haste):
     assert isinstance(told["patient"].events[-1], Done)
 
 
-def test_urgent_image_has_one_of_the_last_slots_at_once(make_engine):
-    engine = make_engine(num_slots=16, most_rows=5)
-    told = submitted(engine, [request_of("patient", list(range(50)), steps=20, patience_s=60)])
-    engine.tick()
-    told |= submitted(engine, [request_of("urgent", [60], steps=3, patience_s=1)])
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_urgent_image_has_the_slot_of_the_last_at_once_which_goes_on_later(
+    make_engine, alone, solver
+):
+    engine = make_engine(num_slots=3, most_rows=5)
+    patient = request_of(
+        "patient", [1, 2, 3, 4], steps=5, solver=solver, guidance=2.0, strategy="sample"
+    )
+    told = submitted(engine, [patient])
+    for _ in range(3):
+        engine.tick()
+    urgent = request_of("urgent", [60, 61], steps=3, patience_s=1)
+    told |= submitted(engine, [urgent])
     for _ in range(3):
         engine.tick()
     assert isinstance(told["urgent"].events[-1], Done)
+    assert not told["patient"].is_over
+    run(engine)
+    assert_as_alone(urgent, told["urgent"], alone)
+    assert_as_alone(patient, told["patient"], alone)
+    steps = [(it.position, it.step) for it in told["patient"].events if isinstance(it, Progress)]
+    assert sorted(steps) == [(place, step) for place in range(4) for step in range(1, 6)]
 
 
 def test_watch_is_told_of_rows_steps_and_images_of_every_tick(make_engine):

@@ -15,9 +15,18 @@ from experts.flow import per_row
 from serving.engine.engine import Engine
 from serving.engine.events import Done, Failed, Painted, Progress
 from serving.engine.model import Model
-from serving.engine.schedule import SPREAD_S, most_skipped
+from serving.engine.schedule import SPREAD_S
 from tests.fakes import ManualClock
-from tests.serving.conftest import CLASSES, CPU, NUM_EXPERTS, SHAPE, Memory, Told, request_of
+from tests.serving.conftest import (
+    CLASSES,
+    CPU,
+    NUM_EXPERTS,
+    SHAPE,
+    Memory,
+    Told,
+    most_skipped,
+    request_of,
+)
 
 NUM_SLOTS, MOST_ROWS = 4, 4
 
@@ -182,8 +191,8 @@ def test_request_is_delayed_by_another_for_a_bounded_time_however_large_that_is(
     pytest.fail("it waits for more than is due before it")
 
 
-def test_image_whose_expert_nobody_else_needs_makes_its_steps_beside_an_endless_request():
-    """Those that share the other expert are all due before it, and fill every batch."""
+def test_image_whose_expert_nobody_else_needs_makes_its_steps_beside_a_long_request():
+    """Those that share the other expert are all due before it, and would fill every batch."""
 
     def by_class(x, t, cond):
         return torch.nn.functional.one_hot(cond, NUM_EXPERTS).to(x.dtype)
@@ -195,11 +204,10 @@ def test_image_whose_expert_nobody_else_needs_makes_its_steps_beside_an_endless_
         num_slots=8,
         most_rows=5,
     )
-    told, endless = Told(), Told()
-    engine.submit(request_of("lonely", [1], steps=3, patience_s=1e6), told)
-    engine.tick()
-    engine.submit(request_of("endless", [3 * seed for seed in range(300)], steps=3), endless)
+    told, long = Told(), Told()
+    engine.submit(request_of("long", [3 * seed for seed in range(7)], steps=300), long)
+    engine.submit(request_of("lonely", [1], steps=3, patience_s=11), told)
     for _ in range(3 * (most_skipped(8, 5) + 1)):
         engine.tick()
     assert isinstance(told.events[-1], Done)
-    assert not endless.is_over
+    assert not long.is_over

@@ -15,8 +15,8 @@ from serving.engine.schedule import (
     Waiting,
     choose,
     due_at,
-    most_skipped,
 )
+from tests.serving.conftest import most_skipped
 
 EXPERTS = st.frozensets(st.integers(0, 3), min_size=1)
 ROWS = st.integers(1, 2)
@@ -43,7 +43,9 @@ def test_who_is_due_first_of_those_that_can_be_evaluated_is_chosen(waiting, resi
     ready = [each for each in waiting if each.experts & resident]
     choice = choose(waiting, resident, most_rows)
     if ready:
-        assert min(ready, key=lambda each: (each.due_at, each.slot)).slot in choice.slots
+        first = min(ready, key=lambda each: (each.due_at, each.slot))
+        starving = [each for each in ready if each.skipped >= ROUNDS]
+        assert first.slot in choice.slots or (most_rows < 4 and starving)
 
 
 @given(QUEUES, st.frozensets(st.integers(0, 3)))
@@ -84,7 +86,7 @@ NUM_SLOTS = 12
 CHANGES = st.tuples(st.floats(0, 1), st.frozensets(st.integers(0, 3), min_size=1), ROWS)
 
 
-@given(st.integers(5, 12), st.data())
+@given(st.integers(2, 12), st.data())
 def test_nobody_is_left_out_for_longer_than_it_says_whatever_others_do(most_rows, data):
     """Whoever is evaluated may come back at once, more urgent than all, and for any experts."""
     images = [Waiting(slot, 1 + slot, frozenset({slot % 4}), 2) for slot in range(NUM_SLOTS)]

@@ -63,16 +63,6 @@ def named(*names):
     return [source(name, expert) for expert, name in enumerate(names)]
 
 
-def test_wanted_expert_comes_and_least_recently_used_leaves(make):
-    shelf = make(named("a", "b", "c"), 20)
-    shelf.tell((), (0, 1), (), ())
-    until(lambda: shelf.resident == {0: "a", 1: "b"})
-    shelf.tell((1,), (0, 1), (), ())
-    shelf.tell((0,), (0, 1), (), ())  # later than 1
-    shelf.tell((), (2,), (), ())
-    until(lambda: shelf.resident == {0: "a", 2: "c"})
-
-
 def test_watch_is_told_who_comes_and_leaves(make):
     told = []
     shelf = make(named("a", "b"), 10, watch=told.append)
@@ -89,83 +79,9 @@ def test_watch_is_told_who_comes_and_leaves(make):
     assert told[0].seconds >= 0
 
 
-def test_expert_that_nobody_waits_for_leaves_before_one_that_is_waited_for(make):
-    shelf = make(named("a", "b", "c"), 20)
-    shelf.tell((), (0, 1), (), ())
-    until(lambda: len(shelf.resident) == 2)
-    shelf.tell((0,), (0, 1), (), ())
-    shelf.tell((1,), (0, 1), (), ())
-    shelf.tell((), (0, 2), (), ())
-    until(lambda: shelf.resident == {0: "a", 2: "c"})
-
-
-def test_expert_stays_until_it_was_used_or_nobody_waits_for_it(make):
-    shelf = make(named("a", "b"), 10)
-    shelf.tell((), (0, 1), (), ())
-    until(lambda: shelf.resident == {0: "a"})
-    shelf.tell((), (1, 0), (), ())
-    time.sleep(0.05)
-    assert shelf.resident == {0: "a"}
-    shelf.tell((), (1,), (), ())
-    until(lambda: shelf.resident == {1: "b"})
-
-
-def test_expert_stays_some_times_as_long_as_it_took_to_come_if_it_is_waited_for(make, clock):
-    def slow():
-        clock.now += 10
-        return {}
-
-    shelf = make([source("a", 0, slow), source("b", 1), source("c", 2)], 10)
-    shelf.tell((), (0,), (), ())
-    until(lambda: shelf.resident == {0: "a"})
-    shelf.tell((0,), (1,), (0,), ())
-    clock.now += 29
-    shelf.tell((0,), (1,), (0,), ())
-    time.sleep(0.05)
-    assert shelf.resident == {0: "a"}
-    clock.now += 2
-    shelf.tell((0,), (1,), (0,), ())
-    until(lambda: shelf.resident == {1: "b"})
-    shelf.tell((1,), (0,), (), ())
-    until(lambda: shelf.resident == {0: "a"})
-    shelf.tell((0,), (2,), (), ())  # nobody waits for it any more
-    until(lambda: shelf.resident == {2: "c"})
-
-
-def test_experts_that_others_wait_for_come_before_those_that_are_only_likely(make):
-    shelf = make(named("a", "b", "c"), 20, guess=True)
-    until(lambda: shelf.resident == {0: "a", 1: "b"})
-    shelf.tell((), (0,), (2,), (1,))
-    until(lambda: shelf.resident == {0: "a", 2: "c"})
-
-
 def test_experts_that_fit_come_before_anybody_waits(make):
     shelf = make(named("a", "b", "c"), 20, guess=True)
     until(lambda: shelf.resident == {0: "a", 1: "b"})
-
-
-def test_expert_that_is_likely_soon_takes_the_place_of_an_idle_one_alone(make):
-    shelf = make(named("a", "b", "c"), 20, guess=True)
-    until(lambda: len(shelf.resident) == 2)
-    shelf.tell((), (1,), (), (2,))
-    until(lambda: shelf.resident == {1: "b", 2: "c"})
-    shelf.tell((), (1,), (), (2, 0))  # no likelier than who is there
-    shelf.tell((), (1, 2), (), (0,))  # and nobody leaves who is waited for
-    time.sleep(0.05)
-    assert shelf.resident == {1: "b", 2: "c"}
-
-
-def test_shortage_lets_go_of_what_is_not_needed_and_ends_guesses_for_a_while(make, clock):
-    shelf = make(named("a", "b", "c"), math.inf, guess=True)
-    until(lambda: len(shelf.resident) == 3)
-    shelf.spare((1,))
-    assert shelf.resident == {1: "b"}
-    shelf.tell((), (), (), ())
-    time.sleep(0.05)
-    assert shelf.resident == {1: "b"}
-    clock.now += 61
-    shelf.tell((), (), (), ())
-    until(lambda: len(shelf.resident) == 3)
 
 
 def test_expert_that_was_read_once_comes_from_host_memory(make):
@@ -275,6 +191,16 @@ def test_thread_that_loads_outlives_whatever_loading_raises(make, clock):
     clock.now += 2
     shelf.tell((), (0, 1), (), ())
     until(lambda: len(shelf.resident) == 2)
+
+
+def test_nobody_waits_for_a_thread_that_has_died(make):
+    def hear(told):
+        raise RuntimeError(told)
+
+    shelf = make(named("a", "b"), 20, watch=hear)
+    shelf.tell((), (0, 1), (), ())
+    until(lambda: shelf.lost)
+    assert shelf.lost == {1: "no more come into memory; the log says why"}
 
 
 def test_budget_below_one_expert_is_refused(make):
