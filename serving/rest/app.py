@@ -14,7 +14,7 @@ from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
 from serving.rest.links import Links
-from serving.rest.page import Page
+from serving.rest.page import page_routes
 from serving.service.service import Service
 
 
@@ -52,5 +52,5 @@ def make_app(
     app.add_middleware(BodyLimit)
     for part in (generations, jobs, models, editions, probes):
         app.include_router(part.router)
-    app.mount("/", Page())
+    app.router.routes += page_routes()
     return app

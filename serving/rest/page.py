@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Scope
 
 _FOLDER = Path(__file__).parents[1] / "web"
@@ -17,8 +18,14 @@ _HEADERS = {
 }
 
 
-class Page(StaticFiles):
-    """Needs no key; what it calls does."""
+def page_routes() -> list[Route]:
+    """One for each file, so that nothing is there at any other address; ``/`` is the page."""
+    names = ["", *sorted(path.name for path in _FOLDER.iterdir())]
+    return [Route(f"/{name}", _Files(), methods=["GET"], include_in_schema=False) for name in names]
+
+
+class _Files(StaticFiles):
+    """Needs no key; what the page calls does."""
 
     def __init__(self) -> None:
         """Serve the folder."""

@@ -12,7 +12,7 @@ export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 async function ask(path, method = "GET", body = undefined) {
   const headers = {}, key = sessionStorage.getItem(KEY);
-  if (key) headers.Authorization = `Bearer ${key}`;
+  if (key) headers.Authorization = `Bearer ${encodeURIComponent(key)}`; // a header takes no letter of a mistyped one
   if (body) headers["Content-Type"] = "application/json";
   let answer;
   try {
