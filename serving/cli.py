@@ -28,6 +28,7 @@ def serve(
     """
     from atoll import logs
     from atoll.config_file import run_config
+    from serving.signals import Signals
 
     named = [] if run is None else [f"run.uri={json.dumps(run)}"]
     if run is not None:
@@ -35,10 +36,12 @@ def serve(
             raise BadInput("RUN and --config both name a run; leave out one of them")
         _refuse_unstarted(run)
     settings = run_config(config, [*named, *(set_ or ())])
-    try:
-        from serving.process import serve as process
-    except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing; install atoll[serve]") from error
+    signals = Signals()  # before what takes seconds to import
+    with signals.starting():
+        try:
+            from serving.process import serve as process
+        except ModuleNotFoundError as error:
+            raise BadInput(f"{error.name} is missing; install atoll[serve]") from error
 
     logs.set_up()
 
@@ -51,7 +54,7 @@ def serve(
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    process(settings, opened)
+    process(settings, opened, signals)
 
 
 def _refuse_unstarted(uri: str) -> None:

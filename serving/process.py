@@ -70,19 +70,19 @@ class _Served:
     clock: Clock
 
 
-def serve(config: Config, opened: Callable[[Mapping[str, str]], None]) -> None:
+def serve(config: Config, opened: Callable[[Mapping[str, str]], None], signals: Signals) -> None:
     """Serve a run until SIGTERM or SIGINT; then finish what was accepted.
 
     Args:
         config: the run, and how it is served.
         opened: told where callers find each front end, by its name.
+        signals: what the process is told.
 
     Raises:
         BadInput: the run cannot be served so, or a port cannot be had.
         AtollError: something accepted was not finished in time.
-        Interrupted: likewise, because a second signal came; or that came before it served anybody.
+        Interrupted: likewise, because a second signal came; or one came before it served anybody.
     """
-    signals = Signals()
     with ExitStack() as stack:
         with signals.starting():
             served = stack.enter_context(_served(config))

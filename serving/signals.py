@@ -24,12 +24,12 @@ class Signals:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Break off what is done meanwhile, wherever it is, at the second. Raises: Interrupted."""
+        """Break off what is done meanwhile, wherever it is: nobody waits. Raises: Interrupted."""
         self._is_starting = True
         try:
             yield
         except KeyboardInterrupt as error:
-            raise Interrupted("interrupted again before it served anybody") from error
+            raise Interrupted("interrupted before it served anybody") from error
         finally:
             self._is_starting = False
 
@@ -46,5 +46,5 @@ class Signals:
 
     def _count(self, *_: object) -> None:
         self._num += 1
-        if self._is_starting and self.is_urgent:
+        if self._is_starting:
             raise KeyboardInterrupt  # which nothing takes for an error that it could mend
