@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class All:
     """Experts that are all in memory."""
 
     resident: Mapping[int, VelocityField]
-    lost: Mapping[int, str]
+    lost: Collection[int]
 
     @property
     def num(self) -> int:
@@ -123,7 +123,7 @@ class BySteps:
         bell: threading.Event | None = None,
         watch: Watch = nobody,
     ) -> None:
-        held = experts or All(dict(enumerate(drawn.experts)), {})
+        held = experts or All(dict(enumerate(drawn.experts)), ())
         model = Model(held, drawn.gate, drawn.conditioning, drawn.shape, CPU)
         self._bell = bell or threading.Event()
         self._engine = Engine(

@@ -12,6 +12,7 @@ from atoll.errors import BadInput
 from experts.condition import Conditioning
 from partition.text import HashedNgrams
 
+_MOST_SHOWN = 60  # letters of what there is not
 _DIGITS = 10  # more of them are no class's number, and Python reads no more than 4,300
 
 
@@ -53,4 +54,5 @@ def _class_number(text: str, class_names: Sequence[str]) -> int:
     if text.isdecimal() and len(text) < _DIGITS and int(text) < len(class_names):
         return int(text)
     known = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
-    raise BadInput(f"no class is called {text!r}; there are {known}")
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    raise BadInput(f"no class is called {shown!r}; there are {known}")

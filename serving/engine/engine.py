@@ -167,15 +167,15 @@ class Engine:
 
     def _servable(self) -> list[Waiting]:
         """Images that wait for experts; those who wait in vain are ended."""
-        waiting, lost = self._waiting(), self._model.experts.lost
+        waiting, lost = self._waiting(), frozenset(self._model.experts.lost)
         for each in waiting:
             image = self._queue.active.get(each.slot)
             if image is None:  # its request has just ended with another of its images
                 continue
             if not each.experts:
                 self._queue.end(image.entry, Failed(_NOT_FINITE))
-            for expert in each.experts & lost.keys():
-                reason = f"expert {expert} cannot be had: {lost[expert]}"
+            for expert in each.experts & lost:
+                reason = f"expert {expert} cannot be had; the service's log says why"
                 self._queue.end(image.entry, Failed(reason))
         return [each for each in waiting if each.slot in self._queue.active]
 

@@ -28,8 +28,8 @@ class Experts(Protocol):
         ...
 
     @property
-    def lost(self) -> Mapping[int, str]:
-        """Those that cannot be had, and why."""
+    def lost(self) -> Collection[int]:
+        """Those that cannot be had."""
         ...
 
     def tell(

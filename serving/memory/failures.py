@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from atoll.clock import Clock
@@ -16,7 +16,6 @@ _FOR_GOOD = (CheckpointDamaged, CheckpointMismatch)  # bytes that no other try m
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    reason: str
     num_tries: int
     again_at: float
     is_lost: bool
@@ -43,7 +42,7 @@ class Failures:
         if isinstance(error, _FOR_GOOD):
             is_lost, pause_s = True, float("inf")
         again_at = self._clock.monotonic() + pause_s
-        self._failures[key] = _Failure(str(error), num_tries, again_at, is_lost)
+        self._failures[key] = _Failure(num_tries, again_at, is_lost)
 
     def forget(self, key: str) -> None:
         """A try has succeeded."""
@@ -63,10 +62,6 @@ class Failures:
         return 0.0 if failure is None else failure.again_at - self._clock.monotonic()
 
     @property
-    def lost(self) -> Mapping[str, str]:
-        """Those that nobody is to wait for now, and why."""
-        return {
-            key: failure.reason
-            for key, failure in self._failures.items()
-            if failure.is_lost and not self.may_try(key)
-        }
+    def lost(self) -> Collection[str]:
+        """Those that nobody is to wait for now."""
+        return {key for key, it in self._failures.items() if it.is_lost and not self.may_try(key)}

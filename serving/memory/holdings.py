@@ -76,8 +76,8 @@ class Holdings:
         return {key: it.field for key, it in self._resident.items()}
 
     @property
-    def lost(self) -> Mapping[str, str]:
-        """Those that cannot be had now, by key, and why."""
+    def lost(self) -> Collection[str]:
+        """Keys of those that cannot be had now."""
         return self._failures.lost
 
     @property

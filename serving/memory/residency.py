@@ -89,13 +89,12 @@ class Residency:
             return self._holdings.fields
 
     @property
-    def lost(self) -> Mapping[str, str]:
-        """Those that cannot be had now, by key, and why."""
+    def lost(self) -> Collection[str]:
+        """Keys of those that cannot be had now; the log says why."""
         with self._changed:
             if self.is_alive or self._stopped:
                 return self._holdings.lost
-            absent = self._holdings.known - self._holdings.fields.keys()
-            return dict.fromkeys(absent, "no more come into memory; the log says why")
+            return self._holdings.known - self._holdings.fields.keys()
 
     def tell(
         self,

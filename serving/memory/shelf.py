@@ -38,10 +38,10 @@ class Shelf:
         return {it.expert: fields[it.key] for it in self._sources if it.key in fields}
 
     @property
-    def lost(self) -> Mapping[int, str]:
+    def lost(self) -> Collection[int]:
         """See :class:`serving.engine.model.Experts`."""
-        reasons = self._residency.lost
-        return {it.expert: reasons[it.key] for it in self._sources if it.key in reasons}
+        keys = self._residency.lost
+        return {it.expert for it in self._sources if it.key in keys}
 
     def tell(
         self,

@@ -45,7 +45,7 @@ class Memory:
     """Experts of which the test says which are in memory."""
 
     resident: dict[int, Any]
-    lost: dict[int, str] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
     spared: list[set[int]] = field(default_factory=list)
 
     num = NUM_EXPERTS

@@ -163,13 +163,13 @@ def test_request_whose_numbers_run_away_fails_alone(make_engine, memory, alone):
 def test_request_that_needs_a_lost_expert_fails_with_the_reason(make_engine, memory, gate):
     engine = make_engine()
     del memory.resident[2]
-    memory.lost = {2: "its file is damaged"}
+    memory.lost = {2}
     needs, does_not = request_of("needs", [1], strategy="full"), request_of("does not", [2])
     p = gate(noise_of([2], SHAPE), torch.ones(1), does_not.cond)
     assert int(p.argmax()) != 2
     told = submitted(engine, [needs, does_not])
     run(engine)
-    assert told["needs"].events == [Failed("expert 2 cannot be had: its file is damaged")]
+    assert told["needs"].events == [Failed("expert 2 cannot be had; the service's log says why")]
 
 
 def test_request_that_is_late_is_given_up(make_engine, clock):

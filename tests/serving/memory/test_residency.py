@@ -144,7 +144,7 @@ def test_expert_that_is_damaged_is_lost_with_the_reason(make, clock):
     shelf = make([source("a", 0, damaged), *named("b", "b")[1:]], 20)
     shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.resident == {1: "b"})
-    assert shelf.lost == {0: "weights are gone"}
+    assert shelf.lost == {0}
     clock.now += 1e6
     shelf.tell((), (0,), (), ())
     time.sleep(0.05)
@@ -168,7 +168,7 @@ def test_expert_whose_store_is_away_is_tried_again_then_lost_for_a_while(make, c
         until(lambda number=number: len(tries) == number)
         until(lambda: bool(shelf.lost) == (len(tries) == 5))
         clock.now += 0.5 * 2 ** (number - 1) + 0.1 if number < 5 else 0
-    assert shelf.lost == {0: "no answer"}
+    assert shelf.lost == {0}
     shelf.tell((), (0,), (), ())
     time.sleep(0.05)
     assert len(tries) == 5
@@ -200,7 +200,7 @@ def test_nobody_waits_for_a_thread_that_has_died(make):
     shelf = make(named("a", "b"), 20, watch=hear)
     shelf.tell((), (0, 1), (), ())
     until(lambda: shelf.lost)
-    assert shelf.lost == {1: "no more come into memory; the log says why"}
+    assert shelf.lost == {1}
 
 
 def test_budget_below_one_expert_is_refused(make):
