@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class ImageView:
 
     @property
     def num_bytes(self) -> int:
-        """That it takes in memory, about."""
+        """That it takes in memory, about, but for its condition, which others may have, too."""
         pixels = sum(each.nbytes for each in (self.image, self.preview) if each is not None)
         return pixels + _WEIGHT_BYTES * sum(map(len, self.weights)) + _RECIPE_BYTES
 
@@ -216,8 +217,10 @@ class Job:
     @property
     def num_bytes(self) -> int:
         """That its images take in memory, about."""
+        conditions = {recipe.condition for recipe in self.recipes}  # a prompt may be the most of it
         with self._changed:
-            return sum(image.num_bytes for image in self._images)
+            images = sum(image.num_bytes for image in self._images)
+        return images + sum(map(sys.getsizeof, conditions))
 
     @property
     def ended_at(self) -> float | None:

@@ -12,13 +12,15 @@ from serving.service.job import Job
 from serving.service.ledger import Ledger
 
 IMAGE = torch.zeros(3, 100, 100)
-BYTES = 32_048  # that a job of one such image takes
+BYTES = 32_100  # about, that a job of one such image takes
 
 
 @pytest.fixture
 def make_job(clock):
-    def make(name, num=1, owner="me"):
-        recipes = [Recipe(seed, "", "euler", 3, 1.0, "full", "router", {}) for seed in range(num)]
+    def make(name, num=1, owner="me", prompt=""):
+        recipes = [
+            Recipe(seed, prompt, "euler", 3, 1.0, "full", "router", {}) for seed in range(num)
+        ]
         return Job(name, owner, tuple(recipes), clock, 10.0)
 
     return make
@@ -102,3 +104,8 @@ def test_job_takes_what_its_images_and_weights_do_and_no_preview_once_they_are_t
     assert job.view().images[0].image.dtype == np.uint8
     job.hear(Progress(0, 1, 3, (0.5, 0.5)))
     assert job.num_bytes == empty + 30_000 + 64
+
+
+def test_job_takes_what_its_prompt_does_once_for_all_its_images(make_job):
+    prompt = "\N{SNOWMAN}" * 32_000  # two bytes each
+    assert 64_000 < make_job("a", 4, prompt=prompt).num_bytes - make_job("b", 4).num_bytes < 64_100
