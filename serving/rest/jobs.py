@@ -15,7 +15,7 @@ from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
 from serving.rest.watching import events_of
-from serving.service.job import ImageView, Job, Pixels
+from serving.service.job import ImageView, Job, JobView, Pixels
 from serving.service.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
@@ -75,8 +75,8 @@ async def follow(job: JobDep, desk: DeskDep) -> Events:
 @router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)
 def image(job: JobDep, index: Index) -> Response:
     """A finished image, with its recipe inside."""
-    found = _image(job, index)
     view = job.view()
+    found = _image(view, index)
     if found.image is None and view.is_over:
         raise HTTPException(status_of(view), view.reason)
     return _png(found.image, found.recipe, "private, max-age=31536000, immutable")
@@ -85,7 +85,7 @@ def image(job: JobDep, index: Index) -> Response:
 @router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=_PNG)
 def preview(job: JobDep, index: Index) -> Response:
     """What an image would become from here; once it is finished, that is itself."""
-    found = _image(job, index)
+    found = _image(job.view(), index)
     return _png(found.preview if found.image is None else found.image, None, "no-store")
 
 
@@ -94,11 +94,10 @@ def _told(service: Service, job: Job) -> JobAnswer:
     return job_answer(view, 0 if view.is_over else service.ahead_of(job))
 
 
-def _image(job: Job, index: int) -> ImageView:
-    images = job.view().images
-    if index >= len(images):
-        raise HTTPException(404, f"this job has {len(images)} images, counted from 0")
-    return images[index]
+def _image(view: JobView, index: int) -> ImageView:
+    if index >= len(view.images):
+        raise HTTPException(404, f"this job has {len(view.images)} images, counted from 0")
+    return view.images[index]
 
 
 def _png(pixels: Pixels | None, recipe: Recipe | None, caching: str) -> Response:

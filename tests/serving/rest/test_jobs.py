@@ -8,11 +8,16 @@ import socket
 
 import numpy as np
 import pytest
+import torch
+from fastapi import HTTPException
 from PIL import Image
 
 from atoll.__main__ import main
 from atoll.config_file import save_config
-from router.recipe import read_recipe
+from router.recipe import Recipe, read_recipe
+from serving.engine.events import Done, Painted
+from serving.rest import jobs
+from serving.service.job import Job
 from tests.serving.built import finished
 
 
@@ -121,6 +126,26 @@ def test_reader_that_takes_nothing_keeps_nobody_and_is_told_the_end(served):
             finished(served.service.job(place.rpartition("/")[2], "anyone"))
             *_, last = told
     assert last["state"] == "done"
+
+
+class JobThatEnds(Job):
+    """As soon as somebody has looked at it."""
+
+    def view(self):
+        seen = super().view()
+        if not seen.is_over:
+            self.hear(Painted(0, torch.zeros(1, 8, 8)))
+            self.hear(Done())
+        return seen
+
+
+def test_image_of_a_job_that_ends_meanwhile_is_not_there_yet_and_then_it_is(clock):
+    recipe = Recipe(7, "3", "euler", 3, 1.0, "full", "router", {})
+    job = JobThatEnds("a", "me", (recipe,), clock, 10.0)
+    with pytest.raises(HTTPException) as refused:
+        jobs.image(job, 0)
+    assert refused.value.status_code == 404
+    assert Image.open(io.BytesIO(jobs.image(job, 0).body)).size == (8, 8)
 
 
 def test_job_is_cancelled_and_stays_so(serve):
