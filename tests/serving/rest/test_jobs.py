@@ -88,11 +88,20 @@ def test_job_is_accepted_watched_to_its_end_and_its_image_fetched(served):
 
 
 def test_events_tell_what_is_new_and_together_all_there_is(served):
-    wish = {"prompt": "3", "n": 4, "steps": 240, "partial_images": 5}
+    valve, wish = served.built.valve, {"prompt": "3", "n": 4, "steps": 30, "partial_images": 5}
+    valve.let(0)
     with served.client() as client:
         place = client.post("/v1/jobs", json=wish).headers["Location"]
+        job = served.service.job(place.rpartition("/")[2], "anyone")
         with client.stream("GET", f"{place}/events") as answer:
-            events = list(named_events_of(answer.iter_lines()))
+            told = named_events_of(answer.iter_lines())
+            events = [next(told)]
+            for step in (10, 20):
+                valve.let_until(lambda at=step: all(it.step >= at for it in job.view().images))
+                while any(it["step"] < step for it in put_together(events)["images"]):
+                    events.append(next(told))
+            valve.let(None)
+            events += told
         whole = client.get(place).json()
 
     assert {events[0][0], events[-1][0]} == {"job"}
