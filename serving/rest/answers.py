@@ -64,7 +64,9 @@ class Standing(BaseModel):
     id: str
     state: State
     reason: str
-    ahead: int = Field(description="images of others that are due before the first of its own")
+    ahead: int = Field(
+        description="images of others that are due before the first of its own, while it is queued"
+    )
     created_at: float
     queued_s: float
     seconds: float

@@ -90,8 +90,7 @@ def preview(job: JobDep, index: Index) -> Response:
 
 
 def _told(service: Service, job: Job) -> JobAnswer:
-    view = job.view()
-    return job_answer(view, 0 if view.is_over else service.ahead_of(job))
+    return job_answer(job.view(), service.ahead_of(job))
 
 
 def _image(view: JobView, index: int) -> ImageView:

@@ -21,7 +21,7 @@ async def events_of(service: Service, job: Job) -> AsyncIterator[ServerSentEvent
     """What a reader is told of a job from where it stands; a slow one skips some."""
     told: tuple[JobView, int] | None = None
     async for view in views_of(job, _LOOK_S):
-        ahead = 0 if view.is_over else service.ahead_of(job)
+        ahead = service.ahead_of(job)
         if told is None or view.is_over:
             yield _event("job", job_answer(view, ahead))
         elif (view.version, ahead) != (told[0].version, told[1]):

@@ -203,6 +203,12 @@ class Job:
             )
 
     @property
+    def is_queued(self) -> bool:
+        """Whether nothing of it is drawn yet."""
+        with self._changed:
+            return self._state == "queued"
+
+    @property
     def due(self) -> list[float]:
         """When each of its images is due that is still to be drawn, the first of them first."""
         with self._changed:

@@ -153,8 +153,12 @@ class Service:
             edition.engine.cancel(job.name)
 
     def ahead_of(self, job: Job) -> int:
-        """Images of other jobs that are to be drawn and are due before the first of its own."""
-        own = job.due
+        """Images of other jobs that are to be drawn and are due before the first of its own.
+
+        Returns:
+            How many; 0 once it has begun, when nobody needs it: all open jobs are looked through.
+        """
+        own = job.due if job.is_queued else []
         if not own:
             return 0
         others = [each for each in self._open_jobs() if each is not job]

@@ -12,7 +12,7 @@ import torch
 from atoll.errors import BadInput, Busy, NotFound
 from router.load import load_ensemble
 from router.sampling import Wanted
-from serving.engine.events import Done, Painted
+from serving.engine.events import Done, Painted, Progress
 from serving.engine.tick import Came
 from serving.service.order import Order
 from tests.serving.built import Built, finished
@@ -152,6 +152,8 @@ def test_images_ahead_are_those_that_are_due_first_and_not_painted(trained, cloc
         assert service.ahead_of(mine) == 9 + 1
         urgent.hear(Done())
         assert (service.ahead_of(mine), service.ahead_of(urgent)) == (9, 0)
+        mine.hear(Progress(1, 1, 3, (0.5, 0.5)))
+        assert service.ahead_of(mine) == 0  # though its first image is still to come
 
 
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
