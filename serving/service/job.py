@@ -209,6 +209,12 @@ class Job:
             return self._state == "queued"
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether its end was asked for."""
+        with self._changed:
+            return self._cancelled
+
+    @property
     def due(self) -> list[float]:
         """When each of its images is due that is still to be drawn, the first of them first."""
         with self._changed:

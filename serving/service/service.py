@@ -116,6 +116,8 @@ class Service:
         for watcher in self._watchers:
             watcher(job)
         edition.engine.submit(planned.request, functools.partial(self._hear, job))
+        if job.is_cancelled:  # maybe before the engine knew of it
+            self.abandon(job)
         return job
 
     def job(self, name: str, owner: str) -> Job:

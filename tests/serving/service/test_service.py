@@ -156,6 +156,19 @@ def test_images_ahead_are_those_that_are_due_first_and_not_painted(trained, cloc
         assert service.ahead_of(mine) == 0  # though its first image is still to come
 
 
+def test_order_that_is_given_up_before_the_engine_has_it_is_not_drawn(trained):
+    with closing(Built(trained)) as built:
+
+        def give_up(job):
+            built.service.abandon(job)
+            built.first.engine.tick()  # which knows of no such order, and forgets about it
+
+        built.service.watch(give_up)
+        job = built.service.order(Order(), "me")
+        built.service.start()
+        assert finished(job).state == "cancelled"
+
+
 def test_service_that_drains_finishes_what_it_has_and_takes_no_more(service):
     jobs = [service.order(Order(num=2, steps=20), "me") for _ in range(3)]
     assert service.drain(60)
