@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator
 
 import grpc
 
-from atoll.errors import BadInput, Busy, NotFound, Unreachable
+from atoll.errors import BadInput, Busy, Unreachable
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
 from serving.rpc.asking import about, order_of
@@ -55,15 +54,13 @@ class ImagesServicer(rpc.ImagesServicer):
         self, request: wire.GenerateRequest, context: grpc.ServicerContext
     ) -> Iterator[wire.GenerateResponse]:
         """Images, while they are drawn."""
-        owner = self._owner(context)
-        job = self._ordered(request, owner, context)
+        job = self._ordered(request, self._owner(context), context)
 
-        def cancel() -> None:
-            with contextlib.suppress(NotFound):  # it is long over
-                self._service.cancel(job.name, owner)
+        def give_up() -> None:
+            self._service.abandon(job)
 
-        if request.cancel_on_disconnect and not context.add_callback(cancel):
-            cancel()
+        if request.cancel_on_disconnect and not context.add_callback(give_up):
+            give_up()
         for event in self._events(job, context):
             yield wire.GenerateResponse(event=event)
         end = job.view()
