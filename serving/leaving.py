@@ -45,6 +45,9 @@ class Leaving:
             if self._signals.is_urgent:
                 self._service.give_up()
                 raise Interrupted(f"interrupted again; {left}")
+            if not self._service.is_healthy:
+                self._service.give_up()
+                raise AtollError(f"it draws no more, and the log says why; {left}")
             if self._clock.monotonic() > self._over_at:
                 self._service.give_up()
                 raise AtollError(
@@ -52,15 +55,24 @@ class Leaving:
                 )
 
     def stop(self, stops: Sequence[Stop]) -> None:
-        """Stop all front ends side by side.
+        """Stop all front ends side by side; a second signal meanwhile ends it at once.
 
         Args:
             stops: what stops each, given the seconds that its readers have.
         """
-        left_s = 0.0 if self._signals.is_urgent else self._over_at - self._clock.monotonic()
-        grace_s = min(max(left_s, _SHORT_GRACE_S), _GRACE_S)
-        stopping = [threading.Thread(target=stop, args=[grace_s]) for stop in stops]
-        for each in stopping:
-            each.start()
-        for each in stopping:
-            each.join()
+        is_cut = self._signals.is_urgent
+        left_s = 0.0 if is_cut else self._over_at - self._clock.monotonic()
+        stopping = _begun(stops, min(max(left_s, _SHORT_GRACE_S), _GRACE_S))
+        while any(each.is_alive() for each in stopping):
+            if self._signals.is_urgent and not is_cut:
+                is_cut = True
+                stopping += _begun(stops, 0.0)
+            for each in stopping:
+                each.join(_LOOK_S)
+
+
+def _begun(stops: Sequence[Stop], grace_s: float) -> list[threading.Thread]:
+    stopping = [threading.Thread(target=stop, args=[grace_s]) for stop in stops]
+    for each in stopping:
+        each.start()
+    return stopping

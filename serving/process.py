@@ -55,7 +55,7 @@ class FrontEnd(Protocol):
         ...
 
     def stop(self, grace_s: float) -> None:
-        """Answer nobody any more; those who still read have so long."""
+        """Answer nobody any more; those who still read have so long, or less by a further call."""
         ...
 
 

@@ -20,6 +20,7 @@ class Work:
     clock: ManualClock
     seconds: float
     num_waiting: int = 3
+    is_healthy: bool = True
 
     def drain(self, seconds):
         self.clock.now += min(seconds, self.seconds)
@@ -86,3 +87,27 @@ def test_second_signal_gives_up_at_once(make_leaving, clock):
 def test_front_ends_of_a_start_up_that_fails_stop_soon(make_leaving):
     _, leaving = make_leaving(0)
     assert graces(leaving) == [1.0]
+
+
+def test_service_that_draws_no_more_is_not_waited_for(make_leaving, clock):
+    work, leaving = make_leaving(100)
+    work.is_healthy, began_at = False, clock.now
+    with pytest.raises(AtollError, match=r"draws no more, .* not finished: 3"):
+        leaving.drain()
+    assert (work.num_waiting, clock.now - began_at < 1) == (0, True)
+
+
+def test_second_signal_cuts_off_who_still_reads(clock):
+    signals, told, is_cut = SimpleNamespace(is_urgent=False), [], threading.Event()
+    leaving = Leaving(Work(clock, 0), signals, 10.0, clock)
+    leaving.drain()
+
+    def stop(grace_s):
+        told.append(grace_s)
+        if grace_s:
+            signals.is_urgent = True
+            is_cut.wait(10)
+        is_cut.set()
+
+    leaving.stop([stop])
+    assert told == [5.0, 0.0]
