@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 
 from atoll.clock import SystemClock
 from serving.service.load import load_edition
@@ -18,6 +19,14 @@ def finished(job, seconds=60):
         before, view = view, job.wait(view.version, seconds)
         assert view.is_over or view.version > before.version, "nothing happens any more"
     return view
+
+
+def until(holds):
+    """Wait for what another thread brings about."""
+    give_up_at = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.005)
 
 
 class Valve:

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 
 from atoll.errors import BadInput, NotFound
 from experts.files import EMA
+from serving.service import load
 from serving.service.order import Order
-from tests.serving.built import finished
+from tests.serving.built import finished, until
 from tests.serving.followed import Followed
 
 
+class Networks:
+    """Built as ever; of a checkpoint, by its key, the test may say what is done instead."""
+
+    def __init__(self):
+        self.build, self.instead = load.build_expert, {}
+
+    def build_expert(self, described, weights):
+        network, key = self.build(described, weights), described.ref.key
+        return lambda *asked: self.instead.get(key, plainly)(network, *asked)
+
+
+def plainly(network, *asked):
+    return network(*asked)
+
+
+def broken(network, *asked):
+    raise ValueError("it draws no more")
+
+
 @pytest.fixture
-def follow(trained):
+def networks(monkeypatch):
+    networks = Networks()
+    monkeypatch.setattr(load, "build_expert", networks.build_expert)
+    return networks
+
+
+@pytest.fixture
+def follow(trained, networks):
     made = []
 
     def make(**serving):
@@ -32,16 +58,9 @@ def poisoned(weights):
     return {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}
 
 
-def broken(x, t, cond):
-    raise ValueError("it draws no more")
-
-
-def until(followed, state_count):
-    for _ in range(1000):
-        if len(followed.states()) == state_count:
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(followed.states())
+def key_of_expert_1(edition):
+    (key,) = (it for it in edition.residency.resident if "expert-1" in it)
+    return key
 
 
 def test_newer_checkpoints_get_their_share_then_all_orders(follow):
@@ -58,10 +77,7 @@ def test_newer_checkpoints_get_their_share_then_all_orders(follow):
     of_old = dict(followed.first.menu.checkpoints)
     assert [its == of_old for its, _ in drawn].count(True) == 3
     followed.clock.now += 61
-    for _ in range(1000):
-        if followed.states() == [(old, "previous"), (new, "serving")]:
-            break
-        threading.Event().wait(0.01)
+    until(lambda: followed.states() == [(old, "previous"), (new, "serving")])
     assert followed.service.edition.name == new
     its, view = followed.draw()
     assert its != of_old
@@ -83,13 +99,15 @@ def test_swap_keeps_shared_experts_in_memory_and_frees_the_old_ones(follow):
     assert len(kept) == 2
 
 
-def test_orders_under_way_finish_on_what_they_began_with(follow, trained):
-    followed = follow(canary=0.0)
+def test_orders_under_way_finish_on_what_they_began_with(follow, networks):
+    followed, go_on = follow(canary=0.0), threading.Event()
+
+    def held(network, *asked):
+        assert go_on.wait(60)
+        return network(*asked)
+
     followed.draw(strategy="full")
-    (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
-    fields, go_on = followed.first.residency._holdings._resident, threading.Event()
-    plain = fields[key].field
-    fields[key] = replace(fields[key], field=lambda *asked: go_on.wait() and plain(*asked))
+    networks.instead[key_of_expert_1(followed.first)] = held
     slow = followed.service.order(Order(seed=1, strategy="full"), "me")
     followed.train_on(lambda weights: {k: 2 * v for k, v in weights.items()})
     followed.follower.look()
@@ -122,18 +140,16 @@ def test_checkpoints_that_cannot_be_drawn_from_are_refused(follow, caplog, damag
     assert any(reason in it.fields["reason"] for it in caplog.records)
 
 
-def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
+def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, networks, caplog):
     caplog.set_level("INFO")
     followed = follow(canary=0.5, canary_s=1e6)
     key = followed.train_on()
     followed.follower.look()
-    until(followed, 2)
-    fields = followed.first.residency._holdings._resident
-    fields[key] = replace(fields[key], field=broken)
+    assert len(followed.states()) == 2
+    networks.instead[key] = broken
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
-    until(followed, 1)
-    assert followed.states() == [(followed.first.name, "serving")]
+    until(lambda: followed.states() == [(followed.first.name, "serving")])
     (why,) = [it.fields["why"] for it in caplog.records if it.message == "edition rolled back"]
     assert why == "100% of its orders failed, and 0% of those of the edition beside it"
     assert key not in followed.first.residency.resident
@@ -141,16 +157,14 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, caplog):
     assert len(followed.states()) == 1
 
 
-def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(follow):
+def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(follow, networks):
     followed = follow(canary=0.5, canary_s=1e6)
     followed.draw(strategy="full")
     old = followed.first.name
-    (key,) = (it for it in followed.first.residency.resident if "expert-1" in it)
+    networks.instead[key_of_expert_1(followed.first)] = broken
     followed.train_on()
     followed.follower.look()
     new = followed.states()[1][0]
-    fields = followed.first.residency._holdings._resident
-    fields[key] = replace(fields[key], field=broken)
     outcomes = [followed.draw(strategy="full")[1].state for _ in range(8)]
     assert outcomes.count("failed") == 3
     assert followed.states() == [(old, "previous"), (new, "serving")]
@@ -170,10 +184,9 @@ def test_operator_promotes_and_rolls_back(follow):
     new = followed.states()[1][0]
     service.promote(new)
     assert followed.states() == [(old, "previous"), (new, "serving")]
-    until(followed, 2)
     service.roll_back(new)
     assert service.edition.name == old
     its, view = followed.draw(strategy="full")
     assert its == dict(followed.first.menu.checkpoints)
     assert view.state == "done"
-    until(followed, 1)
+    until(lambda: followed.states() == [(old, "serving")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 
 import numpy as np
@@ -15,7 +14,7 @@ from router.sampling import Wanted
 from serving.engine.events import Done, Painted, Progress
 from serving.engine.tick import Came
 from serving.service.order import Order
-from tests.serving.built import Built, finished
+from tests.serving.built import Built, finished, until
 from tests.serving.conftest import CPU
 
 
@@ -183,10 +182,7 @@ def test_service_that_brings_no_experts_any_more_is_neither_healthy_nor_ready(tr
 
     with closing(Built(trained, watch=watch)) as built:
         built.service.start()
-        give_up_at = time.monotonic() + 60
-        while built.service.is_healthy:
-            assert time.monotonic() < give_up_at
-            time.sleep(0.01)
+        until(lambda: not built.service.is_healthy)
         assert not built.service.is_ready
     assert "start the service anew" in caplog.text
 
