@@ -95,7 +95,6 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         for expert, ref in enumerate(trained.experts)
     ]
     residency = residency or _memory(config.serving, device, clock, bell, watch)
-    shelf = Shelf(residency, sources)
     channels, height, width = first.about["shape"]
     conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
     menu = Menu(
@@ -107,15 +106,20 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         limits=config.serving,
         checkpoints=_digests(trained),
     )
-    engine = Engine(
-        Model(shelf, exact(gate.gate), conditioning, shape, device),
-        clock,
-        bell,
-        num_slots=config.serving.slots,
-        most_rows=config.serving.batch_rows,
-        watch=watch,
-        in_order=config.serving.deterministic,
-    )
+    shelf = Shelf(residency, sources)
+    try:
+        engine = Engine(
+            Model(shelf, exact(gate.gate), conditioning, shape, device),
+            clock,
+            bell,
+            num_slots=config.serving.slots,
+            most_rows=config.serving.batch_rows,
+            watch=watch,
+            in_order=config.serving.deterministic,
+        )
+    except Exception:  # there may be no memory for its slots
+        shelf.close()
+        raise
     return Edition(menu, engine, residency, shelf)
 
 

@@ -140,6 +140,23 @@ def test_checkpoints_that_cannot_be_drawn_from_are_refused(follow, caplog, damag
     assert any(reason in it.fields["reason"] for it in caplog.records)
 
 
+def test_newer_checkpoints_without_memory_for_their_slots_leave_that_for_experts(
+    follow, monkeypatch, caplog
+):
+    followed = follow(canary=0.0)
+    key, residency = followed.train_on(), followed.first.residency
+
+    def fill(*_, **__):
+        until(lambda: key in residency.resident)  # as the memory brings in all that fit
+        raise torch.OutOfMemoryError("no room for slots")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "Engine", fill)
+        followed.follower.look()
+    assert "no room for slots" in [it.fields["reason"] for it in caplog.records]
+    assert key not in residency.resident
+
+
 def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, networks, caplog):
     caplog.set_level("INFO")
     followed = follow(canary=0.5, canary_s=1e6)
