@@ -187,6 +187,25 @@ def test_canary_gets_all_orders_at_once_where_those_of_the_old_edition_fail(foll
     assert followed.states() == [(old, "previous"), (new, "serving")]
 
 
+def test_edition_whose_engine_breaks_off_can_be_left_and_gives_its_memory_back(follow, monkeypatch):
+    followed = follow(canary=0.0)
+    key, service = followed.train_on(), followed.service
+    followed.follower.look()
+    new = service.edition
+    assert followed.draw(strategy="full")[1].state == "done"
+    assert key in new.residency.resident
+
+    def tick():
+        raise ValueError("it knows no way out")
+
+    monkeypatch.setattr(new.engine, "tick", tick)
+    assert "broke off with ValueError" in followed.draw()[1].reason
+    service.roll_back(new.name)
+    until(lambda: followed.states() == [(followed.first.name, "serving")])
+    assert key not in new.residency.resident
+    assert followed.draw(strategy="full")[1].state == "done"
+
+
 def test_operator_promotes_and_rolls_back(follow):
     followed = follow(canary=0.001, canary_s=1e6)
     service, old = followed.service, followed.first.name
