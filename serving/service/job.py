@@ -19,7 +19,9 @@ from router.sampling import finished
 from serving.engine.events import Done, Event, Failed, Painted, Preview, Progress
 from serving.engine.schedule import due_at
 
+_GIVEN_UP = "the service ended before it was done; ask again"
 State = Literal["queued", "running", "done", "failed", "cancelled"]
+Stop = Literal["cancelled", "given up"]
 Pixels = NDArray[np.uint8]
 
 _log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class JobView:
         state: ends as ``done``, ``failed`` or ``cancelled``.
         reason: why it failed; "" if it did not.
         is_late: whether it failed because its deadline went by.
+        is_given_up: whether it failed because the service ended before.
         images: in the order that was asked for.
         created_at: in seconds since the Unix epoch.
         queued_s: from then to its first step, or until now.
@@ -76,6 +79,7 @@ class JobView:
     state: State
     reason: str
     is_late: bool
+    is_given_up: bool
     images: tuple[ImageView, ...]
     created_at: float
     queued_s: float
@@ -116,7 +120,7 @@ class Job:
     _ended_at: float | None = field(init=False, default=None)
     _changed: threading.Condition = field(init=False, default_factory=threading.Condition)
     _watchers: list[Callable[[], None]] = field(init=False, default_factory=list)
-    _cancelled: bool = field(init=False, default=False)
+    _stop: Stop | None = field(init=False, default=None)
     _is_late: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -143,8 +147,9 @@ class Job:
                 case Done():
                     self._end("done")
                 case Failed(reason, is_fault):
-                    self._reason, self._is_late = reason, not (is_fault or self._cancelled)
-                    self._end("cancelled" if self._cancelled else "failed")
+                    self._reason = _GIVEN_UP if self._stop == "given up" else reason
+                    self._is_late = not is_fault and self._stop is None
+                    self._end("cancelled" if self._stop == "cancelled" else "failed")
             self._version += 1
             self._changed.notify_all()
 
@@ -158,10 +163,10 @@ class Job:
             except Exception:  # whatever it is, the job goes on
                 _log.exception("a watcher raised", extra={"fields": {"job": self.name}})
 
-    def mark_cancelled(self) -> None:
-        """Its end, if it comes before it is done, was asked for."""
+    def mark_stopped(self, stop: Stop) -> None:
+        """Its end, if it comes before it is done, is because of that."""
         with self._changed:
-            self._cancelled = True
+            self._stop = self._stop or stop
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after every change, in the engine's thread: it must not block.
@@ -196,6 +201,7 @@ class Job:
                 state=self._state,
                 reason=self._reason,
                 is_late=self._is_late,
+                is_given_up=self._state == "failed" and self._stop == "given up",
                 images=tuple(self._images),
                 created_at=self._created_at,
                 queued_s=begun_at - self._asked_at,
@@ -209,10 +215,10 @@ class Job:
             return self._state == "queued"
 
     @property
-    def is_cancelled(self) -> bool:
-        """Whether its end was asked for."""
+    def is_stopped(self) -> bool:
+        """Whether nobody waits for the rest of it."""
         with self._changed:
-            return self._cancelled
+            return self._stop is not None
 
     @property
     def due(self) -> list[float]:

@@ -14,13 +14,13 @@ from serving.engine.engine import Engine
 from serving.engine.events import Done, Event, Failed, Painted
 from serving.service.edition import Edition
 from serving.service.editions import Editions, EditionView
-from serving.service.job import Job
+from serving.service.job import Job, Stop
 from serving.service.ledger import Ledger
 from serving.service.order import Order
 from serving.service.pace import Pace
 from serving.service.worker import Worker
 
-_UNTIL_CANCELLED_S = 1.0
+_UNTIL_STOPPED_S = 1.0
 
 
 class Service:
@@ -116,8 +116,8 @@ class Service:
         for watcher in self._watchers:
             watcher(job)
         edition.engine.submit(planned.request, functools.partial(self._hear, job))
-        if job.is_cancelled:  # maybe before the engine knew of it
-            self.abandon(job)
+        if job.is_stopped:  # maybe before the engine knew of it
+            edition.engine.cancel(name)
         return job
 
     def job(self, name: str, owner: str) -> Job:
@@ -148,11 +148,7 @@ class Service:
 
     def abandon(self, job: Job) -> None:
         """Likewise, though it may be forgotten by now."""
-        job.mark_cancelled()
-        with self._guard:
-            edition = self._drawn_by.get(job.name)
-        if edition:
-            edition.engine.cancel(job.name)
+        self._stop(job, "cancelled")
 
     def ahead_of(self, job: Job) -> int:
         """Images of other jobs that are to be drawn and are due before the first of its own.
@@ -180,10 +176,10 @@ class Service:
         return not waiting
 
     def give_up(self) -> None:
-        """Cancel what is not finished."""
+        """Draw nothing further, and tell those who wait for it."""
         for job in self._open_jobs():
-            self.abandon(job)
-        self.drain(_UNTIL_CANCELLED_S)
+            self._stop(job, "given up")
+        self.drain(_UNTIL_STOPPED_S)
 
     def close(self) -> None:
         """End; what was not finished is not."""
@@ -225,6 +221,13 @@ class Service:
                 f"serving.queue_share = {limits.queue_share:g} leaves room for "
                 f"{limits.max_queue_of_one}; ask again later"
             )
+
+    def _stop(self, job: Job, stop: Stop) -> None:
+        job.mark_stopped(stop)
+        with self._guard:
+            edition = self._drawn_by.get(job.name)
+        if edition:
+            edition.engine.cancel(job.name)
 
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):

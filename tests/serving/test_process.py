@@ -110,7 +110,7 @@ def test_process_that_is_told_twice_leaves_what_it_has(trained_uri):
         serve(config, opened, Signals())
     waiting.join()
     (answer,) = answers
-    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "cancelled")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
 
 
 @pytest.mark.usefixtures("signals")
