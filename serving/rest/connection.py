@@ -40,6 +40,13 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
         self._rest()
 
+    def shutdown(self) -> None:
+        """The service leaves: who is owed an answer gets it, and nobody else is waited for."""
+        if self._owes:
+            super().shutdown()
+        else:
+            self.transport.close()
+
     @property
     def _owes(self) -> bool:
         """Whether a whole request is not answered yet."""

@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from atoll.errors import BadInput, ConfigError
 from serving.rest.connection import Connection
 
 _LOOK_S = 0.01
+_END_S = 1  # in which the application hears of those it can tell no more
 
 
 class RestServer:
@@ -66,8 +68,12 @@ class RestServer:
 
     def stop(self, grace_s: float) -> None:
         """See :class:`serving.process.FrontEnd`."""
-        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s)
+        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s) + _END_S
         self._server.should_exit = True
+        self._thread.join(grace_s)
+        for each in list(self._server.server_state.connections):  # uvicorn would log a trace of it
+            with suppress(RuntimeError):  # its loop has just ended
+                each.loop.call_soon_threadsafe(each.transport.abort)
         self._thread.join()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from contextlib import suppress
 
 import pytest
@@ -93,3 +95,23 @@ def test_caller_beyond_the_most_connections_is_refused_and_those_before_are_serv
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
         assert answer.headers["Retry-After"] == "5"
         assert answered(first).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_service_that_leaves_waits_for_no_body(served, call, caplog):
+    caller = call()
+    answered(caller, then=WISH)
+    with caplog.at_level(logging.ERROR):
+        served.server.stop(60)
+    assert caller.recv(1) == b""
+    assert not caplog.records
+
+
+def test_service_that_leaves_hangs_up_on_who_is_not_told_in_time(served, call, caplog):
+    served.built.valve.let(0)
+    caller = call()
+    caller.sendall(WISH.replace(b"jobs", b"images/generations").replace(b": 9", b": 2") + b"{}")
+    while not served.service.num_waiting:
+        time.sleep(0.01)
+    with caplog.at_level(logging.ERROR):
+        served.server.stop(0)
+    assert not caplog.records
