@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.rest.errors import refused
 
-MOST_CONNECTIONS = 1000  # each takes a file handle
+MOST_CONNECTIONS = 1000
+MORE = 32  # that are told to come again; beyond them nobody hears a word
 SILENT_S = 10.0  # within which a whole request has to be there, head and body
 
 
@@ -21,7 +23,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody called; over TLS, after the handshake."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > most_connections():
             self.app = _refuse
         self._watch()
 
@@ -64,6 +66,13 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def most_connections() -> int:
+    """How many are served; each takes a file handle, of which half are for the service's files."""
+    handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_bounded = handles != resource.RLIM_INFINITY
+    return min(MOST_CONNECTIONS, handles // 2) if is_bounded else MOST_CONNECTIONS
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
