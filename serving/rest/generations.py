@@ -15,8 +15,8 @@ from serving.rest.body import Generation
 from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
-from serving.rest.following import end_of, leaving
-from serving.rest.streaming import events_of
+from serving.rest.following import end_of, hung_up
+from serving.rest.streaming import image_events_of
 from serving.service.job import ImageView, Job, JobView
 
 router = APIRouter(tags=["images"])
@@ -43,7 +43,7 @@ async def generate(
     """Draw images, in one answer or as events. Whoever hangs up needs them no more."""
     job = await run_in_threadpool(desk.order, wish, owner)
     if wish.stream:
-        return Events(events_of(desk, job))
+        return Events(image_events_of(desk, job))
     view = await _drawn(desk, job, request)
     if not view.is_over:
         return Response(status_code=_GONE)
@@ -73,7 +73,7 @@ async def fetch(link: str, index: Annotated[int, Path(ge=0)], desk: DeskDep) -> 
 
 async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
     """Where a job stands at its end, or when nobody waits for it any more."""
-    drawing, gone = asyncio.ensure_future(end_of(job)), asyncio.ensure_future(leaving(request))
+    drawing, gone = asyncio.ensure_future(end_of(job)), asyncio.ensure_future(hung_up(request))
     try:
         await asyncio.wait({drawing, gone}, return_when=asyncio.FIRST_COMPLETED)
         return job.view()
