@@ -6,12 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from serving.rest.access import refuse_foreign
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS
 from serving.rest.png import KEPT, PNG, Index, image_of, png_answer
 from serving.service.job import Job
 
-router = APIRouter(prefix="/v1/images", responses=REFUSALS, tags=["images"])
+router = APIRouter(
+    prefix="/v1/images",
+    responses=REFUSALS,
+    tags=["images"],
+    dependencies=[Depends(refuse_foreign)],
+)
 
 
 async def linked_job(link: str, desk: DeskDep) -> Job:
