@@ -13,12 +13,14 @@ from serving.rest.errors import refused
 MOST_CONNECTIONS = 1000
 MORE = 32  # that are told to come again; beyond them nobody hears a word
 SILENT_S = 10.0  # within which a whole request has to be there, head and body
+STUCK_S = 60.0  # within which a reader who does not keep up has to take something
 
 
 class Connection(H11Protocol):
     """uvicorn's, which by itself waits for a request for ever, and refuses in plain text."""
 
     _timer: asyncio.TimerHandle | None = None
+    _reader: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody called; over TLS, after the handshake."""
@@ -41,6 +43,17 @@ class Connection(H11Protocol):
         """It is closed."""
         super().connection_lost(exc)
         self._rest()
+        self._trust()
+
+    def pause_writing(self) -> None:
+        """The reader does not keep up."""
+        super().pause_writing()
+        self._doubt()
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        super().resume_writing()
+        self._trust()
 
     def shutdown(self) -> None:
         """The service leaves: who is owed an answer gets it, and nobody else is waited for."""
@@ -66,6 +79,21 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _doubt(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reader = self.loop.call_later(STUCK_S, self._hang_up_if_stuck, unread)
+
+    def _hang_up_if_stuck(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._doubt()
+        else:
+            self.transport.abort()  # to close it would be to wait for the reader
+
+    def _trust(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            self._reader = None
 
 
 def most_connections() -> int:

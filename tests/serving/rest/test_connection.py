@@ -83,6 +83,17 @@ def test_caller_that_has_asked_may_wait_for_the_answer(served, call, monkeypatch
         assert b'"state":"done"' in rest.read()
 
 
+def test_caller_that_reads_none_of_its_answers_is_hung_up_on(served, call, monkeypatch):
+    monkeypatch.setattr(connection, "STUCK_S", 0.05)
+    stuck = call()
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    answered(stuck)
+    with suppress(ConnectionError):
+        stuck.sendall(LOOK.replace(b"healthz", b"openapi.json") * 500)
+    while served.server._server.server_state.connections:
+        time.sleep(0.01)
+
+
 def test_caller_beyond_the_most_connections_is_refused_and_those_before_are_served(
     served, call, monkeypatch
 ):
