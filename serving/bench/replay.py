@@ -16,6 +16,7 @@ from serving.bench.tally import REFUSED, Answer
 from serving.bench.trace import Arrival
 
 _MOST_WORDS = 120  # characters of a server's message that are kept
+_REFUSED = {"n": 0}  # where no prompt is needed, {} would be drawn, and paid for
 _NOT_HERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 
@@ -98,7 +99,7 @@ async def _knock(client: httpx2.AsyncClient, endpoint: Endpoint) -> None:
         async with asyncio.timeout(endpoint.timeout_s):
             response = await client.get("models")
             if response.status_code in _NOT_HERE:  # some draw and list no models
-                response = await client.post("images/generations", json={})
+                response = await client.post("images/generations", json=_REFUSED)
     except (httpx2.HTTPError, TimeoutError) as error:
         raise Unreachable(f"nobody answers at {endpoint.url}: {_words(error)}") from error
     if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

@@ -17,12 +17,20 @@ _BEARER = HTTPBearer(auto_error=False, description="an API key, see `atoll key`"
 ShownDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
-async def owner_of(request: Request, shown: ShownDep, desk: DeskDep) -> str:
-    """The name of who asks. Raises: HTTPException for a stranger."""
-    # Where nobody shows a key, another site's page must not ask under a name of its own that leads
-    # here.
+async def refuse_foreign(request: Request, desk: DeskDep) -> None:
+    """Where nobody shows a key, refuse another site's page: its own name may lead here.
+
+    Raises:
+        HTTPException: it asked for another host than this machine.
+    """
     if not desk.is_guarded and not _LOCAL.fullmatch(request.headers.get("Host", "")):
         raise HTTPException(403, "ask for localhost; elsewhere set serving.api_keys")
+
+
+async def owner_of(
+    _: Annotated[None, Depends(refuse_foreign)], shown: ShownDep, desk: DeskDep
+) -> str:
+    """The name of who asks. Raises: HTTPException for a stranger."""
     try:
         return desk.owner_of(shown.credentials if shown else "")
     except Forbidden as error:

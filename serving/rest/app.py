@@ -9,7 +9,7 @@ from atoll.clock import Clock, SystemClock
 from atoll.rates import Rates
 from serving.keys import Keys, anyone
 from serving.metrics import Metrics
-from serving.rest import editions, generations, jobs, models, probes
+from serving.rest import editions, generations, jobs, linked, models, probes
 from serving.rest.desk import Desk
 from serving.rest.errors import answer_errors
 from serving.rest.limits import BodyLimit
@@ -50,7 +50,7 @@ def make_app(
     )
     answer_errors(app)
     app.add_middleware(BodyLimit)
-    for part in (generations, jobs, models, editions, probes):
+    for part in (generations, linked, jobs, models, editions, probes):
         app.include_router(part.router)
     app.router.routes += page_routes()
     return app

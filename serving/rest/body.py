@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from serving.service.menu import MOST_PREVIEWS
 from serving.service.order import Order, Priority, Unusable
@@ -15,13 +22,27 @@ Word = Annotated[str, Field(max_length=200)]
 Class = Annotated[int, Field(ge=0, le=_MOST)] | Word
 
 
+def _in_one_sentence(value: Any, take: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return take(value)
+    except ValidationError as error:  # a line for each kind it could have been
+        raise ValueError(
+            "give a class by its name or its number, or a list of up to 100 of them"
+        ) from error
+
+
+Classes = Annotated[
+    Class | Annotated[list[Class], Field(max_length=100)] | None, WrapValidator(_in_one_sentence)
+]
+
+
 class Generation(BaseModel):
     """Images to draw. What is left out goes by the run's ``[sampling]``."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     prompt: str = Field("", max_length=32_000, description="a prompt, or a class by name or number")
-    class_: Class | Annotated[list[Class], Field(max_length=100)] | None = Field(
+    class_: Classes = Field(
         None, alias="class", description="classes by name or number; images take them in turn"
     )
     n: int | None = Field(None, ge=1, le=_MOST, description="how many images; 1 if left out")

@@ -58,6 +58,8 @@ def status_of(view: JobView) -> int:
     """The status of HTTP for a job without a result."""
     if view.state == "cancelled":
         return 410
+    if view.is_given_up:
+        return 503
     return 504 if view.is_late else 500
 
 
@@ -87,10 +89,10 @@ def answer_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["loc"] == ("body",) and not _is_json(request):
             return refused(400, "send JSON, and say so: Content-Type: application/json")
-        place = [str(part) for part in first["loc"][1:] if part != "class_"]
-        param = ".".join(place) or None
-        what = "the body" if param is None or first["type"] == "json_invalid" else param
-        return refused(400, f"{what}: {first['msg'].removeprefix('Value error, ')}", param)
+        place = () if first["type"] == "json_invalid" else first["loc"][1:2]
+        param = str(place[0]) if place else None
+        what = first["msg"].removeprefix("Value error, ")
+        return refused(400, f"{param or 'the body'}: {what}", param)
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> JSONResponse:

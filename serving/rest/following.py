@@ -46,7 +46,7 @@ async def end_of(job: Job) -> JobView:
     return view
 
 
-async def leaving(request: Request) -> None:
+async def hung_up(request: Request) -> None:
     """Wait until a caller, whose body was read, goes away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

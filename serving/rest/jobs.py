@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Response
+from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.concurrency import run_in_threadpool
 
-from router.recipe import Recipe, png_of
 from serving.rest.access import OwnerDep
 from serving.rest.answers import JobAnswer, job_answer, job_path
 from serving.rest.body import Generation
 from serving.rest.desk import DeskDep
 from serving.rest.errors import REFUSALS, status_of
 from serving.rest.events import Events
+from serving.rest.png import KEPT, PNG, Index, image_of, png_answer
 from serving.rest.watching import events_of
-from serving.service.job import ImageView, Job, JobView, Pixels
+from serving.service.job import Job
 from serving.service.service import Service
 
 router = APIRouter(prefix="/v1/jobs", responses=REFUSALS, tags=["jobs"])
-
-_PNG: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {}}, "description": "the image"}
-}
-
-Index = Annotated[int, Path(ge=0)]
 
 
 async def job_of(job_id: str, desk: DeskDep, owner: OwnerDep) -> Job:
@@ -72,35 +66,22 @@ async def follow(job: JobDep, desk: DeskDep) -> Events:
     return Events(events_of(desk.service, job))
 
 
-@router.get("/{job_id}/images/{index}.png", response_class=Response, responses=_PNG)
+@router.get("/{job_id}/images/{index}.png", response_class=Response, responses=PNG)
 def image(job: JobDep, index: Index) -> Response:
     """A finished image, with its recipe inside."""
     view = job.view()
-    found = _image(view, index)
+    found = image_of(view, index)
     if found.image is None and view.is_over:
         raise HTTPException(status_of(view), view.reason)
-    return _png(found.image, found.recipe, "private, max-age=31536000, immutable")
+    return png_answer(found.image, found.recipe, KEPT)
 
 
-@router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=_PNG)
+@router.get("/{job_id}/previews/{index}.png", response_class=Response, responses=PNG)
 def preview(job: JobDep, index: Index) -> Response:
     """What an image would become from here; once it is finished, that is itself."""
-    found = _image(job.view(), index)
-    return _png(found.preview if found.image is None else found.image, None, "no-store")
+    found = image_of(job.view(), index)
+    return png_answer(found.preview if found.image is None else found.image, None, "no-store")
 
 
 def _told(service: Service, job: Job) -> JobAnswer:
     return job_answer(job.view(), service.ahead_of(job))
-
-
-def _image(view: JobView, index: int) -> ImageView:
-    if index >= len(view.images):
-        raise HTTPException(404, f"this job has {len(view.images)} images, counted from 0")
-    return view.images[index]
-
-
-def _png(pixels: Pixels | None, recipe: Recipe | None, caching: str) -> Response:
-    if pixels is None:
-        raise HTTPException(404, "it is not there yet")
-    headers = {"Cache-Control": caching}
-    return Response(png_of(pixels, recipe), media_type="image/png", headers=headers)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from atoll.address import answers_at, split_address
 from atoll.authority import seconds_left
 from atoll.credentials import SERVER, read_pair
 from atoll.errors import BadInput, ConfigError
-from serving.rest.connection import Connection
+from serving.rest.connection import MORE, Connection, most_connections
+from serving.rest.listening import Loop, listen_on
 
 _LOOK_S = 0.01
+_END_S = 1  # in which the application hears of those it can tell no more
 
 
 class RestServer:
@@ -44,13 +46,14 @@ class RestServer:
             access_log=False,
             server_header=False,
             http=Connection,
+            loop=f"{Loop.__module__}:{Loop.__qualname__}",
             **_secured(tls),
         )
         self._server = uvicorn.Server(config)
 
     def start(self) -> str:
         """See :class:`serving.process.FrontEnd`."""
-        taken = _bound(self._listen)
+        taken = listen_on(self._listen, most_connections() + MORE)
         work = threading.Thread(target=self._server.run, args=([taken],), name="rest", daemon=True)
         self._thread = work
         host, port = split_address(self._listen)[0], taken.getsockname()[1]
@@ -66,8 +69,12 @@ class RestServer:
 
     def stop(self, grace_s: float) -> None:
         """See :class:`serving.process.FrontEnd`."""
-        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s)
+        self._server.config.timeout_graceful_shutdown = math.ceil(grace_s) + _END_S
         self._server.should_exit = True
+        self._thread.join(grace_s)
+        for each in list(self._server.server_state.connections):  # uvicorn would log a trace of it
+            with suppress(RuntimeError):  # its loop has just ended
+                each.loop.call_soon_threadsafe(each.transport.abort)
         self._thread.join()
 
 
@@ -82,16 +89,3 @@ def _secured(tls: str) -> dict[str, Any]:
     if seconds_left(pair.certificate, time.time()) < 0:
         raise ConfigError(f"serving.tls: server.crt in {tls} has ended; run `atoll certs {tls}`")
     return {"ssl_certfile": folder / f"{SERVER}.crt", "ssl_keyfile": folder / f"{SERVER}.key"}
-
-
-def _bound(listen: str) -> socket.socket:
-    host, port = split_address(listen)
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    try:
-        return socket.create_server((bare, port), family=family, backlog=2048)
-    except OSError as error:
-        raise BadInput(
-            f"serving.listen: port {port} on {host} is in use, or is not this machine's; set it "
-            "to another, or to port 0 for any free one"
-        ) from error

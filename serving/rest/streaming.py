@@ -56,7 +56,7 @@ class _Told:
     image: bool = False
 
 
-async def events_of(desk: Desk, job: Job) -> AsyncIterator[ServerSentEvent]:
+async def image_events_of(desk: Desk, job: Job) -> AsyncIterator[ServerSentEvent]:
     """What is new of a job's images until its end; who hangs up needs them no more."""
     told = [_Told() for _ in job.recipes]
     try:

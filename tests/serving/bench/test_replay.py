@@ -33,11 +33,11 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.path.endswith("/v1/images/generations"):
             self.answer(405, {})
-        elif not body:
+        elif body.get("n") == 0:
             self.answer(400, {})
         else:
             self.server.seen.append((self.path, self.headers["Authorization"], body))
-            self.do(body["prompt"])
+            self.do(body.get("prompt", "200"))
 
     def do(self, prompt):
         if prompt == "hang up":
@@ -132,8 +132,9 @@ def test_endpoint_that_cannot_be_asked_is_refused_before_the_trace_begins(url, s
     assert server.seen == []
 
 
-def test_endpoint_without_a_list_of_models_is_asked_all_the_same(url):
+def test_endpoint_without_a_list_of_models_is_asked_for_no_image_beforehand(url, server):
     assert answers_to(url.replace("/v1", "/some/v1"), "200")[0].num_images == 2
+    assert [body for _, _, body in server.seen] == [{"prompt": "200"}]
 
 
 def test_command_ends_with_1_where_no_request_brought_images(url, capsys):

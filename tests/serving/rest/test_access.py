@@ -67,8 +67,13 @@ def test_address_of_an_image_needs_no_key_and_is_good_while_the_job_is_kept(serv
 
 
 def test_page_of_another_site_is_let_ask_nothing(served):
+    wish = {"prompt": "3", "response_format": "url"}
+    with served.client() as client:
+        url = client.post("/v1/images/generations", json=wish).json()["data"][0]["url"]
+        assert client.get(url).status_code == 200
     with served.client(Host="rebound.example.org") as client:
         assert client.post("/v1/jobs", json=WISH).status_code == 403
+        assert client.get(url).status_code == 403
     with served.client() as client:  # a form, which browsers send anywhere
         sent = client.post(
             "/v1/jobs", content='{"prompt": "3"}', headers={"Content-Type": "text/plain"}

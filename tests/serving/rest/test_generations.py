@@ -69,6 +69,8 @@ def test_openai_client_is_given_an_address_and_told_of_the_model(serve):
     [
         ({"prompt": "eleven"}, 400, "prompt", "eleven"),
         ({"class": ["3", "eleven"]}, 400, "class", "eleven"),
+        ({"class": 1.5}, 400, "class", "class: give a class"),
+        ({"class": ["3", None]}, 400, "class", "class: give a class"),
         ({"prompt": "3", "class": "3"}, 400, "class", "prompt and class"),
         ({"prompt": "3", "steps": 10**6}, 400, "steps", "steps"),
         ({"prompt": "3", "n": 17}, 400, "n", "1 to 16"),
@@ -93,6 +95,15 @@ def test_wish_that_cannot_be_had_is_refused_as_openai_refuses(served, wish, stat
     assert (answer.status_code, error["param"]) == (status, param)
     assert named in error["message"]
     assert error.keys() == {"message", "type", "param", "code"}
+
+
+def test_body_that_is_no_json_is_refused_for_no_field(served):
+    headers = {"Content-Type": "application/json"}
+    with served.client() as client:
+        answer = client.post("/v1/images/generations", content=b"{bad", headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, None)
+    assert error["message"].startswith("the body: ")
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
