@@ -79,6 +79,10 @@ class Generation(BaseModel):
 
     def order(self) -> Order:
         """The same in the service's words. Raises: Unusable for what contradicts itself."""
+        if self.stream and self.response_format == "url":
+            raise Unusable(
+                'events carry images as b64_json; leave out "stream" for urls', "response_format"
+            )
         return Order(
             wanted=self._wanted(),
             num=self.n or 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,6 +26,14 @@ _CODES = {
     500: ("server_error", "failed"),
     503: ("server_error", "unavailable"),
     504: ("server_error", "deadline_exceeded"),
+}
+
+_WORDS = {  # for pydantic's kinds of errors whose own do not say what to do
+    "extra_forbidden": "there is no such field; GET /openapi.json lists those there are",
+    "json_invalid": "it is no JSON",
+    "missing": "it is missing",
+    "model_attributes_type": "it should be an object of JSON, {...}",
+    "string_pattern_mismatch": 'it should be WIDTHxHEIGHT or "auto"',
 }
 
 
@@ -91,12 +100,21 @@ def answer_errors(app: FastAPI) -> None:
             return refused(400, "send JSON, and say so: Content-Type: application/json")
         place = () if first["type"] == "json_invalid" else first["loc"][1:2]
         param = str(place[0]) if place else None
-        what = first["msg"].removeprefix("Value error, ")
+        what = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+        what = _WORDS.get(first["type"], what)
         return refused(400, f"{param or 'the body'}: {what}", param)
 
     @app.exception_handler(HTTPException)
-    async def _(_: Request, error: HTTPException) -> JSONResponse:
-        return refused(error.status_code, str(error.detail), headers=error.headers)
+    async def _(request: Request, error: HTTPException) -> JSONResponse:
+        what, path = str(error.detail), request.url.path
+        if what == HTTPStatus.NOT_FOUND.phrase:  # nobody has said more
+            what = f"nothing is at {path}; GET /openapi.json tells what there is"
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # nested deeper than anything here
+            what = "the body: it is no JSON that can be read"
+        if what == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+            allowed = (error.headers or {}).get("Allow", "other methods")
+            what = f"{path} is not for {request.method}; it takes {allowed}"
+        return refused(error.status_code, what, headers=error.headers)
 
     @app.exception_handler(BadInput)
     async def _(request: Request, error: BadInput) -> JSONResponse:
