@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, TypedDict, Unpack
@@ -12,7 +13,14 @@ import grpc
 
 from atoll.address import is_loopback
 from atoll.errors import BadInput
-from atoll.images import About, Generated, ImageEvent, decode_about, decode_event
+from atoll.images import (
+    MAX_REQUEST_BYTES,
+    About,
+    Generated,
+    ImageEvent,
+    decode_about,
+    decode_event,
+)
 from atoll.statuses import error_of
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
@@ -36,7 +44,7 @@ _MEANT = {  # what a service takes; where its limits are narrower, it says so it
     "strategy": "a name such as top-2; About.strategies has the others",
     "previews": "a whole number from 0 to 1000",
     "priority": "high, normal or low",
-    "deadline_s": "seconds, more than 0",
+    "deadline_s": "a number of seconds, more than 0",
     "cancel_on_disconnect": "True or False",
 }
 # By the channel itself. What has been answered with a single event is never asked for twice.
@@ -237,18 +245,33 @@ def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
     given: dict[str, Any] = dict(options)
     for name, value in given.items():
         if name not in _MEANT:
-            raise BadInput(f"there is no option {name!r}; there are {', '.join(_MEANT)}")
+            known = ", ".join(("prompt", "class_", *_MEANT))
+            raise BadInput(f"there is no option {name!r}; there are {known}")
         with _named(name, value):
             match name:
                 case "n":
                     request.num = value
                 case "size":
-                    request.width, request.height = value
+                    request.width, request.height = map(_positive, value)
+                case "deadline_s":
+                    request.deadline_s = _positive(value)
                 case "priority":
                     request.priority = _PRIORITIES[value]
                 case _:
                     setattr(request, name, value)
+    if request.ByteSize() > MAX_REQUEST_BYTES:
+        raise BadInput(
+            f"prompt or class_ is too long: the request has {request.ByteSize():,} bytes, and "
+            "64 KiB are the most; give a shorter one, or fewer"
+        )
     return request
+
+
+def _positive(value: Any) -> Any:
+    """A number that bounds something. Raises: ValueError, it is 0, less or infinite."""
+    if not 0 < value < math.inf:
+        raise ValueError(value)
+    return value
 
 
 @contextlib.contextmanager
