@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def serve(
 
     SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
     """
+    # gRPC would log in its own words, too, what the command says; read when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from atoll import logs
     from atoll.config_file import run_config
     from serving.signals import Signals
