@@ -94,7 +94,7 @@ class ErrorsAsStatus(grpc.ServerInterceptor):
 
     def _abort(self, error: Exception, context: grpc.ServicerContext) -> None:
         if isinstance(error, AtollError):
-            kept = context.trailing_metadata() or ()  # type: ignore[attr-defined]  # stubs lack it
+            kept = context.trailing_metadata() or ()
             context.set_trailing_metadata((*kept, (TOLD, "1")))
             context.abort(status_of(error), brief(str(error)))
         log.error("unexpected error in a call", exc_info=error)
