@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, TypedDict, Unpack
@@ -11,9 +13,16 @@ from typing import Any, Literal, NoReturn, Self, TypedDict, Unpack
 import grpc
 
 from atoll.address import is_loopback
-from atoll.errors import BadInput
-from atoll.images import About, Generated, ImageEvent, decode_about, decode_event
-from atoll.statuses import error_of
+from atoll.errors import BadInput, Unreachable
+from atoll.images import (
+    MAX_REQUEST_BYTES,
+    About,
+    Generated,
+    ImageEvent,
+    decode_about,
+    decode_event,
+)
+from atoll.statuses import TOLD, error_of
 from atoll.wire.v1 import images_pb2 as wire
 from atoll.wire.v1 import images_pb2_grpc as rpc
 
@@ -27,16 +36,16 @@ _PRIORITIES = {
     "low": wire.PRIORITY_LOW,
 }
 _MEANT = {  # what a service takes; where its limits are narrower, it says so itself
-    "n": "a whole number from 1; About.max_images is the most",
+    "n": "a whole number from 1 to the service's max_images",
     "seed": "a whole number from 0, below 2**63",
     "size": "(width, height) in pixels, as in About.size",
     "solver": "a name of About.solvers",
-    "steps": "a whole number from 1; About.max_steps is the most",
-    "guidance": "a number from 0; About.max_guidance is the most",
+    "steps": "a whole number from 1 to the service's max_steps",
+    "guidance": "a number from 0 to the service's max_guidance",
     "strategy": "a name such as top-2; About.strategies has the others",
     "previews": "a whole number from 0 to 1000",
     "priority": "high, normal or low",
-    "deadline_s": "seconds, more than 0",
+    "deadline_s": "a number of seconds, more than 0",
     "cancel_on_disconnect": "True or False",
 }
 # By the channel itself. What has been answered with a single event is never asked for twice.
@@ -125,6 +134,7 @@ class Client:
             BadInput: one of them cannot be used.
         """
         self._who = f"the service at {address}"
+        self._is_closed = False
         self._metadata = _metadata(api_key)
         credentials = _credentials(address, ca)
         self._channel = (
@@ -142,6 +152,7 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
+        self._is_closed = True
         self._channel.close()
 
     def about(self) -> About:
@@ -209,6 +220,7 @@ class Client:
         self._call(self._stub.Cancel, wire.CancelRequest(job=job))
 
     def _events(self, method: Any, request: Any) -> Iterator[ImageEvent]:
+        self._refuse_closed()
         call = method(request, metadata=self._metadata)
         try:
             for message in call:
@@ -221,13 +233,26 @@ class Client:
             call.cancel()
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
+        self._refuse_closed()
         try:
             return method(request, timeout=_DEADLINE_S, metadata=self._metadata)
         except grpc.RpcError as error:
             self._raise(error)
 
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise BadInput(f"this client of {self._who} is closed; make another one")
+
     def _raise(self, error: Any) -> NoReturn:
-        raise error_of(error.code(), error.details() or "", self._who) from error
+        code, details = error.code(), error.details() or ""
+        if code is not grpc.StatusCode.UNAVAILABLE:
+            raise error_of(code, details, self._who) from error
+        if dict(error.trailing_metadata() or ()).get(TOLD):
+            raise Unreachable(f"{self._who} takes nothing: {details}") from error
+        raise Unreachable(
+            f"{self._who} does not answer ({details}); start one with `atoll serve`, or give the "
+            "address of one that answers, and the ca of its certificate if it has one"
+        ) from error
 
 
 def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
@@ -237,18 +262,33 @@ def _request(asked: Asked, options: Options) -> wire.GenerateRequest:
     given: dict[str, Any] = dict(options)
     for name, value in given.items():
         if name not in _MEANT:
-            raise BadInput(f"there is no option {name!r}; there are {', '.join(_MEANT)}")
+            known = ", ".join(("prompt", "class_", *_MEANT))
+            raise BadInput(f"there is no option {name!r}; there are {known}")
         with _named(name, value):
             match name:
                 case "n":
                     request.num = value
                 case "size":
-                    request.width, request.height = value
+                    request.width, request.height = map(_positive, value)
+                case "deadline_s":
+                    request.deadline_s = _positive(value)
                 case "priority":
                     request.priority = _PRIORITIES[value]
                 case _:
                     setattr(request, name, value)
+    if request.ByteSize() > MAX_REQUEST_BYTES:
+        raise BadInput(
+            f"prompt or class_ is too long: the request has {request.ByteSize():,} bytes, and "
+            "64 KiB are the most; give a shorter one, or fewer"
+        )
     return request
+
+
+def _positive(value: Any) -> Any:
+    """A number that bounds something. Raises: ValueError, it is 0, less or infinite."""
+    if not 0 < value < math.inf:
+        raise ValueError(value)
+    return value
 
 
 @contextlib.contextmanager
@@ -262,21 +302,36 @@ def _named(name: str, value: Any) -> Iterator[None]:
 def _metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
     if api_key is None:
         return ()
-    if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
-        raise BadInput("the API key is no line of letters and digits")  # and is not shown
+    if not is_key(api_key):  # and it is not shown
+        raise BadInput(
+            "api_key is no API key; give the line that `atoll key` wrote, or leave it out"
+        )
     return (("authorization", f"Bearer {api_key.strip()}"),)
+
+
+def is_key(text: str) -> bool:
+    """Whether it could be an API key: one word of ASCII."""
+    return text.isascii() and text.strip().isprintable() and len(text.split()) == 1
 
 
 def _credentials(address: str, ca: str | Path | None) -> grpc.ChannelCredentials | None:
     """How to know the service; None for plain text."""
     try:
-        if ca is None and is_loopback(address):
-            return None
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+        is_here = is_loopback(address)
+    except (ValueError, AttributeError) as error:
+        raise BadInput(
+            f"{address!r} is no address; write it as host:port, e.g. {DEFAULT_ADDRESS}"
+        ) from error
     if ca is None:
-        return grpc.ssl_channel_credentials()
+        return None if is_here else grpc.ssl_channel_credentials()
+    mend = "give the ca.crt that `atoll certs` made"
     try:
-        return grpc.ssl_channel_credentials(Path(ca).read_bytes())
+        authority = Path(ca).read_bytes()
     except OSError as error:
-        raise BadInput(f"{ca} cannot be read: {error.strerror}") from error
+        raise BadInput(f"ca = {str(ca)!r} cannot be read ({error.strerror}); {mend}") from error
+    try:  # gRPC would say so at the first call, in its own log
+        certificates = authority.decode("ascii", "ignore")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
+    except (ssl.SSLError, ValueError) as error:
+        raise BadInput(f"ca = {str(ca)!r} holds no certificate; {mend}") from error
+    return grpc.ssl_channel_credentials(authority)

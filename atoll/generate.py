@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from atoll.client import DEFAULT_ADDRESS, Client, Options
+from atoll.client import DEFAULT_ADDRESS, Client, Options, is_key
 from atoll.command import JsonOption, print_json, progress_bars, say
-from atoll.errors import BadInput, Busy, Interrupted, Unreachable
+from atoll.errors import BadInput, ConfigError, Interrupted
 from atoll.images import Accepted, Generated, Progress
 from atoll.private_files import read_private
 
@@ -85,13 +85,6 @@ def generate(  # noqa: PLR0917 - each is an option of the command
     with Client(at, api_key=_key(key_file), ca=ca) as client:
         try:
             rows = _drawn(client, asked or [], options, out)
-        except Busy:
-            raise
-        except Unreachable as error:
-            raise Unreachable(
-                f"{error}; start one with `atoll serve`, or say with --at where one answers, and "
-                "with --ca by whose certificate if it has one"
-            ) from error
         except KeyboardInterrupt as error:
             raise Interrupted(
                 "interrupted; the service draws no further, and finished images are kept"
@@ -137,10 +130,22 @@ def _refuse_unwritable(out: Path) -> None:
 
 
 def _key(file: Path | None) -> str | None:
-    """The API key. Raises: BadInput, the file cannot be read, or can be by others."""
+    """The API key. Raises: BadInput, the file cannot be read, or can be by others, or has none."""
     if file is None:
-        return os.environ.get(KEY_VARIABLE)
+        key = os.environ.get(KEY_VARIABLE)
+        if key is not None and not is_key(key):
+            raise BadInput(
+                f"{KEY_VARIABLE} holds no API key; set it to the line that `atoll key` wrote, or "
+                "unset it"
+            )
+        return key
     try:
-        return read_private(file).decode().strip()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{file} holds no API key") from error
+        key = read_private(file).decode(errors="replace")
+    except ConfigError as error:
+        raise BadInput(f"--key-file: {error}") from error
+    if not is_key(key):
+        raise BadInput(
+            f"--key-file {file} holds no API key; give a file with the line that `atoll key` "
+            "wrote, not the service's own, which has but its hash"
+        )
+    return key

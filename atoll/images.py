@@ -11,6 +11,8 @@ from typing import Any
 from atoll.errors import BadInput, NotDrawn
 from atoll.wire.v1 import images_pb2 as wire
 
+MAX_REQUEST_BYTES = 64 << 10  # a service reads no larger message
+
 
 @dataclass(frozen=True, slots=True)
 class About:

@@ -17,6 +17,8 @@ from atoll.errors import (
     Unreachable,
 )
 
+TOLD = "atoll-told"  # in the metadata of a status that the server gave, and not gRPC
+
 # From the particular to the general. Of several statuses for one error, the first is told.
 _STATUSES: tuple[tuple[type[AtollError], tuple[grpc.StatusCode, ...]], ...] = (
     (LeaseLost, (grpc.StatusCode.ABORTED,)),

@@ -68,8 +68,9 @@ class Recipe:
         differ = [job for job in jobs if self.checkpoints.get(job) != checkpoints.get(job)]
         if differ:
             raise BadInput(
-                f"the image was drawn by other checkpoints than this run's: {', '.join(differ)}; "
-                "give the configuration of the run that drew it"
+                "the image was drawn by other checkpoints than this run's newest: "
+                f"{', '.join(differ)}; give the run that drew it (--set run.uri=URI); if it is "
+                "this one, it was trained on since, and draws the image no more"
             )
 
 

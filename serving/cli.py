@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from atoll.command import ConfigOption, SetOption, say
-from atoll.errors import BadInput
+from atoll.errors import BadInput, StageMissing
 
 
 def serve(
@@ -26,14 +27,15 @@ def serve(
 
     SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
     """
+    # gRPC would log in its own words, too, what the command says; read when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from atoll import logs
     from atoll.config_file import run_config
     from serving.signals import Signals
 
     named = [] if run is None else [f"run.uri={json.dumps(run)}"]
     if run is not None:
-        if config is not None:
-            raise BadInput("RUN and --config both name a run; leave out one of them")
+        _refuse_named_twice(run, config, set_ or ())
         _refuse_unstarted(run)
     settings = run_config(config, [*named, *(set_ or ())])
     signals = Signals()  # before what takes seconds to import
@@ -54,7 +56,19 @@ def serve(
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    process(settings, opened, signals)
+    try:
+        process(settings, opened, signals)
+    except StageMissing as error:
+        raise StageMissing(f"{settings.run.uri}: {error}") from error
+
+
+def _refuse_named_twice(run: str, config: Path | None, set_: Sequence[str]) -> None:
+    if not run:
+        raise BadInput('RUN is ""; give the URI of a run, e.g. runs/digits')
+    sets = any(each.partition("=")[0].strip() == "run.uri" for each in set_)
+    if config is not None or sets:
+        other = "--set run.uri" if sets else "--config"
+        raise BadInput(f"RUN and {other} both name a run; leave out one of them")
 
 
 def _refuse_unstarted(uri: str) -> None:

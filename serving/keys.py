@@ -69,11 +69,13 @@ def add_key(path: Path, name: str) -> str:
         The key, a secret that is kept nowhere.
 
     Raises:
-        BadInput: the name cannot be used, or has a key, or the file cannot be written.
+        BadInput: the name cannot be used, or has a key, or the file cannot be written there.
         ConfigError: the file cannot be read.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"{name!r} is no name for a key; use letters, digits, - and _, up to 64")
+    if not path.parent.is_dir():
+        raise BadInput(f"{path.parent} is no folder; make it, or give another file")
     known = _read(path) if path.exists() else {}
     if name in known.values():
         raise BadInput(f"{name} has a key in {path}; delete that line to give them another")
@@ -104,5 +106,8 @@ def _read(path: Path) -> dict[str, str]:
         raise ConfigError(f"{path} is no file of keys: {error}") from error
     for name, digest in lines.items():
         if not isinstance(digest, str) or not _HASH.fullmatch(digest):
-            raise ConfigError(f"{path}: {name} has no hash of a key; delete the line")
+            raise ConfigError(
+                f"{path} is no file of keys: {name} is no hash of one; give the file that "
+                "`atoll key` made"
+            )
     return {digest: name for name, digest in lines.items()}

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from atoll.errors import AtollError
 from atoll.reasons import brief
-from atoll.statuses import status_of
+from atoll.statuses import TOLD, status_of
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ class ErrorsAsStatus(grpc.ServerInterceptor):
 
     def _abort(self, error: Exception, context: grpc.ServicerContext) -> None:
         if isinstance(error, AtollError):
+            kept = context.trailing_metadata() or ()
+            context.set_trailing_metadata((*kept, (TOLD, "1")))
             context.abort(status_of(error), brief(str(error)))
         log.error("unexpected error in a call", exc_info=error)
         context.abort(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from serving.bench.tally import Answer, Tally
     from serving.bench.trace import Arrival
 
+_MOST_REQUESTS = 1_000_000  # of a drawn trace, which is drawn before the first is sent
+
 bench = typer.Typer(add_completion=False, no_args_is_help=True)
 
 UrlArgument = Annotated[
@@ -28,7 +30,9 @@ RateOption = Annotated[
 DurationOption = Annotated[
     float | None, typer.Option(help="For so long requests arrive.", show_default="30")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Of when they arrive.", show_default="0")]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Of when they arrive.", show_default="0")
+]
 BodyOption = Annotated[
     str | None, typer.Option(help="JSON of every request.", show_default='{"prompt": "0"}')
 ]
@@ -76,12 +80,15 @@ def serve(  # noqa: PLR0917 - each is an option of the command
         raise BadInput(f"{error.name} is missing; run pip install 'atoll[serve]'") from error
 
     if trace is None:
-        arrivals = poisson(
-            _above_0("--rate", 1.0 if rate is None else rate),
-            _above_0("--duration-s", 30.0 if duration_s is None else duration_s),
-            seed or 0,
-            _body('{"prompt": "0"}' if body is None else body),
-        )
+        rate = _above_0("--rate", 1.0 if rate is None else rate)
+        duration_s = _above_0("--duration-s", 30.0 if duration_s is None else duration_s)
+        if rate * duration_s > _MOST_REQUESTS:
+            raise BadInput(
+                f"--rate {rate:g} for --duration-s {duration_s:g} makes {rate * duration_s:.3g} "
+                f"requests; lower one of them, to {_MOST_REQUESTS:,} requests at most"
+            )
+        body_ = _body('{"prompt": "0"}' if body is None else body)
+        arrivals = poisson(rate, duration_s, seed or 0, body_)
     elif (rate, duration_s, seed, body) != (None, None, None, None):
         raise BadInput("--trace says it all; leave out --rate, --duration-s, --seed and --body")
     else:

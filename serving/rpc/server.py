@@ -10,6 +10,7 @@ import grpc
 from atoll.address import answers_at, split_address
 from atoll.clock import Clock
 from atoll.errors import BadInput, ConfigError
+from atoll.images import MAX_REQUEST_BYTES
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
@@ -25,12 +26,11 @@ _STREAMS = 256  # each keeps a thread while it is read
 _THREADS = 32  # more, for calls that end by themselves
 _MAX_CALLS = 1024  # that wait for a thread, of all callers together
 _MAX_CALLS_OF_ONE = 100  # connection, likewise
-_MAX_REQUEST_BYTES = 64 << 10
 _HANDSHAKE_MS = 10_000  # a caller that does not come to the point is hung up on
 _ASK_AGAIN_MS = 30_000  # whether a caller is there, who may have gone without a word
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls
-    ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_concurrent_streams", _MAX_CALLS_OF_ONE),
     ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
     ("grpc.keepalive_time_ms", _ASK_AGAIN_MS),

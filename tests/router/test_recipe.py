@@ -57,5 +57,7 @@ def test_recipe_of_another_version_says_so(tmp_path):
 def test_recipe_refuses_other_checkpoints_by_name():
     RECIPE.refuse_others({"router": "cd", "expert-0": "ab"})
 
-    with pytest.raises(BadInput, match="other checkpoints than this run's: expert-1, router;"):
+    with pytest.raises(
+        BadInput, match="other checkpoints than this run's newest: expert-1, router;"
+    ):
         RECIPE.refuse_others({"router": "ce", "expert-0": "ab", "expert-1": "x"})

@@ -126,7 +126,7 @@ def test_sample_like_an_image_of_another_run_names_what_differs(sample, tmp_path
     code, out, err = sample("--like", str(path))
 
     assert (code, out) == (2, "")
-    assert "other checkpoints than this run's: expert-1;" in err
+    assert "other checkpoints than this run's newest: expert-1;" in err
     assert err.count("\n") == 1
 
 

@@ -46,7 +46,7 @@ def test_keys_follow_their_file_and_outlive_a_damaged_one(path):
 @pytest.mark.parametrize("text", ["alice = 3", 'alice = "secret"', "alice", "[alice]"])
 def test_file_of_something_else_is_refused_by_its_name(path, text):
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"keys\.toml"):
+    with pytest.raises(ConfigError, match=r"keys\.toml is no file of keys"):
         Keys(path)
 
 
@@ -55,6 +55,12 @@ def test_key_for_a_name_that_cannot_be_used_is_refused(path, name):
     add_key(path, "alice")
     with pytest.raises(BadInput, match=r"name for a key|has a key"):
         add_key(path, name)
+
+
+def test_key_for_a_folder_that_is_not_there_is_refused_and_makes_none(tmp_path):
+    with pytest.raises(BadInput, match="typo is no folder"):
+        add_key(tmp_path / "typo" / "keys.toml", "alice")
+    assert not list(tmp_path.iterdir())
 
 
 def test_command_writes_a_key_to_standard_output_alone(path, capsys):

@@ -174,6 +174,10 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(trained_uri, tmp_path, c
         listen = f"serving.listen=127.0.0.1:{taken.getsockname()[1]}"
         assert "serving.listen: port" in refused(capsys, trained_uri, "--set", listen)
     assert "no run was ever started" in refused(capsys, str(tmp_path / "nowhere"))
+    nowhere = f"run.uri={tmp_path / 'other'}"
+    assert f"{tmp_path / 'other'}: `atoll serve` builds on" in refused(capsys, "--set", nowhere)
+    assert "RUN and --set run.uri both" in refused(capsys, trained_uri, "--set", nowhere)
+    assert 'RUN is ""' in refused(capsys, "")
     assert "sampling.solver" in refused(capsys, trained_uri, "--set", "sampling.solver=dopri5")
     assert "serving.api_keys" in refused(
         capsys, trained_uri, "--set", "serving.api_keys=missing.toml"

@@ -147,6 +147,24 @@ def test_command_ends_with_1_where_no_request_brought_images(url, capsys):
     assert "requests brought images: 500: no" in told.err
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--rate", "1e12"], "--rate 1e+12 for --duration-s 30 makes 3e+13 requests"),
+        (["--rate", "2", "--duration-s", "1e308"], "1,000,000 requests at most"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_command_refuses_a_trace_that_cannot_be_drawn_before_anybody_is_asked(
+    url, server, capsys, options, named
+):
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "serve", url, *options])
+    assert end.value.code == 2
+    assert named in capsys.readouterr().err
+    assert server.seen == []
+
+
 def test_command_prints_the_tally(url, server, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     trace = tmp_path / "trace.jsonl"
