@@ -80,7 +80,8 @@ class Desk:
         wait_s = self.rates.wait_s(owner) if self.rates else 0.0
         if wait_s:
             self.metrics.refused("hasty")
-            raise _later(f"too many requests; ask again in {math.ceil(wait_s)} s", wait_s)
+            what = f"more than serving.requests_per_minute; ask again in {math.ceil(wait_s)} s"
+            raise _later(what, wait_s)
 
 
 async def desk_of(request: Request) -> Desk:

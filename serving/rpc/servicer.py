@@ -93,7 +93,7 @@ class ImagesServicer(rpc.ImagesServicer):
         if wait_s:
             self._callers.refused("hasty")
             _ask_again(context, wait_s)
-            raise Busy("too many requests in a minute; ask again later")
+            raise Busy(f"more than serving.requests_per_minute; ask again in {math.ceil(wait_s)} s")
         self._enter(context)
         if not self._service.is_healthy:
             raise Unreachable("it draws no more; the log of the service says why")
