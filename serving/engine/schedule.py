@@ -11,8 +11,8 @@ but not for long: who was left out for some rounds, a round being as many batche
 goes before all but the first, and before that one too where there is no room for both. That bounds
 the delay one request may cause another.
 
-Where not all experts are in memory, those are to be there that the first image and the present
-batch need. Others come as there is room, and who is there stays as long as anybody needs it.
+Where not all experts are in memory, those are to be there that the first image needs, and those at
+work. Others come as there is room, and who is there stays as long as anybody needs it.
 
 Source: earliest deadline first, Liu & Layland (JACM 1973).
 """
@@ -84,20 +84,22 @@ def choose(waiting: Sequence[Waiting], resident: Collection[int], most_rows: int
     chosen, room = _filled(before_all, most_rows)
     left = _without(ready, chosen)
     while left:
-        at_work = _experts(chosen)
+        at_work = _experts(chosen) & there
         company = [each for each in left if each.experts & there <= at_work]
         taken, room = _filled(company or left[:1], room)
         if not taken:
             break
         chosen += taken
         left = _without(left, taken)
-    needed = _in_turn([*queue[:1], *chosen])
+    at_work = _experts(chosen) & there
+    needed = _experts(queue[:1]) | at_work
+    in_turn = _in_turn(queue)
     return Choice(
         slots=tuple(each.slot for each in chosen),
-        experts=_experts(chosen) & there,
+        experts=at_work,
         skipped=tuple(each.slot for each in left),
-        wanted=needed,
-        later=tuple(expert for expert in _in_turn(queue) if expert not in needed),
+        wanted=tuple(expert for expert in in_turn if expert in needed),
+        later=tuple(expert for expert in in_turn if expert not in needed),
     )
 
 
