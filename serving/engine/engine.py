@@ -133,13 +133,19 @@ class Engine:
     def _fill_slots(self) -> None:
         for slot, image, last in self._queue.seated():
             if last:
-                last.kept = self._images.keep(slot)
+                self._give_way(slot, last)
             try:
                 self._begin(slot, image)
             except Exception as error:  # what is wrong with it is wrong with it alone
                 self._fail(image.entry, error)
             self._routes.forget(self._tensor([slot]))
             self._skipped[slot] = 0
+
+    def _give_way(self, slot: int, last: Image) -> None:
+        try:
+            last.kept = self._images.keep(slot)
+        except Exception as error:  # there may be no memory to keep it in
+            self._fail(last.entry, error)
 
     def _begin(self, slot: int, image: Image) -> None:
         if image.kept:

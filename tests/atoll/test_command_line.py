@@ -28,6 +28,15 @@ def atoll(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
     )
 
 
+def printed(code: str) -> str:
+    """What a process of its own prints, with nothing imported before."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_help_lists_every_command_and_imports_none() -> None:
     code = (
         "import sys\nfrom atoll.__main__ import main\n"
@@ -35,11 +44,8 @@ def test_help_lists_every_command_and_imports_none() -> None:
         "heavy = {'torch', 'numpy', 'grpc', 'sqlalchemy', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(f" {name} " in done.stdout for name in COMMANDS)
+    told = printed(code)
+    assert all(f" {name} " in told for name in COMMANDS)
 
 
 def test_agent_imports_nothing_that_only_other_commands_need() -> None:
@@ -50,10 +56,7 @@ def test_agent_imports_nothing_that_only_other_commands_need() -> None:
         "heavy = {'sqlalchemy', 'prometheus_client', 'cryptography', 'fsspec', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    printed(code)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -223,6 +223,22 @@ def test_urgent_image_has_the_slot_of_the_last_at_once_which_goes_on_later(
     assert sorted(steps) == [(place, step) for place in range(4) for step in range(1, 6)]
 
 
+def test_image_that_cannot_be_kept_fails_alone(make_engine, alone, monkeypatch):
+    def keep(self, slot):
+        raise MemoryError
+
+    monkeypatch.setattr("serving.engine.slots.Slots.keep", keep)
+    engine = make_engine(num_slots=2)
+    told = submitted(engine, [request_of("patient", [1], steps=9), request_of("last", [2, 3])])
+    engine.tick()
+    urgent = request_of("urgent", [4], patience_s=1)
+    told |= submitted(engine, [urgent])
+    run(engine)
+    assert "memory ran out" in told["last"].events[-1].reason
+    assert isinstance(told["patient"].events[-1], Done)
+    assert_as_alone(urgent, told["urgent"], alone)
+
+
 def test_watch_is_told_of_rows_steps_and_images_of_every_tick(make_engine):
     ticks = []
     engine = make_engine(num_slots=3, watch=ticks.append)

@@ -36,6 +36,13 @@ def exhaust():
     torch.empty(NOBODY_HAS_BYTES)
 
 
+def assert_fails_alone(engine, bad, good, alone):
+    told = submitted(engine, [bad, good])
+    run(engine)
+    assert isinstance(told[bad.name].events[-1], Failed)
+    assert_as_alone(good, told[good.name], alone)
+
+
 @pytest.fixture
 def mixed():
     """Requests of which one image of a batch in two is bad."""
@@ -105,20 +112,14 @@ def test_gate_that_says_nothing_finite_fails_its_request_alone(make_engine, gate
 
     engine = make_engine(gate=unsound)
     bad, good = (request_of(name, [seed], strategy="full") for name, seed in (("b", 2), ("g", 3)))
-    told = submitted(engine, [bad, good])
-    run(engine)
-    assert isinstance(told["b"].events[-1], Failed)
-    assert_as_alone(good, told["g"], alone)
+    assert_fails_alone(engine, bad, good, alone)
 
 
 def test_request_that_cannot_begin_fails_alone(make_engine, alone):
     engine = make_engine()
     bad, good = request_of("bad", [1, 2]), request_of("good", GOOD)
     object.__setattr__(bad, "cond", bad.cond[:1])  # an image without a row
-    told = submitted(engine, [bad, good])
-    run(engine)
-    assert isinstance(told["bad"].events[-1], Failed)
-    assert_as_alone(good, told["good"], alone)
+    assert_fails_alone(engine, bad, good, alone)
 
 
 def test_listener_that_raises_ends_its_own_request(make_engine, alone):
