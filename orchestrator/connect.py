@@ -32,6 +32,7 @@ HANDED = "handed-over.json"
 _START_S = 60.0
 _ASKING_S = 300.0  # for one that was started and lives: it may wait for its provider's answers
 _LEAVE_S = 20.0
+_LEAVING_S = 5.0  # from closing its port to its process's end
 
 
 def find(config: Config) -> ControlClient | None:
@@ -96,7 +97,7 @@ def attach(config: Config) -> ControlClient | None:
         client.fleet()
     except Unreachable as error:
         client.close()
-        if endpoint.process.find() is None:
+        if endpoint.ends_within(_LEAVING_S):
             return None
         raise Unreachable(
             f"the run's orchestrator (process {endpoint.process.pid}) lives and does not answer: "

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import BadInput
@@ -72,6 +74,13 @@ class Endpoint:
     def is_alive(self) -> bool:
         """Whether the process that serves still runs."""
         return self.process.find() is not None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the process that serves is gone, or goes within a time."""
+        process = self.process.find()
+        if process is not None:
+            psutil.wait_procs([process], timeout=seconds)
+        return not self.is_alive
 
 
 def this_process(address: str, run: str, settings: str, *, secured: bool = False) -> Endpoint:

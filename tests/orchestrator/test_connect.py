@@ -8,9 +8,10 @@ from atoll import layout
 from atoll.clock import SystemClock
 from atoll.config_file import read_config
 from atoll.errors import BadInput
-from cluster.processes import Detached
+from cluster.processes import Detached, ProcessId
 from orchestrator import connect
-from orchestrator.endpoint import only_one
+from orchestrator.endpoint import Endpoint, identity, only_one
+from tests.ports import free_address
 
 
 def test_connect_waits_for_what_an_orchestrator_tells_of_a_slow_provider(tmp_path, monkeypatch):
@@ -45,3 +46,13 @@ def test_connect_starts_none_beside_one_that_comes_or_goes(tmp_path, monkeypatch
         connect.connect(read_config(None, [f"run.uri={tmp_path}"]))
     assert started.is_set()
     other.join()
+
+
+def test_attach_takes_one_that_has_closed_its_port_and_ends_for_gone(tmp_path):
+    folder = layout.state_folder(str(tmp_path))
+    folder.mkdir()
+    leaving = Detached(["sleep", "3"], folder / connect.LOG)
+    who = ProcessId.of(leaving.pid)
+    Endpoint(free_address(), identity(folder), "settings", who).publish(folder)
+    assert connect.attach(read_config(None, [f"run.uri={tmp_path}"])) is None
+    assert who.find() is None
