@@ -97,7 +97,7 @@ def attach(config: Config) -> ControlClient | None:
         client.fleet()
     except Unreachable as error:
         client.close()
-        if endpoint.ends_within(_LEAVING_S):
+        if endpoint.ends_within(_LEAVING_S, SystemClock()):
             return None
         raise Unreachable(
             f"the run's orchestrator (process {endpoint.process.pid}) lives and does not answer: "
@@ -209,9 +209,7 @@ def _dismiss(folder: Path, clock: Clock) -> None:
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-    give_up_at = clock.monotonic() + _LEAVE_S
-    while endpoint.is_alive and clock.monotonic() < give_up_at:
-        clock.sleep(0.1)
+    endpoint.ends_within(_LEAVE_S, clock)
 
 
 def handed_over(run_uri: str) -> Config:

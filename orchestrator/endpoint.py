@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import BadInput
@@ -75,12 +73,12 @@ class Endpoint:
         """Whether the process that serves still runs."""
         return self.process.find() is not None
 
-    def ends_within(self, seconds: float) -> bool:
+    def ends_within(self, seconds: float, clock: Clock) -> bool:
         """Whether the process that serves is gone, or goes within a time."""
-        process = self.process.find()
-        if process is not None:
-            psutil.wait_procs([process], timeout=seconds)
-        return not self.is_alive
+        give_up_at = clock.monotonic() + seconds
+        while (alive := self.is_alive) and clock.monotonic() < give_up_at:
+            clock.sleep(0.1)
+        return not alive
 
 
 def this_process(address: str, run: str, settings: str, *, secured: bool = False) -> Endpoint:

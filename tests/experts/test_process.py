@@ -74,7 +74,7 @@ class Held:
 
     def wait(self):
         """Its exit code, and all that it said."""
-        code = self.process.wait(timeout=240)
+        code = self.process.wait(timeout=90)
         self.heard += self._listener.heard()
         return code, self.heard
 
@@ -115,7 +115,7 @@ def started(run, assignment, code=TRAINER, *arguments, node=ALONE):
         yield Held(process, work_dir)
     finally:
         process.stdin.close()  # the end of the leash: whatever still runs leaves
-        process.wait(timeout=240)
+        process.wait(timeout=90)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ async def _answer(
             await stream.read()
             stream.cancel()
         else:
-            await channel.unary_unary(path_of(method))(data, metadata=OURS, timeout=240)
+            await channel.unary_unary(path_of(method))(data, metadata=OURS, timeout=60)
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details() or ""
     return grpc.StatusCode.OK, ""

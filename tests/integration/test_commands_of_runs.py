@@ -144,7 +144,7 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert "128" in told
     before = (run.uri / layout.CONFIG).read_bytes()
     serving = subprocess.run(
-        run.command("orchestrator"), capture_output=True, text=True, check=False, timeout=240
+        run.command("orchestrator"), capture_output=True, text=True, check=False, timeout=60
     )
     assert serving.returncode == 2
     assert "expert.width = 64" in serving.stderr
@@ -255,7 +255,7 @@ def test_run_with_a_damaged_database_says_which(run, command):
         told, code = run.finish(launcher), launcher.returncode
     else:
         called = subprocess.run(
-            run.command("status"), capture_output=True, text=True, check=False, timeout=240
+            run.command("status"), capture_output=True, text=True, check=False, timeout=60
         )
         told, code = called.stderr, called.returncode
     assert code == 2
@@ -324,7 +324,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
 
 def test_events_of_a_run_that_never_began_name_the_command(run):
     called = subprocess.run(
-        run.command("events"), capture_output=True, text=True, check=False, timeout=240
+        run.command("events"), capture_output=True, text=True, check=False, timeout=60
     )
     assert called.returncode == 2
     assert "run `atoll train`" in called.stderr
@@ -357,7 +357,7 @@ def test_run_is_steered_while_it_works_and_ends_with_the_same_weights(run, until
 
 def test_steering_without_anything_at_work_names_the_command(run):
     called = subprocess.run(
-        run.command("pause"), capture_output=True, text=True, check=False, timeout=240
+        run.command("pause"), capture_output=True, text=True, check=False, timeout=60
     )
     assert called.returncode == 2
     assert "nothing is at work" in called.stderr
@@ -385,13 +385,13 @@ def test_watch_follows_a_run_to_its_end_and_leaves_it_alone(run, until):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     watching = subprocess.run(
-        run.command("watch"), capture_output=True, text=True, check=False, timeout=240
+        run.command("watch"), capture_output=True, text=True, check=False, timeout=60
     )
     assert watching.returncode == 0, watching.stderr
     assert "expert-0: done, all 60 steps are done" in watching.stderr
     run.finish(launcher)
     assert launcher.returncode == 0
     again = subprocess.run(
-        run.command("logs", "nobody"), capture_output=True, text=True, check=False, timeout=240
+        run.command("logs", "nobody"), capture_output=True, text=True, check=False, timeout=60
     )
     assert again.returncode == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.engine.schedule import (
@@ -86,7 +86,6 @@ NUM_SLOTS = 12
 CHANGES = st.tuples(st.floats(0, 1), st.frozensets(st.integers(0, 3), min_size=1), ROWS)
 
 
-@settings(max_examples=25)  # each of many batches
 @given(st.integers(2, 12), st.data())
 def test_nobody_is_left_out_for_longer_than_it_says_whatever_others_do(most_rows, data):
     """Whoever is evaluated may come back at once, more urgent than all, and for any experts."""
