@@ -9,8 +9,10 @@ from pydantic import model_validator
 from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
+from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.membership_section import MembershipSection
+from atoll.parallel_fit import refuse_sizes
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -64,6 +66,18 @@ class Config(Section):
                 f"training.batch_size = {self.training.batch_size} is divided among "
                 f"partition.num_experts = {self.partition.num_experts}; give at least one each"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_divide_islands_and_network(self) -> Self:
+        island = self.island
+        try:
+            for parallel in island.parallel:
+                refuse_sizes(parallel, self.expert.sizes)
+                for nodes in range(island.fewest_nodes, island.nodes + 1):
+                    parallel.over(nodes * island.processes)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from atoll.config import Config
 from atoll.errors import ConfigError
+from atoll.parallel_fit import refuse_tokens
 
 
 def refuse_patches(config: Config, height: int, width: int) -> None:
@@ -17,6 +18,9 @@ def refuse_patches(config: Config, height: int, width: int) -> None:
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
     for section, sizes in networks.items():
         refuse_patch(sizes.patch, height, width, f"{section}.patch")
+    patch = config.expert.sizes.patch
+    for parallel in config.island.parallel:
+        refuse_tokens(parallel, (height // patch) * (width // patch))
 
 
 def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 ASSIGNMENT = "assignment.json"
+PARALLEL = "parallel"
 DRAIN = "drain\n"
 
 
@@ -126,6 +127,16 @@ def read_assignment(work_dir: Path) -> Assignment:
         spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
         checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
     )
+
+
+def write_parallel(work_dir: Path, parallel: str) -> None:
+    """Lay down how the processes of the island share the job, in words of ``[island.parallel]``."""
+    (work_dir / PARALLEL).write_text(parallel, encoding="utf-8")
+
+
+def read_parallel(work_dir: Path) -> str:
+    """What the agent laid down."""
+    return (work_dir / PARALLEL).read_text(encoding="utf-8")
 
 
 def _message(line: dict[str, Any]) -> Message:

@@ -40,6 +40,9 @@ def agent(
     ] = "",
     processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
+    parallel: Annotated[
+        str, typer.Option(help="How they share a job, as [island.parallel]: shard=2,sequence=2.")
+    ] = "",
     drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
     endpoint: Annotated[
         Path | None, typer.Option(help="File where a later orchestrator leaves its address.")
@@ -83,6 +86,10 @@ def agent(
     from cluster.trainer_run import IslandSettings
     from cluster.whereabouts import Flags, whereabouts
 
+    if parallel:  # its trainers read it; here a start without it is spared what that needs
+        from atoll.parallel_section import parallel_of
+
+        parallel_of(parallel)
     where = whereabouts(Flags(orchestrator, peer or (), run, island, node, address, endpoint, join))
     _make(work_dir)
     logs.set_up()
@@ -91,7 +98,7 @@ def agent(
     orders = Orders()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
-    how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
+    how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)), parallel)
     settings = IslandSettings(
         where.who.name, work_dir.absolute(), drain_s, orphan_s, how, where.node
     )

@@ -36,14 +36,17 @@ class TrainerSettings:
     """How trainers are run.
 
     Attributes:
-        processes: training processes of the island, data parallel.
+        processes: training processes of the node.
         threads: CPU threads of each.
         command: what to run in place of torchrun and the house's trainers; () for those.
+        parallel: how all processes of the island share a job, see
+            :class:`atoll.parallel_section.ParallelSection`.
     """
 
     processes: int
     threads: int
     command: tuple[str, ...] = ()
+    parallel: str = ""
 
     def command_for(self, role: Role, work_dir: Path) -> list[str]:
         """The whole command of one trainer; torchrun only where there are several processes."""

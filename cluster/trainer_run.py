@@ -61,6 +61,7 @@ class TrainerRun:
         self.folder = settings.work_dir / name
         self.folder.mkdir(parents=True)
         relay.write_assignment(self.folder, assignment)
+        relay.write_parallel(self.folder, settings.trainer.parallel)
         if place:
             write_place(self.folder, place)
         self.listener = relay.Listener(self.folder)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
+
+from experts.parallel.portions import local
 
 
 class Average:
@@ -16,7 +16,7 @@ class Average:
     the device, which waits for the device at every step.
 
     Args:
-        network: to follow; the copy stays on its device.
+        network: a copy of the one to follow, shared out as that is.
         decay: share of the old average that a step keeps, in [0, 1).
 
     Attributes:
@@ -25,14 +25,14 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.num_averaged = copy.deepcopy(network).eval(), 0
+        self.network, self.num_averaged = network.eval(), 0
         self._decay = decay
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move towards the weights after a step; those after the first are taken as they are."""
-        averages: list[Tensor] = list(self.network.parameters())
-        currents: list[Tensor] = list(network.parameters())
+        averages: list[Tensor] = [local(each) for each in self.network.parameters()]
+        currents: list[Tensor] = [local(each) for each in network.parameters()]
         if self.num_averaged == 0:
             torch._foreach_copy_(averages, currents)
         else:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -23,6 +23,7 @@ from atoll.errors import CheckpointMismatch
 from atoll.types import Assignment, CheckpointRef
 from experts.engine import Snapshot
 from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
+from experts.tensors import StoredTensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,16 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
             f"checkpoint {ref.key} was written under other settings than this job's; "
             "give new settings a run.uri of their own"
         )
-    tensors = {
-        key: tensor
+    state = [
+        path
         for name, path in files.items()
         if name.startswith(STATE) and name.endswith(".safetensors")
-        for key, tensor in load_file(path).items()
-    }
+    ]
     snapshot = Snapshot(
-        network=_below("network.", tensors),
-        optimizer=_below("optimizer.", tensors),
-        average=load_file(files[EMA]),
-        num_averaged=tensors["num_averaged"],
+        network=StoredTensors(state, "network."),
+        optimizer=StoredTensors(state, "optimizer."),
+        average=StoredTensors([files[EMA]]),
+        num_averaged=StoredTensors(state)["num_averaged"],
     )
     points = json.loads(files[HISTORY].read_text(encoding="utf-8"))
     history = {"points": points, "recent": progress["recent"]}
@@ -133,8 +133,8 @@ class CheckpointWriter:
         snapshot = saved.snapshot
         average = {key: part.detach().cpu().clone() for key, part in snapshot.average.items()}
         rest = {
-            "network": snapshot.network,
-            "optimizer": snapshot.optimizer,
+            "network": dict(snapshot.network),
+            "optimizer": dict(snapshot.optimizer),
             "num_averaged": snapshot.num_averaged,
         }
         writer = HuggingFaceStorageWriter(str(folder / STATE))
@@ -191,14 +191,6 @@ class CheckpointWriter:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): tensor
-        for key, tensor in tensors.items()
-        if key.startswith(prefix)
-    }
 
 
 def _finish(written: Future[Any]) -> None:

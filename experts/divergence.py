@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
 
 from atoll.errors import ConfigError
 from atoll.sections import TrainingSection
 from atoll.types import JobSpec, Role
-from experts.engine import Stats
+from experts.cadence import Due
+from experts.engine import Engine, Stats
 
 
 class Divergence:
@@ -29,27 +28,23 @@ class Divergence:
         self._spec, self._training = spec, training
         self._unseen: list[tuple[int, Stats]] = []
 
-    def follow(self, step: int, stats: Stats, averaged: nn.Module, *, leaving: bool) -> None:
+    def follow(self, step: int, stats: Stats, engine: Engine, due: Due) -> None:
         """Take note of a step; where a report, a grid or a checkpoint is due, look at all of them.
 
         Args:
             step: counted from 1.
             stats: of the step.
-            averaged: the network with averaged weights; a weight that was ever infinite has an
-                average that still is.
-            leaving: no step will follow.
+            engine: whose weights are to be finite before they are saved.
+            due: after the step.
 
         Raises:
             ConfigError: something is not finite; names job, step and keys.
         """
         self._unseen.append((step, stats))
-        training = self._training
-        if leaving or step % training.checkpoint_every_steps == 0:
+        if due.anything:
             self._look()
-            if not _all_finite(averaged.parameters()):
-                self._refuse(step, "a weight is no finite number")
-        elif step % training.log_every_steps == 0 or step % training.grid_every_steps == 0:
-            self._look()
+        if due.checkpoint and not engine.all_finite():
+            self._refuse(step, "a weight is no finite number")
 
     def _look(self) -> None:
         pairs = [torch.stack((stats.loss, stats.grad_norm)) for _, stats in self._unseen]
@@ -67,8 +62,3 @@ class Divergence:
             f"{self._training.learning_rate:g} or raise training.warmup_steps, and give that "
             "run a run.uri of its own"
         )
-
-
-def _all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Asked of the device once, whatever the number of tensors."""
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())

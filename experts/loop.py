@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from atoll.errors import BadInput
+import torch
+from torch import Tensor
+
 from experts import checkpointing
 from experts.board import open_board
+from experts.cadence import due_after
 from experts.checkpointing import Position
 from experts.divergence import Divergence
-from experts.engine import Engine, TorchEngine
+from experts.engine import Engine
+from experts.engines import engine_for
 from experts.history import History
 from experts.recorder import Recorder
 from experts.task import Examples, Place, Task
@@ -48,30 +52,32 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
         Whether all steps are done.
 
     Raises:
-        BadInput: there are more processes than samples in a step.
-        ConfigError: the training diverged; nothing of that reaches a checkpoint.
+        ConfigError: the processes of the island cannot share the job so; or the training diverged,
+            and nothing of that reaches a checkpoint.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
-    _refuse_idle_processes(task, at)
-    engine: Engine = TorchEngine(task.build().to(at.device), task.loss, task.training)
+    engine = engine_for(task, at)
     saved = checkpointing.load(at.store, at.assignment, at.work_dir / "cache")
     history = History(task.training.log_every_steps, saved.history if saved else None)
     position = start = saved.position if saved else Position()
     num_steps = at.assignment.spec.steps
     divergence = Divergence(at.assignment.spec, task.training)
+    lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
-    with _recorder(task, samples, at, start, history) as recorder:
-        for position, examples in _upcoming(task, samples, at.place, start, num_steps):
+    with _recorder(task, at, start, history) as recorder:
+        for position, examples in _upcoming(task, samples, at.mesh.rows, start, num_steps):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
             stats = engine.step(micro_batches)
-            leaving = at.drain() or position.step == num_steps
-            divergence.follow(position.step, stats, engine.averaged, leaving=leaving)
+            due = due_after(position.step, task.training, num_steps, drained=at.drain())
+            divergence.follow(position.step, stats, engine, due)
+            images = _drawn(task, engine, lending) if due.grid else None
+            snapshot = engine.snapshot() if due.checkpoint else None
             if recorder is not None:
-                recorder.follow(position, engine, stats, leaving=leaving)
-            if leaving:
+                recorder.follow(position, stats, due, images, snapshot)
+            if due.leaving:
                 break
     return position.step >= num_steps
 
@@ -97,24 +103,19 @@ def _upcoming(
             yield after, examples.result()
 
 
+def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
+    with torch.no_grad():
+        return engine.with_average(lambda network: task.grid(network, lending))
+
+
 @contextlib.contextmanager
 def _recorder(
-    task: Task, samples: Samples, at: Workplace, start: Position, history: History
+    task: Task, at: Workplace, start: Position, history: History
 ) -> Iterator[Recorder | None]:
-    if at.place.rank != 0:
+    if at.mesh.rank != 0:
         yield None
         return
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-    lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
-    with open_board(at.assignment.spec, start.step, lending) as board:
+    with open_board(at.assignment.spec, start.step) as board:
         yield Recorder(task, at, start, history, board)
-
-
-def _refuse_idle_processes(task: Task, at: Workplace) -> None:
-    if task.training.batch_size < at.place.world:
-        raise BadInput(
-            f"{at.assignment.spec.name} has {task.training.batch_size} samples in a step, too few "
-            f"for {at.place.world} processes; lower island.processes or island.nodes, or raise the "
-            "batch size"
-        )

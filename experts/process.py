@@ -22,13 +22,15 @@ from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
-from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment
-from atoll.types import JobSpec
+from atoll.parallel_section import ParallelSection, parallel_of
+from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment, read_parallel
+from atoll.types import JobSpec, Role
 from experts.devices import device_of
 from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
 from experts.meeting import joined
+from experts.parallel.mesh import Mesh
 from experts.task import Place, Task
 from experts.workplace import Workplace
 from partition.manifest import Partition
@@ -89,12 +91,15 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
         store, partition, task.clusters, cache, config.run.seed, heard=fetching.heard
     )
     fetching.done()
+    parallel = _parallel(work_dir, assignment.spec)
+    layout = parallel.over(place.world)
     with joined(place, node, work_dir), _full_disk_told(work_dir):
         at = Workplace(
             assignment=assignment,
             store=store,
             work_dir=work_dir,
-            place=place,
+            mesh=Mesh(layout, place.rank),
+            parallel=parallel,
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
         )
@@ -114,6 +119,13 @@ def _place(node: NodePlace) -> Place:
     """By what torchrun says of this process on its node; it is alone there without it."""
     rank, num = (int(os.environ.get(name, less)) for name, less in (("RANK", 0), ("WORLD_SIZE", 1)))
     return Place(node.rank * num + rank, node.num * num)
+
+
+def _parallel(work_dir: Path, spec: JobSpec) -> ParallelSection:
+    """How the island's processes share this job; of a router, which is small, the batch alone."""
+    if spec.role is Role.ROUTER:
+        return ParallelSection()
+    return parallel_of(read_parallel(work_dir))
 
 
 def _settled(device: torch.device) -> None:

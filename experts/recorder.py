@@ -6,11 +6,14 @@ import logging
 import math
 import time
 
+from torch import Tensor
+
 from atoll.relay import Published, Speaker
 from atoll.types import Progress
 from experts.board import Board
+from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
-from experts.engine import Engine, Stats
+from experts.engine import Snapshot, Stats
 from experts.history import History
 from experts.task import Task
 from experts.workplace import Workplace
@@ -32,7 +35,7 @@ class Recorder:
     def __init__(
         self, task: Task, at: Workplace, start: Position, history: History, board: Board
     ) -> None:
-        self._task, self._training, self._board = task, task.training, board
+        self._board = board
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
@@ -42,29 +45,35 @@ class Recorder:
         self._cursor, self._time = start.cursor, time.monotonic()
         self._loss = math.nan  # of the steps before the checkpoint that is being written
 
-    def follow(self, position: Position, engine: Engine, stats: Stats, *, leaving: bool) -> None:
+    def follow(
+        self,
+        position: Position,
+        stats: Stats,
+        due: Due,
+        images: Tensor | None,
+        snapshot: Snapshot | None,
+    ) -> None:
         """Take note of a step, and tell what is due.
 
         Args:
             position: after the step.
-            engine: to draw and to save from.
             stats: of the step.
-            leaving: no step will follow; return when its checkpoint is complete.
+            due: after it; once leaving, this returns when the checkpoint is complete.
+            images: drawn after it; None for none.
+            snapshot: after it; None if none is due.
         """
-        step, finished = position.step, position.step == self._spec.steps
         self._history.add(stats)
-        if finished or step % self._training.log_every_steps == 0:
+        if due.report:
             self._report(position)
-        grid = None
-        if finished or step % self._training.grid_every_steps == 0:
-            grid = self._board.draw(self._task, engine.averaged, step)
+        grid = None if images is None else self._board.show(images, position.step)
         self._announce(wait=False)
-        if leaving or step % self._training.checkpoint_every_steps == 0:
+        if snapshot is not None:
             self._announce(wait=True)
-            saved = Saved(engine.snapshot(), position, self._history.as_json())
+            saved = Saved(snapshot, position, self._history.as_json())
             self._loss = self._history.recent_loss
+            finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
-        if leaving:
+        if due.leaving:
             self._announce(wait=True)
 
     def _report(self, position: Position) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from atoll.blobs import BlobStore
+from atoll.parallel_section import ParallelSection
 from atoll.types import Assignment
-from experts.task import Place
+from experts.parallel.mesh import Mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Workplace:
         assignment: the lease, what is to be trained, and where to go on.
         store: where the run is.
         work_dir: for this lease alone, on this machine.
-        place: among the processes of the island.
+        mesh: the processes of the island, and which of them this is.
+        parallel: how they share the job.
         device: for the network.
         drain: whether to leave after this step; every process asks after every step, and all get
             the same answer.
@@ -30,6 +32,7 @@ class Workplace:
     assignment: Assignment
     store: BlobStore
     work_dir: Path
-    place: Place
+    mesh: Mesh
+    parallel: ParallelSection
     device: torch.device
     drain: Callable[[], bool]

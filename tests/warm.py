@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def _begin(
         os.dup2(written.fileno(), 2)
     sys.argv = ["-c", *arguments]
     exec(compile(code, "<warm>", "exec"), {})  # noqa: S102 - a test says what
+
+
+def forked(target: Callable[..., None], *given: Any) -> tuple[Any, Connection]:
+    """A process that runs a function, which is given an end of a wire first; and the other end."""
+    ours, theirs = multiprocessing.Pipe()
+    process: Any = _server.Process(target=target, args=(theirs, *given), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
 
 
 class Warm:

@@ -5,23 +5,29 @@ from torch import nn
 from atoll.errors import ConfigError
 from atoll.sections import TrainingSection
 from atoll.types import JobSpec, Role
+from experts.cadence import due_after
 from experts.divergence import Divergence
 from experts.engine import Stats
+from experts.flow import flow_loss
+from experts.torch_engine import TorchEngine
 
 FINE = 1.0
+TRAINING = TrainingSection(
+    learning_rate=0.5, log_every_steps=4, grid_every_steps=5, checkpoint_every_steps=6
+)
 
 
-def following(role=Role.EXPERT, **training):
-    spec = JobSpec("job-7", role, 0, 20, "run", "digest")
-    every = {"log_every_steps": 4, "grid_every_steps": 5, "checkpoint_every_steps": 6}
-    return Divergence(spec, TrainingSection(learning_rate=0.5, **{**every, **training}))
+def following(role=Role.EXPERT):
+    return Divergence(JobSpec("job-7", role, 0, 20, "run", "digest"), TRAINING)
 
 
 def follow(divergence, step, *, loss=FINE, grad_norm=FINE, weight=FINE, leaving=False):
     network = nn.Linear(2, 3)
     nn.init.constant_(network.bias[1:2], weight)
+    engine = TorchEngine(network, flow_loss, TRAINING)
     stats = Stats(torch.tensor(loss), torch.tensor(grad_norm))
-    divergence.follow(step, stats, network, leaving=leaving)
+    due = due_after(step, TRAINING, 20, drained=leaving)
+    divergence.follow(step, stats, engine, due)
 
 
 @pytest.mark.parametrize("bad", [{"loss": torch.nan}, {"grad_norm": torch.inf}])

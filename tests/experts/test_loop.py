@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from atoll.checkpoints import download
-from atoll.errors import BadInput, CheckpointDamaged, CheckpointMismatch, ConfigError
+from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError
 from atoll.relay import Progress
 from atoll.types import Role
 
@@ -136,11 +136,6 @@ def test_train_draws_its_curves_for_tensorboard(run):
 def test_train_leaves_nothing_in_its_work_folder_but_what_it_said(run):
     run.train(run.assignment())
     assert [path.name for path in (run.folder / "work-1").iterdir()] == ["events.jsonl"]
-
-
-def test_train_with_more_processes_than_samples_in_a_step_refuses(run):
-    with pytest.raises(BadInput, match="6 samples in a step, too few for 7 processes"):
-        run.train(run.assignment(), world=7)
 
 
 def test_train_that_diverges_says_so_and_keeps_no_weight_of_it(make_run):

@@ -39,3 +39,10 @@ def test_islands_need_all_their_nodes_unless_told_otherwise():
 )
 def test_islands_come_back_under_later_names_only_where_slurm_may_requeue(pairs, expected):
     assert fleet_policy(read_config(None, pairs)).requeues is expected
+
+
+def test_islands_take_layouts_in_turn():
+    layouts = "island.parallel=[{ pipeline = 2 }, { shard = 2 }]"
+    spec = spec_of(read_config(None, ["island.processes=2", layouts]), "run", "a:1", (), None)
+    told = [spec(name).agent[-1] for name in ("island-1", "island-2", "island-3")]
+    assert told == ["pipeline=2", "shard=2", "pipeline=2"]

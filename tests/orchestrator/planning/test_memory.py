@@ -11,8 +11,8 @@ from atoll.sizes import Sizes
 from experts.blocks import Block
 from experts.condition import Conditioning
 from experts.dit import build_dit
-from experts.engine import TorchEngine
 from experts.task import Examples
+from experts.torch_engine import TorchEngine
 from orchestrator.planning.hardware import GPUS, Gpu
 from orchestrator.planning.layout import fit
 from orchestrator.planning.memory import activation_bytes, replicated, sharded

@@ -1,0 +1,73 @@
+"""Whether a network and its batches can be shared out as a layout asks."""
+
+from __future__ import annotations
+
+from atoll.errors import ConfigError
+from atoll.parallel_section import Layout, ParallelSection
+from atoll.sizes import Sizes
+
+KEY = "island.parallel"
+
+
+def refuse_sizes(parallel: ParallelSection, sizes: Sizes) -> None:
+    """Refuse a layout that does not divide a network.
+
+    Raises:
+        ConfigError: names the keys, and what would fit.
+    """
+    stages, parts = parallel.pipeline * parallel.stages, parallel.sequence * parallel.tensor
+    if stages > sizes.depth:
+        of = f" x stages = {parallel.stages}" if parallel.stages > 1 else ""
+        raise ConfigError(
+            f"{KEY}.pipeline = {parallel.pipeline}{of} is more than the expert has blocks, "
+            f"{sizes.depth}; lower it, or raise expert.depth"
+        )
+    if sizes.heads % parts:
+        keys = " x ".join(key for key in ("sequence", "tensor") if getattr(parallel, key) > 1)
+        raise ConfigError(
+            f"{KEY}.{keys} = {parts} does not divide the expert's {sizes.heads} heads; lower it, "
+            "or change expert.heads"
+        )
+
+
+def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
+    """Refuse to cut an image's tokens unevenly.
+
+    Raises:
+        ConfigError: names the key, and what would fit.
+    """
+    if num_tokens % parallel.sequence:
+        raise ConfigError(
+            f"{KEY}.sequence = {parallel.sequence} does not divide the {num_tokens} tokens of an "
+            "image; lower it, or change expert.patch"
+        )
+
+
+def refuse_rows(
+    job: str, batch_size: int, layout: Layout, parallel: ParallelSection, accumulation: int
+) -> None:
+    """Refuse a batch that leaves processes without a sample, or a pipeline with uneven pieces.
+
+    Args:
+        job: its name.
+        batch_size: rows of one of its steps.
+        layout: of the island.
+        parallel: what it is the layout of.
+        accumulation: micro-batches of a step.
+
+    Raises:
+        ConfigError: names the keys, and what would fit.
+    """
+    if batch_size < layout.rows:
+        raise ConfigError(
+            f"{job} has {batch_size} samples in a step, too few for {layout.rows} processes that "
+            "share them; lower island.processes or island.nodes, or raise the batch size"
+        )
+    pieces = layout.rows * accumulation
+    if parallel.pipeline > 1 and batch_size % pieces:
+        raise ConfigError(
+            f"{job} has {batch_size} samples in a step, and a pipeline wants equal micro-batches: "
+            f"training.accumulation = {accumulation}"
+            + (f" on each of {layout.rows} parts" if layout.rows > 1 else "")
+            + f" does not divide them; change it, or the batch size to a multiple of {pieces}"
+        )

@@ -1,0 +1,71 @@
+"""AdamW with linear warm-up, and its state by the names of the network's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from atoll.sections import TrainingSection
+from experts.parallel.portions import local
+
+
+class AdamW:
+    """Steps of torch's AdamW.
+
+    Args:
+        parameters: of this process, by name.
+        training: learning rate, its warm-up, weight decay.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], training: TrainingSection) -> None:
+        self._parameters, self._training = parameters, training
+        self._optimizer = torch.optim.AdamW(
+            parameters.values(),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+
+    def step(self, num_done: int) -> None:
+        """Change the weights by their gradients, and forget those.
+
+        Args:
+            num_done: steps before this one.
+        """
+        reached = min(1.0, (num_done + 1) / max(1, self._training.warmup_steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._training.learning_rate * reached
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def snapshot(self, whole: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
+        """Moments and step counts, ``state.<parameter>.<name>``; the rest is configuration.
+
+        Args:
+            whole: what belongs to a parameter, by its name, from what this process has.
+        """
+        return {
+            f"state.{name}.{key}": whole(name, part)
+            for name, parameter in self._parameters.items()
+            for key, part in self._optimizer.state[parameter].items()
+        }
+
+    def restore(
+        self, state: Mapping[str, Tensor], fill: Callable[[str, Tensor, Tensor], None]
+    ) -> None:
+        """Go on from what :meth:`snapshot` gave.
+
+        Args:
+            state: whole.
+            fill: gives what this process has its part of a whole tensor, see
+                :meth:`experts.parallel.portions.Portions.fill`.
+        """
+        for name, parameter in self._parameters.items():
+            count = state[f"state.{name}.step"].clone()
+            moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            for key, own in moments.items():
+                fill(name, own, state[f"state.{name}.{key}"])
+            place = local(parameter).device
+            self._optimizer.state[parameter] = {"step": count.to(place), **moments}
