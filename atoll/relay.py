@@ -113,8 +113,15 @@ class Listener:
                 yield message
 
 
-def write_assignment(work_dir: Path, assignment: Assignment) -> None:
-    """Lay down what a trainer needs to begin."""
+def write_assignment(work_dir: Path, assignment: Assignment, parallel: str = "") -> None:
+    """Lay down what a trainer needs to begin.
+
+    Args:
+        work_dir: of the lease, on this node.
+        assignment: what is to be trained.
+        parallel: how the island's processes share it, in words of ``[island.parallel]``.
+    """
+    (work_dir / PARALLEL).write_text(parallel, encoding="utf-8")
     (work_dir / ASSIGNMENT).write_text(json.dumps(asdict(assignment)), encoding="utf-8")
 
 
@@ -129,13 +136,8 @@ def read_assignment(work_dir: Path) -> Assignment:
     )
 
 
-def write_parallel(work_dir: Path, parallel: str) -> None:
-    """Lay down how the processes of the island share the job, in words of ``[island.parallel]``."""
-    (work_dir / PARALLEL).write_text(parallel, encoding="utf-8")
-
-
 def read_parallel(work_dir: Path) -> str:
-    """What the agent laid down."""
+    """How the island's processes share it, as the agent laid it down."""
     return (work_dir / PARALLEL).read_text(encoding="utf-8")
 
 

@@ -60,8 +60,7 @@ class TrainerRun:
         name = f"{lease.job}.epoch-{lease.epoch:04d}"
         self.folder = settings.work_dir / name
         self.folder.mkdir(parents=True)
-        relay.write_assignment(self.folder, assignment)
-        relay.write_parallel(self.folder, settings.trainer.parallel)
+        relay.write_assignment(self.folder, assignment, settings.trainer.parallel)
         if place:
             write_place(self.folder, place)
         self.listener = relay.Listener(self.folder)

@@ -7,6 +7,8 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,21 +20,27 @@ _EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of an image."""
+    """Multi-head self-attention over the tokens of an image.
+
+    Attributes:
+        heads: in this process.
+        attend: from queries, keys and values, (B, heads, N, D / heads) each, to the values' mean.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self._head_width = heads, width // heads
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = F.scaled_dot_product_attention
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Let every token look at every other, (B, N, D)."""
-        num, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(num, tokens, 3, self.heads, width // self.heads)
+        num, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(num, tokens, 3, self.heads, self._head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, D / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(num, tokens, width))
+        mixed = self.attend(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
 
 

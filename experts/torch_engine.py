@@ -119,8 +119,9 @@ class TorchEngine:
         return isinstance(self._network, FSDPModule)
 
     def _compile(self) -> None:
-        """In place, so that the state dict keeps its keys; block by block between FSDP's hooks."""
-        for module in blocks_of(self._network) if self._is_sharded else [self._network]:
+        """In place, so that the state dict keeps its keys; block by block between others' hooks."""
+        whole = self._mesh.size("shard", "sequence", "tensor") == 1
+        for module in [self._network] if whole else blocks_of(self._network):
             module.compile()
 
     def _backward(self, examples: Examples) -> Tensor:

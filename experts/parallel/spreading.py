@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from experts.parallel.mesh import Mesh
 from experts.parallel.portions import Cut
+from experts.parallel.sequence import share_tokens
+from experts.parallel.tensor import share_features
 
 
 def spread(network: nn.Module, mesh: Mesh, precision: str) -> dict[str, Cut]:
@@ -25,6 +27,10 @@ def spread(network: nn.Module, mesh: Mesh, precision: str) -> dict[str, Cut]:
         How its parameters are cut among the processes along ``tensor``, by name.
     """
     cuts: dict[str, Cut] = {}
+    if mesh.size("tensor") > 1:
+        cuts = share_features(network, mesh.group("tensor"))
+    if mesh.size("sequence") > 1:
+        share_tokens(network, mesh.group("sequence"))
     if mesh.size("shard") > 1:
         _shard(network, mesh, precision)
     return cuts

@@ -5,8 +5,24 @@ import torch
 
 from tests.experts.parallel import scenes
 
-ON_TWO = ["data=2", "shard=2", "shard=2,recompute=true"]
-ON_FOUR = ["data=4", "shard=4", "data=2,shard=2"]
+ON_TWO = [
+    "data=2",
+    "shard=2",
+    "sequence=2",
+    "tensor=2",
+    "shard=2,recompute=true",
+]
+ON_FOUR = [
+    "data=4",
+    "shard=4",
+    "sequence=4",
+    "tensor=4",
+    "data=2,shard=2",
+    "data=2,sequence=2",
+    "shard=2,sequence=2",
+    "shard=2,tensor=2",
+    "sequence=2,tensor=2,recompute=true",
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +72,7 @@ def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pai
     assert_same(serial, ([*told, *more, *last], snapshot))
 
 
-@pytest.mark.parametrize("parallel", ["data=2", "shard=2"])
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2", "sequence=2", "tensor=2"])
 def test_average_of_two_processes_answers_as_that_of_one(pair, parallel):
     expected = scenes.draw("", 1)
     torch.testing.assert_close(pair.call(scenes.draw, parallel, 2)[0], expected)
