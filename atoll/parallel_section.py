@@ -79,6 +79,12 @@ class ParallelSection(Section):
             )
         return self
 
+    @property
+    def ways(self) -> bool:
+        """Whether anything but the batch is shared out, or it in a number that is given."""
+        shared = self.shard != 1 or self.data > 0
+        return shared or self.sequence * self.pipeline * self.tensor > 1
+
     def over(self, num: int) -> Layout:
         """The layout of so many processes.
 

@@ -110,7 +110,7 @@ def plan(
         gpu=kind,
         num_gpus=gpus_per_node or settings.island.processes,
         mfu=mfu,
-        recompute=recompute,
+        recompute=recompute or settings.island.parallel[0].recompute,
         lifetime_h=lifetime_h,
         bytes_per_s=mb_per_s * 1e6,
         paces=paces_of(settings) if as_it_runs else {},

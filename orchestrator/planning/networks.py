@@ -41,6 +41,14 @@ class Network:
     block_parameters: int
     outside_parameters: int
 
+    def cut_block(self, num: int) -> float:
+        """Parameters that each of so many GPUs has of the largest block, cut along ``tensor``.
+
+        Its matrices are cut; its modulation, six vectors from one, is on all of them.
+        """
+        modulation = min(6 * self.width * (self.width + 1), self.block_parameters)
+        return modulation + (self.block_parameters - modulation) / num
+
 
 def dit(sizes: Sizes, told: Told, shape: Shape) -> Network:
     """An expert, or a monolith, as ``[expert]`` describes it."""

@@ -17,6 +17,7 @@ from experts.parallel.mesh import Mesh
 from experts.task import Examples, Place
 
 SHAPE = (1, 8, 8)
+SIZES = Sizes(width=32, depth=4, heads=4, patch=2)
 ROWS = 8
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
@@ -26,7 +27,7 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, **settings):
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_dit(Sizes(32, 4, 4, 2), Conditioning("class", 3), SHAPE, seed=0)
+    network = build_dit(SIZES, Conditioning("class", 3), SHAPE, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():

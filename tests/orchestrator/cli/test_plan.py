@@ -126,7 +126,8 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     four = answer(capsys, "-s", "island.processes=2", "--gpus-per-node", "4", "--mfu", "0.4")
     assert two["jobs"][0]["hours"] == pytest.approx(4 * four["jobs"][0]["hours"])
     assert four["hardware"]["mfu"] == 0.4
-    assert two["jobs"][0]["layout"] == "data"
+    assert two["jobs"][0]["layout"]["data"] == 2
+    assert four["jobs"][0]["sent_bytes"] == pytest.approx(1.5 * two["jobs"][0]["sent_bytes"])
 
 
 def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys):
@@ -144,7 +145,7 @@ def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys
     ("flags", "names"),
     [
         (("--gpu", "H1000"), "--gpu H1000"),
-        (("-s", "island.nodes=64"), "too few for 64 GPUs; lower island.nodes"),
+        (("-s", "island.nodes=1024"), "too few for 1024 GPUs; lower island.nodes"),
         (("--model", "ddm-9b"), "--model ddm-9b"),
         (("--mfu", "0"), "--mfu 0"),
         (("--mfu", "1.5"), "--mfu 1.5"),
@@ -161,7 +162,7 @@ def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys
         (("--gpu", "T4", "-s", "training.precision=bf16"), "training.precision"),
         (("--model", "ddm-3b", "--gpu", "A100-40"), "training.accumulation"),
         (("-s", "training.batch_size=1000000"), "evaluation.monolith=false"),
-        (("--gpus-per-node", "64"), "--gpus-per-node"),
+        (("--gpus-per-node", "1024"), "--gpus-per-node"),
         (("--size", "9"), "expert.patch"),
         (PRESET, "data.size"),
         (("-s", f"training.steps=1{'0' * 400}"), "beyond counting"),
