@@ -93,7 +93,7 @@ def _packages() -> Iterator[Finding]:
     missing: dict[str, list[str]] = {}
     for text in metadata.requires("atoll") or ():
         requirement = Requirement(text)
-        for extra in ("train", "evaluate", "transformers", "ode", "s3", "postgres", "dht"):
+        for extra in ("train", "evaluate", "transformers", "ode", "s3", "postgres", "dht", "deepspeed"):
             marker = requirement.marker
             if marker is None or marker.evaluate({"extra": ""}):
                 continue
