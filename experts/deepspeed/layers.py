@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atoll.errors import ConfigError
 from experts.dit import DiT
 from experts.embeddings import unpatchify
 
@@ -57,8 +58,17 @@ class Exit(nn.Module):
         return unpatchify(self.final_layer(*inputs), self._shape, self._patch)
 
 
-def layers_of(network: DiT) -> list[nn.Module]:
-    """All of its layers; they share their weights with it."""
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """All layers of a DiT; they share their weights with it.
+
+    Raises:
+        ConfigError: it is no DiT.
+    """
+    if not isinstance(network, DiT):
+        raise ConfigError(
+            f'island.parallel.schedule = "deepspeed" cuts DiTs alone, and this is a '
+            f"{type(network).__name__}; choose another schedule"
+        )
     return [Entry(network), *(Middle(block) for block in network.blocks), Exit(network)]
 
 

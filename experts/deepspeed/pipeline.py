@@ -16,13 +16,12 @@ from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.stages import Stages
 from experts.deepspeed.starting import settings, started
-from experts.dit import DiT
 from experts.engine import Made, Snapshot, Stats
 from experts.optimizer import adamw, warm_up
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
 from experts.parallel.portions import Portions
-from experts.parallel.spreading import recompute
+from experts.parallel.spreading import blocks_of, recompute
 from experts.task import Examples
 
 
@@ -40,7 +39,7 @@ class PipelineEngine:
 
     def __init__(
         self,
-        network: DiT,
+        network: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
         training: TrainingSection,
         mesh: Mesh,
@@ -52,6 +51,9 @@ class PipelineEngine:
         self._shapes = {name: each.shape for name, each in network.named_parameters()}
         if recomputes:
             recompute(network)
+        if training.compile:
+            for block in blocks_of(network):
+                block.compile()
         deepspeed = started(next(network.parameters()).device)
         with contextlib.redirect_stdout(None):  # it prints its layers
             layers = deepspeed.PipelineModule(

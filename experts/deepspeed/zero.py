@@ -55,6 +55,8 @@ class ZeroEngine:
         averaged = copy.deepcopy(network)
         if recomputes:
             recompute(network)
+        if training.compile:
+            network.compile()
         self._deepspeed = started(self._device)
         config = settings(stage, network, training)
         self._adamw = adamw(self._parameters.values(), training)

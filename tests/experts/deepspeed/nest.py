@@ -17,7 +17,11 @@ from tests.ranks import Ranks, serve
 from tests.warm import forked
 
 # What DeepSpeed itself imports at the first step counts, too.
-_HEAVY = ("deepspeed", "deepspeed.runtime.zero.stage3", "deepspeed.runtime.zero.muon.muon_optimizer")
+_HEAVY = (
+    "deepspeed",
+    "deepspeed.runtime.zero.stage3",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+)
 
 
 @contextlib.contextmanager
