@@ -15,7 +15,7 @@ from experts.deepspeed.layers import drop, layers_of
 from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.stages import Stages
-from experts.deepspeed.starting import settings, started
+from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.engine import Made, Snapshot, Stats
 from experts.optimizer import adamw, warm_up
 from experts.parallel.mesh import Mesh
@@ -49,11 +49,6 @@ class PipelineEngine:
     ) -> None:
         self._network, self._training, self._mesh, self._stage = network, training, mesh, stage
         self._shapes = {name: each.shape for name, each in network.named_parameters()}
-        if recomputes:
-            recompute(network)
-        if training.compile:
-            for block in blocks_of(network):
-                block.compile()
         deepspeed = started(next(network.parameters()).device)
         with contextlib.redirect_stdout(None):  # it prints its layers
             layers = deepspeed.PipelineModule(
@@ -65,6 +60,11 @@ class PipelineEngine:
         drop(network, own)
         self._parameters = {name: each for name, each in network.named_parameters() if each in own}
         self._average = Average(copy.deepcopy(network), training.ema_decay)
+        if recomputes:
+            recompute(network)
+        if training.compile:
+            for block in blocks_of(network):
+                block.compile()
         self._adamw = adamw(self._parameters.values(), training)
         self._engine, optimizer, *_ = deepspeed.initialize(
             model=layers,
@@ -102,7 +102,7 @@ class PipelineEngine:
         loss = self._engine.train_batch(iter([_passed(each) for each in micro_batches]))
         self._average.update(self._network)
         if self._stage == 1:
-            self._grad_norm = torch.as_tensor(self._engine.get_global_grad_norm())
+            self._grad_norm = grad_norm_of(self._engine)
         return Stats(loss, self._grad_norm)
 
     def snapshot(self) -> Snapshot:
@@ -135,7 +135,7 @@ class PipelineEngine:
         return {**weights, **constant}
 
     def _clip(self, *_: object) -> None:
-        """Of ZeRO-0, DeepSpeed counts the gradients of the first process alone: see docs."""
+        """In DeepSpeed's place, which counts the first stage's gradients alone without ZeRO."""
         most, own = self._training.clip_norm, Portions(self._mesh, {})
         self._grad_norm = clip(self._parameters, most, self._mesh, own)
 

@@ -33,12 +33,12 @@ class Share:
     num: int
 
 
-def share_of(optimizer: Any, parameter: nn.Parameter) -> Share:
+def share_of(optimizer: Any, parameter: Any) -> Share:
     """This process's share of a parameter.
 
     Args:
         optimizer: DeepSpeed's of any stage, or torch's, which has no shares.
-        parameter: of the network.
+        parameter: of the network; DeepSpeed hangs more on it than torch knows of.
     """
     if hasattr(parameter, "ds_tensor"):  # stage 3
         group, start, num = optimizer.grad_position[optimizer.get_param_id(parameter)]

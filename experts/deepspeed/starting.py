@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from atoll.errors import ConfigError
 from atoll.sections import TrainingSection
@@ -26,6 +26,7 @@ def started(device: torch.device) -> Any:
         ConfigError: it is not installed.
     """
     os.environ["DS_ACCELERATOR"] = device.type
+    os.environ.setdefault("LOCAL_RANK", "0")  # torchrun's; the only process of a node has none
     try:
         import deepspeed  # noqa: PLC0415 - see above
         from deepspeed import ops  # noqa: PLC0415
@@ -72,3 +73,8 @@ def settings(
         },
         "steps_per_print": None,
     }
+
+
+def grad_norm_of(engine: Any) -> Tensor:
+    """Of the step that an engine of ZeRO has made, before clipping; infinite if it skipped it."""
+    return torch.as_tensor(engine.get_global_grad_norm(), dtype=torch.float32)

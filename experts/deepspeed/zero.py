@@ -15,7 +15,7 @@ from atoll.sections import TrainingSection
 from experts.average import Average
 from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
-from experts.deepspeed.starting import settings, started
+from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.deepspeed.weights import fill_weights, whole_weights
 from experts.engine import Made, Snapshot, Stats
 from experts.optimizer import adamw, warm_up
@@ -93,7 +93,7 @@ class ZeroEngine:
         warm_up(self._adamw, self._training, self._average.num_averaged)
         self._engine.step()
         self._average.update(self._network)
-        return Stats(loss, torch.as_tensor(self._engine.get_global_grad_norm()))
+        return Stats(loss, grad_norm_of(self._engine))
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""
