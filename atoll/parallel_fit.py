@@ -30,6 +30,19 @@ def refuse_sizes(parallel: ParallelSection, sizes: Sizes) -> None:
         )
 
 
+def refuse_compiled(parallel: ParallelSection, *, compiled: bool) -> None:
+    """Refuse to compile a network into which DeepSpeed steps between all layers.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    if compiled and parallel.zero == 3:
+        raise ConfigError(
+            f'training.compile does not go with {KEY}.sharding = "zero-3", which gathers weights '
+            'between all layers; set it to false, or sharding to "zero-2" or "fsdp"'
+        )
+
+
 def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
     """Refuse to cut an image's tokens unevenly.
 

@@ -11,6 +11,9 @@ from pydantic import Field, ValidationError, model_validator
 from atoll.errors import ConfigError
 from atoll.section import Section
 
+_ALL_ALIKE = "shares the state out among all processes that have a part of the batch"
+_MEND = "set shard to 0, for all"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -79,11 +82,41 @@ class ParallelSection(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _deepspeed_can_do_it(self) -> Self:
+        sharding = f'sharding = "{self.sharding}"'
+        by_deepspeed = self.pipeline > 1 and self.schedule == "deepspeed"
+        if self.zero and self.shard == 1:
+            raise ValueError(
+                f"{sharding} shares nothing out with shard = 1; raise it, or set it to 0"
+            )
+        if self.zero and self.data > 1:
+            raise ValueError(f"{sharding} {_ALL_ALIKE}, and data = {self.data} would not; {_MEND}")
+        if (self.zero or by_deepspeed) and self.sequence * self.tensor > 1:
+            which = sharding if self.zero else 'schedule = "deepspeed"'
+            raise ValueError(f"{which} goes without sequence and tensor; set them to 1")
+        if self.zero and self.pipeline > 1 and not (self.zero == 1 and by_deepspeed):
+            raise ValueError(
+                f'{sharding} does not go with this pipeline; set it to "fsdp", or to "zero-1" '
+                'with schedule = "deepspeed"'
+            )
+        if by_deepspeed and self.shard != 1 and not self.zero:
+            raise ValueError(
+                'schedule = "deepspeed" does not go with FSDP; set sharding to "zero-1", or shard '
+                "to 1"
+            )
+        return self
+
     @property
     def ways(self) -> bool:
         """Whether anything but the batch is shared out, or it in a number that is given."""
         shared = self.shard != 1 or self.data > 0
         return shared or self.sequence * self.pipeline * self.tensor > 1
+
+    @property
+    def zero(self) -> int:
+        """The stage of DeepSpeed's ZeRO; 0 for none."""
+        return 0 if self.sharding == "fsdp" else int(self.sharding.removeprefix("zero-"))
 
     def over(self, num: int) -> Layout:
         """The layout of so many processes.
@@ -98,6 +131,11 @@ class ParallelSection(Section):
                 f"island.parallel lays out {'' if self.data else 'a multiple of '}{fixed} "
                 f"processes ({self}), and the island has {num}; change it, or island.processes and "
                 "island.nodes"
+            )
+        if self.zero and left > 1 and self.shard:
+            raise ConfigError(
+                f'island.parallel.sharding = "{self.sharding}" {_ALL_ALIKE}, and {num} processes '
+                f"({self}) leave {left} along data; {_MEND}"
             )
         return Layout(
             pipeline=self.pipeline,

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from atoll.parallel_fit import refuse_rows
 from atoll.parallel_section import ParallelSection
 from atoll.sections import TrainingSection
+from experts.deepspeed.pipeline import PipelineEngine
+from experts.deepspeed.zero import ZeroEngine
 from experts.engine import Engine
 from experts.parallel.mesh import Mesh
 from experts.task import Task
@@ -44,5 +46,13 @@ def engine_of(
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands.
         parallel: what the mesh is the layout of.
+
+    Raises:
+        ConfigError: DeepSpeed is asked for, and is not installed or cannot cut this network.
     """
-    return TorchEngine(network, loss, training, mesh, recomputes=parallel.recompute)
+    recomputes = parallel.recompute
+    if parallel.schedule == "deepspeed" and mesh.size("pipeline") > 1:
+        return PipelineEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+    if parallel.zero and mesh.size("shard") > 1:
+        return ZeroEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+    return TorchEngine(network, loss, training, mesh, recomputes=recomputes)

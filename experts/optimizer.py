@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,7 @@ class AdamW:
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], training: TrainingSection) -> None:
         self._parameters, self._training = parameters, training
-        self._optimizer = torch.optim.AdamW(
-            parameters.values(),
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        self._optimizer = adamw(parameters.values(), training)
 
     def step(self, num_done: int) -> None:
         """Change the weights by their gradients, and forget those.
@@ -34,9 +29,7 @@ class AdamW:
         Args:
             num_done: steps before this one.
         """
-        reached = min(1.0, (num_done + 1) / max(1, self._training.warmup_steps))
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._training.learning_rate * reached
+        warm_up(self._optimizer, self._training, num_done)
         self._optimizer.step()
         self._optimizer.zero_grad()
 
@@ -69,3 +62,20 @@ class AdamW:
                 fill(name, own, state[f"state.{name}.{key}"])
             place = local(parameter).device
             self._optimizer.state[parameter] = {"step": count.to(place), **moments}
+
+
+def adamw(parameters: Iterable[nn.Parameter], training: TrainingSection) -> torch.optim.AdamW:
+    """Torch's own, as the configuration wants it."""
+    return torch.optim.AdamW(
+        parameters,
+        lr=training.learning_rate,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def warm_up(optimizer: torch.optim.Optimizer, training: TrainingSection, num_done: int) -> None:
+    """Set the learning rate of the step after ``num_done``."""
+    reached = min(1.0, (num_done + 1) / max(1, training.warmup_steps))
+    for group in optimizer.param_groups:
+        group["lr"] = training.learning_rate * reached

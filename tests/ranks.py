@@ -44,7 +44,7 @@ class Ranks:
 @contextlib.contextmanager
 def ranks(num: int, folder: Path) -> Iterator[Ranks]:
     """So many of them, until the end."""
-    started = [forked(_serve, rank, num, folder / "meeting") for rank in range(num)]
+    started = [forked(serve, rank, num, folder / "meeting") for rank in range(num)]
     try:
         yield Ranks([wire for _, wire in started])
     finally:
@@ -54,7 +54,8 @@ def ranks(num: int, folder: Path) -> Iterator[Ranks]:
             process.kill()
 
 
-def _serve(wire: Connection, rank: int, num: int, meeting: Path) -> None:
+def serve(wire: Connection, rank: int, num: int, meeting: Path) -> None:
+    """Call what is asked for over the wire, as one of a group of processes."""
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=num

@@ -87,4 +87,7 @@ class Portions:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies in this process."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
+    part: Tensor = getattr(tensor, "ds_tensor", tensor)  # where DeepSpeed's ZeRO-3 has it
+    return part

@@ -60,6 +60,42 @@ def test_section_and_its_words_say_the_same():
         ),
         (["island.parallel.shrad=2"], "shrad is not a known key; did you mean island.parallel.sha"),
         (["island.parallel=[{ shard = 1 }, { shard = -1 }]"], "island.parallel.1.shard: must be"),
+        (
+            ["island.parallel={ sharding = 'zero-2' }"],
+            'sharding = "zero-2" shares nothing out with shard = 1; raise it, or set it to 0',
+        ),
+        (
+            ["island.parallel={ sharding = 'zero-2', shard = 2, data = 2 }"],
+            "the batch, and data = 2 would not; set shard to 0, for all",
+        ),
+        (
+            ["island.parallel={ sharding = 'zero-2', shard = 2 }", "island.processes=4"],
+            "4 processes (shard=2,sharding=zero-2) leave 2 along data; set shard to 0, for all",
+        ),
+        (
+            ["island.parallel={ sharding = 'zero-1', shard = 2, sequence = 2 }"],
+            'sharding = "zero-1" goes without sequence and tensor; set them to 1',
+        ),
+        (
+            ["island.parallel={ schedule = 'deepspeed', pipeline = 2, tensor = 2 }"],
+            'schedule = "deepspeed" goes without sequence and tensor; set them to 1',
+        ),
+        (
+            ["island.parallel={ sharding = 'zero-2', shard = 2, pipeline = 2 }"],
+            'sharding = "zero-2" does not go with this pipeline; set it to "fsdp", or to "zero-1"',
+        ),
+        (
+            ["island.parallel={ schedule = 'deepspeed', shard = 2, pipeline = 2 }"],
+            'schedule = "deepspeed" does not go with FSDP; set sharding to "zero-1", or shard to 1',
+        ),
+        (
+            [
+                "island.parallel={ sharding = 'zero-3', shard = 2 }",
+                "island.processes=2",
+                "training.compile=true",
+            ],
+            'training.compile does not go with island.parallel.sharding = "zero-3"',
+        ),
         (["island.parallel=[]"], "island.parallel: is no layout; give a table such as"),
         (["island.parallel=3"], "island.parallel: is no layout"),
     ],

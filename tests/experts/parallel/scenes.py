@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 
@@ -22,12 +23,13 @@ ROWS = 8
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
 
-def engine(parallel: str = "", num: int = 1, rank: int = 0, **settings):
-    """An engine of a small network on so many processes; and the network."""
+def engine(parallel: str = "", num: int = 1, rank: int = 0, depth: int = 4, **settings):
+    """An engine of a small network on so many processes; and the mesh of them."""
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_dit(SIZES, Conditioning("class", 3), SHAPE, seed=0)
+    sizes = replace(SIZES, depth=depth)
+    network = build_dit(sizes, Conditioning("class", 3), SHAPE, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():

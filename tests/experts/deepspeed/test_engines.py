@@ -1,0 +1,76 @@
+"""DeepSpeed's layouts learn what one process does, and go on from each other's snapshots."""
+
+import pytest
+import torch
+
+from tests.experts.parallel import scenes
+from tests.experts.parallel.test_layouts import assert_same
+
+ZERO_0, ZERO_1 = "schedule=deepspeed", "schedule=deepspeed,sharding=zero-1"
+# Layout, processes, and blocks of the network: ZeRO-3's hooks make every one of them dear.
+LAYOUTS = [
+    ("shard=2,sharding=zero-1", 2, 2),
+    ("shard=2,sharding=zero-2", 2, 2),
+    ("shard=2,sharding=zero-3", 2, 2),
+    (f"pipeline=2,{ZERO_0}", 2, 2),
+    ("shard=4,sharding=zero-1", 4, 2),
+    ("shard=4,sharding=zero-2", 4, 2),
+    ("shard=4,sharding=zero-3", 4, 2),
+    (f"pipeline=2,data=2,{ZERO_0}", 4, 2),
+    (f"pipeline=2,shard=2,{ZERO_1}", 4, 2),
+    (f"pipeline=4,{ZERO_0}", 4, 4),
+]
+CHAINS = [
+    [("shard=2,sharding=zero-3", 2), ("", 1), (f"pipeline=2,shard=2,{ZERO_1}", 4)],
+    [("", 1), (f"pipeline=2,{ZERO_0}", 2), ("shard=2,sharding=zero-3", 2)],
+]
+
+
+@pytest.fixture(scope="module")
+def serial():
+    return {depth: scenes.play("", 1, depth=depth) for depth in (2, 4)}
+
+
+def played(parallel, num, depth, *given):
+    forget()
+    return scenes.play(parallel, num, *given, depth=depth, accumulation=2)
+
+
+def drawn(parallel, num):
+    forget()
+    return scenes.draw(parallel, num)
+
+
+def forget():
+    """A pipeline's groups outlive its engine in DeepSpeed; a trainer has one engine alone."""
+    from deepspeed.utils import groups
+
+    groups.mpu = None
+
+
+@pytest.mark.parametrize(("parallel", "num", "depth"), LAYOUTS)
+def test_processes_under_deepspeed_learn_what_one_does(groups, serial, parallel, num, depth):
+    assert_same(serial[depth], groups[num].call(played, parallel, num, depth)[0])
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_steps_interrupted_twice_and_resumed_in_other_layouts_equal_uninterrupted(
+    groups, serial, chain
+):
+    told, snapshot = [], None
+    for (parallel, num), steps in zip(chain, (7, 6, 7), strict=True):
+        if num == 1:
+            some, snapshot = scenes.play(parallel, num, snapshot, steps, depth=2)
+        else:
+            some, snapshot = groups[num].call(played, parallel, num, 2, snapshot, steps)[0]
+        told += some
+    assert_same(serial[2], (told, snapshot))
+
+
+@pytest.mark.parametrize(
+    "parallel", ["shard=2,sharding=zero-1", "shard=2,sharding=zero-3", f"pipeline=2,{ZERO_0}"]
+)
+def test_average_under_deepspeed_answers_as_that_of_one_process(groups, parallel):
+    expected = scenes.draw("", 1)
+    answer = groups[2].call(drawn, parallel, 2)[0]
+    torch.testing.assert_close(answer, expected, rtol=1e-5, atol=1e-6)
