@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.section import Section
-from atoll.sizes import PRESETS, Sizes, refuse_heads
+from atoll.sizes import PRESETS, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
 
@@ -96,10 +96,11 @@ class PartitionSection(Section):
 
 
 class ExpertSection(Section):
-    """The network each expert trains, a DiT (Peebles & Xie, arXiv 2212.09748)."""
+    """The network each expert trains: a DiT (arXiv 2212.09748), or an MMDiT (2403.03206)."""
 
     preset: str | None = Field(
-        None, description='a named size, e.g. "DiT-XL/2"; or the sizes below'
+        None,
+        description='a named size, e.g. "DiT-XL/2", "MMDiT-3B"; or the sizes of a DiT below',
     )
     width: int = Field(64, ge=4, description="features of a token")
     depth: int = Field(3, ge=1, description="blocks")
@@ -115,7 +116,7 @@ class ExpertSection(Section):
     text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
         if self.preset is not None:
             return PRESETS[self.preset]

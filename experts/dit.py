@@ -1,4 +1,4 @@
-"""The diffusion transformer every expert is.
+"""The diffusion transformer that an expert is, unless it is an MMDiT.
 
 State-dict keys and shapes are those of facebookresearch/DiT without its learned sigma.
 
@@ -7,12 +7,11 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
 from atoll.sizes import Sizes
-from experts.blocks import Block, FinalLayer, initialise
+from experts.blocks import Block, FinalLayer, fresh
 from experts.condition import Conditioning
 from experts.embeddings import (
     PatchEmbed,
@@ -66,8 +65,4 @@ def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int)
         ConfigError: the patch does not divide the image.
     """
     refuse_patch(sizes.patch, *shape[1:])
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = DiT(sizes, conditioning, shape)
-        initialise(network)
-    return network
+    return fresh(lambda: DiT(sizes, conditioning, shape), seed)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from atoll.checkpoints import Compat
 from atoll.config import Config
 from atoll.sections import TrainingSection
-from atoll.sizes import Sizes
+from atoll.sizes import NetworkSizes
 from atoll.types import JobSpec, Role
-from experts.dit import Shape, build_dit
+from experts.dit import Shape
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
+from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
@@ -29,13 +30,13 @@ _GRID_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class ExpertTask:
-    """A DiT that learns the velocity of some clusters. See :class:`experts.task.Task`."""
+    """A network that learns the velocity of some clusters. See :class:`experts.task.Task`."""
 
     spec: JobSpec
     clusters: tuple[int, ...]
     training: TrainingSection
     compat: Compat
-    sizes: Sizes
+    sizes: NetworkSizes
     shape: Shape
     noising: Noising
 
@@ -55,7 +56,7 @@ class ExpertTask:
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
-        return build_dit(self.sizes, self.noising.conditioning, self.shape, seed)
+        return build_network(self.sizes, self.noising.conditioning, self.shape, seed)
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
         """See :class:`experts.task.Task`; the target is the velocity."""

@@ -16,9 +16,10 @@ from atoll.errors import CheckpointMismatch
 from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.dit import DiT, Shape
+from experts.dit import Shape
 from experts.files import EMA
 from experts.load import load_expert
+from experts.networks import ExpertNetwork
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.stage import load_partition
@@ -45,7 +46,7 @@ class LoadedEnsemble:
         device: where the networks are.
     """
 
-    experts: tuple[DiT, ...]
+    experts: tuple[ExpertNetwork, ...]
     gate: Gate
     router: RouterNet | None
     conditioning: Conditioning
