@@ -6,6 +6,7 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -106,6 +107,9 @@ class ExpertSection(Section):
     depth: int = Field(3, ge=1, description="blocks")
     heads: int = Field(4, ge=1, description="attention heads; divides width")
     patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    init: str | None = Field(
+        None, description="folder of an exported or imported expert, to begin all of them from"
+    )
     condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
     condition_dropout: float = Field(
         0.1,
@@ -114,6 +118,11 @@ class ExpertSection(Section):
         description="share of samples trained without their condition, for guidance",
     )
     text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
+
+    @field_validator("init")
+    @classmethod
+    def _trainers_work_elsewhere(cls, init: str | None) -> str | None:
+        return init and str(Path(init).absolute())
 
     @property
     def sizes(self) -> NetworkSizes:

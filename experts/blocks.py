@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atoll.sizes import MLP_RATIO
+from experts.dialect import OURS, Dialect
 from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
 
 _EPS = 1e-6
@@ -76,11 +77,11 @@ class Modulation(nn.Sequential):
 class Block(nn.Module):
     """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dialect: Dialect = OURS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=dialect.mlp_eps)
         self.mlp = Mlp(width)
         self.adaLN_modulation = Modulation(width, 6)
 

@@ -13,11 +13,10 @@ from torch import Tensor
 from atoll import checkpoints
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
-from atoll.sizes import sizes_from
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.files import EMA
-from experts.networks import ExpertNetwork, network_of
+from experts.networks import ExpertNetwork, network_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,4 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
 
 def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> ExpertNetwork:
     """The network that a checkpoint describes, around its averaged weights, wherever they are."""
-    about = described.about
-    channels, height, width = about["shape"]
-    with torch.device("meta"):
-        model = network_of(
-            sizes_from(about["sizes"]),
-            Conditioning(**about["conditioning"]),
-            (channels, height, width),
-        )
-    model.load_state_dict(weights, assign=True)
-    return model.eval().requires_grad_(False)
+    return network_from(described.about, weights)

@@ -55,6 +55,16 @@ class LoadedEnsemble:
     checkpoints: dict[str, CheckpointRef]
     device: torch.device
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data."""
+        return self.partition.class_names
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the checkpoints, by name of the job."""
+        return {job: ref.digest for job, ref in self.checkpoints.items()}
+
     def sampler(self, strategy: str) -> Sampler:
         """What draws images by a selection strategy such as ``top-2``.
 
