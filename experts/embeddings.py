@@ -95,7 +95,7 @@ def timestep_waves(t: Tensor, dialect: Dialect = OURS) -> Tensor:
     DiT was made for steps 0 to 999, and our times lie in [0, 1], so they are scaled by 1000.
     """
     exponent = torch.arange(TIME_DIMS // 2, device=t.device, dtype=torch.float32)
-    frequencies = torch.exp(exponent * (-math.log(10_000.0) / dialect.divisor))
+    frequencies = torch.exp(-math.log(10_000.0) * exponent / dialect.divisor)
     angles = (dialect.offset + dialect.scale * t.float()).unsqueeze(1) * frequencies
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
 

@@ -28,6 +28,17 @@ def network_of(
     return DiT(sizes, conditioning, shape, dialect)
 
 
+def network_like(about: Mapping[str, Any]) -> ExpertNetwork:
+    """The network that a checkpoint tells of, with any weights."""
+    channels, height, width = about["shape"]
+    return network_of(
+        sizes_from(about["sizes"]),
+        Conditioning(**about["conditioning"]),
+        (channels, height, width),
+        Dialect(**about.get("dialect", {})),
+    )
+
+
 def network_from(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ExpertNetwork:
     """The network that a checkpoint tells of, around weights, wherever they are.
 
@@ -38,14 +49,8 @@ def network_from(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Exp
     Returns:
         It in evaluation mode, to be asked and not to be trained.
     """
-    channels, height, width = about["shape"]
     with torch.device("meta"):
-        network = network_of(
-            sizes_from(about["sizes"]),
-            Conditioning(**about["conditioning"]),
-            (channels, height, width),
-            Dialect(**about.get("dialect", {})),
-        )
+        network = network_like(about)
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
 

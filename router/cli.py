@@ -134,7 +134,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
 def _loaded(
     config: Path | None, overrides: list[str], expert: Path | None
 ) -> tuple[Any, Path, Any]:
-    """The settings, the folder for images, and what paints them: a run's ensemble or an expert."""
+    """Settings, a folder for images, and what paints them: a run's ensemble or an expert."""
     from atoll import layout
     from atoll.blobs import open_store
     from experts.devices import device_of

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -46,7 +47,11 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise BadInput(
             f"{folder} holds no {missing}; give the folder that diffusers' save_pretrained wrote"
         )
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights = load_file(folder / FILE)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BadInput(f"{folder} cannot be read: {error}") from error
     if config.get("_class_name") not in _CLASSES:
         raise BadInput(f"{folder} holds a {config.get('_class_name')}, not a {_CLASSES[0]}")
     for key, expected in _EXPECTED.items():
@@ -54,7 +59,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise BadInput(
                 f"{folder / CONFIG}: {key} = {config[key]!r}, and a DiT has {expected!r}"
             )
-    return config, {key: part.float() for key, part in load_file(folder / FILE).items()}
+    return config, {key: part.float() for key, part in weights.items()}
 
 
 def dialect_of(config: Mapping[str, Any]) -> Dialect:
@@ -69,24 +74,26 @@ def ours_from(config: Mapping[str, Any], theirs: Mapping[str, Tensor]) -> dict[s
     Raises:
         BadInput: one is missing, or the blocks do not embed times and classes alike.
     """
-    depth = config["num_layers"]
     try:
-        for block in range(1, depth):
-            _refuse_another_embedding(theirs, block)
-        found = {
-            f"{ours}.{kind}": theirs[f"{name}.{kind}"]
-            for ours, name in _names(depth)
-            for kind in _KINDS
-        }
-        found["y_embedder.embedding_table.weight"] = theirs[f"transformer_blocks.0.{_TABLE}"]
-        for block in range(depth):
-            for kind in _KINDS:
-                parts = [
-                    theirs[f"transformer_blocks.{block}.attn1.to_{part}.{kind}"] for part in "qkv"
-                ]
-                found[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat(parts)
+        return _renamed(config, theirs)
     except KeyError as error:
-        raise BadInput(f"the folder's weights are of no DiT: there is no {error}") from error
+        raise BadInput(f"the folder holds no DiT: there is no {error}") from error
+
+
+def _renamed(config: Mapping[str, Any], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    depth = config["num_layers"]
+    for block in range(1, depth):
+        _refuse_another_embedding(theirs, block)
+    found = {
+        f"{ours}.{kind}": theirs[f"{name}.{kind}"]
+        for ours, name in _names(depth)
+        for kind in _KINDS
+    }
+    found["y_embedder.embedding_table.weight"] = theirs[f"transformer_blocks.0.{_TABLE}"]
+    for block in range(depth):
+        for kind in _KINDS:
+            parts = [theirs[f"transformer_blocks.{block}.attn1.to_{part}.{kind}"] for part in "qkv"]
+            found[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat(parts)
     width = config["num_attention_heads"] * config["attention_head_dim"]
     side = config["sample_size"] // config["patch_size"]
     return {"pos_embed": sincos_positions(side, side, width), **found}

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import math
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +21,11 @@ from torch import Tensor
 from atoll.errors import BadInput
 from atoll.sizes import DITS, Sizes
 
+# What the unpickler comes upon in files that are none.
+_BROKEN = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError),
+    *(TypeError, AttributeError, struct.error),
+)
 _BODIES = {(sizes.width, sizes.depth): sizes.heads for sizes in DITS.values()}
 
 
@@ -32,14 +39,17 @@ def read_pickle(file: Path) -> dict[str, Tensor]:
         BadInput: the file holds anything else, or no weights.
     """
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # of pickles by other programs than torch
+        ):
             tree: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInput(
             f"{file} holds more than tensors, and reading it would run what its writer put there; "
             "have it saved again as a state dict alone"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except _BROKEN as error:
         raise BadInput(f"{file} cannot be read as a checkpoint of torch: {error}") from error
     for name in ("ema", "model", "state_dict"):
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):

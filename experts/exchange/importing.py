@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from atoll.errors import BadInput
 from experts.dialect import OURS, SIT, Dialect
 from experts.exchange import diffusers, facebook
 from experts.exchange.model import Model, told_in
+from experts.networks import network_like
 
 Objective = Literal["ddpm", "sit", "flow"]
 Program = Literal["facebook", "diffusers"]
@@ -51,6 +53,11 @@ def _of_folder(source: Path, objective: Objective | None, made_by: Program | Non
     if about is not None:  # Atoll wrote it
         return Model(about, weights)
     about = facebook.describe(weights, config["num_attention_heads"], str(source))
+    if about["shape"][1] != config["sample_size"]:
+        raise BadInput(
+            f"{source} says patch_size = {config['patch_size']}, and its weights are for patches"
+            f" of {about['sizes']['patch']}"
+        )
     dialect = OURS if made_by == "facebook" else diffusers.dialect_of(config)
     return _understood(about, weights, _required(objective, source), dialect, source)
 
@@ -77,7 +84,7 @@ def _understood(
         weights = facebook.reversed_in_time(weights)
         dialect = replace(dialect, scale=SIT.scale, offset=SIT.offset)
     classes = range(about["conditioning"]["size"])
-    return Model(
+    model = Model(
         about={
             **about,
             "dialect": dialect.told,
@@ -87,3 +94,19 @@ def _understood(
         },
         weights=weights,
     )
+    _refuse_other_weights(model, source)
+    return model
+
+
+def _refuse_other_weights(model: Model, source: Path) -> None:
+    with torch.device("meta"):
+        wanted = network_like(model.about).state_dict()
+    for name in sorted(wanted.keys() | model.weights.keys()):
+        for there, verb in ((wanted, "has"), (model.weights, "lacks")):
+            if name not in there:
+                raise BadInput(f"{source} is of no DiT: it {verb} {name}")
+        shapes = [tuple(each[name].shape) for each in (model.weights, wanted)]
+        if shapes[0] != shapes[1]:
+            raise BadInput(
+                f"{source} is of no DiT: its {name} is of shape {shapes[0]}, not {shapes[1]}"
+            )

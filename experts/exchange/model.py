@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from atoll.errors import BadInput
@@ -56,9 +56,9 @@ def write_model(
         if any(folder.iterdir()):
             raise BadInput(f"{folder} is not empty; choose another --out")
         # diffusers and others ask for the format; the rest is ours.
-        metadata = {"format": "pt", _KEY: json.dumps(model.about, sort_keys=True)}
+        metadata = {"format": "pt", _KEY: json.dumps(model.about)}
         weights = {key: tensor.contiguous() for key, tensor in model.weights.items()}
-        save_file(weights, folder / name, metadata)
+        (folder / name).write_bytes(save(weights, metadata))
         for other, text in {CARD: card, **others}.items():
             (folder / other).write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
@@ -111,5 +111,8 @@ def weights_file(path: Path) -> Path:
     """
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
-        raise BadInput(f"{path} holds no expert: there is no {file}")
+        raise BadInput(
+            f"{file} is not there; name the folder or file of an expert that `atoll export` or "
+            "`atoll import` wrote"
+        )
     return file
