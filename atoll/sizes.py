@@ -7,7 +7,7 @@ McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), for the 3B
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 MLP_RATIO = 4  # features inside an MLP for each one of a token
 TIME_DIMS = 256  # a cosine and a sine of each frequency of a time
@@ -74,6 +74,12 @@ MMDITS = {
 }
 
 PRESETS: dict[str, NetworkSizes] = {**DITS, **MMDITS}
+
+
+def in_words(sizes: NetworkSizes) -> str:
+    """Sizes for people, e.g. ``DiT of width 64, depth 3, heads 4, patch 2``."""
+    kind = "MMDiT" if isinstance(sizes, MMDiTSizes) else "DiT"
+    return f"{kind} of {', '.join(f'{name} {size}' for name, size in asdict(sizes).items())}"
 
 
 def sizes_from(fields: Mapping[str, int]) -> NetworkSizes:

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from atoll.errors import BadInput
+from atoll.expert_file import weights_file
 from experts.condition import Conditioning
-from experts.exchange.field import Expert, expert_of
-from experts.exchange.model import read_model, weights_file
+from experts.exchange.field import SHOWN_CHANNELS, Expert, expert_of
+from experts.exchange.model import read_model
 from router.ensemble import Ensemble
 from router.gate import uniform_gate
 from router.sampling import Sampler
@@ -19,7 +20,6 @@ from router.selection import parse_strategy
 
 # Settings of a run that say what there is no choice of here; they stand in the recipes.
 ALONE = ("sampling.strategy=full", "sampling.gate=uniform")
-_CHANNELS = (1, 3)  # of what a PNG can show
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def load_alone(path: Path, device: torch.device) -> LoneExpert:
         BadInput: there is none, or what it paints are no images yet.
     """
     expert = expert_of(read_model(path, str(device)))
-    if expert.shape[0] not in _CHANNELS:
+    if expert.shape[0] not in SHOWN_CHANNELS:
         raise BadInput(
             f"{path} paints latents of {expert.shape[0]} channels, and `atoll sample` has no "
             "decoder for them; draw them in Python, as its card says"

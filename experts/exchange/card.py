@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from atoll.expert_file import WEIGHTS
+from atoll.sizes import in_words, sizes_from
 from experts.dialect import Dialect
-from experts.exchange.model import WEIGHTS, Model
+from experts.exchange.field import SHOWN_CHANNELS
+from experts.exchange.model import Model
 
-_IN_ATOLL = f"""\
+_IN_CONSOLE = """\
 ```console
 $ atoll sample --expert . --num 4 --out images
 ```
 
-or in Python, as any velocity field of the linear flow (t = 0 is data, t = 1 noise):
+"""
+
+_IN_PYTHON = f"""\
+In Python, as any velocity field of the linear flow (t = 0 is data, t = 1 noise):
 
 ```python
 from pathlib import Path
+
+import torch
 from experts.exchange.field import expert_of
 from experts.exchange.model import read_model
+from experts.solvers import integrate
 
 expert = expert_of(read_model(Path("{WEIGHTS}")))
-velocity = expert.field(x_t, t, cond)
+cond = expert.conditioning.null(4, torch.device("cpu"))  # or what the table says, for 4 images
+with torch.inference_mode():
+    painted = integrate(expert.field, torch.randn(4, *expert.shape), cond, steps=50)
 ```
 """
 
@@ -83,7 +94,7 @@ tags: [diffusion, flow-matching]
 
 ## Use it
 
-{_in_diffusers(about) if in_diffusers else _IN_ATOLL}
+{_in_diffusers(about) if in_diffusers else _in_atoll(about)}
 ## Licence
 
 None is given here: whoever publishes this model chooses one, and may have to heed that of its data.
@@ -95,16 +106,18 @@ def _network(model: Model) -> dict[str, str]:
     channels, height, width = about["shape"]
     buffers = model.weights["pos_embed"].numel()
     count = sum(part.numel() for part in model.weights.values()) - buffers
-    kind = "MMDiT" if "double" in about["sizes"] else "DiT"
-    sizes = ", ".join(f"{name} {size}" for name, size in about["sizes"].items())
     told = about["conditioning"]
     return {
-        "network": f"{kind}: {sizes}",
+        "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
-        "images": f"{channels} x {height} x {width}, in [-1, 1]",
+        "paints": f"{channels} x {height} x {width}",
         "condition": " ".join(str(part) for part in told.values() if part),
         "gives": f"the {about['objective']}" + (", on DDPM's schedule" * _is_epsilon(about)),
     }
+
+
+def _in_atoll(about: dict[str, Any]) -> str:
+    return _IN_PYTHON if about["shape"][0] not in SHOWN_CHANNELS else _IN_CONSOLE + _IN_PYTHON
 
 
 def _in_diffusers(about: dict[str, Any]) -> str:

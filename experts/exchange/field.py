@@ -11,6 +11,8 @@ from experts.exchange.model import Model
 from experts.flow import VelocityField
 from experts.networks import network_from
 
+SHOWN_CHANNELS = (1, 3)  # of what a PNG can show; others are latents
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expert:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from atoll.errors import BadInput
+from atoll.expert_file import told_in
 from experts.dialect import OURS, SIT, Dialect
 from experts.exchange import diffusers, facebook
-from experts.exchange.model import Model, told_in
+from experts.exchange.model import Model
 from experts.networks import network_like
 
 Objective = Literal["ddpm", "sit", "flow"]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import nn
 
-from atoll.errors import ConfigError
-from atoll.sizes import NetworkSizes, sizes_from
+from atoll.expert_file import refuse_other_network
+from atoll.sizes import NetworkSizes
 from experts.condition import Conditioning
 from experts.dialect import Dialect
 from experts.dit import Shape
-from experts.exchange.model import read_about, read_model
+from experts.exchange.model import read_model
 
 _POSITIONS, _CONDITION = "pos_embed", "y_embedder."
 
@@ -57,7 +57,7 @@ class Start:
 
 
 def start_of(init: str, sizes: NetworkSizes, shape: Shape) -> Start:
-    """What ``expert.init`` names, if experts can begin from it.
+    """What ``expert.init`` names.
 
     Args:
         init: the key's value.
@@ -65,20 +65,9 @@ def start_of(init: str, sizes: NetworkSizes, shape: Shape) -> Start:
         shape: channels, height and width of their images.
 
     Raises:
-        BadInput: there is no model.
+        BadInput: there is no expert.
         ConfigError: it is of another network; says what differs.
     """
-    about = read_about(Path(init))
-    others, channels = sizes_from(about["sizes"]), about["shape"][0]
-    if others != sizes:
-        raise ConfigError(
-            f"expert.init = {init!r} is a {others}, and [expert] asks for {sizes}; give its sizes "
-            "or its preset"
-        )
-    if channels != shape[0]:
-        raise ConfigError(
-            f"expert.init = {init!r} paints {channels} channels, and the data have {shape[0]}; "
-            "begin from another, or leave the key out"
-        )
+    about = refuse_other_network(init, sizes, channels=shape[0])
     dialect = Dialect(**about.get("dialect", {}))
     return Start(Path(init), Conditioning(**about["conditioning"]), dialect)

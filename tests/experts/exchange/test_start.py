@@ -74,7 +74,7 @@ def test_expert_of_other_classes_and_larger_images_keeps_what_fits(begin):
     [
         (
             {"sizes": {"width": 16, "depth": 2, "heads": 2, "patch": 4}},
-            r"depth=2.* asks for .*depth=1",
+            "depth 2, .* asks for a DiT of width 16, depth 1",
         ),
         ({"shape": [4, 8, 8]}, "paints 4 channels, and the data have 1"),
     ],
@@ -91,5 +91,5 @@ def test_init_that_is_not_there_or_no_experts_is_refused(make_run, tmp_path):
         task_of(run)
     (tmp_path / "other").write_bytes(b"no safetensors")
     run = make_run(expert={"init": str(tmp_path / "other")})
-    with pytest.raises(BadInput, match="cannot be read as safetensors"):
+    with pytest.raises(BadInput, match="is no file of safetensors"):
         task_of(run)
