@@ -27,7 +27,7 @@ class Entry:
 
 MAIN, STAGES, SIGHT = "The whole way", "Stage by stage", "Look"
 STEER, SERVERS = "Steer a run that is at work", "Long-running parts"
-SAFETY, KEPT = "Beyond one machine", "What is kept"
+SAFETY, KEPT, EXCHANGE = "Beyond one machine", "What is kept", "Other programs"
 
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
@@ -62,6 +62,10 @@ COMMANDS = {
         "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
     "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
+    "import": Entry(
+        "experts.exchange.cli:import_", "Make an expert of another's checkpoint.", EXCHANGE
+    ),
+    "export": Entry("experts.exchange.cli:export", "Write an expert for others to use.", EXCHANGE),
     "bench": Entry("serving.bench.cli:bench", "Measure what serves.", SIGHT),
     "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(

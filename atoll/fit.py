@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from atoll.config import Config
 from atoll.errors import ConfigError
+from atoll.expert_file import refuse_other_network
 from atoll.parallel_fit import refuse_tokens
 
 
@@ -34,6 +36,20 @@ def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> Non
             f"{key} = {patch} does not divide images of {height} x {width} pixels; choose another "
             "patch, or set data.size to a multiple of it"
         )
+
+
+def refuse_init(config: Config, channels: int) -> None:
+    """Refuse an ``expert.init`` that this machine sees to be of another network.
+
+    Islands elsewhere may see what is not here.
+
+    Raises:
+        BadInput: it is not there, and islands are of this machine.
+        ConfigError: says what differs.
+    """
+    init = config.expert.init
+    if init and (Path(init).exists() or set(config.island.shares) == {"local"}):
+        refuse_other_network(init, config.expert.sizes, channels)
 
 
 def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:

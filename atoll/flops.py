@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from atoll.sizes import MLP_RATIO, TIME_DIMS, Sizes
+from atoll.sizes import MLP_RATIO, TIME_DIMS, NetworkSizes, Sizes
 
 TRAINING = 3  # a backward pass costs two forward passes
 
@@ -34,7 +34,7 @@ class Condition(Protocol):
         ...
 
 
-def num_tokens(sizes: Sizes, shape: Shape) -> int:
+def num_tokens(sizes: NetworkSizes, shape: Shape) -> int:
     """Patches of one image."""
     return (shape[1] // sizes.patch) * (shape[2] // sizes.patch)
 

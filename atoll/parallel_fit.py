@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
-from atoll.sizes import Sizes
+from atoll.sizes import MMDiTSizes, NetworkSizes
 
 KEY = "island.parallel"
 
 
-def refuse_sizes(parallel: ParallelSection, sizes: Sizes) -> None:
+def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:
     """Refuse a layout that does not divide a network.
 
     Raises:
         ConfigError: names the keys, and what would fit.
     """
+    for key in ("pipeline", "sequence", "tensor"):
+        if isinstance(sizes, MMDiTSizes) and getattr(parallel, key) > 1:
+            raise ConfigError(
+                f"{KEY}.{key} = {getattr(parallel, key)} is for a DiT, and the expert is an MMDiT; "
+                "share it out by shard"
+            )
     stages, parts = parallel.pipeline * parallel.stages, parallel.sequence * parallel.tensor
     if stages > sizes.depth:
         of = f" x stages = {parallel.stages}" if parallel.stages > 1 else ""

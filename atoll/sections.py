@@ -6,6 +6,7 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.section import Section
-from atoll.sizes import PRESETS, Sizes, refuse_heads
+from atoll.sizes import PRESETS, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
 
@@ -96,15 +97,19 @@ class PartitionSection(Section):
 
 
 class ExpertSection(Section):
-    """The network each expert trains, a DiT (Peebles & Xie, arXiv 2212.09748)."""
+    """The network each expert trains: a DiT (arXiv 2212.09748), or an MMDiT (2403.03206)."""
 
     preset: str | None = Field(
-        None, description='a named size, e.g. "DiT-XL/2"; or the sizes below'
+        None,
+        description='a named size, e.g. "DiT-XL/2", "MMDiT-3B"; or the sizes of a DiT below',
     )
     width: int = Field(64, ge=4, description="features of a token")
     depth: int = Field(3, ge=1, description="blocks")
     heads: int = Field(4, ge=1, description="attention heads; divides width")
     patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    init: str | None = Field(
+        None, description="folder of an exported or imported expert, to begin all of them from"
+    )
     condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
     condition_dropout: float = Field(
         0.1,
@@ -114,8 +119,13 @@ class ExpertSection(Section):
     )
     text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
+    @field_validator("init")
+    @classmethod
+    def _trainers_work_elsewhere(cls, init: str | None) -> str | None:
+        return init and str(Path(init).absolute())
+
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
         if self.preset is not None:
             return PRESETS[self.preset]

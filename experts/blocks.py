@@ -8,15 +8,19 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atoll.sizes import MLP_RATIO
+from experts.dialect import OURS, Dialect
 from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
 
 _EPS = 1e-6
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Attention(nn.Module):
@@ -58,16 +62,28 @@ class Mlp(nn.Module):
         return out
 
 
+class Modulation(nn.Sequential):
+    """From an image's conditioning vector to vectors that shift, scale and gate its tokens.
+
+    Args:
+        width: features of a token, and of the conditioning vector.
+        num: how many vectors.
+    """
+
+    def __init__(self, width: int, num: int) -> None:
+        super().__init__(nn.SiLU(), nn.Linear(width, num * width))
+
+
 class Block(nn.Module):
     """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dialect: Dialect = OURS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=dialect.mlp_eps)
         self.mlp = Mlp(width)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.adaLN_modulation = Modulation(width, 6)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """One layer of the transformer.
@@ -92,7 +108,7 @@ class FinalLayer(nn.Module):
         super().__init__()
         self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.linear = nn.Linear(width, patch * patch * channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.adaLN_modulation = Modulation(width, 2)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """The pixels of each patch, (B, N, patch * patch * C), from (B, N, D) and (B, D)."""
@@ -106,12 +122,27 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)
 
 
+def fresh(make: Callable[[], Network], seed: int) -> Network:
+    """A network with its first weights, which follow from the seed alone.
+
+    Args:
+        make: the network, with any weights.
+        seed: of the weights; the global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = make()
+        initialise(network)
+    return network
+
+
 def initialise(network: nn.Module) -> None:
     """Begin as DiT does: Xavier for every projection, small embeddings, every block an identity."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for module in network.modules():
         if isinstance(module, PatchEmbed):
             nn.init.xavier_uniform_(module.proj.weight.flatten(1))
@@ -125,10 +156,10 @@ def initialise(network: nn.Module) -> None:
             for layer in (module.mlp[0], module.mlp[2]):
                 assert isinstance(layer, nn.Linear)
                 nn.init.normal_(layer.weight, std=0.02)
-        elif isinstance(module, Block | FinalLayer):
-            _zero(module.adaLN_modulation[1])
-            if isinstance(module, FinalLayer):
-                _zero(module.linear)
+        elif isinstance(module, Modulation):
+            _zero(module[1])
+        elif isinstance(module, FinalLayer):
+            _zero(module.linear)
 
 
 def _zero(layer: nn.Module) -> None:

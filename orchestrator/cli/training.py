@@ -54,6 +54,9 @@ def train(
     made: dict[str, CheckpointRef] = {}
     if missing:
         _refuse_small_cache(config, store, [job.spec for job in missing])
+        if any(job.spec.role is not Role.ROUTER for job in missing):
+            *_, channels = stages.require(store, "partition", needed_by=TRAIN)["shape"]
+            fit.refuse_init(config, channels)
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
     results = [stage.finish(store, made) for stage in wanted]
     return {name: ref for refs in results for name, ref in refs.items()}

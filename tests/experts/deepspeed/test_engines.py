@@ -1,5 +1,7 @@
 """DeepSpeed's layouts learn what one process does, and go on from each other's snapshots."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,14 +28,18 @@ CHAINS = [
 ]
 
 
+def deep(depth):
+    return replace(scenes.SIZES, depth=depth)
+
+
 @pytest.fixture(scope="module")
 def serial():
-    return {depth: scenes.play("", 1, depth=depth) for depth in (2, 4)}
+    return {depth: scenes.play("", 1, sizes=deep(depth)) for depth in (2, 4)}
 
 
 def played(parallel, num, depth, *given):
     forget()
-    return scenes.play(parallel, num, *given, depth=depth, accumulation=2)
+    return scenes.play(parallel, num, *given, sizes=deep(depth), accumulation=2)
 
 
 def drawn(parallel, num):
@@ -60,7 +66,7 @@ def test_steps_interrupted_twice_and_resumed_in_other_layouts_equal_uninterrupte
     told, snapshot = [], None
     for (parallel, num), steps in zip(chain, (7, 6, 7), strict=True):
         if num == 1:
-            some, snapshot = scenes.play(parallel, num, snapshot, steps, depth=2)
+            some, snapshot = scenes.play(parallel, num, snapshot, steps, sizes=deep(2))
         else:
             some, snapshot = groups[num].call(played, parallel, num, 2, snapshot, steps)[0]
         told += some

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 
 from atoll.parallel_section import ParallelSection
 from atoll.sections import TrainingSection
-from atoll.sizes import Sizes
+from atoll.sizes import MMDiTSizes, Sizes
 from experts.condition import Conditioning
-from experts.dit import build_dit
 from experts.engines import engine_of
 from experts.flow import flow_loss
+from experts.networks import build_network
 from experts.parallel.mesh import Mesh
 from experts.task import Examples, Place
 
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=4, heads=4, patch=2)
+JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
 
-def engine(parallel: str = "", num: int = 1, rank: int = 0, depth: int = 4, **settings):
+def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, **settings):
     """An engine of a small network on so many processes; and the mesh of them."""
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    sizes = replace(SIZES, depth=depth)
-    network = build_dit(sizes, Conditioning("class", 3), SHAPE, seed=0)
+    network = build_network(sizes, Conditioning("class", 3), SHAPE, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():
@@ -77,6 +76,11 @@ def play(parallel: str, num: int, begin: object = None, steps: int = 20, **setti
 def play_in_pieces(parallel: str, num: int):
     """The same with each batch in two micro-batches."""
     return play(parallel, num, accumulation=2)
+
+
+def play_jointly(parallel: str, num: int):
+    """The same with an MMDiT."""
+    return play(parallel, num, sizes=JOINT)
 
 
 def draw(parallel: str, num: int):

@@ -65,6 +65,12 @@ def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
     assert_same(serial, four.call(scenes.play_in_pieces, "data=2,shard=2", 4)[0])
 
 
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true"])
+def test_two_processes_learn_what_one_does_of_image_and_text_together(pair, parallel):
+    one, two = scenes.play_jointly("", 1), pair.call(scenes.play_jointly, parallel, 2)[0]
+    assert_same(one, two)
+
+
 def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
     told, snapshot = pair.call(scenes.play, "shard=2", 2, None, 7)[0]
     more, snapshot = four.call(scenes.play, "data=2,shard=2", 4, snapshot, 6)[0]

@@ -3,11 +3,11 @@
 import pytest
 
 from atoll.parallel_section import Layout
-from orchestrator.planning.networks import Told, dit
+from orchestrator.planning.networks import Told, expert
 from orchestrator.planning.traffic import sent_bytes
 from tests.experts.parallel import counting, scenes
 
-NETWORK = dit(scenes.SIZES, Told("class", 3), scenes.SHAPE)
+NETWORK = expert(scenes.SIZES, Told("class", 3), scenes.SHAPE)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

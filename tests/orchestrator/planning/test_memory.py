@@ -17,7 +17,7 @@ from experts.torch_engine import TorchEngine
 from orchestrator.planning.hardware import GPUS, Gpu
 from orchestrator.planning.layout import Wish, fit
 from orchestrator.planning.memory import ALONE, activation_bytes, held
-from orchestrator.planning.networks import Network, Told, dit
+from orchestrator.planning.networks import Network, Told, expert
 from orchestrator.planning.volume import CHECKPOINT_BYTES
 
 # 1000 parameters, of which 10 blocks have 90 each.
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_the_engine_is_16_bytes_to_a_parameter():
     held = [part for key, part in snapshot.network.items() if key in names]
     held += [part for key, part in snapshot.average.items() if key in names]
     held += [part for part in snapshot.optimizer.values() if part.dim()]
-    expected = CHECKPOINT_BYTES * dit(sizes, Told("none", 0), shape).parameters
+    expected = CHECKPOINT_BYTES * expert(sizes, Told("none", 0), shape).parameters
     assert sum(part.nbytes for part in held) == expected
 
 
