@@ -102,6 +102,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             parallel=parallel,
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
+            wish=leash.take_wish,
         )
         return train(task, samples, at)
 

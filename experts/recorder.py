@@ -16,6 +16,7 @@ from experts.checkpointing import CheckpointWriter, Position, Saved
 from experts.engine import Snapshot, Stats
 from experts.history import History
 from experts.task import Task
+from experts.tracing import Tracer
 from experts.workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Recorder:
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
+        self._tracer = Tracer(at, self._speaker)
         self._writer = CheckpointWriter(
             at.store, at.assignment, task.compat, task.about, at.work_dir
         )
@@ -73,6 +75,7 @@ class Recorder:
             self._loss = self._history.recent_loss
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
+        self._tracer.follow(position.step, leaving=due.leaving)
         if due.leaving:
             self._announce(wait=True)
 

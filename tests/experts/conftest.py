@@ -61,7 +61,7 @@ class Run:
         path.mkdir(exist_ok=True)
         return path
 
-    def train(self, assignment, drain=lambda: False):
+    def train(self, assignment, drain=lambda: False, wish=lambda: None):
         """Train in this process; returns whether it finished."""
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
@@ -76,6 +76,7 @@ class Run:
             ParallelSection(),
             torch.device("cpu"),
             drain,
+            wish,
         )
         return train(task, samples, at)
 
