@@ -159,6 +159,9 @@ class TrainingSection(Section):
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
     log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
     grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
+    board: Literal["tensorboard", "wandb", "none"] = Field(
+        "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
+    )
 
 
 class CheckpointsSection(Section):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from experts import checkpointing
-from experts.board import open_board
+from experts.board import Board
 from experts.cadence import due_after
+from experts.canvas import open_canvas
 from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Engine
@@ -54,6 +55,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     Raises:
         ConfigError: the processes of the island cannot share the job so; or the training diverged,
             and nothing of that reaches a checkpoint.
+        BadInput: what ``training.board`` names cannot be used.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
@@ -117,5 +119,5 @@ def _recorder(
         return
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-    with open_board(at.assignment.spec, start.step) as board:
-        yield Recorder(task, at, start, history, board)
+    with open_canvas(task.training.board, at.assignment, start.step) as canvas:
+        yield Recorder(task, at, start, history, Board(canvas))

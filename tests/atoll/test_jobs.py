@@ -41,6 +41,7 @@ def test_job_digests_differ_between_jobs():
         "training.checkpoint_every_steps=1",
         "training.log_every_steps=1",
         "training.grid_every_steps=1",
+        "training.board=none",
         "island.count=9",
         "sampling.steps=3",
         "run.uri=elsewhere",
