@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Vitals
 
 log = logging.getLogger(__name__)
 
@@ -168,4 +168,4 @@ def _message(line: dict[str, Any]) -> Message:
         return Broke(**line)
     if kind == "Damaged":
         return Damaged(**line)
-    return Progress(**line)
+    return Progress(**{**line, "vitals": Vitals(**line["vitals"])})

@@ -18,14 +18,19 @@ from atoll.relay import (
     write_assignment,
 )
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Vitals
 
 REF = CheckpointRef("checkpoints/j/epoch-0001/step-00000005", "d", 5, 1)
 
 
 def test_listener_hears_each_message_once_and_in_order(tmp_path: Path) -> None:
     speaker, listener = Speaker(tmp_path), Listener(tmp_path)
-    said = [Progress(3, 0.5, 10.0), Published(REF, 0.25), Broke("why"), Ended(finished=True)]
+    said = [
+        Progress(3, 0.5, 10.0, vitals=Vitals(mfu=0.4)),
+        Published(REF, 0.25),
+        Broke("why"),
+        Ended(finished=True),
+    ]
     said += [Damaged("a byte differs"), Trace("wish", "profiles/x"), Trace("wish", trouble="why")]
     speaker.say(said[0])
     assert list(listener.heard()) == said[:1]

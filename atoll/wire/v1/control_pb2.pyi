@@ -121,16 +121,34 @@ class Lease(_message.Message):
     def __init__(self, job: _Optional[str] = ..., island: _Optional[str] = ..., epoch: _Optional[int] = ..., term_s: _Optional[float] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("step", "loss", "samples_per_s", "fetched_bytes")
+    __slots__ = ("step", "loss", "samples_per_s", "fetched_bytes", "vitals")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_PER_S_FIELD_NUMBER: _ClassVar[int]
     FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VITALS_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     samples_per_s: float
     fetched_bytes: int
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ..., fetched_bytes: _Optional[int] = ...) -> None: ...
+    vitals: Vitals
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ..., fetched_bytes: _Optional[int] = ..., vitals: _Optional[_Union[Vitals, _Mapping]] = ...) -> None: ...
+
+class Vitals(_message.Message):
+    __slots__ = ("tflops_per_s", "mfu", "memory_bytes", "wait_share", "grad_norm", "held_out")
+    TFLOPS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MFU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SHARE_FIELD_NUMBER: _ClassVar[int]
+    GRAD_NORM_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    tflops_per_s: float
+    mfu: float
+    memory_bytes: int
+    wait_share: float
+    grad_norm: float
+    held_out: float
+    def __init__(self, tflops_per_s: _Optional[float] = ..., mfu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., wait_share: _Optional[float] = ..., grad_norm: _Optional[float] = ..., held_out: _Optional[float] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("lease", "spec", "checkpoint")
