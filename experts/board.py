@@ -23,8 +23,7 @@ class Board:
 
     def plot(self, point: Point) -> None:
         """Add a point to each curve."""
-        names = ("loss", "grad_norm", "samples_per_s")
-        self._canvas.plot({name: getattr(point, name) for name in names}, point.step)
+        self._canvas.plot(point.curves, point.step)
 
     def show(self, images: Tensor, step: int) -> bytes:
         """Show what a network has drawn, see :meth:`experts.task.Task.grid`.

@@ -67,7 +67,10 @@ class Run:
         task = expert_task(self.config, assignment.spec, self.partition)
         seed = self.config.run.seed
         cache = NodeCache(self.folder / "shards")
-        samples = ShardReader(self.store, self.partition, task.clusters, cache, seed)
+        held_out = task.training.held_out
+        samples = ShardReader(
+            self.store, self.partition, task.clusters, cache, seed, held_out=held_out
+        )
         at = Workplace(
             assignment,
             self.store,
