@@ -12,7 +12,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config import Config
 from atoll.config_file import run_config
-from atoll.errors import BadInput, Refused
+from atoll.errors import BadInput, Interrupted, Refused
 from atoll.traces import MOST_STEPS, OPERATORS, TRACE, Trace
 
 _MOST_ROWS = 12
@@ -32,8 +32,8 @@ def profile(
 ) -> None:
     """Trace the next steps of a job, and tell which operators took the time.
 
-    The first process of its island is traced by torch's profiler; its training goes on, and ends
-    with the same weights. The trace stays in the run's store, as Chrome and Perfetto read it.
+    The first process of its island is traced by torch's profiler, and no weight changes by it. The
+    trace stays in the run's store, as Chrome and Perfetto read it.
     """
     from atoll.blobs import open_store
 
@@ -62,6 +62,7 @@ def _traced(config: Config, job: str, steps: int) -> Trace:
 
     Raises:
         BadInput: nobody works on the job, or it is being traced already, or left in the middle.
+        Interrupted: by the user.
     """
     from orchestrator.connect import find
 
@@ -75,6 +76,8 @@ def _traced(config: Config, job: str, steps: int) -> Trace:
             trace = client.trace(job, steps)
         except Refused as error:
             raise BadInput(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"waits no longer; {job} goes on") from error
     if trace.trouble:
         raise BadInput(trace.trouble)
     return trace
