@@ -22,7 +22,7 @@ class Gpu:
     bf16: float | None
     fp32: float
     memory_bytes: float
-    drivers: tuple[str, ...]
+    drivers: tuple[str, ...] = ()
 
     def peak_flops(self, precision: str) -> float | None:
         """Operations per second at best, in a precision of ``training.precision``."""

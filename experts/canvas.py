@@ -140,6 +140,8 @@ def _wandb(assignment: Assignment) -> Iterator[Canvas]:
         ) from error
     except wandb.Error as error:  # whoever looks on must not keep an island from its work
         logger.warning("nothing is drawn", extra={"fields": {"why": str(error)}})
+        run = None
+    if run is None:
         yield _Nothing()
         return
     with run:

@@ -6,6 +6,7 @@ import json
 import logging
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ from experts.workplace import Workplace
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Work:
+    """A trace that is being made; it has so many steps yet to see."""
+
+    wish: TraceWish
+    profile: profile
+    steps_left: int
+
+
 class Tracer:
     """Listens for wishes between the steps of the first process, which alone is traced.
 
@@ -34,9 +44,7 @@ class Tracer:
 
     def __init__(self, at: Workplace, speaker: Speaker) -> None:
         self._at, self._speaker = at, speaker
-        self._wish: TraceWish | None = None
-        self._steps_left = 0
-        self._profile = profile()
+        self._work: _Work | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trace")
 
     def follow(self, step: int, *, leaving: bool) -> None:
@@ -44,35 +52,34 @@ class Tracer:
 
         Args:
             step: that was made.
-            leaving: no step will follow; return when every wish is answered.
+            leaving: no step will follow; return when what was begun is answered.
         """
-        if self._wish is not None:
-            self._go_on(self._wish, step, leaving=leaving)
+        if self._work is not None:
+            self._go_on(self._work, step, leaving=leaving)
         elif not leaving and (wish := self._at.wish()):
             self._begin(wish)
         if leaving:
             self._thread.shutdown()
 
     def _begin(self, wish: TraceWish) -> None:
-        self._wish, self._steps_left = wish, wish.steps + 1
         activities = [ProfilerActivity.CPU]
         if self._at.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
         times = schedule(wait=0, warmup=1, active=wish.steps, repeat=1)
-        self._profile = profile(activities=activities, schedule=times)
-        self._profile.start()
+        self._work = _Work(wish, profile(activities=activities, schedule=times), wish.steps + 1)
+        self._work.profile.start()
 
-    def _go_on(self, wish: TraceWish, step: int, *, leaving: bool) -> None:
-        self._steps_left -= 1
-        self._profile.step()
-        if not self._steps_left:
-            self._profile.stop()
-            self._thread.submit(self._answer, wish, step, self._profile)
-            self._wish = None
+    def _go_on(self, work: _Work, step: int, *, leaving: bool) -> None:
+        work.steps_left -= 1
+        work.profile.step()
+        if not work.steps_left:
+            work.profile.stop()
+            self._thread.submit(self._answer, work.wish, step, work.profile)
+            self._work = None
         elif leaving:
-            self._profile.stop()
-            words = f"{self._job} left {self._steps_left} steps before its trace was whole"
-            self._speaker.say(Trace(wish.id, trouble=words))
+            work.profile.stop()
+            words = f"{self._job} left {work.steps_left} steps before its trace was whole"
+            self._speaker.say(Trace(work.wish.id, trouble=words))
 
     def _answer(self, wish: TraceWish, step: int, traced: profile) -> None:
         key = layout.trace(self._job, step, wish.id)
