@@ -51,6 +51,7 @@ COMMANDS = {
     "status": Entry("orchestrator.cli.runs:status", "Jobs and islands of a run.", SIGHT),
     "peers": Entry("orchestrator.cli.peers:peers", "Who of a run the DHT tells of.", SIGHT),
     "logs": Entry("orchestrator.cli.logs:logs", "What a job or an island wrote.", SIGHT),
+    "profile": Entry("orchestrator.cli.profile:profile", "Trace what a job's trainer does.", SIGHT),
     "watch": Entry("orchestrator.cli.watch:watch", "Jobs, islands and events, live.", SIGHT),
     "events": Entry("orchestrator.cli.events:events", "What happened, and why.", SIGHT),
     "pause": Entry("orchestrator.cli.steering:pause", "Checkpoint jobs, and hold them.", STEER),

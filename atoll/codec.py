@@ -123,6 +123,7 @@ def encode_progress(progress: types.Progress) -> wire.Progress:
         loss=progress.loss,
         samples_per_s=progress.samples_per_s,
         fetched_bytes=progress.fetched_bytes,
+        vitals=wire.Vitals(**asdict(progress.vitals)),
     )
 
 
@@ -130,7 +131,14 @@ def decode_progress(message: wire.Progress) -> types.Progress:
     """See :class:`atoll.types.Progress`."""
     step = count(message.step, "step")
     fetched_bytes = count(message.fetched_bytes, "fetched_bytes")
-    return types.Progress(step, message.loss, message.samples_per_s, fetched_bytes)
+    vitals = _decode_vitals(message.vitals)
+    return types.Progress(step, message.loss, message.samples_per_s, fetched_bytes, vitals)
+
+
+def _decode_vitals(message: wire.Vitals) -> types.Vitals:
+    told = {field.name: value for field, value in message.ListFields()}
+    count(message.memory_bytes, "memory_bytes")
+    return types.Vitals(**told)
 
 
 def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:

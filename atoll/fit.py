@@ -98,3 +98,21 @@ def refuse_cache(size_bytes: int, needs: Mapping[str, int]) -> None:
             f"cache.size_gb = {size_bytes / 1e9:g} has no room for the shards of {name}, "
             f"{needs[name] / 1e9:.3f} GB; raise it, or set it to 0 for no limit"
         )
+
+
+def refuse_held_out(num: int, sizes: Mapping[int, int]) -> None:
+    """Refuse to hold so many samples of a cluster out that none are left to learn from.
+
+    Args:
+        num: of each cluster.
+        sizes: samples of each cluster, by its number.
+
+    Raises:
+        ConfigError: names the key, and the smallest cluster.
+    """
+    smallest = min(sizes, key=sizes.__getitem__)
+    if num >= sizes[smallest]:
+        raise ConfigError(
+            f"training.held_out = {num} leaves nothing of cluster {smallest}, which has "
+            f"{sizes[smallest]} samples; lower it"
+        )

@@ -12,7 +12,14 @@ from atoll.digests import digest_of
 from atoll.types import JobSpec, Role
 
 # These say when to stop and what to look at on the way; the weights do not depend on them.
-_CADENCE = {"steps", "checkpoint_every_steps", "log_every_steps", "grid_every_steps"}
+_CADENCE = {
+    "steps",
+    "checkpoint_every_steps",
+    "log_every_steps",
+    "grid_every_steps",
+    "held_out_every_steps",
+    "board",
+}
 
 
 def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:

@@ -91,6 +91,11 @@ def checkpoint_of(key: str) -> str:
     return found[0] if found else ""
 
 
+def trace(job: str, step: int, wish: str) -> str:
+    """Folder of a trace of a job's steps up to one; named by its wish like no other."""
+    return f"profiles/{job}/step-{step:08d}-{wish[:8]}"
+
+
 def stage_manifest(stage: str) -> str:
     """What a finished stage produced, by reference."""
     return f"stages/{stage}.json"

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+from atoll.traces import Trace, TraceWish
+from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Vitals
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ EVENTS = "events.jsonl"
 ASSIGNMENT = "assignment.json"
 PARALLEL = "parallel"
 DRAIN = "drain\n"
+_TRACE = "trace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Damaged:
     reason: str
 
 
-Message = Progress | Published | Ended | Broke | Damaged
+Message = Progress | Published | Trace | Ended | Broke | Damaged
 
 
 class Speaker:
@@ -113,6 +115,19 @@ class Listener:
                 yield message
 
 
+def trace_order(wish: TraceWish) -> str:
+    """The line that orders a trace."""
+    return f"{_TRACE} {wish.id} {wish.steps}\n"
+
+
+def wish_of(line: str) -> TraceWish | None:
+    """What such a line asks for; None of any other."""
+    match line.split():
+        case [word, wish, steps] if word == _TRACE:
+            return TraceWish(wish, int(steps))
+    return None
+
+
 def write_assignment(work_dir: Path, assignment: Assignment, parallel: str = "") -> None:
     """Lay down what a trainer needs to begin.
 
@@ -145,10 +160,12 @@ def _message(line: dict[str, Any]) -> Message:
     kind = line.pop("kind")
     if kind == "Published":
         return Published(CheckpointRef(**line["checkpoint"]), line["loss"])
+    if kind == "Trace":
+        return Trace(**line)
     if kind == "Ended":
         return Ended(**line)
     if kind == "Broke":
         return Broke(**line)
     if kind == "Damaged":
         return Damaged(**line)
-    return Progress(**line)
+    return Progress(**{**line, "vitals": Vitals(**line["vitals"])})

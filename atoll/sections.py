@@ -169,6 +169,25 @@ class TrainingSection(Section):
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
     log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
     grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
+    held_out: int = Field(
+        0, ge=0, description="samples of each cluster kept out of training, to measure the loss on"
+    )
+    held_out_every_steps: int = Field(
+        500, ge=1, description="steps between two losses on the samples held out"
+    )
+    board: Literal["tensorboard", "wandb", "none"] = Field(
+        "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
+    )
+
+    @field_validator("held_out")
+    @classmethod
+    def _every_quarter_of_the_times_has_one(cls, num: int) -> int:
+        if 0 < num < 4:
+            raise ValueError(
+                f"is {num}, and the loss is measured in four parts of the time from data to noise; "
+                "give at least 4, or 0 for none"
+            )
+        return num
 
 
 class CheckpointsSection(Section):

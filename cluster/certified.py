@@ -17,6 +17,7 @@ from atoll.errors import ControlError, Forbidden, Unreachable
 from atoll.gangs import Answer, Call, Seat
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
+from atoll.traces import Trace, TraceWish
 from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,15 @@ class Certified:
     def send_log(self, piece: LogPiece) -> bool:
         """See :class:`atoll.control.ControlPlane`."""
         return self._certified().send_log(piece)
+
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._client.trace_wanted
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        """See :class:`atoll.control.ControlPlane`."""
+        self._certified().send_trace(lease, trace)
 
     def _certified(self) -> ControlClient:
         if not self._joined:

@@ -11,10 +11,12 @@ from atoll import relay
 from atoll.clock import Clock
 from atoll.control import ControlPlane
 from atoll.errors import Refused, Unreachable
+from atoll.traces import Trace
 from atoll.types import Assignment, Directive, Ending, Outcome, Progress
 from cluster.contact import Contact
 from cluster.leading import Peers
 from cluster.log_sender import LogSender
+from cluster.tracing import Tracing
 from cluster.trainer_run import IslandSettings, TrainerRun
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Tenure:
         self._peers = peers
         self._run = TrainerRun(assignment, settings, peers.place)
         self._trainer, self._log = self._run.process, self._run.log
+        self._tracing = Tracing(control, self._lease, self._trainer, clock)
         step = assignment.checkpoint.step if assignment.checkpoint else 0
         self._progress = Progress(step, float("nan"), 0.0)
         self._uncommitted: deque[relay.Published] = deque()
@@ -109,6 +112,7 @@ class Tenure:
                 self._keep_time()
                 self._commit()
                 self._beat()
+                self._tracing.tell()
                 self._logs.send(self._log)
                 outcome = self._peers.judged(self._own_outcome(code))
                 if outcome and not self._uncommitted:
@@ -130,6 +134,8 @@ class Tenure:
                     self._progress = message
                 case relay.Published():
                     self._uncommitted.append(message)
+                case Trace():
+                    self._tracing.made(message)
                 case relay.Ended(finished):
                     if not finished and self._drain_until is None:
                         # Slurm, for one, tells all processes of a job at once that it ends.
@@ -198,6 +204,7 @@ class Tenure:
             self._contact.missed(error)
         else:
             self._contact.answered()
+            self._tracing.order()
             if directive is Directive.DRAIN:
                 self._drain()
             if directive is Directive.CANCEL:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from atoll import relay
+from atoll.traces import TraceWish
 from atoll.types import Role
 from cluster import processes
 from cluster.local import ending, last_lines
@@ -116,10 +117,11 @@ class TrainerProcess:
 
     def drain(self) -> None:
         """Ask it to checkpoint and leave."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(relay.DRAIN.encode())
-            self._process.stdin.flush()
+        self._order(relay.DRAIN)
+
+    def trace(self, wish: TraceWish) -> None:
+        """Ask it for a trace of its next steps."""
+        self._order(relay.trace_order(wish))
 
     def kill(self) -> None:
         """Kill it and all it started; also tidies up after one that has ended."""
@@ -151,3 +153,9 @@ class TrainerProcess:
         written = text[: noise.start()] if noise else text
         lines = [line.strip() for line in written.splitlines() if line.strip()]
         return ": ".join([ending(self._process.returncode), *lines[-1:]])
+
+    def _order(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()

@@ -13,12 +13,14 @@ class Due:
 
     Attributes:
         report: a point of the curve.
+        held_out: the loss on the samples held out, as part of that point.
         grid: images to look at.
         checkpoint: to go on from.
         leaving: no step follows.
     """
 
     report: bool
+    held_out: bool
     grid: bool
     checkpoint: bool
     leaving: bool
@@ -40,8 +42,11 @@ def due_after(step: int, training: TrainingSection, num_steps: int, *, drained: 
     """
     finished = step == num_steps
     leaving = finished or drained
+    held_out = finished or step % training.held_out_every_steps == 0
+    held_out = held_out and training.held_out > 0
     return Due(
-        report=finished or step % training.log_every_steps == 0,
+        report=finished or held_out or step % training.log_every_steps == 0,
+        held_out=held_out,
         grid=finished or step % training.grid_every_steps == 0,
         checkpoint=leaving or step % training.checkpoint_every_steps == 0,
         leaving=leaving,

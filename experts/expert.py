@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
 from atoll.config import Config
+from atoll.networks import expert_flops
 from atoll.sections import TrainingSection
 from atoll.sizes import NetworkSizes
 from atoll.types import JobSpec, Role
@@ -19,7 +20,7 @@ from experts.dit import Shape
 from experts.exchange.start import Start, start_of
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
 from experts.networks import build_network
-from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.noising import Noising, conditioning_of, job_number, noising_of, point_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from partition.manifest import Partition
@@ -57,6 +58,11 @@ class ExpertTask:
             "ema_decay": self.training.ema_decay,
         }
 
+    @property
+    def flops(self) -> int:
+        """See :class:`experts.task.Task`."""
+        return expert_flops(self.sizes, self.noising.conditioning, self.shape)
+
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
@@ -74,6 +80,11 @@ class ExpertTask:
         """See :class:`experts.task.Task`; the target is the velocity."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
         return Examples(point.x_t, point.t, cond, point.velocity)
+
+    def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
+        """See :class:`experts.task.Task`."""
+        point = point_of(batch, noise, t)
+        return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`."""

@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 
 from experts import checkpointing
-from experts.board import open_board
+from experts.board import Board
 from experts.cadence import due_after
+from experts.canvas import open_canvas
 from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Engine
 from experts.engines import engine_for
+from experts.held_out import Examination
 from experts.history import History
-from experts.recorder import Recorder
+from experts.meter import Meter
+from experts.recorder import Findings, Recorder
 from experts.task import Examples, Place, Task
 from experts.workplace import Workplace
 from partition.reader import Batch
@@ -39,6 +42,10 @@ class Samples(Protocol):
         """One process's rows of the batch that begins after ``cursor`` samples."""
         ...
 
+    def held_out(self) -> Batch:
+        """The samples that no batch holds."""
+        ...
+
 
 def train(task: Task, samples: Samples, at: Workplace) -> bool:
     """Train until all steps are done or the island is drained; leave a checkpoint either way.
@@ -54,6 +61,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     Raises:
         ConfigError: the processes of the island cannot share the job so; or the training diverged,
             and nothing of that reaches a checkpoint.
+        BadInput: what ``training.board`` names cannot be used.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
@@ -64,26 +72,36 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     num_steps = at.assignment.spec.steps
     divergence = Divergence(at.assignment.spec, task.training)
     lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
+    examined = None
+    if task.training.held_out:
+        examined = Examination(task, samples.held_out(), at.device)
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
     with _recorder(task, at, start, history) as recorder:
-        for position, examples in _upcoming(task, samples, at.mesh.rows, start, num_steps):
+        meter = Meter(task, at.device, at.mesh.layout.num, start.cursor)
+        for position, examples in _upcoming(
+            task, samples, at.mesh.rows, start, num_steps, meter=meter
+        ):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
             stats = engine.step(micro_batches)
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
             divergence.follow(position.step, stats, engine, due)
-            images = _drawn(task, engine, lending) if due.grid else None
-            snapshot = engine.snapshot() if due.checkpoint else None
+            found = Findings(
+                reading=meter.read(position.cursor) if due.report else None,
+                held_out=engine.with_average(examined) if examined and due.held_out else None,
+                images=_drawn(task, engine, lending) if due.grid else None,
+                snapshot=engine.snapshot() if due.checkpoint else None,
+            )
             if recorder is not None:
-                recorder.follow(position, stats, due, images, snapshot)
+                recorder.follow(position, stats, due, found)
             if due.leaving:
                 break
     return position.step >= num_steps
 
 
 def _upcoming(
-    task: Task, samples: Samples, place: Place, start: Position, num_steps: int
+    task: Task, samples: Samples, place: Place, start: Position, num_steps: int, *, meter: Meter
 ) -> Iterator[tuple[Position, Examples]]:
     """The examples of each step and the position after it, made ahead by a thread of its own."""
     size = task.training.batch_size
@@ -100,7 +118,9 @@ def _upcoming(
                 before, position = position, position.after(size)
                 ahead.append((position, thread.submit(make, before)))
             after, examples = ahead.popleft()
-            yield after, examples.result()
+            with meter.waiting():
+                made = examples.result()
+            yield after, made
 
 
 def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
@@ -117,5 +137,5 @@ def _recorder(
         return
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-    with open_board(at.assignment.spec, start.step) as board:
-        yield Recorder(task, at, start, history, board)
+    with open_canvas(task.training.board, at.assignment, start.step) as canvas:
+        yield Recorder(task, at, history, Board(canvas))

@@ -88,7 +88,13 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     cache = open_cache(config.cache, assignment.spec.run_uri)
     fetching = Fetching(assignment, Speaker(work_dir), place)
     samples = ShardReader(
-        store, partition, task.clusters, cache, config.run.seed, heard=fetching.heard
+        store,
+        partition,
+        task.clusters,
+        cache,
+        config.run.seed,
+        held_out=task.training.held_out,
+        heard=fetching.heard,
     )
     fetching.done()
     parallel = _parallel(work_dir, assignment.spec)
@@ -102,6 +108,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             parallel=parallel,
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
+            wish=leash.take_wish,
         )
         return train(task, samples, at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -14,11 +14,31 @@ from experts.board import Board
 from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
 from experts.engine import Snapshot, Stats
+from experts.held_out import HeldOut
 from experts.history import History
+from experts.meter import Reading
 from experts.task import Task
+from experts.tracing import Tracer
 from experts.workplace import Workplace
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known after a step; None for what is not due.
+
+    Attributes:
+        reading: of the meter.
+        held_out: loss of the averaged weights on the samples held out.
+        images: that they have drawn.
+        snapshot: to go on from.
+    """
+
+    reading: Reading | None
+    held_out: HeldOut | None
+    images: Tensor | None
+    snapshot: Snapshot | None
 
 
 class Recorder:
@@ -27,61 +47,49 @@ class Recorder:
     Args:
         task: what is trained.
         at: where.
-        start: the position before the first step.
         history: the curve up to there.
         board: for people to watch.
     """
 
-    def __init__(
-        self, task: Task, at: Workplace, start: Position, history: History, board: Board
-    ) -> None:
+    def __init__(self, task: Task, at: Workplace, history: History, board: Board) -> None:
         self._board = board
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
+        self._tracer = Tracer(at, self._speaker)
         self._writer = CheckpointWriter(
             at.store, at.assignment, task.compat, task.about, at.work_dir
         )
-        self._cursor, self._time = start.cursor, time.monotonic()
         self._loss = math.nan  # of the steps before the checkpoint that is being written
 
-    def follow(
-        self,
-        position: Position,
-        stats: Stats,
-        due: Due,
-        images: Tensor | None,
-        snapshot: Snapshot | None,
-    ) -> None:
+    def follow(self, position: Position, stats: Stats, due: Due, found: Findings) -> None:
         """Take note of a step, and tell what is due.
 
         Args:
             position: after the step.
             stats: of the step.
             due: after it; once leaving, this returns when the checkpoint is complete.
-            images: drawn after it; None for none.
-            snapshot: after it; None if none is due.
+            found: after it.
         """
         self._history.add(stats)
-        if due.report:
-            self._report(position)
-        grid = None if images is None else self._board.show(images, position.step)
+        if found.reading is not None:
+            self._report(position, found.reading, found.held_out)
+        grid = None if found.images is None else self._board.show(found.images, position.step)
         self._announce(wait=False)
-        if snapshot is not None:
+        if found.snapshot is not None:
             self._announce(wait=True)
-            saved = Saved(snapshot, position, self._history.as_json())
+            saved = Saved(found.snapshot, position, self._history.as_json())
             self._loss = self._history.recent_loss
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
+        self._tracer.follow(position.step, leaving=due.leaving)
         if due.leaving:
             self._announce(wait=True)
 
-    def _report(self, position: Position) -> None:
-        now = time.monotonic()
-        samples_per_s = (position.cursor - self._cursor) / (now - self._time)
-        self._cursor, self._time = position.cursor, now
-        point = self._history.mark(position.step, self._epoch, samples_per_s)
-        self._speaker.say(Progress(point.step, point.loss, point.samples_per_s))
+    def _report(self, position: Position, reading: Reading, held_out: HeldOut | None) -> None:
+        point = self._history.mark(position.step, self._epoch, reading, held_out)
+        vitals = self._history.vitals
+        self._speaker.say(Progress(point.step, point.loss, point.samples_per_s, vitals=vitals))
         self._board.plot(point)
 
     def _announce(self, *, wait: bool) -> None:

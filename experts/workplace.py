@@ -10,6 +10,7 @@ import torch
 
 from atoll.blobs import BlobStore
 from atoll.parallel_section import ParallelSection
+from atoll.traces import TraceWish
 from atoll.types import Assignment
 from experts.parallel.mesh import Mesh
 
@@ -27,6 +28,7 @@ class Workplace:
         device: for the network.
         drain: whether to leave after this step; every process asks after every step, and all get
             the same answer.
+        wish: the trace that is asked for, told once, and to the first process alone.
     """
 
     assignment: Assignment
@@ -36,3 +38,4 @@ class Workplace:
     parallel: ParallelSection
     device: torch.device
     drain: Callable[[], bool]
+    wish: Callable[[], TraceWish | None] = lambda: None

@@ -137,6 +137,9 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         has_labels=bool(partition["class_names"]),
         has_captions=partition["has_captions"],
     )
+    if num := config.training.held_out:
+        sizes = {number: each["num_samples"] for number, each in enumerate(partition["shard_sets"])}
+        fit.refuse_held_out(num, sizes)
     roles = [Role.ROUTER]
     if name == TRAIN:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.

@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Lease, Progress
+from atoll.types import (
+    CheckpointRecord,
+    CheckpointRef,
+    Event,
+    JobSpec,
+    JobState,
+    Lease,
+    Progress,
+    Vitals,
+)
 from atoll.views import FleetView, IslandView, JobView
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.islands import Islands
@@ -258,11 +267,18 @@ class Fleet:
     def freed(self, job: Job, reason: str) -> Job:
         """A job without its lease: done if all is committed, else paused or waiting."""
         open_state = job.wish or (JobState.PAUSED if self.draining else JobState.WAITING)
+        told = replace(
+            job.progress,
+            step=job.step,
+            samples_per_s=0.0,
+            fetched_bytes=0,
+            vitals=Vitals(held_out=job.progress.vitals.held_out),
+        )
         return replace(
             job,
             state=JobState.DONE if job.is_complete else open_state,
             island="",
-            progress=replace(job.progress, step=job.step, samples_per_s=0.0, fetched_bytes=0),
+            progress=told,
             wish=None,
             reason=reason,
         )

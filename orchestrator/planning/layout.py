@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from atoll.errors import BadInput
+from atoll.gpus import Gpu
 from atoll.parallel_section import Layout, ParallelSection
-from orchestrator.planning.hardware import Gpu
 from orchestrator.planning.memory import Memory, held
 from orchestrator.planning.networks import Network
 from orchestrator.planning.traffic import sent_bytes

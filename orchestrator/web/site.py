@@ -95,6 +95,8 @@ class Site:
                 "steps": job.spec.steps,
                 "loss": job.progress.loss if math.isfinite(job.progress.loss) else None,
                 "samples_per_s": job.progress.samples_per_s,
+                "mfu": job.progress.vitals.mfu,
+                "held_out": job.progress.vitals.held_out,
                 "checkpoint": job.checkpoint and asdict(job.checkpoint),
                 "epoch": job.epoch,
                 "lease_left_s": job.lease_left_s,

@@ -61,13 +61,16 @@ class Run:
         path.mkdir(exist_ok=True)
         return path
 
-    def train(self, assignment, drain=lambda: False):
+    def train(self, assignment, drain=lambda: False, wish=lambda: None):
         """Train in this process; returns whether it finished."""
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
         seed = self.config.run.seed
         cache = NodeCache(self.folder / "shards")
-        samples = ShardReader(self.store, self.partition, task.clusters, cache, seed)
+        held_out = task.training.held_out
+        samples = ShardReader(
+            self.store, self.partition, task.clusters, cache, seed, held_out=held_out
+        )
         at = Workplace(
             assignment,
             self.store,
@@ -76,6 +79,7 @@ class Run:
             ParallelSection(),
             torch.device("cpu"),
             drain,
+            wish,
         )
         return train(task, samples, at)
 

@@ -7,8 +7,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from atoll.checkpoints import download
 from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError
+from atoll.node_cache import NodeCache
 from atoll.relay import Progress
 from atoll.types import Role
+from experts.expert import expert_task
+from experts.held_out import Examination
+from partition.reader import ShardReader
 
 
 class Crash(Exception):
@@ -37,8 +41,9 @@ def contents(run, ref):
         if name.endswith(".safetensors")
         for key, value in load_file(path).items()
     }
+    names = ("step", "loss", "grad_norm", "held_out", "held_out_by_time")
     curve = [
-        (point["step"], point["loss"], point["grad_norm"])
+        tuple(point[name] for name in names)
         for point in json.loads(files["history.json"].read_text())
     ]
     return tensors, curve, json.loads(files["progress.json"].read_text())
@@ -56,7 +61,8 @@ def assert_same(run, one, other):
 
 
 @pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
-def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(run, role):
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role):
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7})
     assert run.train(run.assignment(role, epoch=1))
     assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
 
@@ -124,6 +130,27 @@ def test_train_leaves_a_grid_in_the_last_checkpoint_alone(run):
     assert ["grid.png" in folder.files for folder in folders] == [False, False, False, True]
 
 
+def test_train_measures_the_loss_held_out_when_it_is_due_and_at_the_end(make_run):
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7, "checkpoint_every_steps": 9})
+    run.train(run.assignment())
+    _, curve, _ = contents(run, run.published()[-1])
+    measured = {step: loss for step, _, _, loss, _ in curve if loss is not None}
+    assert list(measured) == [7, 14, 20]
+    assert [step for step, *_ in curve] == [4, 7, 8, 12, 14, 16, 20]
+    told = {m.step: m.vitals.held_out for m in run.said() if isinstance(m, Progress)}
+    assert told == {4: None, 8: measured[7], 12: measured[7], 16: measured[14], **measured}
+
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    samples = ShardReader(
+        run.store, run.partition, task.clusters, NodeCache(run.folder / "c"), 0, held_out=8
+    )
+    network = task.build()
+    files = download(run.store, run.published()[-1], run.folder / "cache").files
+    network.load_state_dict(load_file(files["ema.safetensors"]))
+    again = Examination(task, samples.held_out(), torch.device("cpu"))(network)
+    assert again.loss == measured[20]  # of the averaged weights
+
+
 def test_train_draws_its_curves_for_tensorboard(run):
     run.train(run.assignment())
     events = EventAccumulator(str(run.folder / "run" / "local" / "tensorboard" / "expert-0"))
@@ -131,6 +158,9 @@ def test_train_draws_its_curves_for_tensorboard(run):
     drawn = [(event.step, event.value) for event in events.Scalars("loss")]
     assert drawn == [(m.step, pytest.approx(m.loss)) for m in run.said() if isinstance(m, Progress)]
     assert [event.step for event in events.Images("samples")] == [20]
+    assert {"grad_norm", "samples_per_s", "tflops_per_s", "memory_bytes", "wait_share"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 def test_train_leaves_nothing_in_its_work_folder_but_what_it_said(run):

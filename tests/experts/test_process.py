@@ -148,7 +148,9 @@ def on_two_nodes(run, assignment):
 def curve(run, ref):
     files = download(run.store, ref, run.folder / "cache").files
     points = json.loads(files["history.json"].read_text())
-    return [(point["step"], point["loss"], point["grad_norm"]) for point in points]
+    return [
+        tuple(point[key] for key in ("step", "loss", "grad_norm", "held_out")) for point in points
+    ]
 
 
 def tensors(run, ref):
@@ -159,7 +161,8 @@ def tensors(run, ref):
 
 @pytest.mark.parametrize("placed", [on_one_node, on_two_nodes])
 def test_two_processes_learn_what_one_does(make_run, placed):
-    run = make_run(training={"steps": 6, "batch_size": 14, "log_every_steps": 1, "accumulation": 2})
+    every_step = {"log_every_steps": 1, "held_out": 8, "held_out_every_steps": 1}
+    run = make_run(training={"steps": 6, "batch_size": 14, "accumulation": 2, **every_step})
     run.train(run.assignment(epoch=1))
     with placed(run, run.assignment(epoch=2)) as trainer:
         code, heard = trainer.wait()

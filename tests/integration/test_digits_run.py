@@ -91,6 +91,23 @@ def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does
     digits.wait_for_its_end()
 
 
+def test_digits_router_on_two_processes_is_traced_while_it_goes_on(
+    digits, undisturbed_digits, until, tmp_path
+):
+    digits.take_partition(undisturbed_digits)
+    digits.overrides = ["island.processes=2", "router.steps=100000"]
+    digits.launch("route")
+    until(lambda: digits.committed("router") >= 10)
+    file = tmp_path / "trace.json"
+    told = json.loads(digits.atoll("profile", "router", "--steps", "3", "-o", str(file), "--json"))
+    calls = {row["operator"]: row["calls"] for row in told["operators"]}
+    assert calls["aten::_fused_adamw_"] == 3
+    names = {event["name"] for event in json.loads(file.read_text())["traceEvents"]}
+    assert "gloo:all_reduce" in names
+    traced_at = int(told["key"].partition("/step-")[2][:8])
+    until(lambda: digits.committed("router") > traced_at)
+
+
 @pytest.fixture
 def damaged(digits, undisturbed_digits):
     """A finished run; in two of its checkpoints a byte is not what was written."""

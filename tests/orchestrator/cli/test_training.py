@@ -59,3 +59,14 @@ def test_init_of_another_network_is_refused_before_anything_starts(partitioned, 
     (tmp_path / "init").unlink()
     with pytest.raises(BadInput, match="init is not there"):
         train(config, "train")
+
+
+def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_starts(partitioned):
+    config = partitioned(0)
+    made = stages.require(open_store(config.run.uri), "partition", needed_by="train")
+    made["shard_sets"] = [{"num_samples": 90}, {"num_samples": 50}]
+    stages.finish(open_store(config.run.uri), "partition", {}, made)
+    training = config.training.model_copy(update={"held_out": 50})
+    words = "training.held_out = 50 leaves nothing of cluster 1, which has 50 samples; lower it"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        train(config.model_copy(update={"training": training}), "train")

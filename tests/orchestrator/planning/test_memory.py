@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from atoll.errors import BadInput
+from atoll.gpus import GPUS, Gpu
 from atoll.parallel_section import Layout, parallel_of
 from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
@@ -14,7 +15,6 @@ from experts.condition import Conditioning
 from experts.dit import build_dit
 from experts.task import Examples
 from experts.torch_engine import TorchEngine
-from orchestrator.planning.hardware import GPUS, Gpu
 from orchestrator.planning.layout import Wish, fit
 from orchestrator.planning.memory import ALONE, activation_bytes, held
 from orchestrator.planning.networks import Network, Told, expert

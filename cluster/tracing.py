@@ -1,0 +1,51 @@
+"""How wishes for traces reach a trainer, and what becomes of them its orchestrator."""
+
+from __future__ import annotations
+
+import math
+
+from atoll.clock import Clock
+from atoll.control import ControlPlane
+from atoll.errors import Unreachable
+from atoll.traces import Trace
+from atoll.types import Lease
+from cluster.trainer_process import TrainerProcess
+
+_RETRY_S = 2.0
+
+
+class Tracing:
+    """The messenger of one lease."""
+
+    def __init__(
+        self, control: ControlPlane, lease: Lease, trainer: TrainerProcess, clock: Clock
+    ) -> None:
+        self._control = control
+        self._lease = lease
+        self._trainer = trainer
+        self._clock = clock
+        self._ordered = ""  # id of the last wish
+        self._untold: Trace | None = None
+        self._not_before = -math.inf
+
+    def order(self) -> None:
+        """Pass a wish on, once, now that a heartbeat was answered."""
+        wish = self._control.trace_wanted
+        if wish is not None and wish.id != self._ordered:
+            self._ordered = wish.id
+            self._trainer.trace(wish)
+
+    def made(self, trace: Trace) -> None:
+        """The trainer has said what became of a wish."""
+        self._untold = trace
+
+    def tell(self) -> None:
+        """Say it to the orchestrator, if it is not said yet. Raises: LeaseLost."""
+        if self._untold is None or self._clock.monotonic() < self._not_before:
+            return
+        try:
+            self._control.send_trace(self._lease, self._untold)
+        except Unreachable:
+            self._not_before = self._clock.monotonic() + _RETRY_S
+        else:
+            self._untold = None
