@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+from atoll.types import Assignment, CheckpointRef, IncidentKind, JobSpec, Lease, Progress, Role
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,20 @@ class Damaged:
     reason: str
 
 
-Message = Progress | Published | Ended | Broke | Damaged
+@dataclass(frozen=True, slots=True)
+class Overcame:
+    """Something went wrong, and the trainer goes on.
+
+    Attributes:
+        incident: of which kind.
+        reason: one sentence.
+    """
+
+    incident: IncidentKind
+    reason: str
+
+
+Message = Progress | Published | Ended | Broke | Damaged | Overcame
 
 
 class Speaker:
@@ -133,6 +146,7 @@ def read_assignment(work_dir: Path) -> Assignment:
         lease=Lease(**tree["lease"]),
         spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
         checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
+        restarts=tree["restarts"],
     )
 
 
@@ -151,4 +165,6 @@ def _message(line: dict[str, Any]) -> Message:
         return Broke(**line)
     if kind == "Damaged":
         return Damaged(**line)
+    if kind == "Overcame":
+        return Overcame(IncidentKind(line["incident"]), line["reason"])
     return Progress(**line)

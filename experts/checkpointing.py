@@ -175,6 +175,7 @@ class CheckpointWriter:
         files: Mapping[str, bytes],
     ) -> CheckpointRef:
         epoch, job = self._assignment.lease.epoch, self._assignment.spec.name
+        key = layout.checkpoint_folder(job, epoch, step, self._assignment.restarts)
         try:
             _finish(written)
             (folder / EMA).write_bytes(save(average))
@@ -182,7 +183,7 @@ class CheckpointWriter:
                 (folder / name).write_bytes(data)
             return checkpoints.upload(
                 self._store,
-                layout.checkpoint_folder(job, epoch, step),
+                key,
                 folder,
                 step=step,
                 epoch=epoch,
