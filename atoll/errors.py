@@ -23,6 +23,7 @@
     │       ├── Busy            the control plane has no room for one more such call
     │       └── Deposed         another orchestrator leads the run by now
     ├── NotFound                nothing goes by that name, or no more
+    ├── OutOfMemory             a training process needs more than there is
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
     ├── NotDrawn                images that a service had accepted failed, or were cancelled
@@ -123,6 +124,10 @@ class Deposed(Unreachable):
 
 class NotFound(AtollError):
     """Nothing goes by that name, or it is kept no more."""
+
+
+class OutOfMemory(AtollError):
+    """A training process asked for more memory than its machine, or its GPU, has left."""
 
 
 class IslandError(AtollError):
