@@ -19,21 +19,28 @@ logger = logging.getLogger(__name__)
 
 
 class Pulse:
-    """Beats every second, from a thread of its own, until the process ends.
+    """Where this process is.
 
-    It begins before the first group of processes is made. The first step, in which kernels are
-    made and memory is found, still counts to the beginning.
-
-    Args:
-        work_dir: where the agent looks for the beats.
-        place: of this process.
+    The first step, in which kernels are made and memory is found, still counts to the beginning.
     """
 
-    def __init__(self, work_dir: Path, place: Place) -> None:
-        self._work_dir, self._place = work_dir, place
+    def __init__(self) -> None:
         self._step, self._phase = 0, Phase.BEGIN
+
+    def beat(self, work_dir: Path, place: Place) -> None:
+        """Tell of it every second, from a thread of its own, until the process ends.
+
+        To be called before the first group of processes is made.
+
+        Args:
+            work_dir: where the agent looks for the beats.
+            place: of this process.
+        """
         collectives.record()
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+        beating = threading.Thread(
+            target=self._beat, args=(work_dir, place), name="pulse", daemon=True
+        )
+        beating.start()
 
     def stepped(self, step: int) -> None:
         """So many steps are done, and the next begins."""
@@ -50,18 +57,18 @@ class Pulse:
         """No step follows."""
         self._phase = Phase.END
 
-    def _beat(self) -> None:
+    def _beat(self, work_dir: Path, place: Place) -> None:
         pause = threading.Event()
         while not pause.wait(EVERY_S):
             try:
-                write_beat(self._work_dir, self._now())
+                write_beat(work_dir, self._now(place))
             except OSError as error:
                 logger.warning("no beat", extra={"fields": {"error": str(error)}})
 
-    def _now(self) -> Beat:
+    def _now(self, place: Place) -> Beat:
         entered, inside = collectives.come_to()
         at, call = collectives.main_thread_at()
         if call is not None and not inside:
             inside = [call]
-        rank, world = self._place.rank, self._place.world
-        return Beat(rank, world, self._step, self._phase, entered, tuple(inside), at)
+        where = place.rank, place.world, self._step, self._phase
+        return Beat(*where, entered, tuple(inside), at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from atoll.blobs import BlobStore
 from atoll.parallel_section import ParallelSection
 from atoll.types import Assignment
 from experts.parallel.mesh import Mesh
+from experts.pulse import Pulse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Workplace:
         device: for the network.
         drain: whether to leave after this step; every process asks after every step, and all get
             the same answer.
+        pulse: which tells how far it is.
     """
 
     assignment: Assignment
@@ -36,3 +38,4 @@ class Workplace:
     parallel: ParallelSection
     device: torch.device
     drain: Callable[[], bool]
+    pulse: Pulse = field(default_factory=Pulse)

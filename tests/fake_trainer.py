@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from atoll import layout, relay
+from atoll.beats import Beat, Phase, write_beat
 from atoll.blobs import open_store
 from atoll.checkpoints import Compat, download, upload
 from atoll.errors import CheckpointDamaged
@@ -112,6 +113,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--while-exists", type=Path, default=Path("/"))
     parser.add_argument("--fall-at", type=int, default=-1)
     parser.add_argument("--fall", type=int, default=1, help="how often")
+    parser.add_argument("--by", default="SIGKILL", help="what it falls by")
     parser.add_argument("--untold", action="store_true", help="falls once it has uploaded")
     parser.add_argument("--deaf", action="store_true", help="does not drain")
     return parser.parse_args()
@@ -122,7 +124,8 @@ def fall(
 ) -> None:
     if step == given.fall_at and assignment.restarts < given.fall and untold == given.untold:
         print("falls", flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
+        write_beat(given.work_dir, Beat(0, 1, step, Phase.STEP))  # its last
+        os.kill(os.getpid(), signal.Signals[given.by])
 
 
 def main() -> int:

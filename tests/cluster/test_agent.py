@@ -247,3 +247,11 @@ def test_agent_restarts_from_what_was_uploaded_while_its_orchestrator_was_away(
     commits = [key.removeprefix("step ") for key in happened(service, "checkpoint-committed")]
     assert commits == ["10 is safe", "20 is safe"]
     assert weights(tmp_path, job(service).checkpoint.key) == weights_after("expert-0", 20)
+
+
+def test_agent_whose_trainer_is_frozen_starts_it_anew(agent, service):
+    frozen = ("--fall-at", "15", "--by", "SIGSTOP", "--step-s", "0.001")
+    agent(*FAKE_TRAINER, *frozen, restarts=1, hang_s=1.0).work(Orders())
+    (restarted,) = happened(service, "trainer-restarted")
+    assert restarted.startswith("rank 0 of 1 gave no sign of life for 1 s; its trainer is started")
+    assert job(service).state is JobState.DONE

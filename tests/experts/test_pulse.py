@@ -28,7 +28,8 @@ from experts.task import Place
 
 work_dir, rank, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 place = Place(rank, 2)
-pulse = Pulse(work_dir, place)
+pulse = Pulse()
+pulse.beat(work_dir, place)
 
 def nap():
     time.sleep(1000)
