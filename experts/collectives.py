@@ -19,7 +19,7 @@ from torch._C import _distributed_c10d as c10d
 
 from atoll.beats import Collective
 
-_CALLS = "64"  # that are remembered; NCCL runs ahead of itself by some
+_CALLS = "128"  # that are remembered, of all groups together
 _RECORDERS = {"gloo": "_dump_fr_trace_json", "nccl": "_dump_nccl_trace_json"}
 _TORCH = Path("torch", "distributed")
 
@@ -35,11 +35,10 @@ def come_to() -> tuple[Mapping[str, int], Sequence[Collective]]:
     inside: list[Collective] = []
     for library, dump in _RECORDERS.items():
         if hasattr(c10d, dump):  # NCCL's is there only where torch was built with it
-            told = json.loads(getattr(c10d, dump)())
-            for group, status in told.get("pg_status", {}).items():
-                begun[f"{library} {group}"] = int(status["last_enqueued_collective"])
-            calls = told.get("entries", ())
-            inside += [_collective(library, call) for call in calls if not call["retired"]]
+            for told in json.loads(getattr(c10d, dump)()).get("entries", ()):
+                call = _collective(library, told)
+                begun[call.group] = max(call.number, begun.get(call.group, 0))
+                inside += [] if told["retired"] else [call]
     return begun, inside
 
 
@@ -59,7 +58,8 @@ def main_thread_at() -> tuple[str, Collective | None]:
 
 def _collective(library: str, call: Mapping[str, Any]) -> Collective:
     number = 0 if call["is_p2p"] else int(call["collective_seq_id"])
-    return Collective(call["profiling_name"], f"{library} {call['pg_id']}", number)
+    name, _ = call["process_group"]  # the same on all its processes, unlike its id
+    return Collective(call["profiling_name"], f"{library} {name}", number)
 
 
 def _is_torchs(frame: FrameType) -> bool:

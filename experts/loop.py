@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from atoll.beats import Phase
 from experts import checkpointing
 from experts.board import open_board
 from experts.cadence import due_after
@@ -73,12 +74,16 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
             stats = engine.step(micro_batches)
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
             divergence.follow(position.step, stats, engine, due)
-            images = _drawn(task, engine, lending) if due.grid else None
+            with at.pulse.during(Phase.GRID):
+                images = _drawn(task, engine, lending) if due.grid else None
             snapshot = engine.snapshot() if due.checkpoint else None
-            if recorder is not None:
-                recorder.follow(position, stats, due, images, snapshot)
+            with at.pulse.during(Phase.CHECKPOINT):
+                if recorder is not None:
+                    recorder.follow(position, stats, due, images, snapshot)
+            at.pulse.stepped(position.step)
             if due.leaving:
                 break
+        at.pulse.end()
     return position.step >= num_steps
 
 
