@@ -82,7 +82,23 @@ class Overcame:
     reason: str
 
 
-Message = Progress | Published | Ended | Broke | Damaged | Overcame
+@dataclass(frozen=True, slots=True)
+class Leapt:
+    """The trainer shall go back to its last checkpoint. Its last word.
+
+    Attributes:
+        reason: which step leapt, in a sentence.
+        passed: samples that are not to be learnt from again, see :class:`atoll.types.Assignment`.
+    """
+
+    reason: str
+    passed: int
+
+
+Message = Progress | Published | Ended | Broke | Damaged | Overcame | Leapt
+_PLAIN: dict[str, type[Progress | Ended | Broke | Damaged | Leapt]] = {
+    kind.__name__: kind for kind in (Progress, Ended, Broke, Damaged, Leapt)
+}
 
 
 class Speaker:
@@ -147,6 +163,7 @@ def read_assignment(work_dir: Path) -> Assignment:
         spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
         checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
         restarts=tree["restarts"],
+        passed=tree["passed"],
     )
 
 
@@ -159,12 +176,6 @@ def _message(line: dict[str, Any]) -> Message:
     kind = line.pop("kind")
     if kind == "Published":
         return Published(CheckpointRef(**line["checkpoint"]), line["loss"])
-    if kind == "Ended":
-        return Ended(**line)
-    if kind == "Broke":
-        return Broke(**line)
-    if kind == "Damaged":
-        return Damaged(**line)
     if kind == "Overcame":
         return Overcame(IncidentKind(line["incident"]), line["reason"])
-    return Progress(**line)
+    return _PLAIN[kind](**line)

@@ -224,12 +224,15 @@ class Assignment:
         spec: what is trained.
         checkpoint: to go on from; None at the beginning.
         restarts: how often the island has started its trainer anew under this lease.
+        passed: samples that are not to be learnt from again, counted from the first: they made the
+            training leap.
     """
 
     lease: Lease
     spec: JobSpec
     checkpoint: CheckpointRef | None
     restarts: int = 0
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

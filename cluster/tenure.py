@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 _RETRY_S = 0.2
+_RESTARTS, _ROLLS_BACK = IncidentKind.RESTARTED, IncidentKind.ROLLED_BACK
 _EXPLAIN_S = 10.0  # torchrun tells which of several processes died first only when all have
 
 
@@ -76,6 +77,7 @@ class Tenure:
         self._restarts = Restarts(0 if settings.node else settings.restarts)
         self._resume_at: float | None = None  # None while a trainer is at work, or will be no more
         self._incidents = Incidents()
+        self._mends = _RESTARTS  # what the next start of the trainer is told as
         step = assignment.checkpoint.step if assignment.checkpoint else 0
         self._progress = Progress(step, float("nan"), 0.0)
         self._uncommitted: deque[relay.Published] = deque()
@@ -157,7 +159,8 @@ class Tenure:
         newest = self._assignment.checkpoint
         start = f"from step {newest.step}" if newest else "from the beginning"
         words = f"{outcome.reason}; its trainer is started anew {start}, in {pause_s:g} s"
-        self._incidents.add(IncidentKind.RESTARTED, words)
+        self._incidents.add(self._mends, words)
+        self._mends = _RESTARTS
         log.warning(
             "trainer broke", extra={"fields": {"job": self._lease.job, "reason": outcome.reason}}
         )
@@ -199,6 +202,11 @@ class Tenure:
                     self._ending = Outcome(Ending.FINISHED) if finished else self._left()
                 case relay.Damaged(reason) if self._ending is None:
                     self._ending = Outcome(Ending.DAMAGED, reason)
+                case relay.Leapt(reason, passed) if self._ending is None:
+                    leaves = self._drain_until is not None
+                    self._ending = self._left(reason) if leaves else Outcome(Ending.FAILED, reason)
+                    self._mends = _ROLLS_BACK
+                    self._assignment = replace(self._assignment, passed=passed)
                 case relay.Broke(reason, final) if self._ending is None:
                     # The first of several processes to break tells the cause, the others follow.
                     ending = Ending.REFUSED if final else Ending.FAILED

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from atoll.beats import Phase
+from atoll.relay import Speaker
 from experts import checkpointing
 from experts.board import open_board
 from experts.cadence import due_after
@@ -21,6 +22,7 @@ from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Engine
 from experts.engines import engine_for
+from experts.guard import Guard
 from experts.history import History
 from experts.recorder import Recorder
 from experts.task import Examples, Place, Task
@@ -55,25 +57,30 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     Raises:
         ConfigError: the processes of the island cannot share the job so; or the training diverged,
             and nothing of that reaches a checkpoint.
+        Leapt: the training did, and shall go back to its last checkpoint.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
     engine = engine_for(task, at)
     saved = checkpointing.load(at.store, at.assignment, at.work_dir / "cache")
     history = History(task.training.log_every_steps, saved.history if saved else None)
-    position = start = saved.position if saved else Position()
+    guard = Guard(task.training, at.device, saved.guard if saved else None)
+    start = saved.position if saved else Position()
+    position = start = start.beyond(at.assignment.passed)
     num_steps = at.assignment.spec.steps
-    divergence = Divergence(at.assignment.spec, task.training)
+    speaker = Speaker(at.work_dir) if at.mesh.rank == 0 else None
+    divergence = Divergence(at.assignment.spec, task.training, speaker)
+    judge = None if task.training.on_spike == "stop" else guard.judge
     lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
-    with _recorder(task, at, start, history) as recorder:
+    with _recorder(task, at, start, history, guard) as recorder:
         for position, examples in _upcoming(task, samples, at.mesh.rows, start, num_steps):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
-            stats = engine.step(micro_batches)
+            stats = engine.step(micro_batches, judge)
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
-            divergence.follow(position.step, stats, engine, due)
+            divergence.follow(position, stats, engine, due)
             with at.pulse.during(Phase.GRID):
                 images = _drawn(task, engine, lending) if due.grid else None
             snapshot = engine.snapshot() if due.checkpoint else None
@@ -115,7 +122,7 @@ def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
 
 @contextlib.contextmanager
 def _recorder(
-    task: Task, at: Workplace, start: Position, history: History
+    task: Task, at: Workplace, start: Position, history: History, guard: Guard
 ) -> Iterator[Recorder | None]:
     if at.mesh.rank != 0:
         yield None
@@ -123,4 +130,4 @@ def _recorder(
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
     with open_board(at.assignment.spec, start.step) as board:
-        yield Recorder(task, at, start, history, board)
+        yield Recorder(task, at, start, history, board, guard=guard)

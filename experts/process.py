@@ -7,18 +7,20 @@ import contextlib
 import logging
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import distributed
 
-from atoll import logs
+from atoll import logs, relay
 from atoll.blob_checks import is_full
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
-from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
+from atoll.errors import AtollError, BadInput, CheckpointDamaged, Leapt, StorageFull
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
@@ -64,6 +66,10 @@ def run_trainer(make_task: MakeTask) -> int:
     except CheckpointDamaged as error:
         Speaker(work_dir).say(Damaged(str(error)))
         return error.exit_code
+    except Leapt as error:  # all of them do at once
+        if place.rank == 0:
+            Speaker(work_dir).say(relay.Leapt(str(error), error.passed))
+        return error.exit_code
     except AtollError as error:
         final = error.exit_code == BadInput.exit_code  # and so it is for all of them
         Speaker(work_dir).say(Broke(str(error) if final else f"{_named(place)}{error}", final))
@@ -75,6 +81,16 @@ def run_trainer(make_task: MakeTask) -> int:
     if place.rank == 0:
         Speaker(work_dir).say(Ended(finished))
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; at once if it broke, since torch might wait for peers that are gone."""
+    if code:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _train(make_task: MakeTask, work_dir: Path) -> bool:

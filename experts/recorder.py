@@ -14,6 +14,7 @@ from experts.board import Board
 from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
 from experts.engine import Snapshot, Stats
+from experts.guard import Guard
 from experts.history import History
 from experts.task import Task
 from experts.workplace import Workplace
@@ -30,12 +31,20 @@ class Recorder:
         start: the position before the first step.
         history: the curve up to there.
         board: for people to watch.
+        guard: of its steps.
     """
 
     def __init__(
-        self, task: Task, at: Workplace, start: Position, history: History, board: Board
+        self,
+        task: Task,
+        at: Workplace,
+        start: Position,
+        history: History,
+        board: Board,
+        *,
+        guard: Guard,
     ) -> None:
-        self._board = board
+        self._board, self._guard = board, guard
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
@@ -69,7 +78,7 @@ class Recorder:
         self._announce(wait=False)
         if snapshot is not None:
             self._announce(wait=True)
-            saved = Saved(snapshot, position, self._history.as_json())
+            saved = Saved(snapshot, position, self._history.as_json(), self._guard.as_json())
             self._loss = self._history.recent_loss
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)

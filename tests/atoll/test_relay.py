@@ -8,6 +8,7 @@ from atoll.relay import (
     Broke,
     Damaged,
     Ended,
+    Leapt,
     Listener,
     Overcame,
     Published,
@@ -23,6 +24,7 @@ REF = CheckpointRef("checkpoints/j/epoch-0001/step-00000005", "d", 5, 1)
 def test_listener_hears_each_message_once_and_in_order(tmp_path: Path) -> None:
     speaker, listener = Speaker(tmp_path), Listener(tmp_path)
     said = [Progress(3, 0.5, 10.0), Published(REF, 0.25), Broke("why"), Ended(finished=True)]
+    said += [Leapt("step 4 leapt", 128)]
     said += [Damaged("a byte differs"), Overcame(IncidentKind.SKIPPED, "step 3 was odd")]
     speaker.say(said[0])
     assert list(listener.heard()) == said[:1]
@@ -49,6 +51,8 @@ def test_listener_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
 def test_assignment_round_trips(tmp_path: Path) -> None:
     spec = JobSpec("router", Role.ROUTER, 0, "runs/x", 100, "digest")
     for checkpoint in (None, REF):
-        assignment = Assignment(Lease("router", "island", 3, 10.0), spec, checkpoint, restarts=2)
+        assignment = Assignment(
+            Lease("router", "island", 3, 10.0), spec, checkpoint, restarts=2, passed=9
+        )
         write_assignment(tmp_path, assignment)
         assert read_assignment(tmp_path) == assignment

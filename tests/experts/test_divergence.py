@@ -6,6 +6,7 @@ from atoll.errors import ConfigError
 from atoll.sections import TrainingSection
 from atoll.types import JobSpec, Role
 from experts.cadence import due_after
+from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Stats
 from experts.flow import flow_loss
@@ -27,7 +28,7 @@ def follow(divergence, step, *, loss=FINE, grad_norm=FINE, weight=FINE, leaving=
     engine = TorchEngine(network, flow_loss, TRAINING)
     stats = Stats(torch.tensor(loss), torch.tensor(grad_norm))
     due = due_after(step, TRAINING, 20, drained=leaving)
-    divergence.follow(step, stats, engine, due)
+    divergence.follow(Position(step, 12 * step), stats, engine, due)
 
 
 @pytest.mark.parametrize("bad", [{"loss": torch.nan}, {"grad_norm": torch.inf}])
