@@ -70,7 +70,7 @@ class Divergence:
                 self._refuse_infinite(step, loss, norm)
             self._skipped = 0 if taken else self._skipped + 1
             if self._skipped == _MOST_SKIPPED:
-                self._refuse(step, f"{_MOST_SKIPPED} steps in a row went wrong; the last: {what}")
+                self._refuse(step, f"{_MOST_SKIPPED} steps in a row went wrong")
             odd += [] if taken else [what]
         self._unseen.clear()
         return odd

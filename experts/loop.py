@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from atoll.beats import Phase
+from atoll.errors import Leapt
 from atoll.relay import Speaker
 from experts import checkpointing
 from experts.board import open_board
@@ -130,4 +131,9 @@ def _recorder(
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
     with open_board(at.assignment.spec, start.step) as board:
-        yield Recorder(task, at, start, history, board, guard=guard)
+        recorder = Recorder(task, at, start, history, board, guard=guard)
+        try:
+            yield recorder
+        except Leapt:  # goes back to the newest there is
+            recorder.finish()
+            raise

@@ -83,7 +83,11 @@ class Recorder:
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
         if due.leaving:
-            self._announce(wait=True)
+            self.finish()
+
+    def finish(self) -> None:
+        """Return once the checkpoint that is being written is complete and told of."""
+        self._announce(wait=True)
 
     def _report(self, position: Position) -> None:
         now = time.monotonic()
