@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
@@ -139,6 +140,25 @@ def _decode_vitals(message: wire.Vitals) -> types.Vitals:
     told = {field.name: value for field, value in message.ListFields()}
     count(message.memory_bytes, "memory_bytes")
     return types.Vitals(**told)
+
+
+def encode_incident(incident: types.Incident) -> wire.Incident:
+    """See :class:`atoll.types.Incident`."""
+    kind = encode_enum(incident.kind)
+    return wire.Incident(number=incident.number, kind=kind, reason=incident.reason)
+
+
+def decode_incidents(messages: Sequence[wire.Incident]) -> list[types.Incident]:
+    """See :class:`atoll.types.Incident`. Raises: Refused, they are too many."""
+    count(len(messages), "number of incidents", types.MOST_INCIDENTS)
+    return [
+        types.Incident(
+            number=count(message.number, "incident number"),
+            kind=decode_enum(types.IncidentKind, message.kind),
+            reason=message.reason,
+        )
+        for message in messages
+    ]
 
 
 def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:

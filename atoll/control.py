@@ -22,6 +22,7 @@ from atoll.types import (
     CheckpointRef,
     Directive,
     Event,
+    Incident,
     Lease,
     Outcome,
     Progress,
@@ -78,8 +79,19 @@ class ControlPlane(Protocol):
         """Be counted among the nodes of an island, and hear of the others."""
         ...
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
-        """Extend the lease by a term. Raises: LeaseLost."""
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
+        """Extend the lease by a term.
+
+        Args:
+            lease: which.
+            progress: of its trainer.
+            incidents: that were not told yet, or whose answer was lost.
+
+        Raises:
+            LeaseLost: the lease is not current.
+        """
         ...
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
@@ -181,10 +193,14 @@ class ControlClient:
         self._logs_wanted = LogsWanted(answer.log_wanted, answer.trainer_log_wanted)
         return gang_codec.decode_answer(answer)
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`ControlPlane`."""
         request = wire.HeartbeatRequest(
-            lease=codec.encode_lease(lease), progress=codec.encode_progress(progress)
+            lease=codec.encode_lease(lease),
+            progress=codec.encode_progress(progress),
+            incidents=[codec.encode_incident(incident) for incident in incidents],
         )
         # A late heartbeat is worthless; the next one is on its way.
         answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)

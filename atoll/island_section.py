@@ -57,6 +57,18 @@ class IslandSection(Section):
         gt=0,
         description="time without a step, or a byte of shards; then a trainer is started anew",
     )
+    restarts: int = Field(
+        3,
+        ge=0,
+        description="times in a row that an island of one node starts a broken trainer anew by "
+        "itself; then its job has failed a try",
+    )
+    hang_s: float = Field(
+        30.0,
+        gt=0,
+        description="time for which nothing may move in a training step, longer than any part of "
+        "one takes; then whoever hangs is named, and the trainer started anew",
+    )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
     )

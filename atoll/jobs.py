@@ -20,6 +20,8 @@ _CADENCE = {
     "held_out_every_steps",
     "board",
 }
+# A remedy may come in the middle: what was done before stays as it is.
+_REMEDY = {"on_spike", "spike_factor"}
 
 
 def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:
@@ -58,7 +60,7 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
-        "training": config.training.model_dump(mode="json", exclude=_CADENCE),
+        "training": config.training.model_dump(mode="json", exclude=_CADENCE | _REMEDY),
     }
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)

@@ -49,6 +49,22 @@ def refuse_compiled(parallel: ParallelSection, *, compiled: bool) -> None:
         )
 
 
+def refuse_skipping(parallel: ParallelSection, on_spike: str) -> None:
+    """Refuse to skip steps that DeepSpeed has made by the time it tells what they came to.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    pipelined = parallel.pipeline > 1 and parallel.schedule == "deepspeed"
+    if on_spike == "skip" and (parallel.zero or pipelined):
+        key = "schedule" if pipelined else "sharding"
+        raise ConfigError(
+            f'training.on_spike = "skip" does not go with {KEY}.{key} = '
+            f'"{getattr(parallel, key)}", which tells too late what a step came to; set it to '
+            '"rollback"'
+        )
+
+
 def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
     """Refuse to cut an image's tokens unevenly.
 

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Vitals
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    IncidentKind,
+    JobSpec,
+    Lease,
+    Progress,
+    Role,
+    Vitals,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +80,36 @@ class Damaged:
     reason: str
 
 
-Message = Progress | Published | Trace | Ended | Broke | Damaged
+@dataclass(frozen=True, slots=True)
+class Overcame:
+    """Something went wrong, and the trainer goes on.
+
+    Attributes:
+        incident: of which kind.
+        reason: one sentence.
+    """
+
+    incident: IncidentKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leapt:
+    """The trainer shall go back to its last checkpoint. Its last word.
+
+    Attributes:
+        reason: which step leapt, in a sentence.
+        passed: samples that are not to be learnt from again, see :class:`atoll.types.Assignment`.
+    """
+
+    reason: str
+    passed: int
+
+
+Message = Progress | Published | Trace | Ended | Broke | Damaged | Overcame | Leapt
+_PLAIN: dict[str, type[Trace | Ended | Broke | Damaged | Leapt]] = {
+    kind.__name__: kind for kind in (Trace, Ended, Broke, Damaged, Leapt)
+}
 
 
 class Speaker:
@@ -148,6 +186,8 @@ def read_assignment(work_dir: Path) -> Assignment:
         lease=Lease(**tree["lease"]),
         spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
         checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
+        restarts=tree["restarts"],
+        passed=tree["passed"],
     )
 
 
@@ -160,12 +200,8 @@ def _message(line: dict[str, Any]) -> Message:
     kind = line.pop("kind")
     if kind == "Published":
         return Published(CheckpointRef(**line["checkpoint"]), line["loss"])
-    if kind == "Trace":
-        return Trace(**line)
-    if kind == "Ended":
-        return Ended(**line)
-    if kind == "Broke":
-        return Broke(**line)
-    if kind == "Damaged":
-        return Damaged(**line)
-    return Progress(**{**line, "vitals": Vitals(**line["vitals"])})
+    if kind == "Progress":
+        return Progress(**{**line, "vitals": Vitals(**line["vitals"])})
+    if kind == "Overcame":
+        return Overcame(IncidentKind(line["incident"]), line["reason"])
+    return _PLAIN[kind](**line)

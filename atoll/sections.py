@@ -157,6 +157,14 @@ class TrainingSection(Section):
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    on_spike: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="stop once a loss or gradient is not finite | skip such steps, and those that "
+        "leap up | rollback to the last checkpoint instead, and pass over the samples since",
+    )
+    spike_factor: float = Field(
+        10.0, gt=1, description="times the mean of the steps before that is a leap"
+    )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="of the averaged weights used to sample"
     )

@@ -211,13 +211,51 @@ class Progress:
     vitals: Vitals = Vitals()
 
 
+MOST_INCIDENTS = 16  # told at once
+
+
+class IncidentKind(enum.StrEnum):
+    """What an island came over by itself; also the kind of the event that tells of it."""
+
+    RESTARTED = "trainer-restarted"
+    SKIPPED = "steps-skipped"
+    ROLLED_BACK = "training-rolled-back"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that went wrong under a lease and was mended there; told with its heartbeats.
+
+    Attributes:
+        number: among those of the lease, from 1, so that each is noted once however often it is
+            told.
+        kind: of it.
+        reason: which rank, what happened, and at which step, in words.
+    """
+
+    number: int
+    kind: IncidentKind
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A lease together with what the trainer needs to begin or go on."""
+    """A lease together with what the trainer needs to begin or go on.
+
+    Attributes:
+        lease: to work under.
+        spec: what is trained.
+        checkpoint: to go on from; None at the beginning.
+        restarts: how often the island has started its trainer anew under this lease.
+        passed: samples that are not to be learnt from again, counted from the first: they made the
+            training leap.
+    """
 
     lease: Lease
     spec: JobSpec
     checkpoint: CheckpointRef | None
+    restarts: int = 0
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

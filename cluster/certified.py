@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Self
 
 from cryptography import x509
@@ -18,7 +19,16 @@ from atoll.gangs import Answer, Call, Seat
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Incident,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +100,11 @@ class Certified:
         """See :class:`atoll.control.ControlPlane`."""
         return self._certified().gather(call, deadline_s)
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._certified().heartbeat(lease, progress)
+        return self._certified().heartbeat(lease, progress, incidents)
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""

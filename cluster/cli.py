@@ -50,6 +50,12 @@ def agent(
     orphan_s: Annotated[
         float, typer.Option(min=0, help="Time to go on without orchestrator.")
     ] = 600.0,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Times in a row to start a broken trainer anew.")
+    ] = 3,
+    hang_s: Annotated[
+        float, typer.Option(min=0, help="Time for which nothing may move in a training step.")
+    ] = 30.0,
     left_code: Annotated[
         int,
         typer.Option(min=0, max=255, help="Exit code once told to leave by a signal or its cloud."),
@@ -100,7 +106,7 @@ def agent(
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
     how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)), parallel)
     settings = IslandSettings(
-        where.who.name, work_dir.absolute(), drain_s, orphan_s, how, where.node
+        where.who.name, work_dir.absolute(), drain_s, orphan_s, how, restarts, hang_s, where.node
     )
     clock = SystemClock()
     if notices not in {"none", *CLOUDS}:

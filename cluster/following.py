@@ -16,7 +16,16 @@ from atoll.errors import Busy, Unreachable
 from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogPiece, LogsWanted
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Incident,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
 from cluster import state_file
 
 log = logging.getLogger(__name__)
@@ -80,9 +89,11 @@ class Following:
         """See :class:`atoll.control.ControlPlane`."""
         return self._call(lambda client: client.gather(call, deadline_s))
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._call(lambda client: client.heartbeat(lease, progress))
+        return self._call(lambda client: client.heartbeat(lease, progress, incidents))
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""

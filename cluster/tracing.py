@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from atoll.clock import Clock
 from atoll.control import ControlPlane
@@ -18,8 +19,20 @@ class Tracing:
     """The messenger of one lease."""
 
     def __init__(
-        self, control: ControlPlane, lease: Lease, trainer: TrainerProcess, clock: Clock
+        self,
+        control: ControlPlane,
+        lease: Lease,
+        trainer: Callable[[], TrainerProcess],
+        clock: Clock,
     ) -> None:
+        """Carry wishes.
+
+        Args:
+            control: where they come from.
+            lease: whose trainer is meant.
+            trainer: the one at work.
+            clock: of this node.
+        """
         self._control = control
         self._lease = lease
         self._trainer = trainer
@@ -33,7 +46,7 @@ class Tracing:
         wish = self._control.trace_wanted
         if wish is not None and wish.id != self._ordered:
             self._ordered = wish.id
-            self._trainer.trace(wish)
+            self._trainer().trace(wish)
 
     def made(self, trace: Trace) -> None:
         """The trainer has said what became of a wish."""

@@ -29,13 +29,22 @@ class Average:
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move towards the weights after a step; those after the first are taken as they are."""
+    def update(self, network: nn.Module, taken: Tensor | None = None) -> None:
+        """Move towards the weights after a step; those after the first are taken as they are.
+
+        Args:
+            network: with its weights.
+            taken: whether the step changed them, a bool scalar; None for yes.
+        """
         averages: list[Tensor] = [local(each) for each in self.network.parameters()]
         currents: list[Tensor] = [local(each) for each in network.parameters()]
         if self.num_averaged == 0:
             torch._foreach_copy_(averages, currents)
         else:
             growing = (1 + self.num_averaged) / (10 + self.num_averaged)
-            torch._foreach_lerp_(averages, currents, 1 - min(self._decay, growing))
+            share = 1 - min(self._decay, growing)
+            if taken is None:
+                torch._foreach_lerp_(averages, currents, share)
+            else:
+                torch._foreach_lerp_(averages, currents, [share * taken] * len(averages))
         self.num_averaged += 1

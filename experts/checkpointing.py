@@ -37,6 +37,10 @@ class Position:
         """The position one step later."""
         return Position(self.step + 1, self.cursor + num_samples)
 
+    def beyond(self, num_samples: int) -> Position:
+        """The same step, past so many samples in all if it is not there yet."""
+        return Position(self.step, max(self.cursor, num_samples))
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -46,11 +50,13 @@ class Saved:
         snapshot: of the engine.
         position: where it stands.
         history: see :meth:`experts.history.History.as_json`.
+        guard: see :meth:`experts.guard.Guard.as_json`; None where the writer had none.
     """
 
     snapshot: Snapshot
     position: Position
     history: dict[str, Any]
+    guard: dict[str, Any] | None
 
 
 def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
@@ -91,7 +97,8 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
     )
     points = json.loads(files[HISTORY].read_text(encoding="utf-8"))
     history = {"points": points, "recent": progress["recent"]}
-    return Saved(snapshot, Position(progress["step"], progress["cursor"]), history)
+    position = Position(progress["step"], progress["cursor"])
+    return Saved(snapshot, position, history, progress.get("guard"))
 
 
 class CheckpointWriter:
@@ -144,6 +151,7 @@ class CheckpointWriter:
             **asdict(saved.position),
             "digest": self._assignment.spec.digest,
             "recent": saved.history["recent"],
+            "guard": saved.guard,
         }
         files = {
             PROGRESS: json.dumps(progress).encode(),
@@ -175,6 +183,7 @@ class CheckpointWriter:
         files: Mapping[str, bytes],
     ) -> CheckpointRef:
         epoch, job = self._assignment.lease.epoch, self._assignment.spec.name
+        key = layout.checkpoint_folder(job, epoch, step, self._assignment.restarts)
         try:
             _finish(written)
             (folder / EMA).write_bytes(save(average))
@@ -182,7 +191,7 @@ class CheckpointWriter:
                 (folder / name).write_bytes(data)
             return checkpoints.upload(
                 self._store,
-                layout.checkpoint_folder(job, epoch, step),
+                key,
                 folder,
                 step=step,
                 epoch=epoch,

@@ -20,10 +20,15 @@ class Stats:
     Attributes:
         loss: mean over all rows of all processes, before the step.
         grad_norm: of all gradients together, before clipping.
+        taken: whether it changed anything; None for a step that nobody judged.
     """
 
     loss: Tensor
     grad_norm: Tensor
+    taken: Tensor | None = None
+
+
+Judge = Callable[[Stats], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,15 @@ class Snapshot:
 class Engine(Protocol):
     """What makes the steps. All processes of an island call its methods together."""
 
-    def step(self, micro_batches: Sequence[Examples]) -> Stats:
+    def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """Learn from this process's part of a batch, in pieces that fit into memory.
 
         Every process is told the same.
+
+        Args:
+            micro_batches: the pieces.
+            judge: says of what the step came to whether it may change weights, moments and average,
+                a bool scalar on the device; it counts as done all the same. None takes it.
         """
         ...
 

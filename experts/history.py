@@ -104,7 +104,9 @@ class History:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    """Of the finite ones: a step that was passed over may have none; NaN if there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
 
 
 def _point(tree: dict[str, Any]) -> Point:

@@ -13,6 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from atoll.beats import Phase
+from atoll.errors import Leapt
+from atoll.relay import Speaker
 from experts import checkpointing
 from experts.board import Board
 from experts.cadence import due_after
@@ -21,6 +24,7 @@ from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Engine
 from experts.engines import engine_for
+from experts.guard import Guard
 from experts.held_out import Examination
 from experts.history import History
 from experts.meter import Meter
@@ -62,15 +66,20 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
         ConfigError: the processes of the island cannot share the job so; or the training diverged,
             and nothing of that reaches a checkpoint.
         BadInput: what ``training.board`` names cannot be used.
+        Leapt: the training did, and shall go back to its last checkpoint.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
     engine = engine_for(task, at)
     saved = checkpointing.load(at.store, at.assignment, at.work_dir / "cache")
     history = History(task.training.log_every_steps, saved.history if saved else None)
-    position = start = saved.position if saved else Position()
+    guard = Guard(task.training, at.device, saved.guard if saved else None)
+    start = saved.position if saved else Position()
+    position = start = start.beyond(at.assignment.passed)
     num_steps = at.assignment.spec.steps
-    divergence = Divergence(at.assignment.spec, task.training)
+    speaker = Speaker(at.work_dir) if at.mesh.rank == 0 else None
+    divergence = Divergence(at.assignment.spec, task.training, speaker)
+    judge = None if task.training.on_spike == "stop" else guard.judge
     lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
     examined = None
     if task.training.held_out:
@@ -78,25 +87,29 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
-    with _recorder(task, at, start, history) as recorder:
+    with _recorder(task, at, start, history, guard) as recorder:
         meter = Meter(task, at.device, at.mesh.layout.num, start.cursor)
         for position, examples in _upcoming(
             task, samples, at.mesh.rows, start, num_steps, meter=meter
         ):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
-            stats = engine.step(micro_batches)
+            stats = engine.step(micro_batches, judge)
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
-            divergence.follow(position.step, stats, engine, due)
-            found = Findings(
-                reading=meter.read(position.cursor) if due.report else None,
-                held_out=engine.with_average(examined) if examined and due.held_out else None,
-                images=_drawn(task, engine, lending) if due.grid else None,
-                snapshot=engine.snapshot() if due.checkpoint else None,
-            )
-            if recorder is not None:
-                recorder.follow(position, stats, due, found)
+            divergence.follow(position, stats, engine, due)
+            with at.pulse.during(Phase.GRID):
+                found = Findings(
+                    reading=meter.read(position.cursor) if due.report else None,
+                    held_out=engine.with_average(examined) if examined and due.held_out else None,
+                    images=_drawn(task, engine, lending) if due.grid else None,
+                    snapshot=engine.snapshot() if due.checkpoint else None,
+                )
+            with at.pulse.during(Phase.CHECKPOINT):
+                if recorder is not None:
+                    recorder.follow(position, stats, due, found)
+            at.pulse.stepped(position.step)
             if due.leaving:
                 break
+        at.pulse.end()
     return position.step >= num_steps
 
 
@@ -130,7 +143,7 @@ def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
 
 @contextlib.contextmanager
 def _recorder(
-    task: Task, at: Workplace, start: Position, history: History
+    task: Task, at: Workplace, start: Position, history: History, guard: Guard
 ) -> Iterator[Recorder | None]:
     if at.mesh.rank != 0:
         yield None
@@ -138,4 +151,9 @@ def _recorder(
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
     with open_canvas(task.training.board, at.assignment, start.step) as canvas:
-        yield Recorder(task, at, history, Board(canvas))
+        recorder = Recorder(task, at, history, Board(canvas), guard)
+        try:
+            yield recorder
+        except Leapt:  # goes back to the newest there is
+            recorder.finish()
+            raise

@@ -23,13 +23,16 @@ class AdamW:
         self._parameters, self._training = parameters, training
         self._optimizer = adamw(parameters.values(), training)
 
-    def step(self, num_done: int) -> None:
+    def step(self, num_done: int, taken: Tensor | None = None) -> None:
         """Change the weights by their gradients, and forget those.
 
         Args:
             num_done: steps before this one.
+            taken: whether weights and moments change at all, a bool scalar; None for yes.
         """
         warm_up(self._optimizer, self._training, num_done)
+        if taken is not None:  # the fused kernels read it where they run, see torch.amp.GradScaler
+            self._optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
         self._optimizer.step()
         self._optimizer.zero_grad()
 

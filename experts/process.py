@@ -7,18 +7,20 @@ import contextlib
 import logging
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import distributed
 
-from atoll import logs
+from atoll import logs, relay
 from atoll.blob_checks import is_full
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
-from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
+from atoll.errors import AtollError, BadInput, CheckpointDamaged, Leapt, StorageFull
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
@@ -30,7 +32,9 @@ from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
 from experts.meeting import joined
+from experts.memory import shortage_told
 from experts.parallel.mesh import Mesh
+from experts.pulse import Pulse
 from experts.task import Place, Task
 from experts.workplace import Workplace
 from partition.manifest import Partition
@@ -56,27 +60,44 @@ def run_trainer(make_task: MakeTask) -> int:
     parser.add_argument("--work-dir", type=Path, required=True)
     work_dir: Path = parser.parse_args().work_dir
     logs.set_up()
+    place = _place(read_place(work_dir))
     try:
         finished = _train(make_task, work_dir)
     except CheckpointDamaged as error:
         Speaker(work_dir).say(Damaged(str(error)))
         return error.exit_code
+    except Leapt as error:  # all of them do at once
+        if place.rank == 0:
+            Speaker(work_dir).say(relay.Leapt(str(error), error.passed))
+        return error.exit_code
     except AtollError as error:
-        Speaker(work_dir).say(Broke(str(error), final=error.exit_code == BadInput.exit_code))
+        final = error.exit_code == BadInput.exit_code  # and so it is for all of them
+        Speaker(work_dir).say(Broke(str(error) if final else f"{_named(place)}{error}", final))
         return error.exit_code
     except Exception as error:
         logger.exception("the trainer broke")
-        Speaker(work_dir).say(Broke(f"{type(error).__name__}: {error}"))
+        Speaker(work_dir).say(Broke(f"{_named(place)}{type(error).__name__}: {error}"))
         return 1
-    if _place(read_place(work_dir)).rank == 0:
+    if place.rank == 0:
         Speaker(work_dir).say(Ended(finished))
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; at once if it broke, since torch might wait for peers that are gone."""
+    if code:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _train(make_task: MakeTask, work_dir: Path) -> bool:
     node, local_rank = read_place(work_dir), int(os.environ.get("LOCAL_RANK", "0"))
     place = _place(node)
-    leash = Leash(reads=local_rank == 0)
+    leash, pulse = Leash(reads=local_rank == 0), Pulse()
+    pulse.beat(work_dir, place)
     assignment = read_assignment(work_dir)
     store = open_store(assignment.spec.run_uri)
     config, partition = load_config(store), load_partition(store)
@@ -99,7 +120,12 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     fetching.done()
     parallel = _parallel(work_dir, assignment.spec)
     layout = parallel.over(place.world)
-    with joined(place, node, work_dir), _full_disk_told(work_dir):
+    batch_size = task.training.batch_size
+    with (
+        joined(place, node, work_dir),
+        _full_disk_told(work_dir),
+        shortage_told(assignment.spec, batch_size),
+    ):
         at = Workplace(
             assignment=assignment,
             store=store,
@@ -109,6 +135,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
             wish=leash.take_wish,
+            pulse=pulse,
         )
         return train(task, samples, at)
 
@@ -133,6 +160,11 @@ def _parallel(work_dir: Path, spec: JobSpec) -> ParallelSection:
     if spec.role is Role.ROUTER:
         return ParallelSection()
     return parallel_of(read_parallel(work_dir))
+
+
+def _named(place: Place) -> str:
+    """Which process speaks, where there are several."""
+    return f"rank {place.rank} of {place.world}: " if place.world > 1 else ""
 
 
 def _settled(device: torch.device) -> None:

@@ -14,6 +14,7 @@ from experts.board import Board
 from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
 from experts.engine import Snapshot, Stats
+from experts.guard import Guard
 from experts.held_out import HeldOut
 from experts.history import History
 from experts.meter import Reading
@@ -49,10 +50,13 @@ class Recorder:
         at: where.
         history: the curve up to there.
         board: for people to watch.
+        guard: of its steps.
     """
 
-    def __init__(self, task: Task, at: Workplace, history: History, board: Board) -> None:
-        self._board = board
+    def __init__(
+        self, task: Task, at: Workplace, history: History, board: Board, guard: Guard
+    ) -> None:
+        self._board, self._guard = board, guard
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
@@ -78,13 +82,17 @@ class Recorder:
         self._announce(wait=False)
         if found.snapshot is not None:
             self._announce(wait=True)
-            saved = Saved(found.snapshot, position, self._history.as_json())
+            saved = Saved(found.snapshot, position, self._history.as_json(), self._guard.as_json())
             self._loss = self._history.recent_loss
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
         self._tracer.follow(position.step, leaving=due.leaving)
         if due.leaving:
-            self._announce(wait=True)
+            self.finish()
+
+    def finish(self) -> None:
+        """Return once the checkpoint that is being written is complete and told of."""
+        self._announce(wait=True)
 
     def _report(self, position: Position, reading: Reading, held_out: HeldOut | None) -> None:
         point = self._history.mark(position.step, self._epoch, reading, held_out)

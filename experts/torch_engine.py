@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from atoll.sections import TrainingSection
 from experts.average import Average
-from experts.engine import Made, Snapshot, Stats
+from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
@@ -82,7 +82,7 @@ class TorchEngine:
             distributed.all_reduce(finite, distributed.ReduceOp.MIN)
         return bool(finite)
 
-    def step(self, micro_batches: Sequence[Examples]) -> Stats:
+    def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
         loss = torch.zeros((), device=self._device)
         for examples in micro_batches:
@@ -91,9 +91,10 @@ class TorchEngine:
         if self._mesh.layout.rows > 1:
             distributed.all_reduce(loss, group=self._mesh.group("data", "shard"))
         grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
-        self._optimizer.step(self._average.num_averaged)
-        self._average.update(self._network)
-        return Stats(loss, grad_norm)
+        taken = judge(Stats(loss, grad_norm)) if judge else None
+        self._optimizer.step(self._average.num_averaged, taken)
+        self._average.update(self._network, taken)
+        return Stats(loss, grad_norm, taken)
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""

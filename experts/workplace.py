@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from atoll.parallel_section import ParallelSection
 from atoll.traces import TraceWish
 from atoll.types import Assignment
 from experts.parallel.mesh import Mesh
+from experts.pulse import Pulse
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Workplace:
         drain: whether to leave after this step; every process asks after every step, and all get
             the same answer.
         wish: the trace that is asked for, told once, and to the first process alone.
+        pulse: which tells how far it is.
     """
 
     assignment: Assignment
@@ -39,3 +41,4 @@ class Workplace:
     device: torch.device
     drain: Callable[[], bool]
     wish: Callable[[], TraceWish | None] = lambda: None
+    pulse: Pulse = field(default_factory=Pulse)

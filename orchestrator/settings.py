@@ -105,6 +105,8 @@ def spec_of(
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),
         "--orphan-s": str(island.orphan_s),
+        "--restarts": str(island.restarts),
+        "--hang-s": str(island.hang_s),
         "--notices": island.notices,
         "--trainer": shlex.join(trainer),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.blobs import BlobStore
-from atoll.errors import BadInput, BlobDamaged
+from atoll.errors import BadInput, BlobDamaged, DataError
 from atoll.fit import refuse_held_out
 from atoll.node_cache import NodeCache
 from partition.held_out import split
@@ -75,7 +75,8 @@ class ShardReader:
         BadInput: a cluster does not exist or is empty, or the cache may not hold its shards.
         ConfigError: so many held out leave nothing of a cluster.
         BlobMissing: a shard is gone.
-        BlobDamaged: a shard does not match its digest.
+        DataError: the store's own shard does not match its digest, so that another try would not.
+        BlobDamaged: a shard makes no sense on this machine; the next try verifies it anew.
         StorageFull: the cache has no room.
     """
 
@@ -165,7 +166,10 @@ class ShardReader:
                     holder.filled[row] = True
 
     def _indexed(self, shard: Shard) -> _ShardIndex:
-        path = self._files.path(shard.blob)
+        try:
+            path = self._files.path(shard.blob)
+        except BlobDamaged as error:  # a copy of it was fetched again
+            raise DataError(str(error)) from error
         with self._sense_made_of(shard):
             return _index(path, shard)
 

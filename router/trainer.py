@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from experts.process import run_trainer
+from experts.process import leave, run_trainer
 from router.task import router_task
 
 if __name__ == "__main__":
-    sys.exit(run_trainer(router_task))
+    leave(run_trainer(router_task))

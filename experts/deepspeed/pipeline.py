@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, distributed, nn
@@ -16,7 +17,7 @@ from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.stages import Stages
 from experts.deepspeed.starting import grad_norm_of, settings, started
-from experts.engine import Made, Snapshot, Stats
+from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import adamw, warm_up
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
@@ -96,14 +97,18 @@ class PipelineEngine:
         distributed.all_reduce(finite, distributed.ReduceOp.MIN)
         return bool(finite)
 
-    def step(self, micro_batches: Sequence[Examples]) -> Stats:
-        """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
+    def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
+        """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
+
+        It is judged when it is made: whoever refuses it has to go back.
+        """
         warm_up(self._adamw, self._training, self._average.num_averaged)
         loss = self._engine.train_batch(iter([_passed(each) for each in micro_batches]))
         self._average.update(self._network)
         if self._stage == 1:
             self._grad_norm = grad_norm_of(self._engine)
-        return Stats(loss, self._grad_norm)
+        stats = Stats(loss, self._grad_norm)
+        return replace(stats, taken=judge(stats)) if judge else stats
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,7 +18,7 @@ from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.deepspeed.weights import fill_weights, whole_weights
-from experts.engine import Made, Snapshot, Stats
+from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import adamw, warm_up
 from experts.parallel.mesh import Mesh
 from experts.parallel.portions import local
@@ -82,8 +83,11 @@ class ZeroEngine:
         distributed.all_reduce(finite, distributed.ReduceOp.MIN)
         return bool(finite)
 
-    def step(self, micro_batches: Sequence[Examples]) -> Stats:
-        """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
+    def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
+        """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
+
+        It is judged when it is made: whoever refuses it has to go back.
+        """
         loss = torch.zeros((), device=self._device)
         for examples in micro_batches:
             last = examples is micro_batches[-1]
@@ -93,7 +97,8 @@ class ZeroEngine:
         warm_up(self._adamw, self._training, self._average.num_averaged)
         self._engine.step()
         self._average.update(self._network)
-        return Stats(loss, grad_norm_of(self._engine))
+        stats = Stats(loss, grad_norm_of(self._engine))
+        return replace(stats, taken=judge(stats)) if judge else stats
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""

@@ -96,6 +96,7 @@ class Job:
         preemptions: islands reclaimed since then.
         heard: whether the island has said anything under the lease.
         moved_at: when its trainer was last seen to begin, fetch, or make a step, on the same clock.
+        incidents: how many its island has come over by itself, under the newest lease.
         log: the last lines of the trainer that failed last.
         wish: where an operator wants it to stand once its lease has ended; None leaves it.
         reason: why it stands where it does, in words.
@@ -120,6 +121,7 @@ class Job:
     preemptions: int = 0
     heard: bool = False
     moved_at: float = 0.0
+    incidents: int = 0
     log: str = ""
     wish: JobState | None = None
     reason: str = ""

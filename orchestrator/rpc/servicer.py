@@ -61,7 +61,9 @@ class IslandsServicer(rpc.IslandsServicer):
     ) -> wire.HeartbeatResponse:
         """Keep a lease alive."""
         lease = codec.decode_lease(request.lease)
-        directive = self._service.heartbeat(lease, codec.decode_progress(request.progress))
+        progress = codec.decode_progress(request.progress)
+        incidents = codec.decode_incidents(request.incidents)
+        directive = self._service.heartbeat(lease, progress, incidents)
         writer = log_names.writer_for(self._service.fleet, lease.island)
         wanted, wish = self._wanted(writer, lease.job), self._desk.wanted(lease.job)
         return wire.HeartbeatResponse(

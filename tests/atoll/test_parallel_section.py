@@ -100,6 +100,14 @@ def test_section_and_its_words_say_the_same():
             ],
             'training.compile does not go with island.parallel.sharding = "zero-3"',
         ),
+        (
+            [
+                "island.parallel={ sharding = 'zero-1', shard = 2 }",
+                "island.processes=2",
+                "training.on_spike=skip",
+            ],
+            'training.on_spike = "skip" does not go with island.parallel.sharding = "zero-1"',
+        ),
         (["island.parallel=[]"], "island.parallel: is no layout; give a table such as"),
         (["island.parallel=3"], "island.parallel: is no layout"),
     ],

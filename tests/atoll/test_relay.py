@@ -9,7 +9,9 @@ from atoll.relay import (
     Broke,
     Damaged,
     Ended,
+    Leapt,
     Listener,
+    Overcame,
     Published,
     Speaker,
     read_assignment,
@@ -18,7 +20,16 @@ from atoll.relay import (
     write_assignment,
 )
 from atoll.traces import Trace, TraceWish
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role, Vitals
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    IncidentKind,
+    JobSpec,
+    Lease,
+    Progress,
+    Role,
+    Vitals,
+)
 
 REF = CheckpointRef("checkpoints/j/epoch-0001/step-00000005", "d", 5, 1)
 
@@ -32,6 +43,7 @@ def test_listener_hears_each_message_once_and_in_order(tmp_path: Path) -> None:
         Ended(finished=True),
     ]
     said += [Damaged("a byte differs"), Trace("wish", "profiles/x"), Trace("wish", trouble="why")]
+    said += [Leapt("step 4 leapt", 128), Overcame(IncidentKind.SKIPPED, "step 3 was odd")]
     speaker.say(said[0])
     assert list(listener.heard()) == said[:1]
     for message in said[1:]:
@@ -57,7 +69,9 @@ def test_listener_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
 def test_assignment_round_trips(tmp_path: Path) -> None:
     spec = JobSpec("router", Role.ROUTER, 0, "runs/x", 100, "digest")
     for checkpoint in (None, REF):
-        assignment = Assignment(Lease("router", "island", 3, 10.0), spec, checkpoint)
+        assignment = Assignment(
+            Lease("router", "island", 3, 10.0), spec, checkpoint, restarts=2, passed=9
+        )
         write_assignment(tmp_path, assignment)
         assert read_assignment(tmp_path) == assignment
 

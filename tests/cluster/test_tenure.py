@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from atoll.types import (
     CheckpointRef,
     Directive,
     Ending,
+    Incident,
     JobSpec,
     Lease,
     Outcome,
@@ -69,7 +71,9 @@ class SlowControl:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         self.calls.append("heartbeat")
         return Directive.CONTINUE
 

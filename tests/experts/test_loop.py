@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -6,11 +8,11 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from atoll.checkpoints import download
-from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError
+from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError, Leapt
 from atoll.node_cache import NodeCache
-from atoll.relay import Progress
+from atoll.relay import Overcame, Progress
 from atoll.types import Role
-from experts.expert import expert_task
+from experts.expert import ExpertTask, expert_task
 from experts.held_out import Examination
 from partition.reader import ShardReader
 
@@ -177,3 +179,53 @@ def test_train_that_diverges_says_so_and_keeps_no_weight_of_it(make_run):
     ):
         run.train(run.assignment())
     assert run.said() == []  # neither a checkpoint nor a point of the curve
+
+
+@pytest.fixture
+def odd_sample(monkeypatch):
+    """Of the samples of a step, counted from 1, the first is no number whenever it is met."""
+    whole, odd = ExpertTask.examples, set()
+
+    def poison(step):
+        def examples(task, batch, now, place):
+            made = whole(task, batch, now, place)
+            if now == step and not odd:
+                odd.add(int(batch.indices[0]))
+            rows = [row for row, index in enumerate(batch.indices.tolist()) if index in odd]
+            made.x_t[rows] = torch.nan
+            return made
+
+        monkeypatch.setattr(ExpertTask, "examples", examples)
+
+    return poison
+
+
+def overcame(run, epoch):
+    return [message.reason for message in run.said(epoch) if isinstance(message, Overcame)]
+
+
+def test_train_that_skips_a_step_goes_on_and_interrupted_equals_uninterrupted(make_run, odd_sample):
+    run = make_run(training={"on_spike": "skip"})
+    odd_sample(9)
+    assert run.train(run.assignment(epoch=1))
+    (told,) = overcame(run, 1)
+    assert told == "passed over: at step 9 the loss is nan and the gradient nan"
+    assert all(math.isfinite(loss) for _, loss, _ in contents(run, run.published(1)[-1])[1])
+
+    assert not run.train(run.assignment(epoch=2), After(11))
+    left = run.published(2)[-1]
+    assert run.train(run.assignment(epoch=3, checkpoint=left))
+    assert_same(run, run.published(1)[-1], run.published(3)[-1])
+
+
+def test_train_that_leaps_goes_back_and_never_meets_those_samples_again(make_run, odd_sample):
+    run = make_run(training={"on_spike": "rollback"})
+    odd_sample(9)
+    with pytest.raises(Leapt, match="at step 9 the loss is nan") as leapt:
+        run.train(run.assignment(epoch=1))
+    (left,) = run.published(1)
+    assert (left.step, leapt.value.passed) == (6, 6 * 12)
+    again = run.assignment(epoch=2, checkpoint=left)
+    assert run.train(dataclasses.replace(again, passed=leapt.value.passed))
+    *_, progress = contents(run, run.published(2)[-1])
+    assert (progress["step"], progress["cursor"]) == (20, 6 * (12 + 14))

@@ -109,7 +109,7 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
     cause = tmp_path / "cause"
     cause.touch()
     run.options += f" --break-at 30 --while-exists {cause}"
-    run.overrides = ["island.max_failures=1"]
+    run.overrides = ["island.max_failures=1", "island.restarts=0"]
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1
@@ -124,7 +124,7 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
 
 def test_run_whose_trainer_cannot_start_is_given_up_with_the_reason(run):
     run.options = "--no-such-option"
-    run.overrides = ["island.max_failures=0"]
+    run.overrides = ["island.max_failures=0", "island.restarts=0"]
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1

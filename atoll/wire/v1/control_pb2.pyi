@@ -50,6 +50,13 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_PREEMPTED: _ClassVar[Ending]
     ENDING_DAMAGED: _ClassVar[Ending]
     ENDING_NODE_LOST: _ClassVar[Ending]
+
+class IncidentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INCIDENT_KIND_UNSPECIFIED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_RESTARTED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_SKIPPED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_ROLLED_BACK: _ClassVar[IncidentKind]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -79,6 +86,10 @@ ENDING_REFUSED: Ending
 ENDING_PREEMPTED: Ending
 ENDING_DAMAGED: Ending
 ENDING_NODE_LOST: Ending
+INCIDENT_KIND_UNSPECIFIED: IncidentKind
+INCIDENT_KIND_RESTARTED: IncidentKind
+INCIDENT_KIND_SKIPPED: IncidentKind
+INCIDENT_KIND_ROLLED_BACK: IncidentKind
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
@@ -150,6 +161,16 @@ class Vitals(_message.Message):
     held_out: float
     def __init__(self, tflops_per_s: _Optional[float] = ..., mfu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., wait_share: _Optional[float] = ..., grad_norm: _Optional[float] = ..., held_out: _Optional[float] = ...) -> None: ...
 
+class Incident(_message.Message):
+    __slots__ = ("number", "kind", "reason")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    kind: IncidentKind
+    reason: str
+    def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[IncidentKind, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class Assignment(_message.Message):
     __slots__ = ("lease", "spec", "checkpoint")
     LEASE_FIELD_NUMBER: _ClassVar[int]
@@ -191,12 +212,14 @@ class AcquireResponse(_message.Message):
     def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., log_wanted: _Optional[bool] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("lease", "progress")
+    __slots__ = ("lease", "progress", "incidents")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    INCIDENTS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     progress: Progress
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+    incidents: _containers.RepeatedCompositeFieldContainer[Incident]
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., incidents: _Optional[_Iterable[_Union[Incident, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("directive", "log_wanted", "trainer_log_wanted", "trace_wanted")
