@@ -12,7 +12,7 @@ from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.membership_section import MembershipSection
-from atoll.parallel_fit import refuse_compiled, refuse_sizes
+from atoll.parallel_fit import refuse_compiled, refuse_pipeline, refuse_sizes
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -75,6 +75,9 @@ class Config(Section):
             for parallel in island.parallel:
                 refuse_sizes(parallel, self.expert.sizes)
                 refuse_compiled(parallel, compiled=self.training.compile)
+                refuse_pipeline(
+                    parallel, self.training.accumulation, compiles=self.training.compile
+                )
                 for nodes in range(island.fewest_nodes, island.nodes + 1):
                     parallel.over(nodes * island.processes)
         except ConfigError as error:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.pipelining.schedules import PipelineScheduleMulti, PipelineScheduleSingle
 
 from atoll.parallel_section import ParallelSection
 from atoll.sections import TrainingSection
@@ -16,9 +15,9 @@ from experts.engine import Made, Snapshot, Stats
 from experts.optimizer import AdamW, outlines, parameter_of
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
-from experts.parallel.pipeline_gathering import gathered
+from experts.parallel.pipeline_gathering import Gathering
 from experts.parallel.pipeline_network import PipelinedNetwork
-from experts.parallel.pipeline_schedule import scheduled
+from experts.parallel.pipeline_schedule import Schedule
 from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions, local
 from experts.parallel.spreading import blocks_of, recompute, spread
@@ -45,8 +44,7 @@ class PipelineEngine:
         mesh: Mesh,
         parallel: ParallelSection,
     ) -> None:
-        self._loss, self._training, self._mesh = loss, training, mesh
-        self._kind = parallel.schedule
+        self._training, self._mesh = training, mesh
         num = mesh.size("pipeline")
         self._stages = Stages(network, num * parallel.stages)
         numbers = range(mesh.index("pipeline"), self._stages.num, num)
@@ -57,6 +55,14 @@ class PipelineEngine:
                 spread(part, mesh, training.precision)
                 self._stages.play(part, number, precision)
         self._own = Portions(mesh, {})
+        self._gathering = Gathering(self._stages, self._own, mesh)
+        self._schedule = Schedule(
+            parallel.schedule,
+            self._parts,
+            self._stages,
+            lambda answer, target: loss(answer, target).sum() / training.batch_size,
+            mesh,
+        )
         self._parameters = {
             name: each for part in self._parts.values() for name, each in part.named_parameters()
         }
@@ -70,28 +76,10 @@ class PipelineEngine:
             if training.compile:
                 for block in blocks_of(part):
                     block.compile()
-        self._schedule: PipelineScheduleSingle | PipelineScheduleMulti | None = None
 
     def step(self, micro_batches: Sequence[Examples]) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
-        x_t, *_ = inputs = [
-            torch.cat(each) for each in zip(*map(_inputs, micro_batches), strict=True)
-        ]
-        target = torch.cat([examples.target for examples in micro_batches])
-        if self._schedule is None:
-            self._schedule = scheduled(
-                self._kind,
-                self._parts,
-                self._stages,
-                self._mesh,
-                lambda answer, target: self._loss(answer, target).sum() / self._training.batch_size,
-                _inputs(micro_batches[0]),
-                len(micro_batches),
-            )
-        losses: list[Tensor] = []
-        self._schedule.step(*inputs, target=target, losses=losses, return_outputs=False)
-        loss = torch.stack(losses).sum().detach() if losses else torch.zeros((), device=x_t.device)
-        distributed.all_reduce(loss, group=self._mesh.group("pipeline"))
+        loss = self._schedule.backward(micro_batches)
         if self._mesh.layout.rows > 1:
             distributed.all_reduce(loss, group=self._mesh.group("data", "shard"))
         self._add_up_gradients()
@@ -113,13 +101,13 @@ class PipelineEngine:
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""
-        outline = self._stages.outline
+        outline, whole = self._stages.outline, self._gathering.whole
         kept = self._optimizer.snapshot(lambda _, part: part)
         every = outlines(dict(outline.named_parameters()))
         return Snapshot(
-            network=self._gathered(outline.state_dict(), _tensors(self._parts)),
-            optimizer=self._gathered(every, kept, parameter_of),
-            average=self._gathered(outline.state_dict(), _tensors(self._averaged)),
+            network=whole(outline.state_dict(), _tensors(self._parts)),
+            optimizer=whole(every, kept, parameter_of),
+            average=whole(outline.state_dict(), _tensors(self._averaged)),
             num_averaged=torch.tensor(self._average.num_averaged),
         )
 
@@ -139,29 +127,6 @@ class PipelineEngine:
         group = self._mesh.group("data", "sequence")
         for each in self._parameters.values():
             distributed.all_reduce(each.grad, group=group)
-
-    def _gathered(
-        self,
-        every: Mapping[str, Tensor],
-        own: Mapping[str, Tensor],
-        name_of: Callable[[str], str] = str,
-    ) -> dict[str, Tensor]:
-        num = self._mesh.size("pipeline")
-        return gathered(
-            every,
-            own,
-            lambda name: self._stages.number(name) % num,
-            self._own.whole,
-            self._mesh,
-            name_of,
-        )
-
-
-def _inputs(examples: Examples) -> tuple[Tensor, ...]:
-    """What the first stage is given."""
-    if examples.cond is None:
-        return examples.x_t, examples.t
-    return examples.x_t, examples.t, examples.cond
 
 
 def _tensors(parts: Mapping[int, nn.Module]) -> dict[str, Tensor]:

@@ -8,44 +8,53 @@ import torch
 from torch import Tensor, distributed
 
 from experts.parallel.mesh import Mesh
+from experts.parallel.pipeline_stages import Stages
+from experts.parallel.portions import Portions
 
 
-def gathered(
-    every: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
-    process_of: Callable[[str], int],
-    whole: Callable[[str, Tensor], Tensor],
-    mesh: Mesh,
-    name_of: Callable[[str], str] = str,
-) -> dict[str, Tensor]:
-    """All tensors on the island's first process, one after the other; all processes call.
+class Gathering:
+    """Brings tensors to the island's first process, one after the other.
 
     Args:
-        every: outlines of all, by key, in an order that is the same everywhere.
-        own: what this process has of its own ones.
-        process_of: the process along ``pipeline`` that has a tensor of the network, by its name.
-        whole: such a tensor, or what belongs to it, from its name and what this process has.
+        stages: of the network.
+        portions: what a process has of a stage's tensors.
         mesh: where this process stands.
-        name_of: the name in the network, of a key.
-
-    Returns:
-        By key; those of other processes on the CPU, which has room for them. On other processes,
-        nothing of use.
     """
-    group = mesh.group("pipeline")
-    speaks = mesh.rank in mesh.members("pipeline")[0]  # other rows of the mesh have the same
-    device = next(iter(own.values())).device
-    all_of_them = {}
-    for key, outline in every.items():
-        process = process_of(name_of(key))
-        if process == mesh.index("pipeline"):
-            tensor = whole(name_of(key), own[key])
-            if process == 0:
-                all_of_them[key] = tensor
-            elif speaks:
-                distributed.send(tensor.to(device).contiguous(), group=group, group_dst=0)
-        elif mesh.rank == 0:
-            tensor = torch.empty_like(outline, device=device)
-            distributed.recv(tensor, group=group, group_src=process)
-            all_of_them[key] = tensor.cpu()
-    return all_of_them
+
+    def __init__(self, stages: Stages, portions: Portions, mesh: Mesh) -> None:
+        self._stages, self._portions, self._mesh = stages, portions, mesh
+
+    def whole(
+        self,
+        every: Mapping[str, Tensor],
+        own: Mapping[str, Tensor],
+        name_of: Callable[[str], str] = str,
+    ) -> dict[str, Tensor]:
+        """All tensors, by key; all processes call.
+
+        Args:
+            every: their outlines, in an order that is the same everywhere.
+            own: what this process has.
+            name_of: the tensor of the network that a key belongs to.
+
+        Returns:
+            Those of other processes are on the CPU, which has room for them. Of no use on any but
+            the first process.
+        """
+        group, num = self._mesh.group("pipeline"), self._mesh.size("pipeline")
+        speaks = self._mesh.rank in self._mesh.members("pipeline")[0]  # others have the same
+        device = next(iter(own.values())).device
+        found = {}
+        for key, outline in every.items():
+            name = name_of(key)
+            process = self._stages.number(name) % num
+            if process == self._mesh.index("pipeline"):
+                found[key] = self._portions.whole(name, own[key])
+                if speaks and process > 0:
+                    # A step's count may be on the CPU, where NCCL sends nothing from.
+                    distributed.send(found.pop(key).to(device), group=group, group_dst=0)
+            elif self._mesh.rank == 0:
+                tensor = torch.empty_like(outline, device=device)
+                distributed.recv(tensor, group=group, group_src=process)
+                found[key] = tensor.cpu()
+        return found

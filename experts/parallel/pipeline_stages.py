@@ -56,7 +56,7 @@ class Stages:
             id(each): nn.Parameter(each.to("meta")) for each in network.parameters()
         }
         hollow |= {id(each): each.to("meta") for each in network.buffers()}
-        self.outline = copy.deepcopy(network, cast("dict[int, object]", hollow))  # type: ignore[arg-type]
+        self.outline = copy.deepcopy(network, cast("dict[int, object]", hollow))
         self.num = num
         sizes = shares(len(_staged(network).blocks), num)
         self._of_block = [stage for stage, size in enumerate(sizes) for _ in range(size)]
