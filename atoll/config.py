@@ -12,7 +12,12 @@ from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.membership_section import MembershipSection
-from atoll.parallel_fit import refuse_compiled, refuse_sizes, refuse_skipping
+from atoll.parallel_fit import (
+    refuse_compiled,
+    refuse_pipeline,
+    refuse_sizes,
+    refuse_skipping,
+)
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -76,6 +81,9 @@ class Config(Section):
                 refuse_sizes(parallel, self.expert.sizes)
                 refuse_compiled(parallel, compiled=self.training.compile)
                 refuse_skipping(parallel, self.training.on_spike)
+                refuse_pipeline(
+                    parallel, self.training.accumulation, compiles=self.training.compile
+                )
                 for nodes in range(island.fewest_nodes, island.nodes + 1):
                     parallel.over(nodes * island.processes)
         except ConfigError as error:

@@ -65,6 +65,49 @@ def refuse_skipping(parallel: ParallelSection, on_spike: str) -> None:
         )
 
 
+def refuse_pipeline(parallel: ParallelSection, accumulation: int, *, compiles: bool) -> None:
+    """Refuse a pipeline that its schedule, or torch, cannot drive.
+
+    Args:
+        parallel: the layout.
+        accumulation: micro-batches of a step.
+        compiles: whether the network is compiled.
+
+    Raises:
+        ConfigError: names the keys and the mend.
+    """
+    num, schedule = parallel.pipeline, parallel.schedule
+    if num == 1 or schedule == "deepspeed":
+        return
+    for key in ("sequence", "tensor"):
+        if (parts := getattr(parallel, key)) > 1:
+            raise ConfigError(
+                f"{KEY}.{key} = {parts} does not go together with pipeline = {num}; set one of the "
+                "two to 1"
+            )
+    if schedule == "interleaved" and parallel.stages == 1:
+        raise ConfigError(
+            f'{KEY}.schedule = "interleaved" wants several stages of a process; set {KEY}.stages '
+            'to 2 or more, or schedule to "1f1b"'
+        )
+    if schedule == "zero-bubble" and (parallel.shard != 1 or compiles):
+        other = "training.compile" if compiles else f"{KEY}.shard = {parallel.shard}"
+        raise ConfigError(
+            f'{KEY}.schedule = "zero-bubble" takes the backward pass apart, which {other} does not '
+            'allow; set schedule to "1f1b"'
+        )
+    if schedule == "1f1b" and accumulation < num:
+        raise ConfigError(
+            f"{KEY}.pipeline = {num} wants as many micro-batches at least, and "
+            f"training.accumulation = {accumulation}; raise it"
+        )
+    if schedule != "1f1b" and accumulation % num:
+        raise ConfigError(
+            f'{KEY}.schedule = "{schedule}" wants training.accumulation to be a multiple of '
+            f"pipeline = {num}, not {accumulation}; change it"
+        )
+
+
 def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
     """Refuse to cut an image's tokens unevenly.
 

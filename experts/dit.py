@@ -53,12 +53,24 @@ class DiT(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """See :class:`experts.flow.VelocityField`."""
-        x = self.x_embedder(x_t) + self.pos_embed  # (B, N, D)
-        c = self.t_embedder(t)  # (B, D)
+        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens, (B, N, D), and what each block is told of time and condition, (B, D)."""
+        x = self.x_embedder(x_t) + self.pos_embed
+        c = self.t_embedder(t)
         if self.y_embedder is not None:
             c = c + self.y_embedder(cond)
+        return x, c
+
+    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The same after all blocks that are here."""
         for block in self.blocks:
             x = block(x, c)
+        return x, c
+
+    def finish(self, x: Tensor, c: Tensor) -> Tensor:
+        """The velocity, (B, C, H, W)."""
         return unpatchify(self.final_layer(x, c), self.shape, self.sizes.patch)
 
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from atoll.parallel_fit import refuse_rows
 from atoll.parallel_section import ParallelSection
 from atoll.sections import TrainingSection
-from experts.deepspeed.pipeline import PipelineEngine
+from experts.deepspeed.pipeline import PipelineEngine as DeepSpeedPipeline
 from experts.deepspeed.zero import ZeroEngine
 from experts.engine import Engine
 from experts.parallel.mesh import Mesh
+from experts.pipeline_engine import PipelineEngine
 from experts.task import Task
 from experts.torch_engine import TorchEngine
 from experts.workplace import Workplace
@@ -52,7 +53,11 @@ def engine_of(
     """
     recomputes = parallel.recompute
     if parallel.schedule == "deepspeed" and mesh.size("pipeline") > 1:
-        return PipelineEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+        return DeepSpeedPipeline(
+            network, loss, training, mesh, parallel.zero, recomputes=recomputes
+        )
     if parallel.zero and mesh.size("shard") > 1:
         return ZeroEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+    if mesh.size("pipeline") > 1:
+        return PipelineEngine(network, loss, training, mesh, parallel)
     return TorchEngine(network, loss, training, mesh, recomputes=recomputes)

@@ -44,10 +44,21 @@ class MMDiT(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """See :class:`experts.flow.VelocityField`."""
+        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens of text and image, (B, T + N, D), and what each block is told, (B, D)."""
         words = self.y_embedder(cond, len(x_t))
-        x = torch.cat([words.tokens, self.x_embedder(x_t)], dim=1)  # (B, T + N, D)
-        c = self.t_embedder(t) + words.pooled  # (B, D)
+        x = torch.cat([words.tokens, self.x_embedder(x_t)], dim=1)
+        return x, self.t_embedder(t) + words.pooled
+
+    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The same after all blocks that are here."""
         for block in self.blocks:
             x = block(x, c, self.pos_embed)
+        return x, c
+
+    def finish(self, x: Tensor, c: Tensor) -> Tensor:
+        """The velocity, (B, C, H, W)."""
         image = x[:, -len(self.pos_embed) :]
         return unpatchify(self.final_layer(image, c), self.shape, self.sizes.patch)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from atoll.sections import TrainingSection
 from experts.parallel.portions import local
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
 
 class AdamW:
     """Steps of torch's AdamW.
@@ -60,7 +62,7 @@ class AdamW:
         """
         for name, parameter in self._parameters.items():
             count = state[f"state.{name}.step"].clone()
-            moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            moments = {key: torch.zeros_like(parameter) for key in _MOMENTS}
             for key, own in moments.items():
                 fill(name, own, state[f"state.{name}.{key}"])
             place = local(parameter).device
@@ -82,3 +84,16 @@ def warm_up(optimizer: torch.optim.Optimizer, training: TrainingSection, num_don
     reached = min(1.0, (num_done + 1) / max(1, training.warmup_steps))
     for group in optimizer.param_groups:
         group["lr"] = training.learning_rate * reached
+
+
+def outlines(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What :meth:`AdamW.snapshot` gives of some parameters, by key, without its numbers."""
+    found = {f"state.{name}.step": torch.empty((), device="meta") for name in parameters}
+    for name, parameter in parameters.items():
+        found |= {f"state.{name}.{key}": parameter.to("meta") for key in _MOMENTS}
+    return found
+
+
+def parameter_of(key: str) -> str:
+    """The name of the parameter whose state has a key."""
+    return key.removeprefix("state.").rpartition(".")[0]

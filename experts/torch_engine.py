@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from atoll.sections import TrainingSection
 from experts.average import Average
+from experts.devices import arithmetic
 from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW
 from experts.parallel.mesh import Mesh
@@ -127,18 +128,13 @@ class TorchEngine:
 
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network
-        with self._precision():
+        with arithmetic(self._training.precision, self._device):
             output = run(examples.x_t, examples.t, examples.cond)
         loss = self._loss(output, examples.target).sum() / self._training.batch_size
         # DDP divides gradients by the number of processes; ours are parts of one mean already.
         parts = 1 if self._parallel is None else self._mesh.size("data", "sequence")
         torch.autograd.backward(loss * parts)
         return loss.detach()
-
-    def _precision(self) -> contextlib.AbstractContextManager[None]:
-        if self._training.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, torch.bfloat16)
 
     def _gradients_stay_here(self, *, unless: bool) -> contextlib.AbstractContextManager[None]:
         if isinstance(self._network, FSDPModule):

@@ -7,6 +7,8 @@ from atoll.errors import ConfigError
 from atoll.parallel_fit import refuse_rows, refuse_tokens
 from atoll.parallel_section import Layout, ParallelSection, parallel_of
 
+PIPELINE = ["island.parallel.pipeline=2", "island.processes=4"]
+
 
 def refused(*pairs):
     with pytest.raises(ConfigError) as caught:
@@ -56,6 +58,30 @@ def test_section_and_its_words_say_the_same():
         (
             ["island.parallel.tensor=2", "island.processes=2", "expert.preset=MMDiT-T"],
             "island.parallel.tensor = 2 is for a DiT, and the expert is an MMDiT; share it out by",
+        ),
+        (
+            PIPELINE,
+            "pipeline = 2 wants as many micro-batches at least, and training.accumulation = 1",
+        ),
+        (
+            [*PIPELINE, "island.parallel.schedule=zero-bubble", "training.accumulation=3"],
+            "wants training.accumulation to be a multiple of pipeline = 2, not 3; change it",
+        ),
+        (
+            [*PIPELINE, "island.parallel.schedule=interleaved", "training.accumulation=2"],
+            'schedule = "interleaved" wants several stages of a process; set',
+        ),
+        (
+            [*PIPELINE, "island.parallel.schedule=zero-bubble", "training.compile=true"],
+            'schedule = "zero-bubble" takes the backward pass apart, which training.compile does',
+        ),
+        (
+            [*PIPELINE, "island.parallel.schedule=zero-bubble", "island.parallel.shard=2"],
+            "which island.parallel.shard = 2 does not allow",
+        ),
+        (
+            [*PIPELINE, "island.parallel.tensor=2", "training.accumulation=2"],
+            "tensor = 2 does not go together with pipeline = 2; set one of the two to 1",
         ),
         (["island.parallel.stages=2"], 'stages = 2 needs schedule = "interleaved"'),
         (
@@ -131,7 +157,8 @@ def test_words_of_an_agent_that_say_no_layout_are_refused(words):
 
 @pytest.mark.parametrize("given", ["{ shard = 2 }", "[{ pipeline = 2 }, { recompute = true }]"])
 def test_layouts_are_written_as_tables_and_read_again(given):
-    config = read_config(None, ["island.processes=2", f"island.parallel={given}"])
+    pairs = ["island.processes=2", "training.accumulation=2", f"island.parallel={given}"]
+    config = read_config(None, pairs)
     assert parse_config(tomllib.loads(commented(config)), "text") == config
     assert parse_config(config.model_dump(mode="json"), "json") == config
 

@@ -83,6 +83,11 @@ def play_jointly(parallel: str, num: int):
     return play(parallel, num, sizes=JOINT)
 
 
+def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):
+    """The same with each batch in four micro-batches."""
+    return play(parallel, num, begin, steps, accumulation=4)
+
+
 def draw(parallel: str, num: int):
     """What the averaged network answers on the first process."""
     rank = torch.distributed.get_rank() if num > 1 else 0

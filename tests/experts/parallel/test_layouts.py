@@ -24,6 +24,13 @@ ON_FOUR = [
     "sequence=2,tensor=2,recompute=true",
 ]
 
+PIPELINES_OF_TWO = [
+    "pipeline=2",
+    "pipeline=2,schedule=interleaved,stages=2",
+    "pipeline=2,schedule=zero-bubble,recompute=true",
+]
+PIPELINES_OF_FOUR = ["pipeline=4", "pipeline=2,data=2", "pipeline=2,shard=2"]
+
 
 @pytest.fixture(scope="module")
 def serial():
@@ -61,6 +68,16 @@ def test_four_processes_learn_what_one_does(four, serial, parallel):
     assert_same(serial, four.call(scenes.play, parallel, 4)[0])
 
 
+@pytest.mark.parametrize("parallel", PIPELINES_OF_TWO)
+def test_pipeline_of_two_processes_learns_what_one_does(pair, serial, parallel):
+    assert_same(serial, pair.call(scenes.play_pipeline, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", PIPELINES_OF_FOUR)
+def test_pipeline_of_four_processes_learns_what_one_does(four, serial, parallel):
+    assert_same(serial, four.call(scenes.play_pipeline, parallel, 4)[0])
+
+
 def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
     assert_same(serial, four.call(scenes.play_in_pieces, "data=2,shard=2", 4)[0])
 
@@ -78,7 +95,20 @@ def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pai
     assert_same(serial, ([*told, *more, *last], snapshot))
 
 
-@pytest.mark.parametrize("parallel", ["data=2", "shard=2", "sequence=2", "tensor=2"])
+def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(
+    pair, four, serial
+):
+    told, snapshot = pair.call(scenes.play_pipeline, "pipeline=2", 2, None, 7)[0]
+    more, snapshot = four.call(scenes.play, "shard=4", 4, snapshot, 3)[0]
+    again, snapshot = four.call(scenes.play_pipeline, "pipeline=2,shard=2", 4, snapshot, 3)[0]
+    last, snapshot = scenes.play("", 1, snapshot, 7)
+    assert_same(serial, ([*told, *more, *again, *last], snapshot))
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    ["data=2", "shard=2", "sequence=2", "tensor=2", "pipeline=2,schedule=interleaved,stages=2"],
+)
 def test_average_of_two_processes_answers_as_that_of_one(pair, parallel):
     expected = scenes.draw("", 1)
     torch.testing.assert_close(pair.call(scenes.draw, parallel, 2)[0], expected)
