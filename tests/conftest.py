@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import secrets
@@ -27,6 +28,15 @@ from tests.ports import free_port
 # A property holds or not; how long a busy machine takes over an example says nothing of it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What imports make is no garbage: to look for it takes a tenth of the time of collecting all tests,
+# and again and again some of that of running them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
