@@ -114,11 +114,15 @@ class WarmCommand(Warm):
     """Such a process that has nothing to read, and tells its user in lines of standard error."""
 
     def __init__(self, code: str, *arguments: str) -> None:
-        self._told = tempfile.NamedTemporaryFile()  # noqa: SIM115 - for as long as anybody asks
-        super().__init__(code, list(arguments), self._told.name, stdout=os.devnull)
+        self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115 - until somebody asks
+        self._told = ""
+        super().__init__(code, list(arguments), self._log.name, stdout=os.devnull)
         self.stdin.close()
 
     def communicate(self, timeout: float | None = None) -> tuple[None, str]:
         """Wait for its end; returns what it told."""
         self.wait(timeout)
-        return None, Path(self._told.name).read_text(encoding="utf-8")
+        if not self._log.closed:
+            with self._log:
+                self._told = self._log.read().decode()
+        return None, self._told

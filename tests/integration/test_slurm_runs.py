@@ -133,6 +133,8 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
     digits.take_partition(local)
     # Slurm warns 50 s before the time limit, or up to a minute earlier.
     limits = ["slurm.time_limit_min=2", "island.drain_s=20"]
+    for run in (local, digits):
+        run.overrides += ["training.checkpoint_every_steps=20"]
     digits.overrides += ['island.provider="slurm"', *limits]
     on_slurm, beside = digits.launch("train"), local.launch("train")
     try:
