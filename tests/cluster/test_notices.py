@@ -136,5 +136,5 @@ def test_island_without_the_service_is_warned_once_and_left_alone(serve, cloud, 
         orders.drain = True
     for thread in threading.enumerate():
         if thread.name.startswith("notices of"):
-            thread.join(timeout=30)
+            thread.join(timeout=240)
     assert [record.getMessage() for record in caplog.records] == ["no notice can be had; asking on"]

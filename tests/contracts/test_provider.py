@@ -124,7 +124,7 @@ def alive(provider: Provider, label: str) -> dict[str, bool]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
@@ -215,7 +215,7 @@ def test_local_provider_cancel_stops_what_outlived_the_agent(tmp_path, spec_of):
     trainer = psutil.Popen(["sleep", "1000", "--work-dir", str(work / "expert-0")])
     with contextlib.suppress(psutil.NoSuchProcess):
         provider.cancel("island-1")
-        assert trainer.wait(timeout=30) != 0
+        assert trainer.wait(timeout=240) != 0
     assert not work.exists()
 
 

@@ -31,6 +31,7 @@ def jump(scene: Scene) -> Iterator[None]:
     scene.environment.setenv("LD_PRELOAD", str(library))
     scene.environment.setenv("WALL_CLOCK_AHEAD", str(ahead))
     scene.run.steps = LONG
+    scene.run.cold = True  # a library is loaded when a program begins
     yield
     for jump_s in (2 * HOUR_S, -3 * HOUR_S):
         reached = scene.run.committed("expert-0")

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import agents, clocks, disks, networks, orchestrators, trainers
 from tests.faults.checks import assert_nothing_was_lost
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 FAULTS = {
     "trainer SIGKILL": trainers.killed,

@@ -25,7 +25,7 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE  # it did not get past the handshake
 ISLANDS = [each.name for each in METHODS if each.containing_service.name == "Islands"]
 OPERATORS = [each.name for each in METHODS if each.containing_service.name == "Operators"]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 LEAVING = 2 * (5 + 30)  # two islands that cost 1 a second, until they have left
 

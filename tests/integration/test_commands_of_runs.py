@@ -15,7 +15,7 @@ from atoll import layout
 from cluster import processes
 from tests.integration.conftest import Run
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_run_with_other_settings_is_refused_by_key_after_a_checkpoint(run, until
     assert "128" in told
     before = (run.uri / layout.CONFIG).read_bytes()
     serving = subprocess.run(
-        run.command("orchestrator"), capture_output=True, text=True, check=False, timeout=60
+        run.command("orchestrator"), capture_output=True, text=True, check=False, timeout=240
     )
     assert serving.returncode == 2
     assert "expert.width = 64" in serving.stderr
@@ -254,9 +254,7 @@ def test_run_with_a_damaged_database_says_which(run, command):
         launcher = run.launch()
         told, code = run.finish(launcher), launcher.returncode
     else:
-        called = subprocess.run(
-            run.command("status"), capture_output=True, text=True, check=False, timeout=60
-        )
+        called = run.call("status")
         told, code = called.stderr, called.returncode
     assert code == 2
     assert "orchestrator.db cannot be opened (file is not a database)" in told
@@ -323,9 +321,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
 
 
 def test_events_of_a_run_that_never_began_name_the_command(run):
-    called = subprocess.run(
-        run.command("events"), capture_output=True, text=True, check=False, timeout=60
-    )
+    called = run.call("events")
     assert called.returncode == 2
     assert "run `atoll train`" in called.stderr
 
@@ -356,9 +352,7 @@ def test_run_is_steered_while_it_works_and_ends_with_the_same_weights(run, until
 
 
 def test_steering_without_anything_at_work_names_the_command(run):
-    called = subprocess.run(
-        run.command("pause"), capture_output=True, text=True, check=False, timeout=60
-    )
+    called = run.call("pause")
     assert called.returncode == 2
     assert "nothing is at work" in called.stderr
 
@@ -384,14 +378,10 @@ def test_watch_as_json_tells_every_change_to_the_end(run, until):
 def test_watch_follows_a_run_to_its_end_and_leaves_it_alone(run, until):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
-    watching = subprocess.run(
-        run.command("watch"), capture_output=True, text=True, check=False, timeout=60
-    )
+    watching = run.call("watch")
     assert watching.returncode == 0, watching.stderr
     assert "expert-0: done, all 60 steps are done" in watching.stderr
     run.finish(launcher)
     assert launcher.returncode == 0
-    again = subprocess.run(
-        run.command("logs", "nobody"), capture_output=True, text=True, check=False, timeout=60
-    )
+    again = run.call("logs", "nobody")
     assert again.returncode == 2

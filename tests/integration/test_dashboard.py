@@ -11,7 +11,7 @@ import pytest
 from tests.chromium import find_browser
 from tests.ports import free_address
 
-pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
+pytestmark = pytest.mark.timeout(600)  # the first time a browser may have to be installed
 
 
 @pytest.fixture(scope="session")

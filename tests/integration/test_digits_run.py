@@ -131,7 +131,7 @@ def test_digits_found_damaged_are_trained_again_to_the_same_weights(damaged, und
         )
         damaged.wait_for_its_end()
     assert damaged.weights() == undisturbed_digits.weights()
-    assert damaged.launch("train", "--verify").wait(timeout=60) == 0
+    assert damaged.launch("train", "--verify").wait(timeout=240) == 0
     assert not damaged.processes()
 
 

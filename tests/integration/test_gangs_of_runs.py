@@ -11,7 +11,7 @@ import pytest
 from cluster import processes
 from cluster.processes import ProcessId
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ISLAND = "island-1"
 

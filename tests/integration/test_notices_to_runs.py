@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.endpoint import ENDPOINT_FILE, Endpoint
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 TESTS = Path(__file__).parents[1]
 
@@ -65,7 +65,7 @@ def test_run_whose_cloud_gives_notice_hands_the_work_over_with_nothing_lost(
     (name,) = (job.spec.name for job in held())
     given.touch()
     until(lambda: run.committed(name) >= 20)
-    assert far.wait(timeout=30) == 0
+    assert far.wait(timeout=240) == 0
     job = run.jobs()[name]
     assert (job.preemptions, job.losses, job.failures) == (1, 0, 0)
     told = run.finish(launcher)

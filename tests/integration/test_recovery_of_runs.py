@@ -8,7 +8,7 @@ import pytest
 
 from tests.ports import free_address
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def steps_of(run, job):
@@ -108,7 +108,7 @@ def test_island_that_finds_another_runs_orchestrator_has_no_part_in_it(make_run,
 
 def test_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(run, undisturbed):
     first = run.launch()
-    assert first.wait(timeout=60) == 0, run.finish(first)
+    assert first.wait(timeout=240) == 0, run.finish(first)
     path = run.uri / run.results()["expert-0"].key / "weights"
     path.write_text(path.read_text().upper())
     run.steps = 120

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
 from cluster import processes
 from orchestrator.endpoint import Endpoint
+from tests.integration.conftest import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(600)
 
 EXPERTS = [f"expert-{index}" for index in range(4)]
 
@@ -31,8 +31,7 @@ def hosts(net, tmp_path):
 
 @pytest.fixture
 def run(make_run, slurm, net, hosts, tmp_path):
-    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", net.address]
-    subprocess.run(certs, check=True)
+    make_certificates(tmp_path / "tls", "--host", net.address)
     overrides = [
         *hosts.settings(),
         "island.provider={ local = 1, slurm = 1, ssh = 1 }",
@@ -58,7 +57,7 @@ def test_run_on_three_providers_goes_on_when_one_is_gone_for_good(
     assert launcher.returncode == 0, told
     assert run.weights() == undisturbed(run)
     orchestrator = Endpoint.read(run.folder())
-    until(lambda: not orchestrator.is_alive, seconds=90)
+    until(lambda: not orchestrator.is_alive, seconds=240)
     events = run.events()
     assert [event.island for event in events if event.kind == "island-forsaken"] == [lost]
     successors = {event.island for event in events if event.kind == "island-started"} - at_work

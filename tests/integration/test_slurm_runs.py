@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cluster import processes
+from tests.integration.conftest import make_certificates
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(600)
 
 
 def squeue(state: str = "all") -> dict[str, tuple[str, str]]:
@@ -35,7 +35,7 @@ def told_by_slurm(*words: str) -> str:
 @pytest.fixture
 def run(make_run, slurm, tmp_path):
     tls = tmp_path / "tls"
-    subprocess.run([sys.executable, "-m", "atoll", "certs", tls], check=True)
+    make_certificates(tls)
     overrides = ['island.provider="slurm"', "slurm.time_limit_min=10", f"orchestrator.tls={tls}"]
     yield make_run("run", steps=400, options="--step-s 0.05 --every 10", overrides=overrides)
     tell_slurm("scancel", "--me")
@@ -133,14 +133,16 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
     digits.take_partition(local)
     # Slurm warns 50 s before the time limit, or up to a minute earlier.
     limits = ["slurm.time_limit_min=2", "island.drain_s=20"]
+    for run in (local, digits):
+        run.overrides += ["training.checkpoint_every_steps=20"]
     digits.overrides += ['island.provider="slurm"', *limits]
     on_slurm, beside = digits.launch("train"), local.launch("train")
     try:
-        until(lambda: digits.committed("expert-0") or digits.committed("expert-1"), seconds=120)
+        until(lambda: digits.committed("expert-0") or digits.committed("expert-1"), seconds=240)
         (cancelled, (number, _)), (requeued, (other, _)) = squeue("running").items()
         tell_slurm("scancel", number)
         tell_slurm("scontrol", "requeue", other)
-        until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=120)
+        until(lambda: f"{requeued}.1" in {event.island for event in digits.events()}, seconds=240)
 
         def is_one_handed_over() -> bool:
             hold_until_warned(digits)
@@ -156,7 +158,7 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
             trainer.resume()
         for number, _ in squeue("running").values():
             tell_slurm("scancel", number)
-        until(lambda: squeue("pending") and not squeue("running"), seconds=120)
+        until(lambda: squeue("pending") and not squeue("running"), seconds=240)
         until(lambda: all(job.state in {"waiting", "done"} for job in digits.jobs().values()))
         tell_slurm("scontrol", "update", f"NodeName={nodes}", "State=RESUME")
         for run, command in ((digits, on_slurm), (local, beside)):

@@ -18,7 +18,7 @@ from cluster import processes
 from orchestrator.endpoint import Endpoint
 from tests.ports import free_address
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
 

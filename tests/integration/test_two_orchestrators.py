@@ -19,7 +19,7 @@ from cluster import processes
 from orchestrator.endpoint import Endpoint
 from tests.ports import free_address
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
 
@@ -95,7 +95,7 @@ def test_run_whose_leader_is_killed_is_led_on_without_a_restart_of_any_island(
     assert run.weights() == undisturbed(run)
     assert committed(run) == [[(1, step) for step in range(10, 301, 10)]] * 2
     until(lambda: not orchestrators(run))  # each in turn leads, and finds nothing left to do
-    assert successor.wait(timeout=60) == 0
+    assert successor.wait(timeout=240) == 0
     leads = [event.reason for event in run.events() if event.kind == "orchestrator-leads"]
     first, second = (each.partition(" leads")[0] for each in leads[:2])
     assert first.startswith(f"process {leader.pid} on")
@@ -128,7 +128,7 @@ def test_run_whose_leader_freezes_is_led_on_and_the_frozen_one_stands_by(
     numbers = [event.number for event in run.events()]
     assert numbers == list(range(1, len(numbers) + 1))
     until(lambda: not orchestrators(run))
-    assert successor.wait(timeout=60) == 0
+    assert successor.wait(timeout=240) == 0
 
 
 def test_run_with_fixed_ports_is_led_on_there_when_its_leader_freezes(

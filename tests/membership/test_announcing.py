@@ -35,7 +35,7 @@ class Dht:
         self.heard.release()
 
     def wait(self) -> None:
-        assert self.heard.acquire(timeout=30)
+        assert self.heard.acquire(timeout=240)
 
 
 @pytest.fixture(autouse=True)

@@ -128,7 +128,7 @@ class Serving:
     def leaves(self) -> bool:
         """Whether it leaves in peace, as it is told to."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60) == 0 and "Traceback" not in self.log.read_text()
+        return self.process.wait(timeout=240) == 0 and "Traceback" not in self.log.read_text()
 
 
 @pytest.fixture
