@@ -108,7 +108,9 @@ class ExpertSection(Section):
     heads: int = Field(4, ge=1, description="attention heads; divides width")
     patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
     init: str | None = Field(
-        None, description="folder of an exported or imported expert, to begin all of them from"
+        None,
+        min_length=1,
+        description="folder of an exported or imported expert, to begin all of them from",
     )
     condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
     condition_dropout: float = Field(
@@ -122,7 +124,7 @@ class ExpertSection(Section):
     @field_validator("init")
     @classmethod
     def _trainers_work_elsewhere(cls, init: str | None) -> str | None:
-        return init and str(Path(init).absolute())
+        return None if init is None else str(Path(init).absolute())
 
     @property
     def sizes(self) -> NetworkSizes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from atoll.expert_file import WEIGHTS
 from atoll.sizes import in_words, sizes_from
-from experts.dialect import Dialect
+from experts.dialect import OURS, Dialect
 from experts.exchange.field import SHOWN_CHANNELS
 from experts.exchange.model import Model
 
@@ -40,7 +40,8 @@ _IN_DIFFUSERS = """\
 from diffusers import DiTTransformer2DModel
 
 network = DiTTransformer2DModel.from_pretrained(".").eval()
-{fix}{call}
+{fix}# From data (t = 0) to noise (t = 1); FlowMatchEulerDiscreteScheduler goes with it.
+velocity = network(x_t, timestep=1000 * t, class_labels=labels).sample
 ```
 """
 
@@ -48,15 +49,6 @@ _FIX = """\
 for block in network.transformer_blocks:  # the weights are for frequencies over 128, not 127
     block.norm1.emb.time_proj.downscale_freq_shift = 0
 """
-
-_VELOCITY = """\
-# The velocity from data (t = 0) to noise (t = 1); FlowMatchEulerDiscreteScheduler goes with it.
-velocity = network(x_t, timestep=1000 * t, class_labels=labels).sample"""
-
-_EPSILON = """\
-# The noise, on DDPM's linear schedule of 1000 steps; DDIMScheduler() goes with it.
-noise = network(z, timestep=steps, class_labels=labels).sample"""
-
 
 _ROLES = {
     "expert": """\
@@ -106,13 +98,13 @@ def _network(model: Model) -> dict[str, str]:
     channels, height, width = about["shape"]
     buffers = model.weights["pos_embed"].numel()
     count = sum(part.numel() for part in model.weights.values()) - buffers
-    told = about["conditioning"]
+    told, gives = about["conditioning"], about["objective"]
     return {
         "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
         "paints": f"{channels} x {height} x {width}",
         "condition": " ".join(str(part) for part in told.values() if part),
-        "gives": f"the {about['objective']}" + (", on DDPM's schedule" * _is_epsilon(about)),
+        "gives": "the noise, on DDPM's schedule" if gives == "epsilon" else f"the {gives}",
     }
 
 
@@ -121,10 +113,5 @@ def _in_atoll(about: dict[str, Any]) -> str:
 
 
 def _in_diffusers(about: dict[str, Any]) -> str:
-    ours = Dialect(**about.get("dialect", {})).divisor == Dialect().divisor
-    call = _EPSILON if _is_epsilon(about) else _VELOCITY
-    return _IN_DIFFUSERS.format(fix=_FIX if ours else "", call=call)
-
-
-def _is_epsilon(about: dict[str, Any]) -> bool:
-    return bool(about["objective"] == "epsilon")
+    ours = Dialect(**about.get("dialect", {})).divisor == OURS.divisor
+    return _IN_DIFFUSERS.format(fix=_FIX if ours else "")

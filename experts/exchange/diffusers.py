@@ -157,6 +157,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
         why = f"paints {height} x {width} pixels, and that squares alone"
     elif (dialect.scale, dialect.offset) != (OURS.scale, OURS.offset):
         why = "embeds times as SiT does"
+    elif about["objective"] != "velocity":
+        why = "tells the noise, for which there is the folder it came from"
     if why:
         raise BadInput(
             f"diffusers has no network for this expert, which {why}; export it --for atoll"

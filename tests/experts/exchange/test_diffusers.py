@@ -80,7 +80,7 @@ def test_weights_that_facebook_trained_give_what_they_give_there(tmp_path):
     assert not torch.allclose(ours, asked(network, *given), atol=1e-3)  # the trap
 
 
-def expert(dialect=OURS, conditioning=BY_CLASS, shape=(4, 8, 8)):
+def expert(dialect=OURS, conditioning=BY_CLASS, shape=(4, 8, 8), objective="velocity"):
     network = build_network(SIZES, conditioning, shape, 0, dialect)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -90,7 +90,7 @@ def expert(dialect=OURS, conditioning=BY_CLASS, shape=(4, 8, 8)):
         "shape": list(shape),
         "conditioning": asdict(conditioning),
         "dialect": dialect.told,
-        "objective": "velocity",
+        "objective": objective,
         "class_names": ["a", "b", "c"],
         "made": {"job": "expert-0"},
     }
@@ -120,6 +120,7 @@ def test_expert_exported_gives_the_same_in_diffusers_and_comes_back_whole(tmp_pa
         ({"dialect": SIT}, "as SiT does"),
         ({"conditioning": Conditioning("none")}, "conditioned on none"),
         ({"shape": (4, 8, 4)}, "8 x 4"),
+        ({"objective": "epsilon"}, "tells the noise"),
     ],
 )
 def test_expert_that_diffusers_cannot_be_is_refused_and_nothing_is_written(tmp_path, given, names):
