@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -67,8 +68,9 @@ def run_trainer(make_task: MakeTask) -> int:
         Speaker(work_dir).say(Damaged(str(error)))
         return error.exit_code
     except Leapt as error:  # all of them do at once
-        if place.rank == 0:
-            Speaker(work_dir).say(relay.Leapt(str(error), error.passed))
+        if place.rank:
+            threading.Event().wait()  # until the first has said so, and the agent ends them all
+        Speaker(work_dir).say(relay.Leapt(str(error), error.passed))
         return error.exit_code
     except AtollError as error:
         final = error.exit_code == BadInput.exit_code  # and so it is for all of them

@@ -255,3 +255,25 @@ def test_agent_whose_trainer_is_frozen_starts_it_anew(agent, service):
     (restarted,) = happened(service, "trainer-restarted")
     assert restarted.startswith("rank 0 of 1 gave no sign of life for 1 s; its trainer is started")
     assert job(service).state is JobState.DONE
+
+
+LEAPS = """
+import sys, time
+from pathlib import Path
+from atoll.relay import Broke, Leapt, Speaker, read_assignment
+
+work_dir = Path(sys.argv[-1])
+assignment = read_assignment(work_dir)
+if assignment.restarts:
+    Speaker(work_dir).say(Broke(f"passes over {assignment.passed}", final=True))
+else:
+    Speaker(work_dir).say(Leapt("expert-0 leapt: at step 9 the loss is nan", 144))
+    time.sleep(1000)
+"""
+
+
+def test_agent_whose_training_leapt_rolls_it_back_past_the_samples_to_blame(agent, service):
+    agent(sys.executable, "-c", LEAPS, restarts=1).work(Orders())
+    (told,) = happened(service, "training-rolled-back")
+    assert told.startswith("expert-0 leapt: at step 9 the loss is nan; its trainer is started anew")
+    assert happened(service, "job-failed") == ["passes over 144"]
