@@ -79,8 +79,8 @@ def play_in_pieces(parallel: str, num: int):
 
 
 def play_jointly(parallel: str, num: int):
-    """The same with an MMDiT."""
-    return play(parallel, num, sizes=JOINT)
+    """The same with an MMDiT, each batch in two micro-batches."""
+    return play(parallel, num, sizes=JOINT, accumulation=2)
 
 
 def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):

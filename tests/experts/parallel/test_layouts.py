@@ -82,7 +82,7 @@ def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
     assert_same(serial, four.call(scenes.play_in_pieces, "data=2,shard=2", 4)[0])
 
 
-@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true"])
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "pipeline=2"])
 def test_two_processes_learn_what_one_does_of_image_and_text_together(pair, parallel):
     one, two = scenes.play_jointly("", 1), pair.call(scenes.play_jointly, parallel, 2)[0]
     assert_same(one, two)
