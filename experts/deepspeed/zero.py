@@ -58,15 +58,15 @@ class ZeroEngine:
             recompute(network)
         if training.compile:
             network.compile()
-        self._deepspeed = started(self._device)
+        deepspeed = started(self._device)
         config = settings(stage, network, training)
         self._adamw = adamw(self._parameters.values(), training)
-        self._engine, self._zero, *_ = self._deepspeed.initialize(
+        self._engine, self._zero, *_ = deepspeed.initialize(
             model=Rounded(network, training.precision), optimizer=self._adamw, config=config
         )
-        if stage == 3:  # an engine that only calls it, and gathers its weights layer by layer
+        if stage == 3:  # an engine that steps nothing, and gathers its weights layer by layer
             config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-            self._deepspeed.initialize(model=averaged, config=config)
+            self._lending, *_ = deepspeed.initialize(model=averaged, config=config)
         self._average = Average(averaged, training.ema_decay)
         group = mesh.group("shard")
         self._moments = Moments(self._adamw, self._zero, self._parameters, shapes, group)

@@ -1,5 +1,6 @@
 """DeepSpeed's layouts learn what one process does, and go on from each other's snapshots."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -80,3 +81,25 @@ def test_average_under_deepspeed_answers_as_that_of_one_process(groups, parallel
     expected = scenes.draw("", 1)
     answer = groups[2].call(drawn, parallel, 2)[0]
     torch.testing.assert_close(answer, expected, rtol=1e-5, atol=1e-6)
+
+
+def blown_up(parallel, num):
+    """What a step without finite gradients tells, and whether it left the weights alone."""
+    forget()
+    engine, mesh = scenes.engine(parallel, num, torch.distributed.get_rank(), sizes=deep(1))
+    engine.step([scenes.examples(0, mesh.rows)])
+    before = engine.snapshot()
+    broken = scenes.examples(1, mesh.rows)
+    broken.target.fill_(float("nan"))
+    stats = engine.step([broken])
+    after = engine.snapshot().network
+    kept = all(torch.equal(part, after[key]) for key, part in before.network.items())
+    return float(stats.loss), float(stats.grad_norm), kept
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_step_without_finite_gradients_is_skipped_and_told(groups, stage):
+    loss, grad_norm, kept = groups[2].call(blown_up, f"shard=2,sharding=zero-{stage}", 2)[0]
+    assert math.isnan(loss)
+    assert grad_norm == math.inf
+    assert kept
