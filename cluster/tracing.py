@@ -37,16 +37,19 @@ class Tracing:
         self._lease = lease
         self._trainer = trainer
         self._clock = clock
-        self._ordered = ""  # id of the last wish
+        self._ordered: tuple[str, TrainerProcess] | None = None  # which wish, of which trainer
         self._untold: Trace | None = None
         self._not_before = -math.inf
 
     def order(self) -> None:
-        """Pass a wish on, once, now that a heartbeat was answered."""
-        wish = self._control.trace_wanted
-        if wish is not None and wish.id != self._ordered:
-            self._ordered = wish.id
-            self._trainer().trace(wish)
+        """Pass a wish on, once to each trainer, now that a heartbeat was answered.
+
+        One that breaks takes the wish with it; the next under this lease is asked again.
+        """
+        wish, trainer = self._control.trace_wanted, self._trainer()
+        if wish is not None and trainer.poll() is None and self._ordered != (wish.id, trainer):
+            self._ordered = wish.id, trainer
+            trainer.trace(wish)
 
     def made(self, trace: Trace) -> None:
         """The trainer has said what became of a wish."""
