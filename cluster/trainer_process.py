@@ -163,6 +163,8 @@ class TrainerProcess:
 
     def _order(self, line: str) -> None:
         assert self._process.stdin is not None
+        if self._process.stdin.closed:  # killed, and to be started anew
+            return
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()

@@ -65,6 +65,8 @@ def test_trainer_drains_on_a_line(start):
     trainer.drain()
     assert ended(trainer).poll() == 7
     trainer.drain()  # too late, and no harm
+    trainer.kill()
+    trainer.drain()
 
 
 def test_trainer_is_told_its_threads(start):
