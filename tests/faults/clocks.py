@@ -34,9 +34,7 @@ def jump(scene: Scene) -> Iterator[None]:
     scene.run.cold = True  # a library is loaded when a program begins
     yield
     scene.at_work("expert-0")
-    island = scene.run.jobs()[
-        "expert-0"
-    ].island  # its agent tells of every commit that is seen here
+    island = scene.run.jobs()["expert-0"].island  # whose commits are seen here
     for jump_s in (2 * HOUR_S, -3 * HOUR_S):
         reached = scene.run.committed("expert-0")
         scene.until(lambda reached=reached: scene.run.committed("expert-0") >= reached + 20)
