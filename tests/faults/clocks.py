@@ -30,16 +30,18 @@ def jump(scene: Scene) -> Iterator[None]:
     ahead.write_bytes(struct.pack("q", 0))
     scene.environment.setenv("LD_PRELOAD", str(library))
     scene.environment.setenv("WALL_CLOCK_AHEAD", str(ahead))
-    scene.run.steps = LONG
+    scene.run.steps = 2 * LONG
     scene.run.cold = True  # a library is loaded when a program begins
     yield
+    scene.at_work("expert-0")
+    island = scene.run.jobs()["expert-0"].island  # whose commits are seen here
     for jump_s in (2 * HOUR_S, -3 * HOUR_S):
         reached = scene.run.committed("expert-0")
         scene.until(lambda reached=reached: scene.run.committed("expert-0") >= reached + 20)
         with ahead.open("r+b") as file:
             file.write(struct.pack("q", jump_s))
     yield
-    log = scene.run.agent_log("island-1").splitlines()
+    log = scene.run.agent_log(island).splitlines()
     logged_at = [datetime.fromisoformat(json.loads(line)["at"]).timestamp() for line in log]
     for times in ([event.at for event in scene.run.events()], logged_at):
         assert max(times) > time.time() + HOUR_S
