@@ -124,7 +124,7 @@ def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
 def refuse_rows(
     job: str, batch_size: int, layout: Layout, parallel: ParallelSection, accumulation: int
 ) -> None:
-    """Refuse a batch that leaves processes without a sample, or a pipeline with uneven pieces.
+    """Refuse a batch that leaves processes without samples, or a pipeline with uneven pieces.
 
     Args:
         job: its name.
@@ -142,6 +142,12 @@ def refuse_rows(
             "share them; lower island.processes or island.nodes, or raise the batch size"
         )
     pieces = layout.rows * accumulation
+    if layout.shard > 1 and batch_size < pieces:
+        raise ConfigError(
+            f"{job} has {batch_size} samples in a step, too few for training.accumulation = "
+            f"{accumulation} micro-batches on each of {layout.rows} processes, which gather "
+            "weights for them together; lower it, or raise the batch size"
+        )
     if parallel.pipeline > 1 and batch_size % pieces:
         raise ConfigError(
             f"{job} has {batch_size} samples in a step, and a pipeline wants equal micro-batches: "

@@ -168,6 +168,8 @@ def test_tokens_and_rows_that_do_not_come_out_even_are_refused():
         refuse_tokens(ParallelSection(sequence=4), 49)
     with pytest.raises(ConfigError, match="expert-0 has 6 samples in a step, too few for 7"):
         refuse_rows("expert-0", 6, Layout(data=7), ParallelSection(), 1)
+    with pytest.raises(ConfigError, match=r"for .*accumulation = 2 micro-batches on each of 4"):
+        refuse_rows("expert-0", 6, Layout(shard=4), ParallelSection(shard=4), 2)
     pipeline = ParallelSection(pipeline=2)
     with pytest.raises(ConfigError, match="accumulation = 3 on each of 2 parts does not divide"):
         refuse_rows("expert-0", 16, Layout(pipeline=2, data=2), pipeline, 3)
