@@ -20,9 +20,14 @@ def refuse_patches(config: Config, height: int, width: int) -> None:
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
     for section, sizes in networks.items():
         refuse_patch(sizes.patch, height, width, f"{section}.patch")
-    patch = config.expert.sizes.patch
+    sizes, frames = config.expert.sizes, config.expert.frames
+    if height % (frames * sizes.patch):
+        raise ConfigError(
+            f"expert.frames = {frames} does not cut images of {height} pixels of height into whole "
+            f"frames of whole patches; give the number of frames that stand one below the other"
+        )
     for parallel in config.island.parallel:
-        refuse_tokens(parallel, (height // patch) * (width // patch))
+        refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
 
 
 def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
-from atoll.sizes import MMDiTSizes, NetworkSizes
+from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 KEY = "island.parallel"
 
@@ -21,7 +21,9 @@ def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:
                 f"{KEY}.{key} = {getattr(parallel, key)} is for a DiT, and the expert is an MMDiT; "
                 "share it out by shard"
             )
-    stages, parts = parallel.pipeline * parallel.stages, parallel.sequence * parallel.tensor
+    video = isinstance(sizes, Sizes) and sizes.frames > 1  # which shares no heads along sequence
+    stages = parallel.pipeline * parallel.stages
+    parts = parallel.tensor * (1 if video else parallel.sequence)
     if stages > sizes.depth:
         of = f" x stages = {parallel.stages}" if parallel.stages > 1 else ""
         raise ConfigError(
@@ -108,12 +110,17 @@ def refuse_pipeline(parallel: ParallelSection, accumulation: int, *, compiles: b
         )
 
 
-def refuse_tokens(parallel: ParallelSection, num_tokens: int) -> None:
-    """Refuse to cut an image's tokens unevenly.
+def refuse_tokens(parallel: ParallelSection, num_tokens: int, frames: int = 1) -> None:
+    """Refuse to cut an image's tokens unevenly, or a video's frames, or the tokens of one.
 
     Raises:
         ConfigError: names the key, and what would fit.
     """
+    if frames > 1 and (frames % parallel.sequence or num_tokens // frames % parallel.sequence):
+        raise ConfigError(
+            f"{KEY}.sequence = {parallel.sequence} does not divide both expert.frames = {frames} "
+            f"and the {num_tokens // frames} tokens of a frame; lower it"
+        )
     if num_tokens % parallel.sequence:
         raise ConfigError(
             f"{KEY}.sequence = {parallel.sequence} does not divide the {num_tokens} tokens of an "

@@ -6,6 +6,7 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -107,6 +108,9 @@ class ExpertSection(Section):
     depth: int = Field(3, ge=1, description="blocks")
     heads: int = Field(4, ge=1, description="attention heads; divides width")
     patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    frames: int = Field(
+        1, ge=1, description="of a video, one below the other in each image; 1 = images"
+    )
     init: str | None = Field(
         None,
         min_length=1,
@@ -129,9 +133,10 @@ class ExpertSection(Section):
     @property
     def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
+        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch, self.frames)
         if self.preset is not None:
-            return PRESETS[self.preset]
-        return Sizes(self.width, self.depth, self.heads, self.patch)
+            sizes = PRESETS[self.preset]
+        return replace(sizes, frames=self.frames) if isinstance(sizes, Sizes) else sizes
 
     @model_validator(mode="after")
     def _sizes_exist(self) -> Self:
@@ -140,6 +145,12 @@ class ExpertSection(Section):
         elif self.preset not in PRESETS:
             raise ValueError(
                 f'preset = "{self.preset}" is not known; there are {", ".join(PRESETS)}'
+            )
+        if self.frames > 1 and not isinstance(self.sizes, Sizes):
+            raise ValueError(f"frames = {self.frames} wants a DiT; choose another preset, or 1")
+        if self.frames > 1 and self.sizes.depth < 2:
+            raise ValueError(
+                f"frames = {self.frames} wants a block over space and one over time; raise depth"
             )
         return self
 

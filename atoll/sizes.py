@@ -22,12 +22,19 @@ class Sizes:
         depth: blocks.
         heads: attention heads; divides width.
         patch: pixels along the side of a token.
+        frames: of a video, one below the other in each image; 1 for images.
     """
 
     width: int
     depth: int
     heads: int
     patch: int
+    frames: int = 1
+
+    @property
+    def over_time(self) -> int:
+        """Blocks in which a place of one frame looks at the same place of the others."""
+        return self.depth // 2 if self.frames > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)

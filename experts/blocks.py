@@ -39,12 +39,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let every token look at every other, (B, N, D)."""
-        num, tokens, _ = x.shape
-        qkv = self.qkv(x).reshape(num, tokens, 3, self.heads, self._head_width)
+        """Let every token look at every other of its group, (B, ..., N, D)."""
+        *groups, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(-1, tokens, 3, self.heads, self._head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, D / heads)
         mixed = self.attend(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*groups, tokens, -1))
         return out
 
 
@@ -75,7 +75,13 @@ class Modulation(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector."""
+    """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector.
+
+    Attributes:
+        over_time: whether it looks along the frames of a video, see :mod:`experts.video`.
+    """
+
+    over_time = False
 
     def __init__(self, width: int, heads: int, dialect: Dialect = OURS) -> None:
         super().__init__()
@@ -89,13 +95,14 @@ class Block(nn.Module):
         """One layer of the transformer.
 
         Args:
-            x: tokens, (B, N, D).
+            x: tokens, (B, N, D); or in groups that do not look at each other, (B, G, N, D).
             c: embedded time and condition of each image, (B, D).
 
         Returns:
-            (B, N, D).
+            Of the shape of x.
         """
-        parts = self.adaLN_modulation(c).unsqueeze(1).chunk(6, dim=2)
+        told = self.adaLN_modulation(c).reshape(len(c), *[1] * (x.dim() - 2), -1)
+        parts = told.chunk(6, dim=-1)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         x = torch.addcmul(x, gate_attn, self.attn(modulate(self.norm1(x), shift_attn, scale_attn)))
         return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))

@@ -75,6 +75,21 @@ def sincos_positions(rows: int, columns: int, width: int) -> Tensor:
     return torch.cat(parts, dim=1).float().unsqueeze(0)
 
 
+def sincos_line(num: int, width: int) -> Tensor:
+    """Fixed positions along a line.
+
+    Args:
+        num: places on it.
+        width: features of a token, even.
+
+    Returns:
+        (num, width) float32: sines and cosines, over all features, as no grid of tokens has them.
+    """
+    frequencies = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+    angles = torch.arange(num, dtype=torch.float64).reshape(-1, 1) * frequencies
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).float()
+
+
 class TimestepEmbedder(nn.Module):
     """Times in [0, 1] as vectors, (B,) to (B, D)."""
 

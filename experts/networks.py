@@ -15,6 +15,7 @@ from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
 from experts.dit import DiT, Shape
 from experts.mmdit import MMDiT
+from experts.video import SpaceTimeDiT
 
 ExpertNetwork = DiT | MMDiT
 
@@ -25,6 +26,8 @@ def network_of(
     """A network with any weights, to be given others; only a DiT may be of another dialect."""
     if isinstance(sizes, MMDiTSizes):
         return MMDiT(sizes, conditioning, shape)
+    if sizes.frames > 1:
+        return SpaceTimeDiT(sizes, conditioning, shape, dialect)
     return DiT(sizes, conditioning, shape, dialect)
 
 

@@ -1,6 +1,10 @@
-"""Sequence parallelism: each process has some of an image's tokens, and in attention some heads.
+"""Sequence parallelism: each process has some of an image's tokens.
 
-Source: Jacobs et al., DeepSpeed Ulysses (arXiv 2309.14509).
+In attention it has all tokens of some heads (Ulysses). Of a video it has some frames, and where
+blocks look along time, some places of all frames (DSP): no head is cut, and less is sent.
+
+Source: Jacobs et al., DeepSpeed Ulysses (arXiv 2309.14509); Zhao et al., DSP: Dynamic Sequence
+Parallelism for Multi-Dimensional Transformers (arXiv 2403.10266).
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from torch.nn import functional as F
 
 from experts.blocks import Attention
 from experts.parallel.collectives import exchange, gather
+from experts.video import FRAMES, PLACES, SpaceTimeDiT
 
 _HEADS, _TOKENS = 1, 2  # dimensions of queries, keys and values
 
@@ -24,7 +29,8 @@ def share_tokens(network: nn.Module, group: ProcessGroup) -> None:
     Args:
         network: with ``blocks`` that take tokens (B, N, D) first, and a ``final_layer`` that
             answers for each of them; changed in place.
-        group: who shares an image; divides its tokens and the heads.
+        group: who shares an image; divides its tokens and the heads, or of a video its frames
+            and their tokens.
     """
     num, index = group.size(), group.rank()
 
@@ -37,12 +43,15 @@ def share_tokens(network: nn.Module, group: ProcessGroup) -> None:
 
     network.get_submodule("blocks.0").register_forward_pre_hook(own)
     network.get_submodule("final_layer").register_forward_hook(everybodys)
+    if isinstance(network, SpaceTimeDiT):
+        network.turned = _Turn(group)
+        return
     for module in network.modules():
         if isinstance(module, Attention):
-            module.attend = _Ulysses(group)
+            module.attend = Ulysses(group)
 
 
-class _Ulysses:
+class Ulysses:
     """Attention over all tokens, of some of the heads on each process."""
 
     def __init__(self, group: ProcessGroup) -> None:
@@ -54,3 +63,15 @@ class _Ulysses:
         query, key, value = exchange(stacked, 1 + _HEADS, 1 + _TOKENS, self._group).unbind()
         mixed = F.scaled_dot_product_attention(query, key, value)
         return exchange(mixed, _TOKENS, _HEADS, self._group)
+
+
+class _Turn:
+    """From all places of own frames to all frames of own places, and back; (B, T, S, D)."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self._group = group
+
+    def __call__(self, x: Tensor, over_time: bool) -> Tensor:
+        """Exchange before a block that looks along the other dimension."""
+        cut, joined = (PLACES, FRAMES) if over_time else (FRAMES, PLACES)
+        return exchange(x, cut, joined, self._group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 
@@ -18,6 +19,7 @@ from experts.task import Examples, Place
 
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=4, heads=4, patch=2)
+VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
 MESHES: dict[tuple[object, ...], Mesh] = {}
@@ -81,6 +83,11 @@ def play_in_pieces(parallel: str, num: int):
 def play_jointly(parallel: str, num: int):
     """The same with an MMDiT, each batch in two micro-batches."""
     return play(parallel, num, sizes=JOINT, accumulation=2)
+
+
+def play_video(parallel: str, num: int):
+    """The same of a network for videos."""
+    return play(parallel, num, sizes=VIDEO)
 
 
 def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):

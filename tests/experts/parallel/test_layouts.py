@@ -112,3 +112,11 @@ def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterr
 def test_average_of_two_processes_answers_as_that_of_one(pair, parallel):
     expected = scenes.draw("", 1)
     torch.testing.assert_close(pair.call(scenes.draw, parallel, 2)[0], expected)
+
+
+def test_processes_that_share_videos_learn_what_one_does(pair, four):
+    one = scenes.play_video("", 1)
+    assert_same(one, pair.call(scenes.play_video, "sequence=2", 2)[0])
+    assert_same(one, four.call(scenes.play_video, "sequence=4,recompute=true", 4)[0])
+    assert_same(one, four.call(scenes.play_video, "shard=2,sequence=2", 4)[0])
+    assert_same(one, four.call(scenes.play_video, "sequence=2,tensor=2", 4)[0])
