@@ -12,12 +12,7 @@ from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.membership_section import MembershipSection
-from atoll.parallel_fit import (
-    refuse_compiled,
-    refuse_pipeline,
-    refuse_sizes,
-    refuse_skipping,
-)
+from atoll.parallel_fit import refuse_layout
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -78,16 +73,22 @@ class Config(Section):
         island = self.island
         try:
             for parallel in island.parallel:
-                refuse_sizes(parallel, self.expert.sizes)
-                refuse_compiled(parallel, compiled=self.training.compile)
-                refuse_skipping(parallel, self.training.on_spike)
-                refuse_pipeline(
-                    parallel, self.training.accumulation, compiles=self.training.compile
-                )
+                refuse_layout(parallel, self.expert, self.training)
                 for nodes in range(island.fewest_nodes, island.nodes + 1):
                     parallel.over(nodes * island.processes)
         except ConfigError as error:
             raise ValueError(str(error)) from error
+        return self
+
+    @model_validator(mode="after")
+    def _training_can_go_back(self) -> Self:
+        island = self.island
+        if self.training.on_spike == "rollback" and (island.nodes > 1 or not island.restarts):
+            raise ValueError(
+                'training.on_spike = "rollback" is for islands of one node that start their '
+                "trainer anew; set island.nodes to 1 and island.restarts above 0, or on_spike to "
+                '"skip"'
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atoll.config import Config
 from atoll.errors import ConfigError
 from atoll.expert_file import refuse_other_network
 from atoll.parallel_fit import refuse_tokens
+from atoll.parallel_section import ParallelSection
 
 
-def refuse_patches(config: Config, height: int, width: int) -> None:
+def refuse_patches(
+    config: Config, height: int, width: int, layouts: Sequence[ParallelSection] | None = None
+) -> None:
     """Refuse images that cannot be cut into the whole patches the networks take.
+
+    Args:
+        config: of the run.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
+        layouts: that share its tokens; None for the configuration's.
 
     Raises:
         ConfigError: names the key, and what would fit.
@@ -26,7 +35,7 @@ def refuse_patches(config: Config, height: int, width: int) -> None:
             f"expert.frames = {frames} does not cut images of {height} pixels of height into whole "
             f"frames of whole patches; give the number of frames that stand one below the other"
         )
-    for parallel in config.island.parallel:
+    for parallel in config.island.parallel if layouts is None else layouts:
         refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
 
 

@@ -65,7 +65,7 @@ class IslandSection(Section):
     )
     hang_s: float = Field(
         30.0,
-        gt=0,
+        ge=5,
         description="time for which nothing may move in a training step, longer than any part of "
         "one takes; then whoever hangs is named, and the trainer started anew",
     )

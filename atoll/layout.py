@@ -107,6 +107,11 @@ def trace(job: str, step: int, wish: str) -> str:
     return f"profiles/{job}/step-{step:08d}-{wish[:8]}"
 
 
+def is_trace(key: str, job: str) -> bool:
+    """Whether a key is the folder of a trace of a job."""
+    return re.fullmatch(rf"profiles/{re.escape(job)}/step-\d+-\w{{1,8}}", key) is not None
+
+
 def stage_manifest(stage: str) -> str:
     """What a finished stage produced, by reference."""
     return f"stages/{stage}.json"

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
+from atoll.sections import ExpertSection, TrainingSection
 from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 KEY = "island.parallel"
+
+
+def refuse_layout(
+    parallel: ParallelSection, expert: ExpertSection, training: TrainingSection
+) -> None:
+    """Refuse a layout in which such experts cannot be trained so.
+
+    Raises:
+        ConfigError: names the keys, and what would fit.
+    """
+    refuse_sizes(parallel, expert.sizes)
+    refuse_compiled(parallel, compiled=training.compile)
+    refuse_skipping(parallel, training.on_spike)
+    refuse_pipeline(parallel, training.accumulation, compiles=training.compile)
 
 
 def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:
@@ -15,11 +30,11 @@ def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:
     Raises:
         ConfigError: names the keys, and what would fit.
     """
-    for key in ("pipeline", "sequence", "tensor"):
+    for key in ("sequence", "tensor"):
         if isinstance(sizes, MMDiTSizes) and getattr(parallel, key) > 1:
             raise ConfigError(
                 f"{KEY}.{key} = {getattr(parallel, key)} is for a DiT, and the expert is an MMDiT; "
-                "share it out by shard"
+                "share it out by shard or pipeline"
             )
     video = isinstance(sizes, Sizes) and sizes.frames > 1  # which shares no heads along sequence
     stages = parallel.pipeline * parallel.stages

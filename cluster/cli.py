@@ -54,7 +54,7 @@ def agent(
         int, typer.Option(min=0, help="Times in a row to start a broken trainer anew.")
     ] = 3,
     hang_s: Annotated[
-        float, typer.Option(min=0, help="Time for which nothing may move in a training step.")
+        float, typer.Option(min=5, help="Time for which nothing may move in a training step.")
     ] = 30.0,
     left_code: Annotated[
         int,

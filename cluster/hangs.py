@@ -31,10 +31,11 @@ def hang(seen: Sequence[Seen], hang_s: float) -> str:
     grids and writes checkpoints alone.
 
     Args:
-        seen: the processes of an island, as far as they were heard.
+        seen: the processes of an island, as far as they were heard; those that have ended need
+            not beat while the first still uploads.
         hang_s: time for which nothing may move.
     """
-    frozen = [it for it in seen if it.silent_s >= hang_s]
+    frozen = [it for it in seen if it.silent_s >= hang_s and it.beat.phase is not Phase.END]
     waiting = [it for it in seen if it.beat.inside and it not in frozen]
     if frozen:
         return f"{_named(frozen)} gave no sign of life for {hang_s:g} s{_waits(waiting)}"

@@ -130,6 +130,7 @@ class Tenure:
                 if outcome and self._may_restart(outcome):
                     self._pause(outcome)
                 elif outcome and not self._uncommitted:
+                    self._tracing.flush()
                     return self._told(outcome)
                 self._clock.sleep(_LOOK_S)
         finally:
@@ -182,7 +183,9 @@ class Tenure:
             self._ending = Outcome(Ending.FAILED, f"the trainer cannot be started anew: {error}")
 
     def _watch(self) -> None:
-        if self._ending is None and self._resume_at is None and (why := self._run.watch.look()):
+        """Of one that leaves, its last checkpoint has its own time."""
+        watched = self._ending is None and self._resume_at is None and self._drain_until is None
+        if watched and (why := self._run.watch.look()):
             self._trainer.kill()
             self._listen()
             self._ending = Outcome(Ending.FAILED, why, self._trainer.last_lines())
@@ -295,4 +298,4 @@ class Tenure:
     def _stop(self, outcome: Outcome) -> None:
         self._trainer.kill()
         self._listen()
-        self._stopped, self._ending = True, outcome
+        self._stopped, self._ending, self._resume_at = True, outcome, None

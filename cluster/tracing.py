@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 
 from atoll.clock import Clock
 from atoll.control import ControlPlane
-from atoll.errors import Unreachable
+from atoll.errors import Refused, Unreachable
 from atoll.traces import Trace
 from atoll.types import Lease
 from cluster.trainer_process import TrainerProcess
+
+log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
 
@@ -63,5 +66,13 @@ class Tracing:
             self._control.send_trace(self._lease, self._untold)
         except Unreachable:
             self._not_before = self._clock.monotonic() + _RETRY_S
+        except Refused as error:  # nobody waits for it any more; training goes on
+            log.warning("a trace is not wanted", extra={"fields": {"error": str(error)}})
+            self._untold = None
         else:
             self._untold = None
+
+    def flush(self) -> None:
+        """Say it now, before the lease is given back. Raises: LeaseLost."""
+        self._not_before = -math.inf
+        self.tell()

@@ -52,7 +52,7 @@ class PipelineEngine:
         self._averaged = copy.deepcopy(self._parts)
         for parts, precision in ((self._parts, training.precision), (self._averaged, "fp32")):
             for number, part in parts.items():
-                spread(part, mesh, training.precision)
+                spread(part, mesh, precision)
                 self._stages.play(part, number, precision)
         self._own = Portions(mesh, {})
         self._gathering = Gathering(self._stages, self._own, mesh)

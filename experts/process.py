@@ -22,9 +22,11 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
 from atoll.errors import AtollError, BadInput, CheckpointDamaged, Leapt, StorageFull
+from atoll.fit import refuse_patches
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
+from atoll.parallel_fit import refuse_layout
 from atoll.parallel_section import ParallelSection, parallel_of
 from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment, read_parallel
 from atoll.types import JobSpec, Role
@@ -121,6 +123,10 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     )
     fetching.done()
     parallel = _parallel(work_dir, assignment.spec)
+    if assignment.spec.role is not Role.ROUTER:
+        # An agent that was started by hand brings a layout that no configuration knew.
+        refuse_layout(parallel, config.expert, config.training)
+        refuse_patches(config, *partition.shape[:2], [parallel])
     layout = parallel.over(place.world)
     batch_size = task.training.batch_size
     with (

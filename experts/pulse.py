@@ -26,6 +26,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._step, self._phase = 0, Phase.BEGIN
+        self._told: tuple[Path, Place] | None = None
 
     def beat(self, work_dir: Path, place: Place) -> None:
         """Tell of it every second, from a thread of its own, until the process ends.
@@ -37,10 +38,8 @@ class Pulse:
             place: of this process.
         """
         collectives.record()
-        beating = threading.Thread(
-            target=self._beat, args=(work_dir, place), name="pulse", daemon=True
-        )
-        beating.start()
+        self._told = work_dir, place
+        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     def stepped(self, step: int) -> None:
         """So many steps are done, and the next begins."""
@@ -54,16 +53,23 @@ class Pulse:
         self._phase = before
 
     def end(self) -> None:
-        """No step follows."""
+        """No step follows; told before the process may be gone."""
         self._phase = Phase.END
+        self._tell()
 
-    def _beat(self, work_dir: Path, place: Place) -> None:
+    def _beat(self) -> None:
         pause = threading.Event()
         while not pause.wait(EVERY_S):
-            try:
-                write_beat(work_dir, self._now(place))
-            except OSError as error:
-                logger.warning("no beat", extra={"fields": {"error": str(error)}})
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._told is None:
+            return
+        work_dir, place = self._told
+        try:
+            write_beat(work_dir, self._now(place))
+        except OSError as error:
+            logger.warning("no beat", extra={"fields": {"error": str(error)}})
 
     def _now(self, place: Place) -> Beat:
         entered, inside = collectives.come_to()

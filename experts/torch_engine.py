@@ -48,7 +48,7 @@ class TorchEngine:
         self._mesh = mesh or Mesh()
         averaged = copy.deepcopy(network)
         cuts = spread(network, self._mesh, training.precision)
-        spread(averaged, self._mesh, training.precision)
+        spread(averaged, self._mesh, "fp32")  # it is asked outside of any training's arithmetic
         self._own = Portions(self._mesh, cuts)
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
@@ -99,7 +99,7 @@ class TorchEngine:
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""
-        whole = self._own.whole
+        whole = self._own.first
         return Snapshot(
             network={key: whole(key, part) for key, part in self._network.state_dict().items()},
             optimizer=self._optimizer.snapshot(whole),

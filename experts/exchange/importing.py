@@ -37,6 +37,18 @@ def imported(
     Raises:
         BadInput: it cannot be read safely, or is of another network; or a flag is missing.
     """
+    try:
+        return _model_in(source, objective, heads, made_by)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise BadInput(
+            f"{source} cannot be understood as a DiT ({error}); give DiT's or SiT's .pt file, or a "
+            "folder of diffusers"
+        ) from error
+
+
+def _model_in(
+    source: Path, objective: Objective | None, heads: int | None, made_by: Program | None
+) -> Model:
     if source.is_dir():
         return _of_folder(source, objective, made_by)
     if made_by == "diffusers":

@@ -66,6 +66,16 @@ class Portions:
         distributed.all_gather(parts, full.contiguous(), group=self._mesh.group("tensor"))
         return self._cuts[name].whole(parts)
 
+    def first(self, name: str, own: Tensor) -> Tensor:
+        """As :meth:`whole`, on the first process alone, and off its device where it has a part.
+
+        A network that has to be shared out may not fit any device whole.
+        """
+        whole = self.whole(name, own)
+        if self._mesh.size("shard", "tensor") == 1:
+            return whole
+        return whole.cpu() if self._mesh.rank == 0 else torch.empty(0)
+
     def fill(self, name: str, own: Tensor, whole: Tensor) -> None:
         """Give ``own`` its part of a whole tensor; nobody else has to be there.
 

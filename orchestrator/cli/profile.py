@@ -43,17 +43,21 @@ def profile(
     say(f"asks {job} for a trace of {steps} steps (Ctrl-C leaves it alone)")
     trace = _traced(settings, job, steps)
     store = open_store(settings.run.uri)
-    rows: list[dict[str, Any]] = json.loads(store.get_bytes(f"{trace.key}/{OPERATORS}"))
-    if output is not None:
-        packed = store.get_bytes(f"{trace.key}/{TRACE}")
-        _write(output, packed if output.suffix == ".gz" else gzip.decompress(packed))
+    try:
+        rows: list[dict[str, Any]] = json.loads(store.get_bytes(f"{trace.key}/{OPERATORS}"))
+        shares = _shares(rows)
+        if output is not None:
+            packed = store.get_bytes(f"{trace.key}/{TRACE}")
+            _write(output, packed if output.suffix == ".gz" else gzip.decompress(packed))
+    except (ValueError, LookupError, TypeError, EOFError, gzip.BadGzipFile) as error:
+        raise BadInput(f"the trace {trace.key} is damaged ({error}); ask for another") from error
     place = str(output or f"{settings.run.uri.rstrip('/')}/{trace.key}/{TRACE}")
     if json_:
         print_json(
             {"job": job, "steps": steps, "key": trace.key, "trace": place, "operators": rows}
         )
         return
-    show(f"{job}: {steps} steps, by operator", _shares(rows)[:_MOST_ROWS], as_json=False)
+    show(f"{job}: {steps} steps, by operator", shares[:_MOST_ROWS], as_json=False)
     say(f"the trace is {place}; ui.perfetto.dev shows it, on your own machine")
 
 

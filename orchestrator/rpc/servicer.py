@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
-from atoll import codec, gang_codec, log_codec, trace_codec
+from atoll import codec, gang_codec, layout, log_codec, trace_codec
 from atoll.clock import SystemClock
-from atoll.errors import Busy, LeaseLost
+from atoll.errors import Busy, LeaseLost, Refused
 from atoll.log_types import LogsWanted
 from atoll.types import Action, Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
@@ -114,7 +114,10 @@ class IslandsServicer(rpc.IslandsServicer):
         held = self._service.fleet.held_by(lease.island)
         if held is None or (held.spec.name, held.epoch) != (lease.job, lease.epoch):
             raise LeaseLost(f"{lease.island} does not work on {lease.job} any more")
-        self._desk.take(lease.job, trace_codec.decode_trace(request.trace))
+        trace = trace_codec.decode_trace(request.trace)
+        if trace.key and not layout.is_trace(trace.key, lease.job):
+            raise Refused(f"{trace.key} is no folder of a trace of {lease.job}")
+        self._desk.take(lease.job, trace)
         return wire.SendTraceResponse()
 
     def _wanted(self, writer: str, job: str = "") -> LogsWanted:

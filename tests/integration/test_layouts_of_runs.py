@@ -22,18 +22,19 @@ LAYOUTS = ["{ pipeline = 2 }", "{ sequence = 2 }", "{ shard = 2 }"]
 def test_digits_on_islands_of_every_layout_survive_a_rank_and_learn_what_one_process_does(
     make_digits, until
 ):
-    alone = make_digits("alone", steps=100)
+    alone = make_digits("alone", steps=400)
     alone.overrides = [*NETWORK, "island.count=1"]
     for stage in ("partition", "train"):
         command = alone.launch(stage)
         told = alone.finish(command)
         assert command.returncode == 0, told
-    mixed = make_digits("mixed", steps=100)
+    mixed = make_digits("mixed", steps=400)
     mixed.take_partition(alone)
     mixed.overrides = [
         *NETWORK,
         "island.count=3",
         "island.processes=2",
+        "island.lease_s=60",
         f"island.parallel=[{', '.join(LAYOUTS)}]",
     ]
     command = mixed.launch("train")
@@ -50,12 +51,11 @@ def test_digits_on_islands_of_every_layout_survive_a_rank_and_learn_what_one_pro
     until(hurt)
     told = mixed.finish(command)
     assert command.returncode == 0, told
-    restarted = [event.job for event in mixed.events() if event.kind == "trainer-restarted"]
-    assert sorted(restarted) == jobs
+    restarted = {event.job for event in mixed.events() if event.kind == "trainer-restarted"}
+    assert restarted == set(jobs)
     granted = {event.job: event.island for event in mixed.events() if event.kind == "lease-granted"}
     assert sorted(granted.values()) == ["island-1", "island-2", "island-3"]
     for job in jobs:
-        assert mixed.results()[job].epoch == 1
         assert_close(
             compared(mixed.checkpoint(job)), compared(alone.checkpoint(job)), rtol=0, atol=1e-4
         )

@@ -42,7 +42,8 @@ def test_islands_come_back_under_later_names_only_where_slurm_may_requeue(pairs,
 
 
 def test_islands_take_layouts_in_turn():
-    layouts = "island.parallel=[{ pipeline = 2 }, { shard = 2 }]"
+    layouts = "island.parallel=[{ sequence = 2 }, { shard = 2 }]"
     spec = spec_of(read_config(None, ["island.processes=2", layouts]), "run", "a:1", (), None)
-    told = [spec(name).agent[-1] for name in ("island-1", "island-2", "island-3")]
-    assert told == ["pipeline=2", "shard=2", "pipeline=2"]
+    agents = [spec(name).agent for name in ("island-1", "island-2", "island-3")]
+    told = [words[words.index("--parallel") + 1] for words in agents]
+    assert told == ["sequence=2", "shard=2", "sequence=2"]

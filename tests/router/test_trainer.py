@@ -21,7 +21,7 @@ def test_trainer_program_makes_the_router_the_loop_makes(trained):
         stdin=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
-        code = process.wait(timeout=90)
+        code = process.wait(timeout=240)
 
     said = list(Listener(work_dir).heard())
     made = [message.checkpoint for message in said if isinstance(message, Published)][-1]
