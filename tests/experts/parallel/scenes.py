@@ -18,7 +18,8 @@ from experts.parallel.mesh import Mesh
 from experts.task import Examples, Place
 
 SHAPE = (1, 8, 8)
-SIZES = Sizes(width=32, depth=4, heads=4, patch=2)
+SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
+DEEP = replace(SIZES, depth=4)  # for as many stages
 VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
@@ -91,14 +92,14 @@ def play_video(parallel: str, num: int):
 
 
 def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):
-    """The same with each batch in four micro-batches."""
-    return play(parallel, num, begin, steps, accumulation=4)
+    """The same of a deeper network, with each batch in four micro-batches."""
+    return play(parallel, num, begin, steps, sizes=DEEP, accumulation=4)
 
 
-def draw(parallel: str, num: int):
-    """What the averaged network answers on the first process."""
+def draw(parallel: str, num: int, precision: str = "fp32"):
+    """What the averaged network of a deeper one answers on the first process."""
     rank = torch.distributed.get_rank() if num > 1 else 0
-    made, _ = engine(parallel, num, rank)
+    made, _ = engine(parallel, num, rank, sizes=DEEP, precision=precision)
     some = examples(0, Place())
     with torch.no_grad():
         return made.with_average(lambda network: network(some.x_t, some.t, some.cond))

@@ -37,6 +37,11 @@ def serial():
     return scenes.play("", 1)
 
 
+@pytest.fixture(scope="module")
+def deep():
+    return scenes.play_pipeline("", 1)
+
+
 def assert_same(one, other):
     """Losses and norms of all steps; and of the last, weights, averages, and gradients, in the
     moments that AdamW keeps of them."""
@@ -69,13 +74,13 @@ def test_four_processes_learn_what_one_does(four, serial, parallel):
 
 
 @pytest.mark.parametrize("parallel", PIPELINES_OF_TWO)
-def test_pipeline_of_two_processes_learns_what_one_does(pair, serial, parallel):
-    assert_same(serial, pair.call(scenes.play_pipeline, parallel, 2)[0])
+def test_pipeline_of_two_processes_learns_what_one_does(pair, deep, parallel):
+    assert_same(deep, pair.call(scenes.play_pipeline, parallel, 2)[0])
 
 
 @pytest.mark.parametrize("parallel", PIPELINES_OF_FOUR)
-def test_pipeline_of_four_processes_learns_what_one_does(four, serial, parallel):
-    assert_same(serial, four.call(scenes.play_pipeline, parallel, 4)[0])
+def test_pipeline_of_four_processes_learns_what_one_does(four, deep, parallel):
+    assert_same(deep, four.call(scenes.play_pipeline, parallel, 4)[0])
 
 
 def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
@@ -96,13 +101,13 @@ def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pai
 
 
 def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(
-    pair, four, serial
+    pair, four, deep
 ):
     told, snapshot = pair.call(scenes.play_pipeline, "pipeline=2", 2, None, 7)[0]
-    more, snapshot = four.call(scenes.play, "shard=4", 4, snapshot, 3)[0]
+    more, snapshot = four.call(scenes.play_pipeline, "shard=2", 4, snapshot, 3)[0]
     again, snapshot = four.call(scenes.play_pipeline, "pipeline=2,shard=2", 4, snapshot, 3)[0]
-    last, snapshot = scenes.play("", 1, snapshot, 7)
-    assert_same(serial, ([*told, *more, *again, *last], snapshot))
+    last, snapshot = scenes.play_pipeline("", 1, snapshot, 7)
+    assert_same(deep, ([*told, *more, *again, *last], snapshot))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,8 @@ def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterr
 def test_average_of_two_processes_answers_as_that_of_one(pair, parallel):
     expected = scenes.draw("", 1)
     torch.testing.assert_close(pair.call(scenes.draw, parallel, 2)[0], expected)
+    # Trained in bf16, it answers in fp32 all the same.
+    torch.testing.assert_close(pair.call(scenes.draw, parallel, 2, "bf16")[0], expected)
 
 
 def test_processes_that_share_videos_learn_what_one_does(pair, four):
