@@ -3,7 +3,7 @@ import pytest
 from tests.experts.deepspeed.nest import nest
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def groups(tmp_path_factory):
     """Two processes, and four, by their number."""
     pytest.importorskip("deepspeed", reason="pip install 'atoll[deepspeed]'")

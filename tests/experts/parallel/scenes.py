@@ -37,7 +37,9 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, **setti
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     layout = section.over(num)
-    mesh = MESHES.setdefault((layout, rank), Mesh(layout, rank))
+    if (layout, rank) not in MESHES:  # gloo's threads go on as long as a group does
+        MESHES[layout, rank] = Mesh(layout, rank)
+    mesh = MESHES[layout, rank]
     training = TrainingSection(
         **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
         | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
