@@ -27,7 +27,7 @@ class Entry:
 
 MAIN, STAGES, SIGHT = "The whole way", "Stage by stage", "Look"
 STEER, SERVERS = "Steer a run that is at work", "Long-running parts"
-SAFETY, KEPT = "Beyond one machine", "What is kept"
+SAFETY, KEPT, EXCHANGE = "Beyond one machine", "What is kept", "Other programs"
 
 COMMANDS = {
     "run": Entry("atoll.__main__:run", "From a data set to a sampled, judged ensemble.", MAIN),
@@ -51,6 +51,7 @@ COMMANDS = {
     "status": Entry("orchestrator.cli.runs:status", "Jobs and islands of a run.", SIGHT),
     "peers": Entry("orchestrator.cli.peers:peers", "Who of a run the DHT tells of.", SIGHT),
     "logs": Entry("orchestrator.cli.logs:logs", "What a job or an island wrote.", SIGHT),
+    "profile": Entry("orchestrator.cli.profile:profile", "Trace what a job's trainer does.", SIGHT),
     "watch": Entry("orchestrator.cli.watch:watch", "Jobs, islands and events, live.", SIGHT),
     "events": Entry("orchestrator.cli.events:events", "What happened, and why.", SIGHT),
     "pause": Entry("orchestrator.cli.steering:pause", "Checkpoint jobs, and hold them.", STEER),
@@ -62,6 +63,10 @@ COMMANDS = {
         "orchestrator.cli.checkpoints:checkpoints", "Those of each job, and why.", KEPT
     ),
     "collect": Entry("orchestrator.cli.checkpoints:collect", "Delete what need not be kept.", KEPT),
+    "import": Entry(
+        "experts.exchange.cli:import_", "Make an expert of another's checkpoint.", EXCHANGE
+    ),
+    "export": Entry("experts.exchange.cli:export", "Write an expert for others to use.", EXCHANGE),
     "bench": Entry("serving.bench.cli:bench", "Measure what serves.", SIGHT),
     "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
@@ -123,6 +124,7 @@ def encode_progress(progress: types.Progress) -> wire.Progress:
         loss=progress.loss,
         samples_per_s=progress.samples_per_s,
         fetched_bytes=progress.fetched_bytes,
+        vitals=wire.Vitals(**asdict(progress.vitals)),
     )
 
 
@@ -130,7 +132,33 @@ def decode_progress(message: wire.Progress) -> types.Progress:
     """See :class:`atoll.types.Progress`."""
     step = count(message.step, "step")
     fetched_bytes = count(message.fetched_bytes, "fetched_bytes")
-    return types.Progress(step, message.loss, message.samples_per_s, fetched_bytes)
+    vitals = _decode_vitals(message.vitals)
+    return types.Progress(step, message.loss, message.samples_per_s, fetched_bytes, vitals)
+
+
+def _decode_vitals(message: wire.Vitals) -> types.Vitals:
+    told = {field.name: value for field, value in message.ListFields()}
+    count(message.memory_bytes, "memory_bytes")
+    return types.Vitals(**told)
+
+
+def encode_incident(incident: types.Incident) -> wire.Incident:
+    """See :class:`atoll.types.Incident`."""
+    kind = encode_enum(incident.kind)
+    return wire.Incident(number=incident.number, kind=kind, reason=incident.reason)
+
+
+def decode_incidents(messages: Sequence[wire.Incident]) -> list[types.Incident]:
+    """See :class:`atoll.types.Incident`. Raises: Refused, they are too many."""
+    count(len(messages), "number of incidents", types.MOST_INCIDENTS)
+    return [
+        types.Incident(
+            number=count(message.number, "incident number"),
+            kind=decode_enum(types.IncidentKind, message.kind),
+            reason=message.reason,
+        )
+        for message in messages
+    ]
 
 
 def encode_acquired(answer: types.Assignment | types.Wait) -> wire.AcquireResponse:

@@ -9,8 +9,10 @@ from pydantic import model_validator
 from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
 from atoll.digests import digest_of
+from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.membership_section import MembershipSection
+from atoll.parallel_fit import refuse_layout
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -63,6 +65,29 @@ class Config(Section):
             raise ValueError(
                 f"training.batch_size = {self.training.batch_size} is divided among "
                 f"partition.num_experts = {self.partition.num_experts}; give at least one each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_divide_islands_and_network(self) -> Self:
+        island = self.island
+        try:
+            for parallel in island.parallel:
+                refuse_layout(parallel, self.expert, self.training)
+                for nodes in range(island.fewest_nodes, island.nodes + 1):
+                    parallel.over(nodes * island.processes)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @model_validator(mode="after")
+    def _training_can_go_back(self) -> Self:
+        island = self.island
+        if self.training.on_spike == "rollback" and (island.nodes > 1 or not island.restarts):
+            raise ValueError(
+                'training.on_spike = "rollback" is for islands of one node that start their '
+                "trainer anew; set island.nodes to 1 and island.restarts above 0, or on_spike to "
+                '"skip"'
             )
         return self
 

@@ -19,6 +19,7 @@ from atoll.config import Config
 from atoll.errors import BlobMissing, ConfigError
 from atoll.passwords import hidden
 from atoll.provider_sections import PROVIDER_SECTIONS
+from atoll.section import Section
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # in TOML; others are quoted
 
@@ -88,7 +89,8 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
         return Config.model_validate(tree)
     except ValidationError as error:
         first, *others = error.errors()
-        key = ".".join(map(str, first["loc"]))
+        place = _written(tree, first["loc"])
+        key = ".".join(place)
         by_flag = key and any(
             key == given or key.startswith(f"{given}.") or given.startswith(f"{key}.")
             for given in overridden
@@ -96,7 +98,9 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
         if overridden and not key:  # what has to hold between several keys
             name = f"{name} with --set"
         more = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{'--set' if by_flag else name}: {_sentence(first)}{more}") from error
+        raise ConfigError(
+            f"{'--set' if by_flag else name}: {_sentence(first, place)}{more}"
+        ) from error
 
 
 def save_config(store: BlobStore, config: Config) -> None:
@@ -126,16 +130,30 @@ def commented(config: Config) -> str:
 
 
 def _sections(config: Config) -> Iterator[str]:
-    for section_name, section_info in type(config).model_fields.items():
-        section: BaseModel = getattr(config, section_name)
-        summary = (type(section).__doc__ or "").splitlines()[0]
-        yield f"[{section_name}]  # {summary}"
-        for key, info in type(section).model_fields.items():
-            value = getattr(section, key)
-            line = f"# {key} =" if value is None else f"{key} = {_toml(value)}"
-            yield f"{line:<32}  # {info.description}"
-        if section_info is not list(type(config).model_fields.values())[-1]:
+    first = True
+    for name in type(config).model_fields:
+        if not first:
             yield ""
+        first = False
+        yield from _section(f"[{name}]", getattr(config, name))
+
+
+def _section(title: str, section: BaseModel) -> Iterator[str]:
+    yield f"{title}  # {(type(section).__doc__ or '').splitlines()[0]}"
+    tables: list[tuple[str, BaseModel]] = []
+    dumped = section.model_dump()
+    for key, info in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, tuple) and value and isinstance(value[0], Section):
+            name = f"{title.strip('[]')}.{key}"
+            name = f"[{name}]" if isinstance(dumped[key], dict) else f"[[{name}]]"
+            tables += [(name, each) for each in value]
+            continue
+        line = f"# {key} =" if value is None else f"{key} = {_toml(value)}"
+        yield f"{line:<32}  # {info.description}"
+    for name, table in tables:
+        yield ""
+        yield from _section(name, table)
 
 
 def _toml(value: Any) -> str:
@@ -191,8 +209,21 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     place[leaf] = value
 
 
-def _sentence(problem: Any) -> str:
-    place = [str(part) for part in problem["loc"]]
+def _written(tree: Any, place: Sequence[str | int]) -> list[str]:
+    """Where something stands in the file: one table may stand for a list of one."""
+    words = []
+    for part in place:
+        if isinstance(tree, dict) and isinstance(part, int):
+            continue
+        words.append(str(part))
+        if isinstance(tree, dict):
+            tree = tree.get(part)
+        elif isinstance(tree, list | tuple) and isinstance(part, int):
+            tree = tree[part]
+    return words
+
+
+def _sentence(problem: Any, place: Sequence[str]) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         return f"{key} is not a known key{_hint(place)}"
@@ -203,12 +234,17 @@ def _sentence(problem: Any) -> str:
     return f"{key}: {message}{shown}" if key else message
 
 
-def _hint(place: list[str]) -> str:
-    model: type[BaseModel] = Config
-    if len(place) > 1 and place[0] in Config.model_fields:
-        model = type(getattr(Config(), place[0]))
-    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
-    prefix = f"{place[0]}." if model is not Config else ""
+def _hint(place: Sequence[str]) -> str:
+    model: BaseModel = Config()
+    words = [part for part in place[:-1] if not part.isdecimal()]
+    for part in words:
+        inner = getattr(model, part, None)
+        inner = inner[0] if isinstance(inner, tuple) and inner else inner
+        model = inner if isinstance(inner, BaseModel) else model
+    near = difflib.get_close_matches(place[-1], type(model).model_fields, n=1)
+    prefix = f"{'.'.join(words)}." if words else ""
     if near:
         return f"; did you mean {prefix}{near[0]}?"
-    return f"; {'its section' if prefix else 'the file'} knows {', '.join(model.model_fields)}"
+    return (
+        f"; {'its section' if prefix else 'the file'} knows {', '.join(type(model).model_fields)}"
+    )

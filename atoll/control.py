@@ -11,16 +11,18 @@ from typing import Any, NoReturn, Protocol, Self
 
 import grpc
 
-from atoll import codec, gang_codec, log_codec
+from atoll import codec, gang_codec, log_codec, trace_codec
 from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.statuses import error_of
+from atoll.traces import Trace, TraceWish
 from atoll.types import (
     Action,
     Assignment,
     CheckpointRef,
     Directive,
     Event,
+    Incident,
     Lease,
     Outcome,
     Progress,
@@ -77,8 +79,19 @@ class ControlPlane(Protocol):
         """Be counted among the nodes of an island, and hear of the others."""
         ...
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
-        """Extend the lease by a term. Raises: LeaseLost."""
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
+        """Extend the lease by a term.
+
+        Args:
+            lease: which.
+            progress: of its trainer.
+            incidents: that were not told yet, or whose answer was lost.
+
+        Raises:
+            LeaseLost: the lease is not current.
+        """
         ...
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
@@ -113,6 +126,15 @@ class ControlPlane(Protocol):
         """Tell what a log has gained; whether more is wanted. Raises: LeaseLost."""
         ...
 
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """Which trace somebody waits for, by the answer to the last heartbeat."""
+        ...
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        """Tell what became of a trace that was wanted. Raises: LeaseLost."""
+        ...
+
 
 def new_request_id() -> str:
     """An id that makes one logical request recognisable however often it is sent."""
@@ -135,6 +157,7 @@ class ControlClient:
         self._metadata = ((RUN_KEY, run),)
         self._credentials = credentials
         self._logs_wanted = LogsWanted()
+        self._trace_wanted: TraceWish | None = None
         self._connect(address)
 
     def __enter__(self) -> Self:
@@ -170,14 +193,20 @@ class ControlClient:
         self._logs_wanted = LogsWanted(answer.log_wanted, answer.trainer_log_wanted)
         return gang_codec.decode_answer(answer)
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`ControlPlane`."""
         request = wire.HeartbeatRequest(
-            lease=codec.encode_lease(lease), progress=codec.encode_progress(progress)
+            lease=codec.encode_lease(lease),
+            progress=codec.encode_progress(progress),
+            incidents=[codec.encode_incident(incident) for incident in incidents],
         )
         # A late heartbeat is worthless; the next one is on its way.
         answer = self._call(self._islands.Heartbeat, request, deadline_s=lease.term_s / 2)
         self._logs_wanted = LogsWanted(answer.log_wanted, answer.trainer_log_wanted)
+        is_wanted = answer.HasField("trace_wanted")
+        self._trace_wanted = trace_codec.decode_wish(answer.trace_wanted) if is_wanted else None
         return codec.decode_enum(Directive, answer.directive)
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
@@ -214,6 +243,18 @@ class ControlClient:
             left = {"trainer": False} if piece.job else {"agent": False}
             self._logs_wanted = replace(self._logs_wanted, **left)
         return bool(answer.wanted)
+
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """See :class:`ControlPlane`."""
+        return self._trace_wanted
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        """See :class:`ControlPlane`."""
+        request = wire.SendTraceRequest(
+            lease=codec.encode_lease(lease), trace=trace_codec.encode_trace(trace)
+        )
+        self._call(self._islands.SendTrace, request, deadline_s=min(DEADLINE_S, lease.term_s / 2))
 
     def certify(
         self, island: str, signing_request: bytes, deadline_s: float, node: str = ""
@@ -279,6 +320,22 @@ class ControlClient:
         try:
             for message in stream:
                 yield log_codec.decode_lines(message)
+        except grpc.RpcError as error:
+            self._raise(error)
+        finally:
+            stream.cancel()
+
+    def trace(self, job: str, steps: int) -> Trace:
+        """A trace of the next steps of a job that is worked on; waits until it is there.
+
+        Raises:
+            Refused: there is no such job, nobody works on it, or it is being traced already.
+            Busy: too many watch already.
+        """
+        request = wire.ProfileRequest(job=job, steps=steps)
+        stream = self._operators.Profile(request, metadata=self._metadata)
+        try:
+            return trace_codec.decode_trace(next(stream).trace)
         except grpc.RpcError as error:
             self._raise(error)
         finally:

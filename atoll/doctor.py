@@ -33,6 +33,7 @@ Finding = dict[str, str]
 _GIB = 2**30
 _LEAST_GIB = 1.0
 _PROBE_S = 120.0
+_EXTRAS = ("train", "evaluate", "transformers", "ode", "s3", "postgres", "dht", "deepspeed")
 
 # Run in a process of its own, so that the control plane never loads torch.
 _PROBE = """
@@ -93,7 +94,7 @@ def _packages() -> Iterator[Finding]:
     missing: dict[str, list[str]] = {}
     for text in metadata.requires("atoll") or ():
         requirement = Requirement(text)
-        for extra in ("train", "evaluate", "transformers", "ode", "s3", "postgres", "dht"):
+        for extra in _EXTRAS:
             marker = requirement.marker
             if marker is None or marker.evaluate({"extra": ""}):
                 continue

@@ -23,6 +23,8 @@
     │       ├── Busy            the control plane has no room for one more such call
     │       └── Deposed         another orchestrator leads the run by now
     ├── NotFound                nothing goes by that name, or no more
+    ├── Leapt                   a loss or gradient did; training goes back to its last checkpoint
+    ├── OutOfMemory             a training process needs more than there is
     ├── IslandError             a node could not be started or stopped
     ├── JobFailed               a job used up its budget of failures
     ├── NotDrawn                images that a service had accepted failed, or were cancelled
@@ -123,6 +125,22 @@ class Deposed(Unreachable):
 
 class NotFound(AtollError):
     """Nothing goes by that name, or it is kept no more."""
+
+
+class Leapt(AtollError):
+    """A step's loss or gradient leapt up; training is to go back to its last checkpoint.
+
+    Attributes:
+        passed: samples that are not to be learnt from again, see :class:`atoll.types.Assignment`.
+    """
+
+    def __init__(self, reason: str, passed: int) -> None:
+        super().__init__(reason)
+        self.passed = passed
+
+
+class OutOfMemory(AtollError):
+    """A training process asked for more memory than its machine, or its GPU, has left."""
 
 
 class IslandError(AtollError):

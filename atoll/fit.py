@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from atoll.config import Config
 from atoll.errors import ConfigError
+from atoll.expert_file import refuse_other_network
+from atoll.parallel_fit import refuse_tokens
+from atoll.parallel_section import ParallelSection
 
 
-def refuse_patches(config: Config, height: int, width: int) -> None:
+def refuse_patches(
+    config: Config, height: int, width: int, layouts: Sequence[ParallelSection] | None = None
+) -> None:
     """Refuse images that cannot be cut into the whole patches the networks take.
+
+    Args:
+        config: of the run.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
+        layouts: that share its tokens; None for the configuration's.
 
     Raises:
         ConfigError: names the key, and what would fit.
@@ -17,6 +29,14 @@ def refuse_patches(config: Config, height: int, width: int) -> None:
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
     for section, sizes in networks.items():
         refuse_patch(sizes.patch, height, width, f"{section}.patch")
+    sizes, frames = config.expert.sizes, config.expert.frames
+    if height % (frames * sizes.patch):
+        raise ConfigError(
+            f"expert.frames = {frames} does not cut images of {height} pixels of height into whole "
+            f"frames of whole patches; give the number of frames that stand one below the other"
+        )
+    for parallel in config.island.parallel if layouts is None else layouts:
+        refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
 
 
 def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:
@@ -30,6 +50,20 @@ def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> Non
             f"{key} = {patch} does not divide images of {height} x {width} pixels; choose another "
             "patch, or set data.size to a multiple of it"
         )
+
+
+def refuse_init(config: Config, channels: int) -> None:
+    """Refuse an ``expert.init`` that this machine sees to be of another network.
+
+    Islands elsewhere may see what is not here.
+
+    Raises:
+        BadInput: it is not there, and islands are of this machine.
+        ConfigError: says what differs.
+    """
+    init = config.expert.init
+    if init and (Path(init).exists() or set(config.island.shares) == {"local"}):
+        refuse_other_network(init, config.expert.sizes, channels)
 
 
 def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:
@@ -77,4 +111,22 @@ def refuse_cache(size_bytes: int, needs: Mapping[str, int]) -> None:
         raise ConfigError(
             f"cache.size_gb = {size_bytes / 1e9:g} has no room for the shards of {name}, "
             f"{needs[name] / 1e9:.3f} GB; raise it, or set it to 0 for no limit"
+        )
+
+
+def refuse_held_out(num: int, sizes: Mapping[int, int]) -> None:
+    """Refuse to hold so many samples of a cluster out that none are left to learn from.
+
+    Args:
+        num: of each cluster.
+        sizes: samples of each cluster, by its number.
+
+    Raises:
+        ConfigError: names the key, and the smallest cluster.
+    """
+    smallest = min(sizes, key=sizes.__getitem__)
+    if num >= sizes[smallest]:
+        raise ConfigError(
+            f"training.held_out = {num} leaves nothing of cluster {smallest}, which has "
+            f"{sizes[smallest]} samples; lower it"
         )

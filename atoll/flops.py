@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from atoll.sizes import MLP_RATIO, TIME_DIMS, Sizes
+from atoll.sizes import MLP_RATIO, TIME_DIMS, NetworkSizes, Sizes
 
 TRAINING = 3  # a backward pass costs two forward passes
 
@@ -34,7 +34,7 @@ class Condition(Protocol):
         ...
 
 
-def num_tokens(sizes: Sizes, shape: Shape) -> int:
+def num_tokens(sizes: NetworkSizes, shape: Shape) -> int:
     """Patches of one image."""
     return (shape[1] // sizes.patch) * (shape[2] // sizes.patch)
 
@@ -47,9 +47,18 @@ def dit_flops(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
     return (
         linear_flops(tokens, num_pixels, sizes.width)
         + vector_flops(sizes.width, conditioning)
-        + sizes.depth * block_flops(tokens, sizes.width)
+        + sizes.depth * _weights_flops(tokens, sizes.width)
+        + _dit_attention(sizes, tokens)
         + final
     )
+
+
+def _dit_attention(sizes: Sizes, tokens: int) -> int:
+    """Operations of all attention, among a frame's tokens and among a place's frames."""
+    frame = tokens // sizes.frames
+    over_space = sizes.frames * attention_flops(frame, sizes.width)
+    over_time = frame * attention_flops(sizes.frames, sizes.width)
+    return (sizes.depth - sizes.over_time) * over_space + sizes.over_time * over_time
 
 
 def router_flops(sizes: Sizes, conditioning: Condition, shape: Shape, num_experts: int) -> int:
@@ -65,9 +74,12 @@ def router_flops(sizes: Sizes, conditioning: Condition, shape: Shape, num_expert
 
 def block_flops(num_tokens: int, width: int) -> int:
     """Operations of one transformer block on the tokens of one image."""
+    return _weights_flops(num_tokens, width) + attention_flops(num_tokens, width)
+
+
+def _weights_flops(num_tokens: int, width: int) -> int:
     weights = 3 * width**2 + width**2 + 2 * MLP_RATIO * width**2  # qkv, proj, mlp
-    modulation = linear_flops(1, width, 6 * width)
-    return 2 * num_tokens * weights + attention_flops(num_tokens, width) + modulation
+    return 2 * num_tokens * weights + linear_flops(1, width, 6 * width)
 
 
 def attention_flops(num_tokens: int, width: int) -> int:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from atoll.parallel_section import ParallelSection
 from atoll.section import Section
 
 ProviderName = Literal["local", "slurm", "ssh", "skypilot", "kubernetes"]
@@ -35,7 +36,10 @@ class IslandSection(Section):
     gather_s: float = Field(
         600.0, gt=0, description="time for which too few nodes of an island wait for others"
     )
-    processes: int = Field(1, ge=1, description="training processes of a node (data parallel)")
+    processes: int = Field(1, ge=1, description="training processes of a node")
+    parallel: tuple[ParallelSection, ...] = Field(
+        (ParallelSection(),), description="of several, islands take one in turn"
+    )
     threads: int = Field(1, ge=1, description="CPU threads of a training process")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto | cpu | cuda")
     lease_s: float = Field(10.0, gt=0, description="silence after which an island is given up")
@@ -52,6 +56,18 @@ class IslandSection(Section):
         600.0,
         gt=0,
         description="time without a step, or a byte of shards; then a trainer is started anew",
+    )
+    restarts: int = Field(
+        3,
+        ge=0,
+        description="times in a row that an island of one node starts a broken trainer anew by "
+        "itself; then its job has failed a try",
+    )
+    hang_s: float = Field(
+        30.0,
+        ge=5,
+        description="time for which nothing may move in a training step, longer than any part of "
+        "one takes; then whoever hangs is named, and the trainer started anew",
     )
     backoff_s: float = Field(
         1.0, gt=0, description="pause before the second try; doubles each time"
@@ -94,6 +110,14 @@ class IslandSection(Section):
     def speeds(self) -> dict[str, float]:
         """Of an island, for each provider that islands are asked of; none where all are alike."""
         return {name: self.speed[name] for name in self.shares if self.speed}
+
+    @field_validator("parallel", mode="before")
+    @classmethod
+    def _one_layout_may_stand_alone(cls, given: object) -> object:
+        layouts = given if isinstance(given, list | tuple) else (given,)
+        if not layouts or not all(isinstance(each, dict | ParallelSection) for each in layouts):
+            raise ValueError("is no layout; give a table such as { shard = 2 }, or several")
+        return layouts
 
     @field_validator("price_per_hour", mode="before")
     @classmethod
@@ -164,9 +188,11 @@ class IslandSection(Section):
         return self
 
     @model_serializer(mode="wrap")
-    def _count_once(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Another table may be set over a saved one, whose sum must not speak against it."""
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that keys can be set over those of a saved one: its sum must not speak against it."""
         tree: dict[str, Any] = handler(self)
+        if len(self.parallel) == 1 and "parallel" in tree:
+            tree["parallel"] = tree["parallel"][0]
         if isinstance(self.provider, dict):
             del tree["count"]
         return tree

@@ -12,7 +12,16 @@ from atoll.digests import digest_of
 from atoll.types import JobSpec, Role
 
 # These say when to stop and what to look at on the way; the weights do not depend on them.
-_CADENCE = {"steps", "checkpoint_every_steps", "log_every_steps", "grid_every_steps"}
+_CADENCE = {
+    "steps",
+    "checkpoint_every_steps",
+    "log_every_steps",
+    "grid_every_steps",
+    "held_out_every_steps",
+    "board",
+}
+# A remedy may come in the middle: what was done before stays as it is.
+_REMEDY = {"on_spike", "spike_factor"}
 
 
 def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:
@@ -51,7 +60,7 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
-        "training": config.training.model_dump(mode="json", exclude=_CADENCE),
+        "training": config.training.model_dump(mode="json", exclude=_CADENCE | _REMEDY),
     }
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)

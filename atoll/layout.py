@@ -74,9 +74,20 @@ def job_folder(job: str) -> str:
     return f"checkpoints/{job}"
 
 
-def checkpoint_folder(job: str, epoch: int, step: int) -> str:
-    """Folder of one checkpoint; the epoch in it keeps a zombie's files apart."""
-    return f"{job_folder(job)}/epoch-{epoch:04d}/step-{step:08d}"
+def checkpoint_folder(job: str, epoch: int, step: int, restarts: int = 0) -> str:
+    """Folder of one checkpoint, where nobody else writes.
+
+    The epoch in it keeps a zombie's files apart. So does, within a lease, how often its trainer was
+    started anew: the one before may have left half of the same checkpoint.
+    """
+    again = f".{restarts}" if restarts else ""
+    return f"{job_folder(job)}/epoch-{epoch:04d}/step-{step:08d}{again}"
+
+
+def is_checkpoint_folder(key: str, job: str, epoch: int, step: int) -> bool:
+    """Whether a checkpoint belongs there, however often its trainer was started anew."""
+    folder = checkpoint_folder(job, epoch, step)
+    return re.fullmatch(r"(\.[1-9]\d{0,5})?", key.removeprefix(folder)) is not None
 
 
 def epoch_of(key: str) -> int:
@@ -87,8 +98,18 @@ def epoch_of(key: str) -> int:
 
 def checkpoint_of(key: str) -> str:
     """The folder of the checkpoint that a file belongs to; "" for any other file."""
-    found = re.match(r"checkpoints/[^/]+/epoch-\d+/step-\d+(?=/)", key)
+    found = re.match(r"checkpoints/[^/]+/epoch-\d+/step-\d+(\.\d+)?(?=/)", key)
     return found[0] if found else ""
+
+
+def trace(job: str, step: int, wish: str) -> str:
+    """Folder of a trace of a job's steps up to one; named by its wish like no other."""
+    return f"profiles/{job}/step-{step:08d}-{wish[:8]}"
+
+
+def is_trace(key: str, job: str) -> bool:
+    """Whether a key is the folder of a trace of a job."""
+    return re.fullmatch(rf"profiles/{re.escape(job)}/step-\d+-\w{{1,8}}", key) is not None
 
 
 def stage_manifest(stage: str) -> str:

@@ -15,13 +15,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atoll.types import Assignment, CheckpointRef, JobSpec, Lease, Progress, Role
+from atoll.traces import Trace, TraceWish
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    IncidentKind,
+    JobSpec,
+    Lease,
+    Progress,
+    Role,
+    Vitals,
+)
 
 log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 ASSIGNMENT = "assignment.json"
+PARALLEL = "parallel"
 DRAIN = "drain\n"
+_TRACE = "trace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,36 @@ class Damaged:
     reason: str
 
 
-Message = Progress | Published | Ended | Broke | Damaged
+@dataclass(frozen=True, slots=True)
+class Overcame:
+    """Something went wrong, and the trainer goes on.
+
+    Attributes:
+        incident: of which kind.
+        reason: one sentence.
+    """
+
+    incident: IncidentKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leapt:
+    """The trainer shall go back to its last checkpoint. Its last word.
+
+    Attributes:
+        reason: which step leapt, in a sentence.
+        passed: samples that are not to be learnt from again, see :class:`atoll.types.Assignment`.
+    """
+
+    reason: str
+    passed: int
+
+
+Message = Progress | Published | Trace | Ended | Broke | Damaged | Overcame | Leapt
+_PLAIN: dict[str, type[Trace | Ended | Broke | Damaged | Leapt]] = {
+    kind.__name__: kind for kind in (Trace, Ended, Broke, Damaged, Leapt)
+}
 
 
 class Speaker:
@@ -112,8 +153,28 @@ class Listener:
                 yield message
 
 
-def write_assignment(work_dir: Path, assignment: Assignment) -> None:
-    """Lay down what a trainer needs to begin."""
+def trace_order(wish: TraceWish) -> str:
+    """The line that orders a trace."""
+    return f"{_TRACE} {wish.id} {wish.steps}\n"
+
+
+def wish_of(line: str) -> TraceWish | None:
+    """What such a line asks for; None of any other."""
+    match line.split():
+        case [word, wish, steps] if word == _TRACE:
+            return TraceWish(wish, int(steps))
+    return None
+
+
+def write_assignment(work_dir: Path, assignment: Assignment, parallel: str = "") -> None:
+    """Lay down what a trainer needs to begin.
+
+    Args:
+        work_dir: of the lease, on this node.
+        assignment: what is to be trained.
+        parallel: how the island's processes share it, in words of ``[island.parallel]``.
+    """
+    (work_dir / PARALLEL).write_text(parallel, encoding="utf-8")
     (work_dir / ASSIGNMENT).write_text(json.dumps(asdict(assignment)), encoding="utf-8")
 
 
@@ -125,17 +186,22 @@ def read_assignment(work_dir: Path) -> Assignment:
         lease=Lease(**tree["lease"]),
         spec=JobSpec(**{**spec, "role": Role(spec["role"])}),
         checkpoint=CheckpointRef(**checkpoint) if checkpoint else None,
+        restarts=tree["restarts"],
+        passed=tree["passed"],
     )
+
+
+def read_parallel(work_dir: Path) -> str:
+    """How the island's processes share it, as the agent laid it down."""
+    return (work_dir / PARALLEL).read_text(encoding="utf-8")
 
 
 def _message(line: dict[str, Any]) -> Message:
     kind = line.pop("kind")
     if kind == "Published":
         return Published(CheckpointRef(**line["checkpoint"]), line["loss"])
-    if kind == "Ended":
-        return Ended(**line)
-    if kind == "Broke":
-        return Broke(**line)
-    if kind == "Damaged":
-        return Damaged(**line)
-    return Progress(**line)
+    if kind == "Progress":
+        return Progress(**{**line, "vitals": Vitals(**line["vitals"])})
+    if kind == "Overcame":
+        return Overcame(IncidentKind(line["incident"]), line["reason"])
+    return _PLAIN[kind](**line)

@@ -6,6 +6,8 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.section import Section
-from atoll.sizes import PRESETS, Sizes, refuse_heads
+from atoll.sizes import PRESETS, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
 
@@ -96,15 +98,24 @@ class PartitionSection(Section):
 
 
 class ExpertSection(Section):
-    """The network each expert trains, a DiT (Peebles & Xie, arXiv 2212.09748)."""
+    """The network each expert trains: a DiT (arXiv 2212.09748), or an MMDiT (2403.03206)."""
 
     preset: str | None = Field(
-        None, description='a named size, e.g. "DiT-XL/2"; or the sizes below'
+        None,
+        description='a named size, e.g. "DiT-XL/2", "MMDiT-3B"; or the sizes of a DiT below',
     )
     width: int = Field(64, ge=4, description="features of a token")
     depth: int = Field(3, ge=1, description="blocks")
     heads: int = Field(4, ge=1, description="attention heads; divides width")
     patch: int = Field(2, ge=1, description="pixels along the side of a token; divides the image")
+    frames: int = Field(
+        1, ge=1, description="of a video, one below the other in each image; 1 = images"
+    )
+    init: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of an exported or imported expert, to begin all of them from",
+    )
     condition: Literal["none", "class", "text"] = Field("class", description="none | class | text")
     condition_dropout: float = Field(
         0.1,
@@ -114,12 +125,18 @@ class ExpertSection(Section):
     )
     text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
+    @field_validator("init")
+    @classmethod
+    def _trainers_work_elsewhere(cls, init: str | None) -> str | None:
+        return None if init is None else str(Path(init).absolute())
+
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
+        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch, self.frames)
         if self.preset is not None:
-            return PRESETS[self.preset]
-        return Sizes(self.width, self.depth, self.heads, self.patch)
+            sizes = PRESETS[self.preset]
+        return replace(sizes, frames=self.frames) if isinstance(sizes, Sizes) else sizes
 
     @model_validator(mode="after")
     def _sizes_exist(self) -> Self:
@@ -128,6 +145,12 @@ class ExpertSection(Section):
         elif self.preset not in PRESETS:
             raise ValueError(
                 f'preset = "{self.preset}" is not known; there are {", ".join(PRESETS)}'
+            )
+        if self.frames > 1 and not isinstance(self.sizes, Sizes):
+            raise ValueError(f"frames = {self.frames} wants a DiT; choose another preset, or 1")
+        if self.frames > 1 and self.sizes.depth < 2:
+            raise ValueError(
+                f"frames = {self.frames} wants a block over space and one over time; raise depth"
             )
         return self
 
@@ -147,6 +170,14 @@ class TrainingSection(Section):
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    on_spike: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="stop once a loss or gradient is not finite | skip such steps, and those that "
+        "leap up | rollback to the last checkpoint instead, and pass over the samples since",
+    )
+    spike_factor: float = Field(
+        10.0, gt=1, description="times the mean of the steps before that is a leap"
+    )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="of the averaged weights used to sample"
     )
@@ -159,6 +190,25 @@ class TrainingSection(Section):
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
     log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
     grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
+    held_out: int = Field(
+        0, ge=0, description="samples of each cluster kept out of training, to measure the loss on"
+    )
+    held_out_every_steps: int = Field(
+        500, ge=1, description="steps between two losses on the samples held out"
+    )
+    board: Literal["tensorboard", "wandb", "none"] = Field(
+        "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
+    )
+
+    @field_validator("held_out")
+    @classmethod
+    def _every_quarter_of_the_times_has_one(cls, num: int) -> int:
+        if 0 < num < 4:
+            raise ValueError(
+                f"is {num}, and the loss is measured in four parts of the time from data to noise; "
+                "give at least 4, or 0 for none"
+            )
+        return num
 
 
 class CheckpointsSection(Section):

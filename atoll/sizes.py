@@ -1,11 +1,13 @@
-"""How large a network is, in sizes of its own or by a name from the paper.
+"""How large a network is, in sizes of its own or by a name.
 
-Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), table 1.
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), table 1;
+McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), for the 3B.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 MLP_RATIO = 4  # features inside an MLP for each one of a token
 TIME_DIMS = 256  # a cosine and a sine of each frequency of a time
@@ -20,21 +22,76 @@ class Sizes:
         depth: blocks.
         heads: attention heads; divides width.
         patch: pixels along the side of a token.
+        frames: of a video, one below the other in each image; 1 for images.
     """
 
     width: int
     depth: int
     heads: int
     patch: int
+    frames: int = 1
 
+    @property
+    def over_time(self) -> int:
+        """Blocks in which a place of one frame looks at the same place of the others."""
+        return self.depth // 2 if self.frames > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class MMDiTSizes:
+    """How large an MMDiT is.
+
+    Attributes:
+        width: features of a token.
+        double: blocks with weights of their own for image and text.
+        single: blocks with one set of weights for both, after those.
+        heads: attention heads; divides width by a multiple of 4.
+        patch: pixels along the side of a token.
+    """
+
+    width: int
+    double: int
+    single: int
+    heads: int
+    patch: int
+
+    @property
+    def depth(self) -> int:
+        """Blocks of both kinds."""
+        return self.double + self.single
+
+
+NetworkSizes = Sizes | MMDiTSizes
 
 _BODIES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 
-PRESETS = {
+DITS = {
     f"DiT-{name}/{patch}": Sizes(width, depth, heads, patch)
     for name, (width, depth, heads) in _BODIES.items()
     for patch in (2, 4, 8)
 }
+
+# The 3B is FLUX.1 (width 3072, 19 double and 38 single blocks, 11.9B) made smaller evenly: depth
+# and width each by the cube root of 3 / 11.9 = 0.63, with heads of 128 as they were. The others
+# keep one double block to two single ones: one for a laptop's tests, one beside DiT-B.
+MMDITS = {
+    "MMDiT-T": MMDiTSizes(width=64, double=1, single=2, heads=4, patch=2),
+    "MMDiT-B": MMDiTSizes(width=768, double=4, single=8, heads=12, patch=2),
+    "MMDiT-3B": MMDiTSizes(width=1920, double=12, single=24, heads=15, patch=2),
+}
+
+PRESETS: dict[str, NetworkSizes] = {**DITS, **MMDITS}
+
+
+def in_words(sizes: NetworkSizes) -> str:
+    """Sizes for people, e.g. ``DiT of width 64, depth 3, heads 4, patch 2``."""
+    kind = "MMDiT" if isinstance(sizes, MMDiTSizes) else "DiT"
+    return f"{kind} of {', '.join(f'{name} {size}' for name, size in asdict(sizes).items())}"
+
+
+def sizes_from(fields: Mapping[str, int]) -> NetworkSizes:
+    """The sizes that a checkpoint tells of; their names say of which kind of network."""
+    return MMDiTSizes(**fields) if "double" in fields else Sizes(**fields)
 
 
 def refuse_heads(width: int, heads: int) -> None:

@@ -172,6 +172,27 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a trainer does besides its loss and pace; None where that is not known.
+
+    Attributes:
+        tflops_per_s: 10^12 operations a second, of each device.
+        mfu: part of the device's peak that this is.
+        memory_bytes: most that tensors took on the GPU; on a CPU what the process takes.
+        wait_share: part of the time in which it waited for examples.
+        grad_norm: mean over the steps of the loss, before clipping.
+        held_out: loss on the samples held out, when it was last measured.
+    """
+
+    tflops_per_s: float | None = None
+    mfu: float | None = None
+    memory_bytes: int | None = None
+    wait_share: float | None = None
+    grad_norm: float | None = None
+    held_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a trainer is, as it last said itself.
 
@@ -180,21 +201,61 @@ class Progress:
         loss: mean training loss since the last report; NaN before the first step.
         samples_per_s: training throughput since the last report.
         fetched_bytes: of its shards that are at hand, while it makes them so; 0 once it trains.
+        vitals: since the last report.
     """
 
     step: int
     loss: float
     samples_per_s: float
     fetched_bytes: int = 0
+    vitals: Vitals = Vitals()
+
+
+MOST_INCIDENTS = 16  # told at once
+
+
+class IncidentKind(enum.StrEnum):
+    """What an island came over by itself; also the kind of the event that tells of it."""
+
+    RESTARTED = "trainer-restarted"
+    SKIPPED = "steps-skipped"
+    ROLLED_BACK = "training-rolled-back"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that went wrong under a lease and was mended there; told with its heartbeats.
+
+    Attributes:
+        number: among those of the lease, from 1, so that each is noted once however often it is
+            told.
+        kind: of it.
+        reason: which rank, what happened, and at which step, in words.
+    """
+
+    number: int
+    kind: IncidentKind
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A lease together with what the trainer needs to begin or go on."""
+    """A lease together with what the trainer needs to begin or go on.
+
+    Attributes:
+        lease: to work under.
+        spec: what is trained.
+        checkpoint: to go on from; None at the beginning.
+        restarts: how often the island has started its trainer anew under this lease.
+        passed: samples that are not to be learnt from again, counted from the first: they made the
+            training leap.
+    """
 
     lease: Lease
     spec: JobSpec
     checkpoint: CheckpointRef | None
+    restarts: int = 0
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.jobs import job_specs
+from atoll.parallel_section import ParallelSection
 from atoll.types import Assignment, Lease, Role
 from experts.expert import ExpertTask, expert_task
 from experts.loop import train
+from experts.parallel.mesh import Mesh
 from experts.task import Examples, Place
 from experts.workplace import Workplace
 from partition.reader import ShardReader
@@ -93,7 +95,8 @@ def our_loop(task: ExpertTask, config: Config, samples: ShardReader, folder: Pat
             watch.mark()
             return False
 
-        at = Workplace(assignment, store, Path(work_dir), Place(), torch.device("cpu"), drain=drain)
+        here = (Mesh(), ParallelSection(), torch.device("cpu"))
+        at = Workplace(assignment, store, Path(work_dir), *here, drain=drain)
         train(task, samples, at)
     return watch.cost()
 

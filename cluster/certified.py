@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Self
 
 from cryptography import x509
@@ -17,7 +18,17 @@ from atoll.errors import ControlError, Forbidden, Unreachable
 from atoll.gangs import Answer, Call, Seat
 from atoll.join_token import JoinToken
 from atoll.log_types import LogPiece, LogsWanted
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.traces import Trace, TraceWish
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Incident,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +100,11 @@ class Certified:
         """See :class:`atoll.control.ControlPlane`."""
         return self._certified().gather(call, deadline_s)
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._certified().heartbeat(lease, progress)
+        return self._certified().heartbeat(lease, progress, incidents)
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""
@@ -109,6 +122,15 @@ class Certified:
     def send_log(self, piece: LogPiece) -> bool:
         """See :class:`atoll.control.ControlPlane`."""
         return self._certified().send_log(piece)
+
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._client.trace_wanted
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        """See :class:`atoll.control.ControlPlane`."""
+        self._certified().send_trace(lease, trace)
 
     def _certified(self) -> ControlClient:
         if not self._joined:

@@ -40,6 +40,9 @@ def agent(
     ] = "",
     processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
+    parallel: Annotated[
+        str, typer.Option(help="How they share a job, as [island.parallel]: shard=2,sequence=2.")
+    ] = "",
     drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
     endpoint: Annotated[
         Path | None, typer.Option(help="File where a later orchestrator leaves its address.")
@@ -47,6 +50,12 @@ def agent(
     orphan_s: Annotated[
         float, typer.Option(min=0, help="Time to go on without orchestrator.")
     ] = 600.0,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Times in a row to start a broken trainer anew.")
+    ] = 3,
+    hang_s: Annotated[
+        float, typer.Option(min=5, help="Time for which nothing may move in a training step.")
+    ] = 30.0,
     left_code: Annotated[
         int,
         typer.Option(min=0, max=255, help="Exit code once told to leave by a signal or its cloud."),
@@ -83,6 +92,10 @@ def agent(
     from cluster.trainer_run import IslandSettings
     from cluster.whereabouts import Flags, whereabouts
 
+    if parallel:  # its trainers read it; here a start without it is spared what that needs
+        from atoll.parallel_section import parallel_of
+
+        parallel_of(parallel)
     where = whereabouts(Flags(orchestrator, peer or (), run, island, node, address, endpoint, join))
     _make(work_dir)
     logs.set_up()
@@ -91,9 +104,9 @@ def agent(
     orders = Orders()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(orders, "drain", True))
-    how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)))
+    how = TrainerSettings(processes, threads, tuple(shlex.split(trainer)), parallel)
     settings = IslandSettings(
-        where.who.name, work_dir.absolute(), drain_s, orphan_s, how, where.node
+        where.who.name, work_dir.absolute(), drain_s, orphan_s, how, restarts, hang_s, where.node
     )
     clock = SystemClock()
     if notices not in {"none", *CLOUDS}:

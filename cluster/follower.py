@@ -50,7 +50,7 @@ class Follower:
         gang, me = self._gathering.answer.gang, self._gathering.node
         place = NodePlace(gang.names.index(me.name), len(gang.nodes), me.address)
         try:
-            run = TrainerRun(self._assignment, self._settings, place)
+            run = TrainerRun(self._assignment, self._settings, place, self._clock)
         except OSError as error:
             self._tell(Outcome(Ending.FAILED, f"the trainer cannot be started: {error}"))
             self._watch(orders, lambda _: None)

@@ -15,7 +15,17 @@ from atoll.control import ControlPlane
 from atoll.errors import Busy, Unreachable
 from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogPiece, LogsWanted
-from atoll.types import Assignment, CheckpointRef, Directive, Lease, Outcome, Progress, Wait
+from atoll.traces import Trace, TraceWish
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Incident,
+    Lease,
+    Outcome,
+    Progress,
+    Wait,
+)
 from cluster import state_file
 
 log = logging.getLogger(__name__)
@@ -79,9 +89,11 @@ class Following:
         """See :class:`atoll.control.ControlPlane`."""
         return self._call(lambda client: client.gather(call, deadline_s))
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :class:`atoll.control.ControlPlane`."""
-        return self._call(lambda client: client.heartbeat(lease, progress))
+        return self._call(lambda client: client.heartbeat(lease, progress, incidents))
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         """See :class:`atoll.control.ControlPlane`."""
@@ -99,6 +111,15 @@ class Following:
     def send_log(self, piece: LogPiece) -> bool:
         """See :class:`atoll.control.ControlPlane`."""
         return self._followed().send_log(piece)  # not worth a search, if it is not answered
+
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """See :class:`atoll.control.ControlPlane`."""
+        return self._client.trace_wanted
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        """See :class:`atoll.control.ControlPlane`."""
+        self._call(lambda client: client.send_trace(lease, trace))
 
     def _call(self, call: Callable[[Client], T]) -> T:
         client = self._followed()

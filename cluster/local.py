@@ -150,11 +150,12 @@ def _node(island: str, agents: Sequence[LocalAgent]) -> Node:
     return Node(island, alive=False, reason="; ".join(reasons), cleared=cleared)
 
 
-def last_lines(path: Path, num_lines: int) -> str:
-    """The end of a text file; "" if there is none."""
+def last_lines(path: Path, num_lines: int, begin: int = 0) -> str:
+    """The end of a text file, or of what it holds beyond some bytes; "" if there is none."""
     if not path.exists():
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
+        file.seek(begin)
         return "".join(deque(file, maxlen=num_lines))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from atoll import relay
+from atoll.traces import TraceWish
 from atoll.types import Role
 from cluster import processes
 from cluster.local import ending, last_lines
@@ -24,10 +25,13 @@ _MODULES = {
     Role.ROUTER: "router.trainer",
 }
 _TOLD_LINES = 20
+_READ_LINES = 200
 _MEETING = "torchrun"  # file in which torchrun's agents find each other
 # What torchrun writes about the worker that was killed first (the others it ends itself), and where
 # its own noise begins.
-_WORKER_KILLED = re.compile(r"Root Cause.*?traceback : Signal (\d+) \((\w+)\)", re.DOTALL)
+_WORKER_KILLED = re.compile(
+    r"Root Cause.*?rank +: (\d+) .*?traceback : Signal (\d+) \((\w+)\)", re.DOTALL
+)
 _TORCHRUN = re.compile(r"^[EIW]\d{4} .*torch/distributed", re.MULTILINE)
 
 
@@ -36,14 +40,17 @@ class TrainerSettings:
     """How trainers are run.
 
     Attributes:
-        processes: training processes of the island, data parallel.
+        processes: training processes of the node.
         threads: CPU threads of each.
         command: what to run in place of torchrun and the house's trainers; () for those.
+        parallel: how all processes of the island share a job, see
+            :class:`atoll.parallel_section.ParallelSection`.
     """
 
     processes: int
     threads: int
     command: tuple[str, ...] = ()
+    parallel: str = ""
 
     def command_for(self, role: Role, work_dir: Path) -> list[str]:
         """The whole command of one trainer; torchrun only where there are several processes."""
@@ -96,6 +103,7 @@ class TrainerProcess:
         """
         self._log = log
         with log.open("ab") as output:
+            self._begin = output.tell()  # after what earlier ones wrote under the same lease
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -113,10 +121,11 @@ class TrainerProcess:
 
     def drain(self) -> None:
         """Ask it to checkpoint and leave."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(relay.DRAIN.encode())
-            self._process.stdin.flush()
+        self._order(relay.DRAIN)
+
+    def trace(self, wish: TraceWish) -> None:
+        """Ask it for a trace of its next steps."""
+        self._order(relay.trace_order(wish))
 
     def kill(self) -> None:
         """Kill it and all it started; also tidies up after one that has ended."""
@@ -130,12 +139,15 @@ class TrainerProcess:
 
     def last_lines(self) -> str:
         """The end of what it wrote, for who has to find out why it failed."""
-        return last_lines(self._log, _TOLD_LINES)
+        return self._lines(_TOLD_LINES)
 
     def killed(self) -> str:
         """The signal that killed the first of its training processes, in words; "" for none."""
-        killed = _WORKER_KILLED.search(last_lines(self._log, 200))
-        return f"killed by signal {killed[1]} ({killed[2]})" if killed else ""
+        killed = _WORKER_KILLED.search(self._lines())
+        if not killed:
+            return ""
+        rank, number, name = killed.groups()
+        return f"rank {rank} was killed by signal {number} ({name})"
 
     def last_words(self) -> str:
         """How it ended, and the end of what it wrote, in one line."""
@@ -143,8 +155,19 @@ class TrainerProcess:
             return killed
         if self._process.returncode < 0:  # what it wrote before has nothing to do with that
             return ending(self._process.returncode)
-        text = last_lines(self._log, 200)
+        text = self._lines()
         noise = _TORCHRUN.search(text)
         written = text[: noise.start()] if noise else text
         lines = [line.strip() for line in written.splitlines() if line.strip()]
         return ": ".join([ending(self._process.returncode), *lines[-1:]])
+
+    def _order(self, line: str) -> None:
+        assert self._process.stdin is not None
+        if self._process.stdin.closed:  # killed, and to be started anew
+            return
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+
+    def _lines(self, most: int = _READ_LINES) -> str:
+        return last_lines(self._log, most, self._begin)

@@ -8,7 +8,7 @@ from atoll import layout
 from atoll.config import Config
 from evaluation.painter import Prices
 from evaluation.results import MONOLITH, TrainingCost
-from experts.flops import TRAINING, dit_flops
+from experts.flops import TRAINING, expert_flops
 from experts.load import Loaded
 from router.cost import router_flops
 from router.load import LoadedEnsemble
@@ -18,7 +18,7 @@ def prices_of(ensemble: LoadedEnsemble) -> Prices:
     """Operations of one forward pass; the monolith is as large as an expert."""
     expert, router = ensemble.experts[0], ensemble.router
     return Prices(
-        expert=dit_flops(expert.sizes, expert.conditioning, expert.shape),
+        expert=expert_flops(expert.sizes, expert.conditioning, expert.shape),
         gate=0
         if router is None
         else router_flops(router.sizes, router.conditioning, router.shape, router.num_experts),

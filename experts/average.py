@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
+
+from experts.parallel.portions import local
 
 
 class Average:
@@ -16,7 +16,7 @@ class Average:
     the device, which waits for the device at every step.
 
     Args:
-        network: to follow; the copy stays on its device.
+        network: a copy of the one to follow, shared out as that is.
         decay: share of the old average that a step keeps, in [0, 1).
 
     Attributes:
@@ -25,17 +25,26 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.num_averaged = copy.deepcopy(network).eval(), 0
+        self.network, self.num_averaged = network.eval(), 0
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move towards the weights after a step; those after the first are taken as they are."""
-        averages: list[Tensor] = list(self.network.parameters())
-        currents: list[Tensor] = list(network.parameters())
+    def update(self, network: nn.Module, taken: Tensor | None = None) -> None:
+        """Move towards the weights after a step; those after the first are taken as they are.
+
+        Args:
+            network: with its weights.
+            taken: whether the step changed them, a bool scalar; None for yes.
+        """
+        averages: list[Tensor] = [local(each) for each in self.network.parameters()]
+        currents: list[Tensor] = [local(each) for each in network.parameters()]
         if self.num_averaged == 0:
             torch._foreach_copy_(averages, currents)
         else:
             growing = (1 + self.num_averaged) / (10 + self.num_averaged)
-            torch._foreach_lerp_(averages, currents, 1 - min(self._decay, growing))
+            share = 1 - min(self._decay, growing)
+            if taken is None:
+                torch._foreach_lerp_(averages, currents, share)
+            else:
+                torch._foreach_lerp_(averages, currents, [share * taken] * len(averages))
         self.num_averaged += 1

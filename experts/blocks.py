@@ -7,32 +7,44 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atoll.sizes import MLP_RATIO
+from experts.dialect import OURS, Dialect
 from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
 
 _EPS = 1e-6
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of an image."""
+    """Multi-head self-attention over the tokens of an image.
+
+    Attributes:
+        heads: in this process.
+        attend: from queries, keys and values, (B, heads, N, D / heads) each, to the values' mean.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self._head_width = heads, width // heads
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = F.scaled_dot_product_attention
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let every token look at every other, (B, N, D)."""
-        num, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(num, tokens, 3, self.heads, width // self.heads)
+        """Let every token look at every other of its group, (B, ..., N, D)."""
+        *groups, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(-1, tokens, 3, self.heads, self._head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, D / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(num, tokens, width))
+        mixed = self.attend(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*groups, tokens, -1))
         return out
 
 
@@ -50,28 +62,47 @@ class Mlp(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector."""
+class Modulation(nn.Sequential):
+    """From an image's conditioning vector to vectors that shift, scale and gate its tokens.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: features of a token, and of the conditioning vector.
+        num: how many vectors.
+    """
+
+    def __init__(self, width: int, num: int) -> None:
+        super().__init__(nn.SiLU(), nn.Linear(width, num * width))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector.
+
+    Attributes:
+        over_time: whether it looks along the frames of a video, see :mod:`experts.video`.
+    """
+
+    over_time = False
+
+    def __init__(self, width: int, heads: int, dialect: Dialect = OURS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=dialect.mlp_eps)
         self.mlp = Mlp(width)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.adaLN_modulation = Modulation(width, 6)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """One layer of the transformer.
 
         Args:
-            x: tokens, (B, N, D).
+            x: tokens, (B, N, D); or in groups that do not look at each other, (B, G, N, D).
             c: embedded time and condition of each image, (B, D).
 
         Returns:
-            (B, N, D).
+            Of the shape of x.
         """
-        parts = self.adaLN_modulation(c).unsqueeze(1).chunk(6, dim=2)
+        told = self.adaLN_modulation(c).reshape(len(c), *[1] * (x.dim() - 2), -1)
+        parts = told.chunk(6, dim=-1)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         x = torch.addcmul(x, gate_attn, self.attn(modulate(self.norm1(x), shift_attn, scale_attn)))
         return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
@@ -84,7 +115,7 @@ class FinalLayer(nn.Module):
         super().__init__()
         self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.linear = nn.Linear(width, patch * patch * channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.adaLN_modulation = Modulation(width, 2)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """The pixels of each patch, (B, N, patch * patch * C), from (B, N, D) and (B, D)."""
@@ -98,12 +129,27 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)
 
 
+def fresh(make: Callable[[], Network], seed: int) -> Network:
+    """A network with its first weights, which follow from the seed alone.
+
+    Args:
+        make: the network, with any weights.
+        seed: of the weights; the global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = make()
+        initialise(network)
+    return network
+
+
 def initialise(network: nn.Module) -> None:
     """Begin as DiT does: Xavier for every projection, small embeddings, every block an identity."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for module in network.modules():
         if isinstance(module, PatchEmbed):
             nn.init.xavier_uniform_(module.proj.weight.flatten(1))
@@ -117,10 +163,10 @@ def initialise(network: nn.Module) -> None:
             for layer in (module.mlp[0], module.mlp[2]):
                 assert isinstance(layer, nn.Linear)
                 nn.init.normal_(layer.weight, std=0.02)
-        elif isinstance(module, Block | FinalLayer):
-            _zero(module.adaLN_modulation[1])
-            if isinstance(module, FinalLayer):
-                _zero(module.linear)
+        elif isinstance(module, Modulation):
+            _zero(module[1])
+        elif isinstance(module, FinalLayer):
+            _zero(module.linear)
 
 
 def _zero(layer: nn.Module) -> None:

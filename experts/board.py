@@ -1,70 +1,36 @@
-"""What a person can watch during training: curves and sample grids, in TensorBoard."""
+"""What a person can watch during training: curves, and grids of samples."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from torch import Tensor
 
-import torch
-from torch import nn
-
-from atoll import layout
-from atoll.types import JobSpec
+from experts.canvas import Canvas
 from experts.history import Point
-from experts.task import Task
 from partition.images import encode_png
 from partition.pixels import to_uint8
-from partition.reader import Batch
 from partition.sheet import enlarged, tiled
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class Board:
-    """The TensorBoard of one job.
+    """The board of one job.
 
     Args:
-        writer: of its files.
-        batch: samples whose captions its grids are asked for.
+        canvas: what it is drawn on.
     """
 
-    def __init__(self, writer: SummaryWriter, batch: Batch) -> None:
-        self._writer, self._batch = writer, batch
+    def __init__(self, canvas: Canvas) -> None:
+        self._canvas = canvas
 
     def plot(self, point: Point) -> None:
         """Add a point to each curve."""
-        for name in ("loss", "grad_norm", "samples_per_s"):
-            self._writer.add_scalar(name, getattr(point, name), point.step)
+        self._canvas.plot(point.curves, point.step)
 
-    def draw(self, task: Task, network: nn.Module, step: int) -> bytes | None:
-        """Let the network draw its samples, see :meth:`experts.task.Task.grid`, and show them.
+    def show(self, images: Tensor, step: int) -> bytes:
+        """Show what a network has drawn, see :meth:`experts.task.Task.grid`.
 
         Returns:
-            The grid as a PNG; None if the task has nothing to draw.
+            The grid as a PNG.
         """
-        with torch.no_grad():
-            images = task.grid(network, self._batch)
-        if images is None:
-            return None
         grid = tiled(enlarged(to_uint8(images.cpu().numpy())))
-        self._writer.add_image("samples", grid, step, dataformats="HWC")
+        self._canvas.hang("samples", grid, step)
         return encode_png(grid)
-
-
-@contextlib.contextmanager
-def open_board(spec: JobSpec, step: int, batch: Batch) -> Iterator[Board]:
-    """The board of a job; what it showed after ``step``, before an interruption, is hidden."""
-    # It takes a second, which only the first process of an island has to spend.
-    from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415
-
-    folder = board_folder(spec.run_uri, spec.name)
-    with SummaryWriter(folder, purge_step=step + 1) as writer:
-        yield Board(writer, batch)
-
-
-def board_folder(run_uri: str, job: str) -> Path:
-    """Where a job's TensorBoard files are."""
-    return layout.state_folder(run_uri) / "tensorboard" / job

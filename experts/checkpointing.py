@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -23,6 +23,7 @@ from atoll.errors import CheckpointMismatch
 from atoll.types import Assignment, CheckpointRef
 from experts.engine import Snapshot
 from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
+from experts.tensors import StoredTensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Position:
         """The position one step later."""
         return Position(self.step + 1, self.cursor + num_samples)
 
+    def beyond(self, num_samples: int) -> Position:
+        """The same step, past so many samples in all if it is not there yet."""
+        return Position(self.step, max(self.cursor, num_samples))
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -45,11 +50,13 @@ class Saved:
         snapshot: of the engine.
         position: where it stands.
         history: see :meth:`experts.history.History.as_json`.
+        guard: see :meth:`experts.guard.Guard.as_json`; None where the writer had none.
     """
 
     snapshot: Snapshot
     position: Position
     history: dict[str, Any]
+    guard: dict[str, Any] | None
 
 
 def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
@@ -77,21 +84,21 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
             f"checkpoint {ref.key} was written under other settings than this job's; "
             "give new settings a run.uri of their own"
         )
-    tensors = {
-        key: tensor
+    state = [
+        path
         for name, path in files.items()
         if name.startswith(STATE) and name.endswith(".safetensors")
-        for key, tensor in load_file(path).items()
-    }
+    ]
     snapshot = Snapshot(
-        network=_below("network.", tensors),
-        optimizer=_below("optimizer.", tensors),
-        average=load_file(files[EMA]),
-        num_averaged=tensors["num_averaged"],
+        network=StoredTensors(state, "network."),
+        optimizer=StoredTensors(state, "optimizer."),
+        average=StoredTensors([files[EMA]]),
+        num_averaged=StoredTensors(state)["num_averaged"],
     )
     points = json.loads(files[HISTORY].read_text(encoding="utf-8"))
     history = {"points": points, "recent": progress["recent"]}
-    return Saved(snapshot, Position(progress["step"], progress["cursor"]), history)
+    position = Position(progress["step"], progress["cursor"])
+    return Saved(snapshot, position, history, progress.get("guard"))
 
 
 class CheckpointWriter:
@@ -133,8 +140,8 @@ class CheckpointWriter:
         snapshot = saved.snapshot
         average = {key: part.detach().cpu().clone() for key, part in snapshot.average.items()}
         rest = {
-            "network": snapshot.network,
-            "optimizer": snapshot.optimizer,
+            "network": dict(snapshot.network),
+            "optimizer": dict(snapshot.optimizer),
             "num_averaged": snapshot.num_averaged,
         }
         writer = HuggingFaceStorageWriter(str(folder / STATE))
@@ -144,6 +151,7 @@ class CheckpointWriter:
             **asdict(saved.position),
             "digest": self._assignment.spec.digest,
             "recent": saved.history["recent"],
+            "guard": saved.guard,
         }
         files = {
             PROGRESS: json.dumps(progress).encode(),
@@ -175,6 +183,7 @@ class CheckpointWriter:
         files: Mapping[str, bytes],
     ) -> CheckpointRef:
         epoch, job = self._assignment.lease.epoch, self._assignment.spec.name
+        key = layout.checkpoint_folder(job, epoch, step, self._assignment.restarts)
         try:
             _finish(written)
             (folder / EMA).write_bytes(save(average))
@@ -182,7 +191,7 @@ class CheckpointWriter:
                 (folder / name).write_bytes(data)
             return checkpoints.upload(
                 self._store,
-                layout.checkpoint_folder(job, epoch, step),
+                key,
                 folder,
                 step=step,
                 epoch=epoch,
@@ -191,14 +200,6 @@ class CheckpointWriter:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): tensor
-        for key, tensor in tensors.items()
-        if key.startswith(prefix)
-    }
 
 
 def _finish(written: Future[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 from atoll.errors import BadInput
@@ -27,3 +29,15 @@ def device_of(island: IslandSection, number: int | None = None) -> torch.device:
     if number is None:
         return torch.device("cuda")
     return torch.device("cuda", number % torch.cuda.device_count())
+
+
+def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Inside, networks compute like this.
+
+    Args:
+        precision: fp32, or bf16 for what autocast takes to be safe in it.
+        device: where they compute.
+    """
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

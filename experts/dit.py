@@ -1,4 +1,4 @@
-"""The diffusion transformer every expert is.
+"""The diffusion transformer that an expert is, unless it is an MMDiT.
 
 State-dict keys and shapes are those of facebookresearch/DiT without its learned sigma.
 
@@ -7,13 +7,13 @@ Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.0
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
 from atoll.sizes import Sizes
-from experts.blocks import Block, FinalLayer, initialise
+from experts.blocks import Block, FinalLayer, fresh
 from experts.condition import Conditioning
+from experts.dialect import OURS, Dialect
 from experts.embeddings import (
     PatchEmbed,
     TimestepEmbedder,
@@ -30,26 +30,47 @@ class DiT(nn.Module):
 
     pos_embed: Tensor
 
-    def __init__(self, sizes: Sizes, conditioning: Conditioning, shape: Shape) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        conditioning: Conditioning,
+        shape: Shape,
+        dialect: Dialect = OURS,
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         self.sizes, self.conditioning, self.shape = sizes, conditioning, shape
+        self.dialect = dialect
         self.x_embedder = PatchEmbed(channels, sizes.patch, sizes.width)
-        self.t_embedder = TimestepEmbedder(sizes.width)
+        self.t_embedder = TimestepEmbedder(sizes.width, dialect)
         self.y_embedder = condition_embedder(conditioning, sizes.width)
         positions = sincos_positions(height // sizes.patch, width // sizes.patch, sizes.width)
         self.register_buffer("pos_embed", positions)
-        self.blocks = nn.ModuleList(Block(sizes.width, sizes.heads) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(
+            Block(sizes.width, sizes.heads, dialect) for _ in range(sizes.depth)
+        )
         self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """See :class:`experts.flow.VelocityField`."""
-        x = self.x_embedder(x_t) + self.pos_embed  # (B, N, D)
-        c = self.t_embedder(t)  # (B, D)
+        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens, (B, N, D), and what each block is told of time and condition, (B, D)."""
+        x = self.x_embedder(x_t) + self.pos_embed
+        c = self.t_embedder(t)
         if self.y_embedder is not None:
             c = c + self.y_embedder(cond)
+        return x, c
+
+    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The same after all blocks that are here."""
         for block in self.blocks:
             x = block(x, c)
+        return x, c
+
+    def finish(self, x: Tensor, c: Tensor) -> Tensor:
+        """The velocity, (B, C, H, W)."""
         return unpatchify(self.final_layer(x, c), self.shape, self.sizes.patch)
 
 
@@ -66,8 +87,4 @@ def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int)
         ConfigError: the patch does not divide the image.
     """
     refuse_patch(sizes.patch, *shape[1:])
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = DiT(sizes, conditioning, shape)
-        initialise(network)
-    return network
+    return fresh(lambda: DiT(sizes, conditioning, shape), seed)

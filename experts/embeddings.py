@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from atoll.sizes import TIME_DIMS
 from experts.condition import Conditioning
-
-TIME_SCALE = 1000.0  # DiT was made for steps 0 to 999; our times lie in [0, 1]
+from experts.dialect import OURS, Dialect
 
 
 class PatchEmbed(nn.Module):
@@ -76,29 +75,43 @@ def sincos_positions(rows: int, columns: int, width: int) -> Tensor:
     return torch.cat(parts, dim=1).float().unsqueeze(0)
 
 
+def sincos_line(num: int, width: int) -> Tensor:
+    """Fixed positions along a line.
+
+    Args:
+        num: places on it.
+        width: features of a token, even.
+
+    Returns:
+        (num, width) float32: sines and cosines, over all features, as no grid of tokens has them.
+    """
+    frequencies = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+    angles = torch.arange(num, dtype=torch.float64).reshape(-1, 1) * frequencies
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).float()
+
+
 class TimestepEmbedder(nn.Module):
     """Times in [0, 1] as vectors, (B,) to (B, D)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dialect: Dialect = OURS) -> None:
         super().__init__()
+        self.dialect = dialect
         self.mlp = nn.Sequential(nn.Linear(TIME_DIMS, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times, (B, D)."""
-        embedded: Tensor = self.mlp(timestep_waves(t))
+        embedded: Tensor = self.mlp(timestep_waves(t, self.dialect))
         return embedded
 
 
-def timestep_waves(t: Tensor) -> Tensor:
+def timestep_waves(t: Tensor, dialect: Dialect = OURS) -> Tensor:
     """Cosines and sines of a time at 128 frequencies, (B,) to (B, 256).
 
-    The time is scaled by 1000 and the exponent divided by 128, as in facebookresearch/DiT
-    (diffusers divides by 127, which gives other embeddings for the same weights).
+    DiT was made for steps 0 to 999, and our times lie in [0, 1], so they are scaled by 1000.
     """
-    half = TIME_DIMS // 2
-    exponent = torch.arange(half, device=t.device, dtype=torch.float32)
-    frequencies = torch.exp(exponent * (-math.log(10_000.0) / half))
-    angles = (TIME_SCALE * t.float()).unsqueeze(1) * frequencies
+    exponent = torch.arange(TIME_DIMS // 2, device=t.device, dtype=torch.float32)
+    frequencies = torch.exp(-math.log(10_000.0) * exponent / dialect.divisor)
+    angles = (dialect.offset + dialect.scale * t.float()).unsqueeze(1) * frequencies
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
 
 

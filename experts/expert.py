@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
 from atoll.config import Config
+from atoll.networks import expert_flops
 from atoll.sections import TrainingSection
-from atoll.sizes import Sizes
+from atoll.sizes import NetworkSizes
 from atoll.types import JobSpec, Role
-from experts.dit import Shape, build_dit
+from experts.dialect import OURS, Dialect
+from experts.dit import Shape
+from experts.exchange.start import Start, start_of
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
-from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.networks import build_network
+from experts.noising import Noising, conditioning_of, job_number, noising_of, point_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from partition.manifest import Partition
@@ -29,15 +33,16 @@ _GRID_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class ExpertTask:
-    """A DiT that learns the velocity of some clusters. See :class:`experts.task.Task`."""
+    """A network that learns the velocity of some clusters. See :class:`experts.task.Task`."""
 
     spec: JobSpec
     clusters: tuple[int, ...]
     training: TrainingSection
     compat: Compat
-    sizes: Sizes
+    sizes: NetworkSizes
     shape: Shape
     noising: Noising
+    start: Start | None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -48,19 +53,38 @@ class ExpertTask:
             "sizes": asdict(self.sizes),
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
+            "dialect": self._dialect.told,
             "batch_size": self.training.batch_size,
             "ema_decay": self.training.ema_decay,
         }
 
+    @property
+    def flops(self) -> int:
+        """See :class:`experts.task.Task`."""
+        return expert_flops(self.sizes, self.noising.conditioning, self.shape)
+
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
-        return build_dit(self.sizes, self.noising.conditioning, self.shape, seed)
+        conditioning = self.noising.conditioning
+        network = build_network(self.sizes, conditioning, self.shape, seed, self._dialect)
+        if self.start is not None:
+            self.start.give(network, conditioning)
+        return network
+
+    @property
+    def _dialect(self) -> Dialect:
+        return OURS if self.start is None else self.start.dialect
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
         """See :class:`experts.task.Task`; the target is the velocity."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
         return Examples(point.x_t, point.t, cond, point.velocity)
+
+    def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
+        """See :class:`experts.task.Task`."""
+        point = point_of(batch, noise, t)
+        return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`."""
@@ -89,23 +113,25 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     """The task behind a job of role ``expert`` or ``monolith``.
 
     Raises:
-        ConfigError: the configuration does not fit the data.
+        BadInput: there is nothing at ``expert.init``.
+        ConfigError: the configuration does not fit the data, or ``expert.init`` the experts.
     """
     conditioning = conditioning_of(config, partition)
     height, width, channels = partition.shape
     shape = (channels, height, width)
     everything = tuple(range(partition.num_experts))
-    training = config.training
+    training, init, sizes = config.training, config.expert.init, config.expert.sizes
     return ExpertTask(
         spec=spec,
         clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
         training=training.model_copy(update={"batch_size": batch_size(training, spec, partition)}),
         compat=Compat(PATH, PIXELS, shape, conditioning.name, partition.digest),
-        sizes=config.expert.sizes,
+        sizes=sizes,
         shape=shape,
         noising=noising_of(
             config, spec.name, TimeDensity(training.times, training.times_shift), conditioning
         ),
+        start=None if init is None else start_of(init, sizes, shape),
     )
 
 

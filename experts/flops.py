@@ -3,5 +3,13 @@
 from __future__ import annotations
 
 from atoll.flops import TRAINING, block_flops, dit_flops, linear_flops, vector_flops
+from atoll.networks import expert_flops
 
-__all__ = ["TRAINING", "block_flops", "dit_flops", "linear_flops", "vector_flops"]
+__all__ = [
+    "TRAINING",
+    "block_flops",
+    "dit_flops",
+    "expert_flops",
+    "linear_flops",
+    "vector_flops",
+]

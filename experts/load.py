@@ -13,11 +13,10 @@ from torch import Tensor
 from atoll import checkpoints
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
-from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.dit import DiT
 from experts.files import EMA
+from experts.networks import ExpertNetwork, network_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Loaded:
         checkpoint: where it came from, with ``compat`` and ``about``.
     """
 
-    model: DiT
+    model: ExpertNetwork
     conditioning: Conditioning
     checkpoint: CheckpointFolder
 
@@ -52,15 +51,6 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
     return Loaded(model, Conditioning(**folder.about["conditioning"]), folder)
 
 
-def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> DiT:
+def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> ExpertNetwork:
     """The network that a checkpoint describes, around its averaged weights, wherever they are."""
-    about = described.about
-    channels, height, width = about["shape"]
-    with torch.device("meta"):
-        model = DiT(
-            Sizes(**about["sizes"]),
-            Conditioning(**about["conditioning"]),
-            (channels, height, width),
-        )
-    model.load_state_dict(weights, assign=True)
-    return model.eval().requires_grad_(False)
+    return network_from(described.about, weights)

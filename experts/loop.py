@@ -10,14 +10,25 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from atoll.errors import BadInput
+import torch
+from torch import Tensor
+
+from atoll.beats import Phase
+from atoll.errors import Leapt
+from atoll.relay import Speaker
 from experts import checkpointing
-from experts.board import open_board
+from experts.board import Board
+from experts.cadence import due_after
+from experts.canvas import open_canvas
 from experts.checkpointing import Position
 from experts.divergence import Divergence
-from experts.engine import Engine, TorchEngine
+from experts.engine import Engine
+from experts.engines import engine_for
+from experts.guard import Guard
+from experts.held_out import Examination
 from experts.history import History
-from experts.recorder import Recorder
+from experts.meter import Meter
+from experts.recorder import Findings, Recorder
 from experts.task import Examples, Place, Task
 from experts.workplace import Workplace
 from partition.reader import Batch
@@ -35,6 +46,10 @@ class Samples(Protocol):
         """One process's rows of the batch that begins after ``cursor`` samples."""
         ...
 
+    def held_out(self) -> Batch:
+        """The samples that no batch holds."""
+        ...
+
 
 def train(task: Task, samples: Samples, at: Workplace) -> bool:
     """Train until all steps are done or the island is drained; leave a checkpoint either way.
@@ -48,36 +63,58 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
         Whether all steps are done.
 
     Raises:
-        BadInput: there are more processes than samples in a step.
-        ConfigError: the training diverged; nothing of that reaches a checkpoint.
+        ConfigError: the processes of the island cannot share the job so; or the training diverged,
+            and nothing of that reaches a checkpoint.
+        BadInput: what ``training.board`` names cannot be used.
+        Leapt: the training did, and shall go back to its last checkpoint.
         CheckpointDamaged: the checkpoint to go on from is not what was written.
         StorageFull: no space left for a checkpoint.
     """
-    _refuse_idle_processes(task, at)
-    engine: Engine = TorchEngine(task.build().to(at.device), task.loss, task.training)
+    engine = engine_for(task, at)
     saved = checkpointing.load(at.store, at.assignment, at.work_dir / "cache")
     history = History(task.training.log_every_steps, saved.history if saved else None)
-    position = start = saved.position if saved else Position()
+    guard = Guard(task.training, at.device, saved.guard if saved else None)
+    start = saved.position if saved else Position()
+    position = start = start.beyond(at.assignment.passed)
     num_steps = at.assignment.spec.steps
-    divergence = Divergence(at.assignment.spec, task.training)
+    speaker = Speaker(at.work_dir) if at.mesh.rank == 0 else None
+    divergence = Divergence(at.assignment.spec, task.training, speaker)
+    judge = None if task.training.on_spike == "stop" else guard.judge
+    lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
+    examined = None
+    if task.training.held_out:
+        examined = Examination(task, samples.held_out(), at.device)
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
-    with _recorder(task, samples, at, start, history) as recorder:
-        for position, examples in _upcoming(task, samples, at.place, start, num_steps):
+    with _recorder(task, at, start, history, guard) as recorder:
+        meter = Meter(task, at.device, at.mesh.layout.num, start.cursor)
+        for position, examples in _upcoming(
+            task, samples, at.mesh.rows, start, num_steps, meter=meter
+        ):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
-            stats = engine.step(micro_batches)
-            leaving = at.drain() or position.step == num_steps
-            divergence.follow(position.step, stats, engine.averaged, leaving=leaving)
-            if recorder is not None:
-                recorder.follow(position, engine, stats, leaving=leaving)
-            if leaving:
+            stats = engine.step(micro_batches, judge)
+            due = due_after(position.step, task.training, num_steps, drained=at.drain())
+            divergence.follow(position, stats, engine, due)
+            with at.pulse.during(Phase.GRID):
+                found = Findings(
+                    reading=meter.read(position.cursor) if due.report else None,
+                    held_out=engine.with_average(examined) if examined and due.held_out else None,
+                    images=_drawn(task, engine, lending) if due.grid else None,
+                    snapshot=engine.snapshot() if due.checkpoint else None,
+                )
+            with at.pulse.during(Phase.CHECKPOINT):
+                if recorder is not None:
+                    recorder.follow(position, stats, due, found)
+            at.pulse.stepped(position.step)
+            if due.leaving:
                 break
+        at.pulse.end()
     return position.step >= num_steps
 
 
 def _upcoming(
-    task: Task, samples: Samples, place: Place, start: Position, num_steps: int
+    task: Task, samples: Samples, place: Place, start: Position, num_steps: int, *, meter: Meter
 ) -> Iterator[tuple[Position, Examples]]:
     """The examples of each step and the position after it, made ahead by a thread of its own."""
     size = task.training.batch_size
@@ -94,27 +131,29 @@ def _upcoming(
                 before, position = position, position.after(size)
                 ahead.append((position, thread.submit(make, before)))
             after, examples = ahead.popleft()
-            yield after, examples.result()
+            with meter.waiting():
+                made = examples.result()
+            yield after, made
+
+
+def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
+    with torch.no_grad():
+        return engine.with_average(lambda network: task.grid(network, lending))
 
 
 @contextlib.contextmanager
 def _recorder(
-    task: Task, samples: Samples, at: Workplace, start: Position, history: History
+    task: Task, at: Workplace, start: Position, history: History, guard: Guard
 ) -> Iterator[Recorder | None]:
-    if at.place.rank != 0:
+    if at.mesh.rank != 0:
         yield None
         return
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-    lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
-    with open_board(at.assignment.spec, start.step, lending) as board:
-        yield Recorder(task, at, start, history, board)
-
-
-def _refuse_idle_processes(task: Task, at: Workplace) -> None:
-    if task.training.batch_size < at.place.world:
-        raise BadInput(
-            f"{at.assignment.spec.name} has {task.training.batch_size} samples in a step, too few "
-            f"for {at.place.world} processes; lower island.processes or island.nodes, or raise the "
-            "batch size"
-        )
+    with open_canvas(task.training.board, at.assignment, start.step) as canvas:
+        recorder = Recorder(task, at, history, Board(canvas), guard)
+        try:
+            yield recorder
+        except Leapt:  # goes back to the newest there is
+            recorder.finish()
+            raise

@@ -23,6 +23,9 @@ _LOOK_S = 0.05
 def joined(place: Place, node: NodePlace, work_dir: Path) -> Iterator[None]:
     """Inside, the processes of the island can talk; gloo carries what is not on a GPU.
 
+    Connections of a process that breaks stay until it ends: it shall have said why before the
+    others miss it, and complain of that.
+
     On one node they meet in a file, because torch's store would listen on every network of the
     machine. Those of several meet at the first of them, whose store listens at its node's address
     alone; it takes no part in anything once all know each other.
@@ -48,10 +51,8 @@ def joined(place: Place, node: NodePlace, work_dir: Path) -> Iterator[None]:
         distributed.init_process_group(
             backend, store=store, rank=place.rank, world_size=place.world
         )
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+    yield
+    distributed.destroy_process_group()
 
 
 def _opened(node: NodePlace, place: Place, work_dir: Path) -> TCPStore:

@@ -53,14 +53,14 @@ class Noising:
         Returns:
             The points, and the conditions with some of them dropped.
         """
-        x0 = torch.from_numpy(to_unit(batch.images))
+        height, width, channels = batch.images.shape[1:]
         generator = seeded(torch.device("cpu"), self.seed, self.job, step)
         rows = place.rows(size)
         t = self.times.sample(size, generator)[rows]
         dropped = torch.rand(size, generator=generator)[rows] < self.dropout
-        noise = torch.randn(size, *x0.shape[1:], generator=generator)[rows]
+        noise = torch.randn(size, channels, height, width, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
-        return linear_path(x0, noise, t), cond
+        return point_of(batch, noise, t), cond
 
     def condition(self, batch: Batch) -> Tensor | None:
         """What each sample is conditioned on, see :mod:`experts.condition`."""
@@ -70,6 +70,11 @@ class Noising:
         if self.encoder is not None and batch.captions is not None:
             return torch.from_numpy(self.encoder.encode(batch.captions))
         return None
+
+
+def point_of(batch: Batch, noise: Tensor, t: Tensor) -> PathSample:
+    """Samples, as they are stored, on their way to a noise (B, C, H, W), at times (B,)."""
+    return linear_path(torch.from_numpy(to_unit(batch.images)), noise, t)
 
 
 def noising_of(config: Config, job: str, times: TimeDensity, conditioning: Conditioning) -> Noising:

@@ -7,28 +7,37 @@ import contextlib
 import logging
 import os
 import platform
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import distributed
 
-from atoll import logs
+from atoll import logs, relay
 from atoll.blob_checks import is_full
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import load_config
-from atoll.errors import AtollError, BadInput, CheckpointDamaged, StorageFull
+from atoll.errors import AtollError, BadInput, CheckpointDamaged, Leapt, StorageFull
+from atoll.fit import refuse_patches
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
-from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment
-from atoll.types import JobSpec
+from atoll.parallel_fit import refuse_layout
+from atoll.parallel_section import ParallelSection, parallel_of
+from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment, read_parallel
+from atoll.types import JobSpec, Role
 from experts.devices import device_of
 from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
 from experts.meeting import joined
+from experts.memory import shortage_told
+from experts.parallel.mesh import Mesh
+from experts.pulse import Pulse
 from experts.task import Place, Task
 from experts.workplace import Workplace
 from partition.manifest import Partition
@@ -54,27 +63,45 @@ def run_trainer(make_task: MakeTask) -> int:
     parser.add_argument("--work-dir", type=Path, required=True)
     work_dir: Path = parser.parse_args().work_dir
     logs.set_up()
+    place = _place(read_place(work_dir))
     try:
         finished = _train(make_task, work_dir)
     except CheckpointDamaged as error:
         Speaker(work_dir).say(Damaged(str(error)))
         return error.exit_code
+    except Leapt as error:  # all of them do at once
+        if place.rank:
+            threading.Event().wait()  # until the first has said so, and the agent ends them all
+        Speaker(work_dir).say(relay.Leapt(str(error), error.passed))
+        return error.exit_code
     except AtollError as error:
-        Speaker(work_dir).say(Broke(str(error), final=error.exit_code == BadInput.exit_code))
+        final = error.exit_code == BadInput.exit_code  # and so it is for all of them
+        Speaker(work_dir).say(Broke(str(error) if final else f"{_named(place)}{error}", final))
         return error.exit_code
     except Exception as error:
         logger.exception("the trainer broke")
-        Speaker(work_dir).say(Broke(f"{type(error).__name__}: {error}"))
+        Speaker(work_dir).say(Broke(f"{_named(place)}{type(error).__name__}: {error}"))
         return 1
-    if _place(read_place(work_dir)).rank == 0:
+    if place.rank == 0:
         Speaker(work_dir).say(Ended(finished))
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; at once if it broke, since torch might wait for peers that are gone."""
+    if code:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _train(make_task: MakeTask, work_dir: Path) -> bool:
     node, local_rank = read_place(work_dir), int(os.environ.get("LOCAL_RANK", "0"))
     place = _place(node)
-    leash = Leash(reads=local_rank == 0)
+    leash, pulse = Leash(reads=local_rank == 0), Pulse()
+    pulse.beat(work_dir, place)
     assignment = read_assignment(work_dir)
     store = open_store(assignment.spec.run_uri)
     config, partition = load_config(store), load_partition(store)
@@ -86,17 +113,37 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     cache = open_cache(config.cache, assignment.spec.run_uri)
     fetching = Fetching(assignment, Speaker(work_dir), place)
     samples = ShardReader(
-        store, partition, task.clusters, cache, config.run.seed, heard=fetching.heard
+        store,
+        partition,
+        task.clusters,
+        cache,
+        config.run.seed,
+        held_out=task.training.held_out,
+        heard=fetching.heard,
     )
     fetching.done()
-    with joined(place, node, work_dir), _full_disk_told(work_dir):
+    parallel = _parallel(work_dir, assignment.spec)
+    if assignment.spec.role is not Role.ROUTER:
+        # An agent that was started by hand brings a layout that no configuration knew.
+        refuse_layout(parallel, config.expert, config.training)
+        refuse_patches(config, *partition.shape[:2], [parallel])
+    layout = parallel.over(place.world)
+    batch_size = task.training.batch_size
+    with (
+        joined(place, node, work_dir),
+        _full_disk_told(work_dir),
+        shortage_told(assignment.spec, batch_size),
+    ):
         at = Workplace(
             assignment=assignment,
             store=store,
             work_dir=work_dir,
-            place=place,
+            mesh=Mesh(layout, place.rank),
+            parallel=parallel,
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
+            wish=leash.take_wish,
+            pulse=pulse,
         )
         return train(task, samples, at)
 
@@ -114,6 +161,18 @@ def _place(node: NodePlace) -> Place:
     """By what torchrun says of this process on its node; it is alone there without it."""
     rank, num = (int(os.environ.get(name, less)) for name, less in (("RANK", 0), ("WORLD_SIZE", 1)))
     return Place(node.rank * num + rank, node.num * num)
+
+
+def _parallel(work_dir: Path, spec: JobSpec) -> ParallelSection:
+    """How the island's processes share this job; of a router, which is small, the batch alone."""
+    if spec.role is Role.ROUTER:
+        return ParallelSection()
+    return parallel_of(read_parallel(work_dir))
+
+
+def _named(place: Place) -> str:
+    """Which process speaks, where there are several."""
+    return f"rank {place.rank} of {place.world}: " if place.world > 1 else ""
 
 
 def _settled(device: torch.device) -> None:

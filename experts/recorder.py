@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+from dataclasses import dataclass
+
+from torch import Tensor
 
 from atoll.relay import Published, Speaker
 from atoll.types import Progress
 from experts.board import Board
+from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
-from experts.engine import Engine, Stats
+from experts.engine import Snapshot, Stats
+from experts.guard import Guard
+from experts.held_out import HeldOut
 from experts.history import History
+from experts.meter import Reading
 from experts.task import Task
+from experts.tracing import Tracer
 from experts.workplace import Workplace
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known after a step; None for what is not due.
+
+    Attributes:
+        reading: of the meter.
+        held_out: loss of the averaged weights on the samples held out.
+        images: that they have drawn.
+        snapshot: to go on from.
+    """
+
+    reading: Reading | None
+    held_out: HeldOut | None
+    images: Tensor | None
+    snapshot: Snapshot | None
 
 
 class Recorder:
@@ -24,55 +48,56 @@ class Recorder:
     Args:
         task: what is trained.
         at: where.
-        start: the position before the first step.
         history: the curve up to there.
         board: for people to watch.
+        guard: of its steps.
     """
 
     def __init__(
-        self, task: Task, at: Workplace, start: Position, history: History, board: Board
+        self, task: Task, at: Workplace, history: History, board: Board, guard: Guard
     ) -> None:
-        self._task, self._training, self._board = task, task.training, board
+        self._board, self._guard = board, guard
         self._spec, self._epoch = at.assignment.spec, at.assignment.lease.epoch
         self._history = history
         self._speaker = Speaker(at.work_dir)
+        self._tracer = Tracer(at, self._speaker)
         self._writer = CheckpointWriter(
             at.store, at.assignment, task.compat, task.about, at.work_dir
         )
-        self._cursor, self._time = start.cursor, time.monotonic()
         self._loss = math.nan  # of the steps before the checkpoint that is being written
 
-    def follow(self, position: Position, engine: Engine, stats: Stats, *, leaving: bool) -> None:
+    def follow(self, position: Position, stats: Stats, due: Due, found: Findings) -> None:
         """Take note of a step, and tell what is due.
 
         Args:
             position: after the step.
-            engine: to draw and to save from.
             stats: of the step.
-            leaving: no step will follow; return when its checkpoint is complete.
+            due: after it; once leaving, this returns when the checkpoint is complete.
+            found: after it.
         """
-        step, finished = position.step, position.step == self._spec.steps
         self._history.add(stats)
-        if finished or step % self._training.log_every_steps == 0:
-            self._report(position)
-        grid = None
-        if finished or step % self._training.grid_every_steps == 0:
-            grid = self._board.draw(self._task, engine.averaged, step)
+        if found.reading is not None:
+            self._report(position, found.reading, found.held_out)
+        grid = None if found.images is None else self._board.show(found.images, position.step)
         self._announce(wait=False)
-        if leaving or step % self._training.checkpoint_every_steps == 0:
+        if found.snapshot is not None:
             self._announce(wait=True)
-            saved = Saved(engine.snapshot(), position, self._history.as_json())
+            saved = Saved(found.snapshot, position, self._history.as_json(), self._guard.as_json())
             self._loss = self._history.recent_loss
+            finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
-        if leaving:
-            self._announce(wait=True)
+        self._tracer.follow(position.step, leaving=due.leaving)
+        if due.leaving:
+            self.finish()
 
-    def _report(self, position: Position) -> None:
-        now = time.monotonic()
-        samples_per_s = (position.cursor - self._cursor) / (now - self._time)
-        self._cursor, self._time = position.cursor, now
-        point = self._history.mark(position.step, self._epoch, samples_per_s)
-        self._speaker.say(Progress(point.step, point.loss, point.samples_per_s))
+    def finish(self) -> None:
+        """Return once the checkpoint that is being written is complete and told of."""
+        self._announce(wait=True)
+
+    def _report(self, position: Position, reading: Reading, held_out: HeldOut | None) -> None:
+        point = self._history.mark(position.step, self._epoch, reading, held_out)
+        vitals = self._history.vitals
+        self._speaker.say(Progress(point.step, point.loss, point.samples_per_s, vitals=vitals))
         self._board.plot(point)
 
     def _announce(self, *, wait: bool) -> None:

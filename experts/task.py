@@ -94,6 +94,11 @@ class Task(Protocol):
         """What the checkpoint's manifest says of the network, enough to build it again."""
         ...
 
+    @property
+    def flops(self) -> int:
+        """Operations of one forward pass on one image, see :mod:`atoll.flops`."""
+        ...
+
     def build(self) -> nn.Module:
         """The network before its first step, called as ``network(x_t, t, cond)``."""
         ...
@@ -105,6 +110,16 @@ class Task(Protocol):
             batch: the samples of this process's rows.
             step: counted from 1.
             place: which rows of the step's batch they are.
+        """
+        ...
+
+    def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
+        """Examples at given times and noise, each with its condition.
+
+        Args:
+            batch: the samples.
+            t: (B,) float32.
+            noise: (B, C, H, W) float32.
         """
         ...
 

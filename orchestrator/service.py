@@ -19,6 +19,7 @@ from atoll.types import (
     CheckpointRef,
     Directive,
     Event,
+    Incident,
     Lease,
     Outcome,
     Progress,
@@ -108,10 +109,13 @@ class FleetService:
             self._apply(gangs.gather(self._fleet, call, self._clock.monotonic()))
             return gangs.answer(self._fleet, call.island)
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         """See :func:`orchestrator.fleet.leases.heartbeat`."""
         with self._turn():
-            answer, change = leases.heartbeat(self._fleet, lease, progress, self._clock.monotonic())
+            now = self._clock.monotonic()
+            answer, change = leases.heartbeat(self._fleet, lease, progress, now, incidents)
             self._apply(change)
             self._curves.note(lease.job, progress)
             return answer

@@ -15,7 +15,7 @@ from cluster.providers import requeues
 from orchestrator.endpoint import ENDPOINT_FILE
 from orchestrator.fleet.budget import LEAVE_S, Budget
 from orchestrator.fleet.ledger import Prices
-from orchestrator.fleet.recovery import RecoveryPolicy
+from orchestrator.fleet.recovery import RecoveryPolicy, number_of
 from orchestrator.fleet.retention import Retention
 from orchestrator.fleet.state import Policy
 
@@ -105,6 +105,8 @@ def spec_of(
         "--threads": str(island.threads),
         "--drain-s": str(island.drain_s),
         "--orphan-s": str(island.orphan_s),
+        "--restarts": str(island.restarts),
+        "--hang-s": str(island.hang_s),
         "--notices": island.notices,
         "--trainer": shlex.join(trainer),
     }
@@ -114,11 +116,12 @@ def spec_of(
     endpoint = str((layout.state_folder(config.run.uri) / ENDPOINT_FILE).absolute())
 
     def named(name: str) -> NodeSpec:
+        parallel = island.parallel[(number_of(name) - 1) % len(island.parallel)]
         token = "" if security is None else security.token_for(name)
         return NodeSpec(
             island=name,
             label=run,
-            agent=arguments,
+            agent=(*arguments, "--parallel", str(parallel)),
             num_gpus=num_gpus,
             token=token,
             num_nodes=island.nodes,

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.blobs import BlobStore
-from atoll.errors import BadInput, BlobDamaged
+from atoll.errors import BadInput, BlobDamaged, DataError
+from atoll.fit import refuse_held_out
 from atoll.node_cache import NodeCache
+from partition.held_out import split
 from partition.images import decode_png
 from partition.manifest import Partition, Shard
 from partition.order import EndlessOrder
@@ -65,13 +67,16 @@ class ShardReader:
         cache: for copies of shards from a store that is not on this machine. All shards of the
             clusters are needed at once, since the order leads through all of them; no others.
         seed: chooses the order.
+        held_out: samples of each cluster that the order leaves out, see :mod:`partition.held_out`.
         memory_bytes: most that decoded images may take.
         heard: told of bytes of shards as they come to hand, by any thread.
 
     Raises:
         BadInput: a cluster does not exist or is empty, or the cache may not hold its shards.
+        ConfigError: so many held out leave nothing of a cluster.
         BlobMissing: a shard is gone.
-        BlobDamaged: a shard does not match its digest.
+        DataError: the store's own shard does not match its digest, so that another try would not.
+        BlobDamaged: a shard makes no sense on this machine; the next try verifies it anew.
         StorageFull: the cache has no room.
     """
 
@@ -83,11 +88,14 @@ class ShardReader:
         cache: NodeCache,
         seed: int,
         *,
+        held_out: int = 0,
         memory_bytes: int = _MEMORY_BYTES,
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
         chosen = range(partition.num_experts) if clusters is None else clusters
         _refuse_unknown(chosen, partition)
+        sizes = [partition.shard_sets[cluster].num_samples for cluster in chosen]
+        refuse_held_out(held_out, dict(zip(chosen, sizes, strict=True)))
         self._partition = partition
         owned = [(shard, owner) for owner in chosen for shard in partition.shard_sets[owner].shards]
         shards, owners = zip(*owned, strict=True)
@@ -96,7 +104,8 @@ class ShardReader:
         self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
         self._clusters = np.asarray(owners, np.int64)
         self.num_samples = int(self._starts[-1])
-        self._order = EndlessOrder(self.num_samples, seed)
+        self._split = split(sizes, held_out)
+        self._order = EndlessOrder(self._split.num_learnt, seed)
         size_bytes = self.num_samples * int(np.prod(partition.shape))
         self._kept = _Kept(self.num_samples, partition) if size_bytes <= memory_bytes else None
 
@@ -113,7 +122,13 @@ class ShardReader:
             ``size / world`` samples, one more or less where that is not whole.
         """
         first, last = size * rank // world, size * (rank + 1) // world
-        indices = self._order.span(cursor + first, cursor + last)
+        return self._read(self._split.learnt(self._order.span(cursor + first, cursor + last)))
+
+    def held_out(self) -> Batch:
+        """The samples that no batch holds, those of a cluster together; the same for every seed."""
+        return self._read(self._split.held_out)
+
+    def _read(self, indices: NDArray[np.int64]) -> Batch:
         if self._kept is None:
             holder, rows = _Kept(len(indices), self._partition), np.arange(len(indices))
             self._decode_into(holder, rows, indices)
@@ -151,7 +166,10 @@ class ShardReader:
                     holder.filled[row] = True
 
     def _indexed(self, shard: Shard) -> _ShardIndex:
-        path = self._files.path(shard.blob)
+        try:
+            path = self._files.path(shard.blob)
+        except BlobDamaged as error:  # a copy of it was fetched again
+            raise DataError(str(error)) from error
         with self._sense_made_of(shard):
             return _index(path, shard)
 

@@ -19,7 +19,7 @@ from atoll.command import (
     progress_bars,
     say,
 )
-from atoll.config_file import run_config
+from atoll.config_file import read_config, run_config
 from atoll.errors import BadInput
 
 _SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
@@ -47,6 +47,10 @@ LikeOption = Annotated[
         "rounding where it was drawn together with others.",
     ),
 ]
+ExpertOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of an exported or imported expert, to draw from it alone."),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder for the images.", show_default="below the run"),
@@ -60,16 +64,16 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     asked: AskedOption = None,
     seed: SeedOption = None,
     like: LikeOption = None,
+    expert: ExpertOption = None,
     out: OutOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Draw images from the ensemble: a grid, and a PNG of each with its recipe inside."""
-    from atoll import layout
-    from atoll.blobs import open_store
-    from experts.devices import device_of
+    """Draw images from the ensemble: a grid, and a PNG of each with its recipe inside.
+
+    With --expert, one expert paints them, and no run is needed.
+    """
     from partition.sheet import enlarged, labelled, tiled
     from router.asking import asked_for
-    from router.load import load_ensemble
     from router.recipe import Recipe, drawn_before, read_recipe, save_png
     from router.sampling import Wanted
 
@@ -81,14 +85,12 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     if again is not None:
         num, seed, asked = 1, again.seed, [again.condition] if again.condition else None
     num, seed = num or 16, seed or 0
-    settings = run_config(config, [*(set_ or ()), *(again.overrides if again else ())])
-    sampling, local = settings.sampling, layout.state_folder(settings.run.uri)
-    store, device = open_store(settings.run.uri), device_of(settings.island)
-    loaded = load_ensemble(store, settings, local / "cache", device)
-    checkpoints = {job: ref.digest for job, ref in loaded.checkpoints.items()}
+    overrides = [*(set_ or ()), *(again.overrides if again else ())]
+    settings, local, loaded = _loaded(config, overrides, expert)
+    sampling, checkpoints = settings.sampling, loaded.digests
     if again is not None:
         again.refuse_others(checkpoints)
-    cond, names = asked_for(loaded.conditioning, loaded.partition.class_names, asked or (), num)
+    cond, names = asked_for(loaded.conditioning, loaded.class_names, asked or (), num)
     seeds = range(seed, seed + num)
     folder = out or local / "samples" / (sampling.strategy if again is None else "again")
     wanted = {
@@ -127,6 +129,25 @@ def sample(  # noqa: PLR0917 - each is an option of the command
                 for path, recipe in wanted.items()
             ]
         )
+
+
+def _loaded(
+    config: Path | None, overrides: list[str], expert: Path | None
+) -> tuple[Any, Path, Any]:
+    """Settings, a folder for images, and what paints them: a run's ensemble or an expert."""
+    from atoll import layout
+    from atoll.blobs import open_store
+    from experts.devices import device_of
+    from router.alone import ALONE, load_alone
+    from router.load import load_ensemble
+
+    if expert is not None:
+        settings = read_config(config, [*overrides, *ALONE])
+        return settings, Path(), load_alone(expert, device_of(settings.island))
+    settings = run_config(config, overrides)
+    local, device = layout.state_folder(settings.run.uri), device_of(settings.island)
+    store = open_store(settings.run.uri)
+    return settings, local, load_ensemble(store, settings, local / "cache", device)
 
 
 def _painted(batches: Any, num: int) -> Any:

@@ -16,9 +16,10 @@ from atoll.errors import CheckpointMismatch
 from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.dit import DiT, Shape
+from experts.dit import Shape
 from experts.files import EMA
 from experts.load import load_expert
+from experts.networks import ExpertNetwork
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.stage import load_partition
@@ -45,7 +46,7 @@ class LoadedEnsemble:
         device: where the networks are.
     """
 
-    experts: tuple[DiT, ...]
+    experts: tuple[ExpertNetwork, ...]
     gate: Gate
     router: RouterNet | None
     conditioning: Conditioning
@@ -53,6 +54,16 @@ class LoadedEnsemble:
     partition: Partition
     checkpoints: dict[str, CheckpointRef]
     device: torch.device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data."""
+        return self.partition.class_names
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the checkpoints, by name of the job."""
+        return {job: ref.digest for job, ref in self.checkpoints.items()}
 
     def sampler(self, strategy: str) -> Sampler:
         """What draws images by a selection strategy such as ``top-2``.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
 from atoll.sizes import Sizes
-from experts.blocks import Block, initialise
+from experts.blocks import Block, fresh
 from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.embeddings import PatchEmbed, TimestepEmbedder, condition_embedder, sincos_positions
@@ -78,8 +78,4 @@ def build_router(
         ConfigError: the patch does not divide the image.
     """
     refuse_patch(sizes.patch, *shape[1:])
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = RouterNet(sizes, conditioning, shape, num_experts)
-        initialise(network)
-    return network
+    return fresh(lambda: RouterNet(sizes, conditioning, shape, num_experts), seed)

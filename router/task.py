@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from atoll.checkpoints import Compat
 from atoll.config import Config
+from atoll.flops import router_flops
 from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import JobSpec
@@ -25,7 +26,7 @@ from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.expert import PIXELS
 from experts.flow import PATH, TimeDensity, seeded
-from experts.noising import Noising, conditioning_of, noising_of
+from experts.noising import Noising, conditioning_of, noising_of, point_of
 from experts.task import Examples, Place
 from partition.manifest import Partition
 from partition.reader import Batch
@@ -62,6 +63,11 @@ class RouterTask:
             "ema_decay": self.training.ema_decay,
         }
 
+    @property
+    def flops(self) -> int:
+        """See :class:`experts.task.Task`."""
+        return router_flops(self.sizes, self.noising.conditioning, self.shape, self.num_experts)
+
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
@@ -73,6 +79,11 @@ class RouterTask:
         """See :class:`experts.task.Task`; the target is the cluster."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
         return Examples(point.x_t, point.t, cond, torch.from_numpy(batch.clusters))
+
+    def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
+        """See :class:`experts.task.Task`."""
+        point, cond = point_of(batch, noise, t), self.noising.condition(batch)
+        return Examples(point.x_t, t, cond, torch.from_numpy(batch.clusters))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`; nats."""

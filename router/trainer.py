@@ -1,11 +1,12 @@
 """The program that trains a router: ``python -m router.trainer --work-dir DIR``."""
 
-from __future__ import annotations
-
-import sys
-
-from experts.process import run_trainer
-from router.task import router_task
+import gc
 
 if __name__ == "__main__":
-    sys.exit(run_trainer(router_task))
+    gc.disable()  # see experts.trainer
+    from experts.process import leave, run_trainer
+    from router.task import router_task
+
+    gc.freeze()
+    gc.enable()
+    leave(run_trainer(router_task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import secrets
@@ -27,6 +28,15 @@ from tests.ports import free_port
 # A property holds or not; how long a busy machine takes over an example says nothing of it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What imports make is no garbage: to look for it takes a tenth of the time of collecting all tests,
+# and again and again some of that of running them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +98,7 @@ class Postgres:
         with (self.folder / "server.log").open("ab") as log:
             command = [SCRIPT, "run", str(self.folder), str(self.port)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + 240
         while True:
             try:
                 self.execute("SELECT 1")
@@ -172,7 +182,7 @@ def slurm() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, (folder / "log").open("wb") as log:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         with subprocess.Popen([script, "run", folder, *ports], stdout=log, stderr=log) as daemons:
-            give_up_at = time.monotonic() + 60
+            give_up_at = time.monotonic() + 240
             asked = ["sinfo", "--noheader", "--format=%T"]
             while subprocess.run(asked, capture_output=True, check=False).stdout != b"idle\n":
                 assert time.monotonic() < give_up_at, (folder / "log").read_text()

@@ -2,7 +2,9 @@
 
 It speaks the relay's protocol as the real ones do, starts in a tenth of a second, and takes
 ``--step-s`` for a step. ``--break-at N`` makes it say why it cannot go on at step N, as long as the
-file ``--while-exists`` is there. On an island of several nodes no step is made without all of them.
+file ``--while-exists`` is there. ``--fall-at N`` kills it at step N, or once it has uploaded what
+it tells nobody of, until it was started anew ``--fall`` times. On an island of several nodes no
+step is made without all of them.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import time
 from pathlib import Path
 
 from atoll import layout, relay
+from atoll.beats import Beat, Phase, write_beat
 from atoll.blobs import open_store
 from atoll.checkpoints import Compat, download, upload
 from atoll.errors import CheckpointDamaged
 from atoll.node_place import NodePlace, read_meeting, read_place, write_meeting
-from atoll.types import Progress
+from atoll.types import Assignment, Progress
 
 COMPAT = Compat("fake", "pixels", (1, 8, 8), "none", "none")
 
@@ -108,8 +111,21 @@ def options() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--break-at", type=int, default=-1)
     parser.add_argument("--while-exists", type=Path, default=Path("/"))
+    parser.add_argument("--fall-at", type=int, default=-1)
+    parser.add_argument("--fall", type=int, default=1, help="how often")
+    parser.add_argument("--by", default="SIGKILL", help="what it falls by")
+    parser.add_argument("--untold", action="store_true", help="falls once it has uploaded")
     parser.add_argument("--deaf", action="store_true", help="does not drain")
     return parser.parse_args()
+
+
+def fall(
+    given: argparse.Namespace, step: int, assignment: Assignment, *, untold: bool = False
+) -> None:
+    if step == given.fall_at and assignment.restarts < given.fall and untold == given.untold:
+        print("falls", flush=True)
+        write_beat(given.work_dir, Beat(0, 1, step, Phase.STEP))  # its last
+        os.kill(os.getpid(), signal.Signals[given.by])
 
 
 def main() -> int:
@@ -136,9 +152,11 @@ def main() -> int:
     def publish() -> None:
         with tempfile.TemporaryDirectory(dir=given.work_dir) as folder:
             (Path(folder) / "weights").write_text(weights)
-            key = layout.checkpoint_folder(spec.name, lease.epoch, step)
+            key = layout.checkpoint_folder(spec.name, lease.epoch, step, assignment.restarts)
             at = {"step": step, "epoch": lease.epoch, "compat": COMPAT, "about": {}}
-            speaker.say(relay.Published(upload(store, key, Path(folder), **at), 1 / step))
+            ref = upload(store, key, Path(folder), **at)
+            fall(given, step, assignment, untold=True)
+            speaker.say(relay.Published(ref, 1 / step))
         print(f"published step {step}", flush=True)
 
     committed = step
@@ -147,6 +165,7 @@ def main() -> int:
             speaker.say(relay.Broke(f"step {step} cannot be taken"))
             return 2
         time.sleep(given.step_s)
+        fall(given, step, assignment)
         try:
             if not peers.step():
                 return 0

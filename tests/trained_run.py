@@ -13,11 +13,12 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.jobs import job_specs
 from atoll.node_cache import NodeCache
+from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from experts.expert import expert_task
 from experts.loop import train
-from experts.task import Place
+from experts.parallel.mesh import Mesh
 from experts.workplace import Workplace
 from partition.reader import ShardReader
 from partition.stage import load_partition, run_partition
@@ -63,7 +64,15 @@ class Run:
         train(
             task,
             samples,
-            Workplace(assignment, self.store, work_dir, Place(), torch.device("cpu"), drain),
+            Workplace(
+                assignment,
+                self.store,
+                work_dir,
+                Mesh(),
+                ParallelSection(),
+                torch.device("cpu"),
+                drain,
+            ),
         )
         published = [m for m in Listener(work_dir).heard() if isinstance(m, Published)]
         return published[-1].checkpoint

@@ -12,6 +12,7 @@ from atoll.views import FleetView, JobView
 from orchestrator.cli.in_place import InPlace, table_of
 
 _LINE_S = 10.0
+_IF_KNOWN = ("held out", "MFU")
 _HALTED = {JobState.WAITING, JobState.FAILED, JobState.PAUSED, JobState.CANCELLED}
 
 
@@ -60,9 +61,12 @@ class Pace:
 def rows(view: FleetView, pace: Pace) -> list[dict[str, Any]]:
     """A row for each job, and one for each island that waits for work."""
     idle = [island for island in view.islands if island.state == "idle"]
-    return [_job_row(job, pace) for job in view.jobs] + [
+    made = [_job_row(job, pace) for job in view.jobs] + [
         _row("–", island.state, island.name) for island in idle
     ]
+    # A table is read at a glance: what no trainer knows has no column.
+    unknown = {name for name in _IF_KNOWN if all(row[name] is None for row in made)}
+    return [{name: row[name] for name in row if name not in unknown} for row in made]
 
 
 class Standing:
@@ -137,7 +141,9 @@ def _job_row(job: JobView, pace: Pace) -> dict[str, Any]:
         job.island or None,
         step=f"{job.progress.step:,} / {job.spec.steps:,}",
         loss=job.progress.loss if job.progress.loss == job.progress.loss else None,
+        held_out=job.progress.vitals.held_out,
         rate=job.progress.samples_per_s or None,
+        mfu=job.progress.vitals.mfu,
         left=None if left_s is None else f"{left_s // 60:.0f}:{left_s % 60:02.0f}",
         leases=job.epoch,
     )
@@ -150,7 +156,9 @@ def _row(
     *,
     step: str | None = None,
     loss: float | None = None,
+    held_out: float | None = None,
     rate: float | None = None,
+    mfu: float | None = None,
     left: str | None = None,
     leases: int | None = None,
 ) -> dict[str, Any]:
@@ -160,7 +168,9 @@ def _row(
         "island": island,
         "step": step,
         "loss": loss,
+        "held out": held_out,
         "samples/s": rate,
+        "MFU": None if mfu is None else f"{mfu:.1%}",
         "ETA": left,
         "leases": leases,
     }

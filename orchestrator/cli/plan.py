@@ -45,6 +45,9 @@ def plan(
     classes: Annotated[
         int | None, typer.Option(min=1, help="Of the data.", show_default="1000, of digits 10")
     ] = None,
+    caption_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of a caption, for an MMDiT.", show_default="1")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="In the data set, for the shards' bytes.")
     ] = None,
@@ -97,12 +100,13 @@ def plan(
     as_it_runs = not (published or gpu or gpus_per_node or mfu or recompute)
     sample_bytes = None if sample_kb is None else sample_kb * 1e3
     if published is None:
-        told = Data(size, channels, classes, samples, sample_bytes)
+        told = Data(size, channels, classes, samples, sample_bytes, caption_tokens)
         subject = subject_of(settings, told)
     else:
-        if size or channels or classes:
+        if size or channels or classes or caption_tokens:
             raise BadInput(
-                f"--model {model} has images of its own; leave out --size, --channels and --classes"
+                f"--model {model} has images of its own; leave out --size, --channels, --classes "
+                "and --caption-tokens"
             )
         data_bytes = samples * sample_bytes if samples and sample_bytes else None
         subject = Subject(published.expert, published.router, data_bytes, ())
@@ -110,7 +114,7 @@ def plan(
         gpu=kind,
         num_gpus=gpus_per_node or settings.island.processes,
         mfu=mfu,
-        recompute=recompute,
+        recompute=recompute or settings.island.parallel[0].recompute,
         lifetime_h=lifetime_h,
         bytes_per_s=mb_per_s * 1e6,
         paces=paces_of(settings) if as_it_runs else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from typing import Any
@@ -40,8 +41,31 @@ def job_row(job: JobView) -> dict[str, Any]:
         "failures": job.failures,
         "losses": job.losses,
         "preemptions": job.preemptions,
+        "loss": job.progress.loss if math.isfinite(job.progress.loss) else None,
+        "samples_per_s": job.progress.samples_per_s,
+        **asdict(job.progress.vitals),
         "why": job.reason,
     }
+
+
+def vitals_in_words(job: JobView) -> str:
+    """How the trainer of a job does, as far as it is known; "" while nobody works on it."""
+    told, words = job.progress.vitals, list[str]()
+    if job.state is not JobState.LEASED or told.tflops_per_s is None:
+        return ""
+    words.append(f"{job.progress.samples_per_s:.4g} samples/s")
+    words.append(f"{told.tflops_per_s:.3g} TFLOP/s a device")
+    if told.mfu is not None:
+        words.append(f"MFU {told.mfu:.1%}")
+    if told.memory_bytes is not None:
+        words.append(f"{told.memory_bytes / 1e9:.2f} GB")
+    if told.wait_share is not None:
+        words.append(f"{told.wait_share:.1%} of the time waiting for data")
+    if told.grad_norm is not None:
+        words.append(f"gradient norm {told.grad_norm:.3g}")
+    if told.held_out is not None:
+        words.append(f"loss {told.held_out:.3g} on samples held out")
+    return ", ".join(words)
 
 
 def island_row(island: IslandView) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, say, show
 from atoll.config import Config
 from atoll.config_file import run_config
+from atoll.types import Vitals
 from atoll.views import FleetView
 
 VerifyOption = Annotated[
@@ -55,7 +57,9 @@ def train_and_route(
     _train(config, set_, "train", "route", verify=False, json_=json_)
 
 
-_DETAILS = {"lease_left_s", "failures", "losses", "preemptions", "why"}
+_DETAILS = {"lease_left_s", "failures", "losses", "preemptions", "why", "samples_per_s"} | {
+    field.name for field in fields(Vitals)
+}
 
 
 def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
@@ -66,6 +70,7 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         job_row,
         spent_in_words,
         spent_row,
+        vitals_in_words,
     )
     from orchestrator.fleet.stragglers import lagging
 
@@ -86,6 +91,9 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         pace = slow.get(row["job"])
         behind = f"; it makes only {pace:.0%} of its peers' pace" if pace else ""
         typer.echo(f"{row['job']}: {row['why']}{behind}")
+    for job in view.jobs:
+        if words := vitals_in_words(job):
+            typer.echo(f"{job.spec.name}: {words}")
     if islands:
         show("islands", islands, as_json=False)
     typer.echo(spent_in_words(view))

@@ -54,6 +54,9 @@ def train(
     made: dict[str, CheckpointRef] = {}
     if missing:
         _refuse_small_cache(config, store, [job.spec for job in missing])
+        if any(job.spec.role is not Role.ROUTER for job in missing):
+            *_, channels = stages.require(store, "partition", needed_by=TRAIN)["shape"]
+            fit.refuse_init(config, channels)
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
     results = [stage.finish(store, made) for stage in wanted]
     return {name: ref for refs in results for name, ref in refs.items()}
@@ -134,6 +137,9 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         has_labels=bool(partition["class_names"]),
         has_captions=partition["has_captions"],
     )
+    if num := config.training.held_out:
+        sizes = {number: each["num_samples"] for number, each in enumerate(partition["shard_sets"])}
+        fit.refuse_held_out(num, sizes)
     roles = [Role.ROUTER]
     if name == TRAIN:
         # The monolith takes the longest: begin with it, and the experts fill the other islands.

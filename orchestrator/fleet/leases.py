@@ -6,6 +6,7 @@ Pure: each function reads a fleet and the time, and returns its answer with the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from atoll import layout
@@ -18,6 +19,7 @@ from atoll.types import (
     Directive,
     Ending,
     Event,
+    Incident,
     JobState,
     Lease,
     Outcome,
@@ -84,9 +86,9 @@ def refuse_job_name(fleet: Fleet, island: str) -> None:
 
 
 def heartbeat(
-    fleet: Fleet, lease: Lease, progress: Progress, now: float
+    fleet: Fleet, lease: Lease, progress: Progress, now: float, incidents: Sequence[Incident] = ()
 ) -> tuple[Directive, Change]:
-    """Extend a lease by a term and note how far its trainer is.
+    """Extend a lease by a term and note how far its trainer is, and what it came over by itself.
 
     Raises:
         LeaseLost: the lease is not current.
@@ -94,6 +96,7 @@ def heartbeat(
     before = _held(fleet, lease)
     moved_at = now if _advanced(before.progress, progress) else before.moved_at
     heard = _heard(fleet, before, now, progress=progress, moved_at=moved_at)
+    heard = _noted(heard, incidents)
     job = heard.jobs[-1]
     if job.wish is JobState.CANCELLED:
         return Directive.CANCEL, heard
@@ -125,8 +128,8 @@ def commit(
         Refused: the checkpoint was not written under this lease, or goes back in steps.
     """
     job = _held(fleet, lease)
-    if checkpoint.epoch != lease.epoch or checkpoint.key != layout.checkpoint_folder(
-        lease.job, lease.epoch, checkpoint.step
+    if checkpoint.epoch != lease.epoch or not layout.is_checkpoint_folder(
+        checkpoint.key, lease.job, lease.epoch, checkpoint.step
     ):
         raise Refused(
             f"{checkpoint.key} (epoch {checkpoint.epoch}) is not where a checkpoint of {lease.job} "
@@ -214,6 +217,7 @@ def _granted(job: Job, fleet: Fleet, island: str, request_id: str, now: float) -
         expires_at=now + fleet.policy.term_s,
         heard=False,
         moved_at=now,
+        incidents=0,
         progress=replace(NO_PROGRESS, step=job.step),
         reason=f"granted to {island} {start}",
     )
@@ -254,6 +258,17 @@ def joined(fleet: Fleet, island: str) -> Change:
         return Change()
     words = "came back" if known else "was heard for the first time by this orchestrator"
     return Change(events=(Event("island-joined", f"{island} {words}", island=island),))
+
+
+def _noted(heard: Change, incidents: Sequence[Incident]) -> Change:
+    """Each incident once: an answer may have been lost, and a call may come late."""
+    job = heard.jobs[-1]
+    new = sorted((it for it in incidents if it.number > job.incidents), key=lambda it: it.number)
+    if not new:
+        return heard
+    noted = replace(job, incidents=new[-1].number, reason=brief(new[-1].reason))
+    events = tuple(_event(it.kind.value, brief(it.reason), noted) for it in new)
+    return heard.then(Change(jobs=(noted,), events=events))
 
 
 def _forget(held: Job, fleet: Fleet, now: float) -> Change:

@@ -208,7 +208,7 @@ def dispensable(fleet: Fleet, names: Iterable[str], waiting: Container[str]) -> 
         waiting: islands whose nodes stand in a queue, or are being made. They go first, and then
             the idle, the slowest first.
     """
-    known = {name: fleet.islands.get(name) for name in sorted(names, key=_number_of)}
+    known = {name: fleet.islands.get(name) for name in sorted(names, key=number_of)}
     yield from (name for name, island in known.items() if island is None and name in waiting)
     idle = [name for name, island in known.items() if island and island.state == "idle"]
     yield from sorted(idle, key=lambda name: fleet.speeds.get(name, 1.0))
@@ -268,9 +268,10 @@ def _without(since: Map[str, float], names: Sequence[str]) -> Map[str, float]:
 
 def last_number_of(islands: Iterable[str]) -> int:
     """The highest number in the names of some islands; 0 for none."""
-    return max(map(_number_of, islands), default=0)
+    return max(map(number_of, islands), default=0)
 
 
-def _number_of(island: str) -> int:
+def number_of(island: str) -> int:
+    """The number at the end of an island's name; 0 for none."""
     number = island.rpartition("-")[2]
     return int(number) if number.isdecimal() else 0

@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from atoll.types import CheckpointRecord, CheckpointRef, Event, JobSpec, JobState, Lease, Progress
+from atoll.types import (
+    CheckpointRecord,
+    CheckpointRef,
+    Event,
+    JobSpec,
+    JobState,
+    Lease,
+    Progress,
+    Vitals,
+)
 from atoll.views import FleetView, IslandView, JobView
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.islands import Islands
@@ -87,6 +96,7 @@ class Job:
         preemptions: islands reclaimed since then.
         heard: whether the island has said anything under the lease.
         moved_at: when its trainer was last seen to begin, fetch, or make a step, on the same clock.
+        incidents: how many its island has come over by itself, under the newest lease.
         log: the last lines of the trainer that failed last.
         wish: where an operator wants it to stand once its lease has ended; None leaves it.
         reason: why it stands where it does, in words.
@@ -111,6 +121,7 @@ class Job:
     preemptions: int = 0
     heard: bool = False
     moved_at: float = 0.0
+    incidents: int = 0
     log: str = ""
     wish: JobState | None = None
     reason: str = ""
@@ -258,11 +269,18 @@ class Fleet:
     def freed(self, job: Job, reason: str) -> Job:
         """A job without its lease: done if all is committed, else paused or waiting."""
         open_state = job.wish or (JobState.PAUSED if self.draining else JobState.WAITING)
+        told = replace(
+            job.progress,
+            step=job.step,
+            samples_per_s=0.0,
+            fetched_bytes=0,
+            vitals=Vitals(held_out=job.progress.vitals.held_out),
+        )
         return replace(
             job,
             state=JobState.DONE if job.is_complete else open_state,
             island="",
-            progress=replace(job.progress, step=job.step, samples_per_s=0.0, fetched_bytes=0),
+            progress=told,
             wish=None,
             reason=reason,
         )

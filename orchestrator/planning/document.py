@@ -26,9 +26,10 @@ def document_of(plan: Plan, means: Means, model: Model | None) -> dict[str, Any]
                 "step_flops": each.part.step_flops,
                 "flops": each.part.flops,
                 "hours": each.hours,
-                "layout": each.fit.layout,
+                "layout": asdict(each.fit.layout),
                 "why": each.fit.why,
-                "micro_batch": each.micro_batch,
+                "micro_batch": each.fit.micro_batch,
+                "sent_bytes": each.fit.sent_bytes,
                 "memory": {**asdict(each.fit.memory), "total": each.fit.memory.total},
             }
             for each in plan.planned

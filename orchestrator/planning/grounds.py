@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from atoll.config import Config
 from orchestrator.planning.hardware import peak_flops
-from orchestrator.planning.layout import USABLE, Layout
+from orchestrator.planning.layout import USABLE
 from orchestrator.planning.means import ASSUMED_MFU, Means
 from orchestrator.planning.prices import Price
 from orchestrator.planning.spot import Spot
@@ -15,7 +15,6 @@ from orchestrator.planning.spot import Spot
 def grounds(
     config: Config,
     means: Means,
-    layouts: Sequence[Layout],
     spot: Spot | None,
     prices: Sequence[Price],
 ) -> tuple[str, ...]:
@@ -40,11 +39,11 @@ def grounds(
         told.append(_experts_of_unequal_clusters(config.partition.sizes))
     if means.recompute:
         told.append(
-            "recomputing makes a step a third longer, which MFU does not count; Atoll's trainer "
-            "does not do it"
+            "recomputing makes a step a third longer, which MFU does not count; set "
+            "island.parallel.recompute"
         )
-    if "sharded" in layouts:
-        told.append("sharded is what a trainer that shards would hold; Atoll's shares data alone")
+    if len(config.island.parallel) > 1:
+        told.append("all islands laid out as the first of island.parallel")
     told.append("an island reads its shards once and keeps them on its disk")
     if means.nodes > 1:
         told.append(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 from atoll.errors import BadInput
-from orchestrator.planning.hardware import Gpu
-from orchestrator.planning.memory import Memory, activation_bytes, replicated, sharded
+from atoll.gpus import Gpu
+from atoll.parallel_section import Layout, ParallelSection
+from orchestrator.planning.memory import Memory, held
 from orchestrator.planning.networks import Network
+from orchestrator.planning.traffic import sent_bytes
 
 USABLE = 0.9  # of a GPU's memory; the rest is the driver's, the libraries', and fragments'
-
-Layout = Literal["one GPU", "data", "sharded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,63 +20,133 @@ class Fit:
     """How the GPUs of an island share the work, and why so.
 
     Attributes:
-        layout: one GPU; data: each holds everything; sharded: each holds a part of the state.
+        layout: of the island.
+        micro_batch: images of one forward pass on one GPU.
         memory: of one GPU.
+        sent_bytes: by one GPU in a step, to the others.
         why: a sentence.
     """
 
     layout: Layout
+    micro_batch: int
     memory: Memory
+    sent_bytes: float
     why: str
 
+    @property
+    def name(self) -> str:
+        """The layout in the words of ``[island.parallel]``."""
+        sizes = [(each.name, getattr(self.layout, each.name)) for each in fields(self.layout)]
+        return ", ".join(f"{name} = {num}" for name, num in sizes if num > 1) or "one GPU"
 
-def fit(
-    network: Network,
-    gpu: Gpu,
-    num_gpus: int,
-    micro_batch: int,
-    precision: str,
-    *,
-    recompute: bool = False,
-    name: str = "expert",
-) -> Fit:
-    """The simplest layout in which a network can be trained.
 
-    Args:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be fitted.
+
+    Attributes:
         network: which.
-        gpu: of which the island has ``num_gpus``.
-        num_gpus: that share a batch.
-        micro_batch: images of one forward pass on one GPU.
+        name: what it is called: expert, monolith or router.
+        batch: images of a step.
+        accumulation: micro-batches of a step.
         precision: fp32 or bf16.
         recompute: activations are computed again in the backward pass.
-        name: what an error calls the network: expert, monolith or router.
+        given: the layout that the configuration asks for; None to choose one.
+    """
+
+    network: Network
+    name: str
+    batch: int
+    accumulation: int
+    precision: str
+    recompute: bool = False
+    given: ParallelSection | None = None
+
+
+def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
+    """The layout that was asked for, or the simplest in which a network can be trained.
+
+    Args:
+        wish: what is to be fitted.
+        gpu: of which the island has ``num_gpus``.
+        num_gpus: that share a batch.
 
     Raises:
         BadInput: there is none; names the key that can mend it.
     """
-    activations = activation_bytes(network, micro_batch, precision, recompute=recompute)
     room = USABLE * gpu.memory_bytes
-    whole = replicated(network, num_gpus, precision, activations)
-    if whole.total <= room:
-        layout: Layout = "one GPU" if num_gpus == 1 else "data"
-        return Fit(layout, whole, f"all of it, {_gb(whole.total)}, fits {_of(gpu)}")
-    parts = sharded(network, num_gpus, precision, activations)
-    if num_gpus > 1 and parts.total <= room:
-        why = f"whole it would be {_gb(whole.total)}, too much for {_of(gpu)}; shared out it fits"
-        return Fit("sharded", parts, why)
-    least = parts if num_gpus > 1 else whole
-    if least.total - activations > room:
-        mend = "raise --gpus-per-node, choose a larger --gpu, or make the network smaller"
-    elif micro_batch > 1:
-        mend = "raise training.accumulation" + ("" if recompute else ", or give --recompute")
+    tried = [_in(wish, layout) for layout in _layouts(wish, num_gpus)]
+    if not tried:
+        raise BadInput(
+            f"the {wish.name} has {wish.batch} images in a step, too few for {num_gpus} GPUs; "
+            "lower island.nodes, island.processes or --gpus-per-node, or raise the batch size"
+        )
+    for found in tried:
+        if found.memory.total <= room:
+            return Fit(*_numbers(found), why=_why(wish, found, tried[0], gpu))
+    least = min(tried, key=lambda each: each.memory.total)
+    raise BadInput(_refusal(wish, least, gpu, room))
+
+
+def _layouts(wish: Wish, num: int) -> Iterator[Layout]:
+    """From the simplest: all of it on each, its state shared out, and its images' tokens too."""
+    if wish.given is not None:
+        layouts = [wish.given.over(num)]
     else:
-        mend = "choose a larger --gpu" if recompute else "give --recompute, or a larger --gpu"
-    if name == "monolith":
+        layouts = [Layout(data=num)]
+        if wish.name != "router" and num > 1:  # a router is data parallel always
+            layouts += [Layout(shard=num // part, sequence=part) for part in _divisors(num)]
+    network = wish.network
+    for layout in layouts:
+        whole = network.heads % layout.sequence or network.num_tokens % layout.sequence
+        if layout.rows <= wish.batch and not whole:
+            yield layout
+
+
+def _divisors(num: int) -> list[int]:
+    return [part for part in range(1, num + 1) if num % part == 0]
+
+
+def _in(wish: Wish, layout: Layout) -> Fit:
+    micro_batch = -(-wish.batch // (layout.rows * wish.accumulation))
+    network, precision, recompute = wish.network, wish.precision, wish.recompute
+    memory = held(network, layout, micro_batch, precision, recompute=recompute)
+    sent = sent_bytes(
+        network, layout, micro_batch, wish.accumulation, precision, recompute=recompute
+    )
+    return Fit(layout, micro_batch, memory, sent, why="")
+
+
+def _numbers(found: Fit) -> tuple[Layout, int, Memory, float]:
+    return found.layout, found.micro_batch, found.memory, found.sent_bytes
+
+
+def _why(wish: Wish, found: Fit, simplest: Fit, gpu: Gpu) -> str:
+    if wish.given is not None:
+        return f"as [island.parallel] asks; {_gb(found.memory.total)} of {_of(gpu)}"
+    if found is simplest:
+        return f"all of it, {_gb(found.memory.total)}, fits {_of(gpu)}"
+    return (
+        f"whole it would be {_gb(simplest.memory.total)}, too much for {_of(gpu)}; shared out it "
+        f"fits: set [island.parallel] {found.name}"
+    )
+
+
+def _refusal(wish: Wish, least: Fit, gpu: Gpu, room: float) -> str:
+    if least.memory.total - least.memory.activations > room:
+        mend = "raise --gpus-per-node, choose a larger --gpu, or make the network smaller"
+        if wish.given is not None:
+            mend = "raise island.parallel.shard, or leave the layout out to have one chosen"
+    elif least.micro_batch > 1:
+        mend = "raise training.accumulation" + ("" if wish.recompute else ", or give --recompute")
+    else:
+        mend = "choose a larger --gpu" if wish.recompute else "give --recompute, or a larger --gpu"
+    if wish.name == "monolith":
         mend += ", or leave it out with evaluation.monolith=false"
-    size = "router.batch_size" if name == "router" else "training.batch_size"
-    raise BadInput(
-        f"{size} leaves a GPU {micro_batch} images of the {name} at a time, which take "
-        f"{_gb(least.total)} of it, too much for {_of(gpu)}; {mend}"
+    size = "router.batch_size" if wish.name == "router" else "training.batch_size"
+    return (
+        f"{size} leaves a GPU {least.micro_batch} images of the {wish.name} at a time, which take "
+        f"{_gb(least.memory.total)} of it, too much for {_of(gpu)}; {mend}"
     )
 
 

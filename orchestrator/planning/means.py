@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.planning.hardware import Gpu
+from atoll.gpus import Gpu
 from orchestrator.planning.measured import Measured
 
 ASSUMED_MFU = 0.40

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atoll.parallel_section import Layout
 from orchestrator.planning.networks import Network
 
+ALONE = Layout()
 _FP32 = 4  # bytes
 
 
@@ -38,9 +40,50 @@ class Memory:
         return state + self.activations
 
 
+def held(
+    network: Network, layout: Layout, micro_batch: int, precision: str, *, recompute: bool = False
+) -> Memory:
+    """What one GPU of an island holds, the one that holds most.
+
+    A stage of a pipeline has its share of the blocks and what lies outside them. Along ``tensor``
+    a block's matrices are cut, but not its modulation. Along ``shard`` each GPU holds its part of
+    the state; besides it, what lies outside the blocks is whole, and two blocks at a time, one in
+    use and one on its way, in the precision of computing; and the gradients of one block before
+    they are shared out.
+
+    Args:
+        network: which.
+        layout: of the island's GPUs.
+        micro_batch: images of one forward pass on one GPU.
+        precision: fp32 or bf16.
+        recompute: activations are computed again in the backward pass.
+
+    Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), stage 3.
+    """
+    whole = network.cut_block(layout.tensor)
+    blocks = (network.parameters - network.outside_parameters) / network.block_parameters
+    own = network.outside_parameters + whole * blocks / layout.pipeline
+    copy = 0 if precision == "fp32" else compute_bytes(precision)
+    activations = activation_bytes(network, micro_batch, precision, layout, recompute=recompute)
+    if layout.shard == 1:
+        exchange = _FP32 if layout.data * layout.sequence > 1 else 0
+        weights, gradients = own * (_FP32 + copy), own * (_FP32 + exchange)
+    else:
+        gathered = network.outside_parameters + 2 * whole
+        weights = own / layout.shard * _FP32 + gathered * compute_bytes(precision)
+        gradients = own / layout.shard * _FP32 + whole * _FP32
+    part = own / layout.shard
+    return Memory(weights, gradients, part * 2 * _FP32, part * _FP32, activations)
+
+
 def activation_bytes(
-    network: Network, micro_batch: int, precision: str, *, recompute: bool = False
-) -> int:
+    network: Network,
+    micro_batch: int,
+    precision: str,
+    layout: Layout = ALONE,
+    *,
+    recompute: bool = False,
+) -> float:
     """What the blocks keep for the backward pass, with fused attention.
 
     Of each token a block keeps 6 width features in float32 (twice a norm's input and output, twice
@@ -49,50 +92,24 @@ def activation_bytes(
     logarithm for each head. Of each image 9 width features. What comes before and after the blocks
     is left out. With recomputing, the inputs of the blocks and one whole block are kept.
 
+    Along ``sequence`` a GPU has its tokens, along ``tensor`` its part of 12 of the 14 features. In
+    a pipeline it has its part of the blocks, and of those as many micro-batches at a time as there
+    are parts (1F1B), which comes to all blocks again.
+
     Args:
         network: which.
         micro_batch: images of one forward pass on one GPU.
         precision: fp32 or bf16.
+        layout: of the island's GPUs.
         recompute: activations are computed again in the backward pass.
     """
-    width, tokens = network.width, network.num_tokens
-    token = width * (6 * _FP32 + 14 * compute_bytes(precision)) + (4 + network.heads) * _FP32
+    width, tokens = network.width, network.num_tokens / layout.sequence
+    features = 6 * _FP32 + (2 + 12 / layout.tensor) * compute_bytes(precision)
+    token = width * features + (4 + network.heads / layout.tensor) * _FP32
     block = micro_batch * (tokens * token + 9 * width * _FP32)
     if not recompute:
         return network.num_blocks * block
     return block + network.num_blocks * micro_batch * tokens * width * _FP32
-
-
-def replicated(network: Network, num_gpus: int, precision: str, activations: float) -> Memory:
-    """Each GPU holds everything."""
-    count, copy = network.parameters, 0 if precision == "fp32" else compute_bytes(precision)
-    exchange = _FP32 if num_gpus > 1 else 0
-    return Memory(
-        weights=count * (_FP32 + copy),
-        gradients=count * (_FP32 + exchange),
-        optimizer=count * 2 * _FP32,
-        average=count * _FP32,
-        activations=activations,
-    )
-
-
-def sharded(network: Network, num_gpus: int, precision: str, activations: float) -> Memory:
-    """Each GPU holds its part of the state.
-
-    Besides it, what lies outside the blocks is whole, and two blocks at a time, one in use and one
-    on its way, in the precision of computing; and the gradients of one block before they are shared
-    out.
-
-    Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), stage 3.
-    """
-    part, block = network.parameters / num_gpus, network.block_parameters
-    return Memory(
-        weights=part * _FP32 + (network.outside_parameters + 2 * block) * compute_bytes(precision),
-        gradients=part * _FP32 + block * _FP32,
-        optimizer=part * 2 * _FP32,
-        average=part * _FP32,
-        activations=activations,
-    )
 
 
 def compute_bytes(precision: str) -> int:

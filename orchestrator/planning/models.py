@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from atoll.errors import BadInput
 from atoll.flops import Shape
-from atoll.sizes import PRESETS
-from orchestrator.planning.mmdit import MMDiT
-from orchestrator.planning.networks import Network, Told, router
+from atoll.sizes import DITS, MMDITS
+from orchestrator.planning.networks import Network, Told, expert, router
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +38,13 @@ class Model:
 
 _LATENTS: Shape = (16, 64, 64)  # of 512 x 512 pixels, as the autoencoder of FLUX.1 gives them
 
-# FLUX.1 (width 3072, 19 double and 38 single blocks, 11.9B) made smaller evenly: depth and width
-# each by the cube root of 3 / 11.9 = 0.63, with heads of 128 as they were.
-_DDM_3B = MMDiT(
-    width=1920,
-    heads=15,
-    num_double=12,
-    num_single=24,
-    num_pixels=16 * 2**2,
-    image_tokens=32 * 32,
-    text_tokens=256,
-)
+_CAPTIONS = 256  # tokens of one, as a T5 encoder of 4,096 features gives them
 
 # Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450).
 MODELS = {
     "ddm-3b": Model(
-        expert=_DDM_3B.network,
-        router=router(PRESETS["DiT-B/2"], Told("none", 0), _LATENTS, 8),
+        expert=expert(MMDITS["MMDiT-3B"], Told("text", 4096), _LATENTS, _CAPTIONS),
+        router=router(DITS["DiT-B/2"], Told("none", 0), _LATENTS, 8),
         settings=(
             "partition.num_experts=8",
             "partition.num_fine=1024",
@@ -81,7 +70,7 @@ MODELS = {
             "width 1920, heads of 128, 12 double and 24 single blocks: FLUX.1's 3072, 19 and 38, "
             "made smaller evenly to 3B",
             "images of 512 x 512 as latents of 16 x 64 x 64, patches of 2: 1,024 tokens",
-            "captions of 256 tokens",
+            "captions of 256 tokens, of 4,096 features each; their mean is the caption as a whole",
             "if --set says nothing else: batch 1,024 over all experts, that of the paper's LAION "
             "runs, so 128 for each, in two parts because 16 images at once would not fit 80 GB",
             "blocks keep for the backward pass what those of a DiT with as many tokens do",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from atoll.flops import Shape, dit_flops, num_tokens, router_flops
-from atoll.parameters import block_parameters, dit_parameters, router_parameters
-from atoll.sizes import Sizes
+from atoll.flops import Shape, num_tokens, router_flops
+from atoll.mmdit import double_parameters, mmdit_parameters
+from atoll.networks import expert_flops, expert_parameters
+from atoll.parameters import block_parameters, router_parameters
+from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 
 class Told(NamedTuple):
@@ -41,19 +43,41 @@ class Network:
     block_parameters: int
     outside_parameters: int
 
+    def cut_block(self, num: int) -> float:
+        """Parameters that each of so many GPUs has of the largest block, cut along ``tensor``.
 
-def dit(sizes: Sizes, told: Told, shape: Shape) -> Network:
-    """An expert, or a monolith, as ``[expert]`` describes it."""
-    parameters, block = dit_parameters(sizes, told, shape), block_parameters(sizes.width)
+        Its matrices are cut; its modulation, six vectors from one, is on all of them.
+        """
+        modulation = min(6 * self.width * (self.width + 1), self.block_parameters)
+        return modulation + (self.block_parameters - modulation) / num
+
+
+def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) -> Network:
+    """An expert, or a monolith, as ``[expert]`` describes it.
+
+    Args:
+        sizes: how large.
+        told: its condition.
+        shape: channels, height and width of an image.
+        text_tokens: of its caption, which an MMDiT has among its own.
+    """
+    parameters, tokens = expert_parameters(sizes, told, shape), num_tokens(sizes, shape)
+    if isinstance(sizes, MMDiTSizes):
+        tokens += text_tokens
+        block = double_parameters(sizes)
+        outside = mmdit_parameters(replace(sizes, double=0, single=0), told, shape)
+    else:
+        block = block_parameters(sizes.width)
+        outside = parameters - sizes.depth * block
     return Network(
         parameters=parameters,
-        forward_flops=dit_flops(sizes, told, shape),
-        num_tokens=num_tokens(sizes, shape),
+        forward_flops=expert_flops(sizes, told, shape, text_tokens),
+        num_tokens=tokens,
         width=sizes.width,
         heads=sizes.heads,
         num_blocks=sizes.depth,
         block_parameters=block,
-        outside_parameters=parameters - sizes.depth * block,
+        outside_parameters=outside,
     )
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from atoll.budget_section import BudgetSection
 from atoll.config import Config
-from atoll.errors import BadInput
 from orchestrator.planning.grounds import grounds
 from orchestrator.planning.hardware import peak_flops
-from orchestrator.planning.layout import Fit, fit
+from orchestrator.planning.layout import Fit, Wish, fit
 from orchestrator.planning.means import ASSUMED_MFU, Means
 from orchestrator.planning.prices import Price
 from orchestrator.planning.spot import Spot, simulate_spot
@@ -25,7 +24,6 @@ class Planned:
     """One kind of job: how it fits an island, and how long one takes."""
 
     part: Part
-    micro_batch: int
     fit: Fit
     hours: float
 
@@ -92,7 +90,6 @@ def plan_run(
         expert_s = step_s[parts[0].name]
         spot = simulate_spot(config, parts[0], expert_s, means.lifetime_h, means.bytes_per_s)
     prices = prices or tuple(_own_prices(config, means, is_spot=spot is not None))
-    layouts = [each.fit.layout for each in planned]
     costs = tuple(_cost(price, node_hours, spot) for price in prices)
     return Plan(
         planned=planned,
@@ -101,7 +98,7 @@ def plan_run(
         volumes=volumes(config, parts, subject.data_bytes),
         spot=spot,
         costs=costs,
-        assumed=(*subject.assumed, *grounds(config, means, layouts, spot, prices)),
+        assumed=(*subject.assumed, *grounds(config, means, spot, prices)),
         over=tuple(_over(config.budget, node_hours, costs)),
     )
 
@@ -131,23 +128,19 @@ def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Pric
 
 
 def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned:
-    num_gpus = means.island_gpus
-    if part.batch < num_gpus:
-        raise BadInput(
-            f"the {part.name} has {part.batch} images in a step, too few for {num_gpus} GPUs; "
-            "lower island.nodes, island.processes or --gpus-per-node, or raise the batch size"
-        )
-    micro_batch = -(-part.batch // (num_gpus * config.training.accumulation))
-    found = fit(
-        part.network,
-        means.gpu,
-        num_gpus,
-        micro_batch,
-        config.training.precision,
-        recompute=means.recompute,
+    asked = config.island.parallel[0]
+    own = part.name == "router" or not asked.ways
+    wish = Wish(
+        network=part.network,
         name=part.name,
+        batch=part.batch,
+        accumulation=config.training.accumulation,
+        precision=config.training.precision,
+        recompute=means.recompute,
+        given=None if own else asked,
     )
-    return Planned(part, micro_batch, found, part.steps * step_s / 3600)
+    found = fit(wish, means.gpu, means.island_gpus)
+    return Planned(part, found, part.steps * step_s / 3600)
 
 
 def _cost(price: Price, node_hours: float, spot: Spot | None) -> Cost:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from atoll.config import Config
 from atoll.errors import BadInput
 from atoll.fit import refuse_patches
-from orchestrator.planning.networks import Network, Told, dit, router
+from atoll.sizes import MMDiTSizes
+from orchestrator.planning.networks import Network, Told, expert, router
 
 _DIGITS = {"size": 8, "channels": 1, "classes": 10, "samples": 1797}
 
@@ -22,6 +23,7 @@ class Data:
         classes: of its labels.
         samples: images in the data set.
         sample_bytes: of one in a shard.
+        caption_tokens: of its caption, where image and text attend together.
     """
 
     size: int | None = None
@@ -29,6 +31,7 @@ class Data:
     classes: int | None = None
     samples: int | None = None
     sample_bytes: float | None = None
+    caption_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def subject_of(config: Config, told: Data) -> Subject:
     """The networks that ``[expert]`` and ``[router]`` describe.
 
     Raises:
-        BadInput: the images' size is not known, or does not go into patches; names the key.
+        BadInput: the images' size is not known, or does not go into patches; or the network has no
+            use for a caption's tokens; names the key.
     """
     digits = config.data.source == "digits"
     known = _DIGITS if digits else {}
@@ -72,6 +76,13 @@ def subject_of(config: Config, told: Data) -> Subject:
         assumed[0] += f" in {classes:,} classes"
     elif config.expert.condition == "text":
         condition = Told("text", config.expert.text_dims)
+    if told.caption_tokens:
+        if condition.kind != "text" or not isinstance(config.expert.sizes, MMDiTSizes):
+            raise BadInput(
+                "--caption-tokens is for an MMDiT that reads captions; leave it out, or set "
+                'expert.preset to one and expert.condition to "text"'
+            )
+        assumed.append(f"captions of {told.caption_tokens:,} tokens")
     shape = (channels, size, size)
     seen = condition if config.router.condition else Told("none", 0)
     sample_bytes = told.sample_bytes or channels * size**2
@@ -80,7 +91,7 @@ def subject_of(config: Config, told: Data) -> Subject:
     elif told.sample_bytes is None:
         assumed.append(f"{sample_bytes:,} bytes to a sample: its pixels as they are")
     return Subject(
-        expert=dit(config.expert.sizes, condition, shape),
+        expert=expert(config.expert.sizes, condition, shape, told.caption_tokens or 1),
         router=router(config.router.sizes, seen, shape, config.partition.num_experts),
         data_bytes=None if samples is None else samples * sample_bytes,
         assumed=tuple(assumed),

@@ -24,7 +24,8 @@ def tables(plan: Plan, means: Means, model: Model | None, num_islands: int) -> I
                 "parameters": _short(each.part.network.parameters),
                 "batch": each.part.batch,
                 "steps": each.part.steps,
-                "layout": each.fit.layout,
+                "layout": each.fit.name,
+                "a GPU sends": f"{each.fit.sent_bytes / 1e9:,.3g} GB a step",
             }
             for each in plan.planned
         ],
@@ -47,7 +48,7 @@ def tables(plan: Plan, means: Means, model: Model | None, num_islands: int) -> I
         [
             {
                 "job": each.part.name,
-                "at once": each.micro_batch,
+                "at once": each.fit.micro_batch,
                 "weights": each.fit.memory.weights / 1e9,
                 "gradients": each.fit.memory.gradients / 1e9,
                 "AdamW": each.fit.memory.optimizer / 1e9,
@@ -109,7 +110,7 @@ def _grounds(plan: Plan, model: Model | None) -> Iterator[dict[str, str]]:
         yield from ({"from": "the paper", "what": each} for each in model.said)
         yield from ({"from": "chosen", "what": each} for each in model.assumed)
     for each in plan.planned:
-        yield {"from": "layout", "what": f"{each.part.name}: {each.fit.layout}; {each.fit.why}"}
+        yield {"from": "layout", "what": f"{each.part.name}: {each.fit.name}; {each.fit.why}"}
     yield from ({"from": "assumed", "what": each} for each in plan.assumed)
 
 

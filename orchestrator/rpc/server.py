@@ -19,6 +19,7 @@ from orchestrator.rpc.interceptors import OfThisRun
 from orchestrator.rpc.logbook import LogBook
 from orchestrator.rpc.security import Security
 from orchestrator.rpc.servicer import IslandsServicer, OperatorsServicer
+from orchestrator.rpc.tracing import TraceDesk
 from orchestrator.service import FleetService
 
 _THREADS = 32
@@ -78,10 +79,10 @@ def start_server(
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ],
     )
-    book = LogBook()
-    control_pb2_grpc.add_IslandsServicer_to_server(IslandsServicer(service, book), server)
+    book, desk = LogBook(), TraceDesk()
+    control_pb2_grpc.add_IslandsServicer_to_server(IslandsServicer(service, book, desk), server)
     control_pb2_grpc.add_OperatorsServicer_to_server(
-        OperatorsServicer(service, book, _MAX_WATCHERS), server
+        OperatorsServicer(service, book, desk, _MAX_WATCHERS), server
     )
     files = [control_pb2.DESCRIPTOR]
     if security is not None:

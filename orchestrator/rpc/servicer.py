@@ -9,17 +9,18 @@ from typing import Any
 
 import grpc
 
-from atoll import codec, gang_codec, log_codec
+from atoll import codec, gang_codec, layout, log_codec, trace_codec
 from atoll.clock import SystemClock
-from atoll.errors import Busy, LeaseLost
+from atoll.errors import Busy, LeaseLost, Refused
 from atoll.log_types import LogsWanted
 from atoll.types import Action, Ending, Outcome
 from atoll.wire.v1 import control_pb2 as wire
 from atoll.wire.v1 import control_pb2_grpc as rpc
-from orchestrator.rpc import log_names, log_reading
+from orchestrator.rpc import log_names, log_reading, tracing
 from orchestrator.rpc.admission import signed
 from orchestrator.rpc.log_reading import Reader
 from orchestrator.rpc.logbook import LogBook
+from orchestrator.rpc.tracing import TraceDesk
 from orchestrator.service import FleetService
 
 _MOST_ID = 64  # characters of a request id
@@ -30,9 +31,10 @@ _MOST_LINES = 10_000
 class IslandsServicer(rpc.IslandsServicer):
     """What agents call."""
 
-    def __init__(self, service: FleetService, book: LogBook) -> None:
+    def __init__(self, service: FleetService, book: LogBook, desk: TraceDesk) -> None:
         self._service = service
         self._book = book
+        self._desk = desk
 
     def Acquire(self, request: wire.AcquireRequest, _: Any) -> wire.AcquireResponse:  # noqa: N802
         """Ask for work."""
@@ -59,13 +61,16 @@ class IslandsServicer(rpc.IslandsServicer):
     ) -> wire.HeartbeatResponse:
         """Keep a lease alive."""
         lease = codec.decode_lease(request.lease)
-        directive = self._service.heartbeat(lease, codec.decode_progress(request.progress))
+        progress = codec.decode_progress(request.progress)
+        incidents = codec.decode_incidents(request.incidents)
+        directive = self._service.heartbeat(lease, progress, incidents)
         writer = log_names.writer_for(self._service.fleet, lease.island)
-        wanted = self._wanted(writer, lease.job)
+        wanted, wish = self._wanted(writer, lease.job), self._desk.wanted(lease.job)
         return wire.HeartbeatResponse(
             directive=codec.encode_enum(directive),
             log_wanted=wanted.agent,
             trainer_log_wanted=wanted.trainer,
+            trace_wanted=trace_codec.encode_wish(wish) if wish else None,
         )
 
     def Commit(self, request: wire.CommitRequest, _: Any) -> wire.CommitResponse:  # noqa: N802
@@ -101,6 +106,20 @@ class IslandsServicer(rpc.IslandsServicer):
         )
         return wire.SendLogResponse(wanted=self._book.add(piece, names))
 
+    def SendTrace(  # noqa: N802
+        self, request: wire.SendTraceRequest, _: Any
+    ) -> wire.SendTraceResponse:
+        """Tell what became of a trace."""
+        lease = codec.decode_lease(request.lease)
+        held = self._service.fleet.held_by(lease.island)
+        if held is None or (held.spec.name, held.epoch) != (lease.job, lease.epoch):
+            raise LeaseLost(f"{lease.island} does not work on {lease.job} any more")
+        trace = trace_codec.decode_trace(request.trace)
+        if trace.key and not layout.is_trace(trace.key, lease.job):
+            raise Refused(f"{trace.key} is no folder of a trace of {lease.job}")
+        self._desk.take(lease.job, trace)
+        return wire.SendTraceResponse()
+
     def _wanted(self, writer: str, job: str = "") -> LogsWanted:
         fleet = self._service.fleet
         trainer = log_names.trainer_names(fleet, writer, job) if job else ()
@@ -110,9 +129,12 @@ class IslandsServicer(rpc.IslandsServicer):
 class OperatorsServicer(rpc.OperatorsServicer):
     """What operators call."""
 
-    def __init__(self, service: FleetService, book: LogBook, max_watchers: int) -> None:
+    def __init__(
+        self, service: FleetService, book: LogBook, desk: TraceDesk, max_watchers: int
+    ) -> None:
         self._service = service
         self._book = book
+        self._desk = desk
         self._max_watchers = max_watchers
         self._room = threading.BoundedSemaphore(max_watchers)
 
@@ -151,6 +173,18 @@ class OperatorsServicer(rpc.OperatorsServicer):
                     return
                 if said is not None:
                     yield log_codec.encode_lines(said)
+
+    def Profile(  # noqa: N802
+        self, request: wire.ProfileRequest, context: grpc.ServicerContext
+    ) -> Iterator[wire.ProfileResponse]:
+        """A trace of a job's next steps."""
+        job, steps = codec.required(request.job, "job"), trace_codec.decode_steps(request)
+        with self._place():
+            for trace in tracing.traced(job, steps, self._desk, lambda: self._service.fleet):
+                if not context.is_active():
+                    return
+                if trace is not None:
+                    yield wire.ProfileResponse(trace=trace_codec.encode_trace(trace))
 
     def Drain(  # noqa: N802
         self, request: wire.DrainRequest, context: grpc.ServicerContext

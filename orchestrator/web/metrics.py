@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from atoll.types import JobState
+from atoll.types import JobState, Vitals
 from atoll.views import FleetView, JobView
 from orchestrator.service import FleetService
 from orchestrator.tally import SETBACKS, Tally
@@ -81,6 +81,38 @@ def _of_jobs(view: FleetView) -> Iterator[Metric]:
         family = GaugeMetricFamily(name, words, labels=["job"])
         for job in view.jobs:
             family.add_metric([job.spec.name], read(job))
+        yield family
+    yield from _of_trainers(view)
+
+
+def _of_trainers(view: FleetView) -> Iterator[Metric]:
+    """What a trainer knows; its line is missing where it does not."""
+    readings: dict[str, tuple[str, Callable[[Vitals], float | None]]] = {
+        "atoll_job_flops_per_second": (
+            "Operations of its network, on each device.",
+            lambda told: None if told.tflops_per_s is None else told.tflops_per_s * 1e12,
+        ),
+        "atoll_job_mfu_ratio": ("Part of the device's peak that this is.", lambda told: told.mfu),
+        "atoll_job_memory_bytes": (
+            "Most that tensors took on its GPU; on a CPU what its process takes.",
+            lambda told: told.memory_bytes,
+        ),
+        "atoll_job_wait_ratio": (
+            "Part of the time in which it waits for data.",
+            lambda told: told.wait_share,
+        ),
+        "atoll_job_gradient_norm": ("Before clipping.", lambda told: told.grad_norm),
+        "atoll_job_held_out_loss": (
+            "On samples that training never sees, when it was last measured.",
+            lambda told: told.held_out,
+        ),
+    }
+    for name, (words, read) in readings.items():
+        family = GaugeMetricFamily(name, words, labels=["job"])
+        for job in view.jobs:
+            value = read(job.progress.vitals)
+            if value is not None:
+                family.add_metric([job.spec.name], value)
         yield family
 
 

@@ -34,10 +34,12 @@ function showJobs() {
     const row = element("tr");
     const bar = element("progress", undefined, { max: job.steps, value: job.step, "aria-label": `steps of ${job.name}` });
     const lags = job.lags ? ` (${Math.round(100 * job.lags)}% of its peers)` : "";
-    const pace = job.samples_per_s ? many(Math.round(job.samples_per_s)) + lags : "–";
+    const mfu = job.mfu === null ? "" : `, MFU ${Math.round(100 * job.mfu)}%`;
+    const pace = job.samples_per_s ? many(Math.round(job.samples_per_s)) + mfu + lags : "–";
+    const heldOut = job.held_out === null ? "" : `, ${job.held_out.toPrecision(3)} held out`;
     row.append(head(job), cell("state", job.state, { class: "state" }), cell("island", job.island || "–", { class: "state" }),
       cell("steps", [`${many(job.step)} / ${many(job.steps)} `, bar]),
-      cell("loss", job.loss === null ? "–" : job.loss.toPrecision(3)), cell("samples/s", pace),
+      cell("loss", job.loss === null ? "–" : job.loss.toPrecision(3) + heldOut), cell("samples/s", pace),
       cell("safe at", job.checkpoint ? many(job.checkpoint.step) : "–"), cell("leases", String(job.epoch)),
       element("td", job.reason, { class: "words" }));
     return row;

@@ -93,8 +93,10 @@ class Site:
                 "island": job.island,
                 "step": job.progress.step,
                 "steps": job.spec.steps,
-                "loss": job.progress.loss if math.isfinite(job.progress.loss) else None,
+                "loss": _finite(job.progress.loss),
                 "samples_per_s": job.progress.samples_per_s,
+                "mfu": _finite(job.progress.vitals.mfu),
+                "held_out": _finite(job.progress.vitals.held_out),
                 "checkpoint": job.checkpoint and asdict(job.checkpoint),
                 "epoch": job.epoch,
                 "lease_left_s": job.lease_left_s,
@@ -186,3 +188,8 @@ def _json(tree: Any) -> Answer:
 
 def _plain(status: str, words: str) -> Answer:
     return status, "text/plain; charset=utf-8", f"{words}\n".encode()
+
+
+def _finite(number: float | None) -> float | None:
+    """What JSON can say."""
+    return number if number is not None and math.isfinite(number) else None

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -65,17 +65,16 @@ class NpzSource:
                 caption = str(next(captions)) if captions else None
                 left_out = [bool(next(mark)) for mark in marks]
                 if not any(left_out):
-                    pixels = image.reshape(*image.shape[:2], -1).astype(np.uint8)
-                    yield Sample(f"{self._images}[{index}]", pixels, label, caption)
+                    yield Sample(f"{self._images}[{index}]", _pixels(image), label, caption)
 
     def _checked_images(self, name: str) -> str:
         shape, dtype = self._header(name)
         if dtype != np.uint8:
             raise DataError(f"data.images: {self._named(name)} is {dtype}; images must be uint8")
-        if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3}):
+        if len(shape) not in {3, 4, 5} or (len(shape) > 3 and shape[-1] not in {1, 3}):
             raise DataError(
                 f"data.images: {self._named(name)} has shape {shape}; images must be (N, H, W), "
-                "(N, H, W, 1) or (N, H, W, 3)"
+                "(N, H, W, 1) or (N, H, W, 3), and videos (N, T, H, W, 1) or (N, T, H, W, 3)"
             )
         return name
 
@@ -158,3 +157,9 @@ class NpzSource:
 
     def _named(self, name: str) -> str:
         return f"array {name!r} of {self._path}"
+
+
+def _pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image as (H, W, C), and a video, (T, H, W, C), with its frames one below the other."""
+    stacked = image.reshape(-1, *image.shape[2:]) if image.ndim == 4 else image
+    return stacked.reshape(*stacked.shape[:2], -1).astype(np.uint8)

@@ -18,7 +18,9 @@ specs = st.builds(types.JobSpec, text, st.sampled_from(types.Role), count, text,
 refs = st.builds(types.CheckpointRef, text, text, count, count)
 submissions = st.builds(types.Submission, specs, count, st.none() | refs)
 leases = st.builds(types.Lease, text, text, count, real)
-progress = st.builds(types.Progress, count, real, real, count)
+told = st.none() | real
+vitals = st.builds(types.Vitals, told, told, st.none() | count, told, told, told)
+progress = st.builds(types.Progress, count, real, real, count, vitals)
 assignments = st.builds(types.Assignment, leases, specs, st.none() | refs)
 waits = st.builds(types.Wait, real, st.booleans())
 events = st.builds(types.Event, text, text, text, text, count, count, real)
@@ -41,6 +43,11 @@ fleets = st.builds(
     st.lists(islands, max_size=3).map(tuple),
     st.booleans(),
     budget=budgets,
+)
+
+
+incidents = st.lists(
+    st.builds(types.Incident, count, st.sampled_from(types.IncidentKind), text), max_size=16
 )
 
 
@@ -80,7 +87,19 @@ def test_decode_of_incomplete_message_is_refused() -> None:
         codec.decode_spec(wire.JobSpec(name="n", run_uri="u"))
 
 
-@pytest.mark.parametrize("kind", [types.Role, types.JobState, types.Directive, types.Ending])
+@given(incidents)
+def test_incidents_survive_the_wire(told: list[types.Incident]) -> None:
+    assert codec.decode_incidents([codec.encode_incident(each) for each in told]) == told
+
+
+def test_decode_of_more_incidents_than_an_island_tells_at_once_is_refused() -> None:
+    with pytest.raises(Refused, match="number of incidents is 17, and 16 is the most"):
+        codec.decode_incidents([wire.Incident(number=1)] * 17)
+
+
+@pytest.mark.parametrize(
+    "kind", [types.Role, types.JobState, types.Directive, types.Ending, types.IncidentKind]
+)
 def test_every_enum_value_has_a_wire_number(kind: type[types.Role]) -> None:
     numbers = {codec.encode_enum(value) for value in kind}
     assert len(numbers) == len(kind)

@@ -41,6 +41,8 @@ def test_job_digests_differ_between_jobs():
         "training.checkpoint_every_steps=1",
         "training.log_every_steps=1",
         "training.grid_every_steps=1",
+        "training.held_out_every_steps=1",
+        "training.board=none",
         "island.count=9",
         "sampling.steps=3",
         "run.uri=elsewhere",
@@ -51,7 +53,14 @@ def test_job_digests_stay_when_the_weights_do(cadence):
 
 
 @pytest.mark.parametrize(
-    "shaping", ["run.seed=1", "expert.width=128", "training.batch_size=64", "training.compile=true"]
+    "shaping",
+    [
+        "run.seed=1",
+        "expert.width=128",
+        "training.batch_size=64",
+        "training.held_out=8",
+        "training.compile=true",
+    ],
 )
 def test_job_digests_change_when_the_weights_would(shaping):
     before, after = digests(), digests(shaping)

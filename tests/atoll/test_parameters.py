@@ -1,13 +1,14 @@
 import pytest
 
-from atoll.parameters import dit_parameters, router_parameters
-from atoll.sizes import PRESETS, Sizes
+from atoll.networks import expert_parameters
+from atoll.parameters import dit_parameters, linear_parameters, router_parameters
+from atoll.sizes import DITS, Sizes
 from experts.condition import Conditioning
 from experts.dit import DiT
 from router.network import RouterNet
 
 CONDITIONS = [Conditioning("none"), Conditioning("class", 10), Conditioning("text", 24, "e")]
-SIZES = [Sizes(16, 2, 2, 2), Sizes(64, 3, 4, 4), Sizes(32, 1, 4, 1), PRESETS["DiT-S/2"]]
+SIZES = [Sizes(16, 2, 2, 2), Sizes(64, 3, 4, 4), Sizes(32, 1, 4, 1), DITS["DiT-S/2"]]
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONS)
@@ -20,13 +21,22 @@ def test_parameters_are_those_of_the_networks(sizes, conditioning):
     assert _count(router) == router_parameters(sizes, conditioning, shape, 5)
 
 
+@pytest.mark.parametrize("patch", [2, 4, 8])
 @pytest.mark.parametrize(
-    ("preset", "millions"), [("DiT-S/2", 33), ("DiT-B/2", 130), ("DiT-L/2", 458), ("DiT-XL/2", 675)]
+    ("body", "millions"),
+    [
+        ("S", (33, 33, 33)),
+        ("B", (130, 130, 131)),
+        ("L", (458, 458, 459)),
+        ("XL", (675, 675, 676)),
+    ],
 )
-def test_parameters_of_the_named_sizes_are_the_published_ones(preset, millions):
-    # Peebles & Xie, table 4; theirs have a learned sigma, which adds some thousands.
-    found = dit_parameters(PRESETS[preset], Conditioning("class", 1000), (4, 32, 32))
-    assert found / 1e6 == pytest.approx(millions, rel=0.01)
+def test_parameters_of_the_named_sizes_are_the_published_ones(body, millions, patch):
+    # Peebles & Xie, table 4; theirs have a learned sigma, another half of the last layer.
+    sizes = DITS[f"DiT-{body}/{patch}"]
+    found = expert_parameters(sizes, Conditioning("class", 1000), (4, 32, 32))
+    sigma = linear_parameters(sizes.width, 4 * patch**2)
+    assert round((found + sigma) / 1e6) == millions[(2, 4, 8).index(patch)]
 
 
 def _count(network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from orchestrator.rpc.server import start_server
 from orchestrator.service import FleetService
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import sqlite_url
+from tests.fake_trainer import weights_after
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py"))
 SAY = (
@@ -35,7 +37,7 @@ SAY = (
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
@@ -65,9 +67,13 @@ def agent(server, tmp_path):
     """Makes an agent that runs a trainer command."""
     clients = []
 
-    def make(*trainer: str, orphan_s: float = 60.0) -> Agent:
+    def make(
+        *trainer: str, orphan_s: float = 60.0, restarts: int = 0, hang_s: float = math.inf
+    ) -> Agent:
         how = TrainerSettings(1, 1, tuple(trainer))
-        settings = IslandSettings("island-1", tmp_path / "work", 5.0, orphan_s, how)
+        settings = IslandSettings(
+            "island-1", tmp_path / "work", 5.0, orphan_s, how, restarts, hang_s
+        )
         clients.append(ControlClient(server.address, "run"))
         return Agent(settings, clients[-1], OwnLog(), SystemClock())
 
@@ -163,3 +169,111 @@ def test_agent_tells_what_piled_up_when_the_orchestrator_is_back(agent, server, 
     commits = [e.reason for e in service.events(0, 0) if e.kind == "checkpoint-committed"]
     assert commits == [f"step {step} is safe" for step in (5, 10, 15, 20)]
     assert job(service).state is JobState.DONE
+
+
+def happened(service, *kinds: str) -> list[str]:
+    return [event.reason for event in service.events(0, 0) if event.kind in kinds]
+
+
+def weights(tmp_path: Path, key: str) -> str:
+    return (tmp_path / "run" / key / "weights").read_text()
+
+
+@pytest.mark.parametrize("how", [("--fall-at", "15"), ("--fall-at", "20", "--untold")])
+def test_agent_whose_trainer_is_killed_starts_it_anew_under_the_same_lease(
+    agent, service, tmp_path, how
+):
+    agent(*FAKE_TRAINER, *how, "--step-s", "0.001", restarts=1).work(Orders())
+    (restarted,) = happened(service, "trainer-restarted")
+    assert restarted.startswith("killed by signal 9 (SIGKILL); its trainer is started anew")
+    assert "from step 10" in restarted
+    assert len(happened(service, "lease-granted")) == 1
+    assert not happened(service, "attempt-failed", "job-crash-loop")
+    # What the first one left of the last checkpoint is not in the way of the second.
+    assert job(service).checkpoint.key == "checkpoints/expert-0/epoch-0001/step-00000020.1"
+    assert weights(tmp_path, job(service).checkpoint.key) == weights_after("expert-0", 20)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert (tmp_path / "expert-0.epoch-0001.log").read_text().count("falls") == 1
+
+
+def test_agent_whose_trainer_breaks_again_and_again_gives_the_lease_back(agent, service):
+    falling = ("--fall-at", "15", "--fall", "9", "--step-s", "0.001")
+    agent(*FAKE_TRAINER, *falling, restarts=2).work(Orders())
+    assert len(happened(service, "trainer-restarted")) == 2
+    (reason,) = happened(service, "job-crash-loop")
+    assert "killed by signal 9 (SIGKILL); its island had started it anew 2 times" in reason
+    assert job(service).failures == 1
+
+
+def test_agent_told_to_leave_while_its_trainer_is_to_be_started_anew_leaves_at_once(
+    agent, service, tmp_path
+):
+    orders = Orders()
+    with ThreadPoolExecutor(1) as pool:
+        falling = ("--fall-at", "15", "--fall", "9", "--step-s", "0.001")
+        working = pool.submit(agent(*FAKE_TRAINER, *falling, restarts=20).work, orders)
+        wait_until(lambda: len(happened(service, "trainer-restarted")) == 3)
+        wait_until(lambda: not processes.working_in(tmp_path))
+        orders.leave("its cloud wants it back")
+        working.result(timeout=240)
+    assert happened(service, "island-preempted") == ["its cloud wants it back"]
+    assert 10 <= job(service).step <= 15  # one more may have begun on a busy machine
+
+
+def test_agent_whose_input_is_at_fault_starts_nothing_anew(agent, service):
+    said = '{"kind": "Broke", "reason": "no such data", "final": true}\n'
+    agent(sys.executable, "-c", SAY, said, restarts=3).work(Orders())
+    assert happened(service, "job-failed") == ["no such data"]
+    assert not happened(service, "trainer-restarted")
+
+
+def test_agent_restarts_from_what_was_uploaded_while_its_orchestrator_was_away(
+    agent, server, service, tmp_path
+):
+    marker = tmp_path / "falls"
+    marker.touch()
+    with ThreadPoolExecutor(1) as pool:
+        falling = ("--break-at", "15", "--while-exists", str(marker))
+        working = pool.submit(agent(*FAKE_TRAINER, *falling, restarts=100).work, Orders())
+        wait_until(lambda: processes.working_in(tmp_path))
+        server.stop(grace=None).wait()
+        log = tmp_path / "expert-0.epoch-0001.log"
+        wait_until(lambda: "published step 10" in log.read_text())
+        marker.unlink()
+        wait_until(lambda: "left at step 20" in log.read_text())
+        again, _ = start_server(service, server.address, "run")
+        working.result(timeout=240)
+        again.stop(grace=None).wait()
+    commits = [key.removeprefix("step ") for key in happened(service, "checkpoint-committed")]
+    assert commits == ["10 is safe", "20 is safe"]
+    assert weights(tmp_path, job(service).checkpoint.key) == weights_after("expert-0", 20)
+
+
+def test_agent_whose_trainer_is_frozen_starts_it_anew(agent, service):
+    frozen = ("--fall-at", "15", "--by", "SIGSTOP", "--step-s", "0.001")
+    agent(*FAKE_TRAINER, *frozen, restarts=1, hang_s=1.0).work(Orders())
+    (restarted,) = happened(service, "trainer-restarted")
+    assert restarted.startswith("rank 0 of 1 gave no sign of life for 1 s; its trainer is started")
+    assert job(service).state is JobState.DONE
+
+
+LEAPS = """
+import sys, time
+from pathlib import Path
+from atoll.relay import Broke, Leapt, Speaker, read_assignment
+
+work_dir = Path(sys.argv[-1])
+assignment = read_assignment(work_dir)
+if assignment.restarts:
+    Speaker(work_dir).say(Broke(f"passes over {assignment.passed}", final=True))
+else:
+    Speaker(work_dir).say(Leapt("expert-0 leapt: at step 9 the loss is nan", 144))
+    time.sleep(1000)
+"""
+
+
+def test_agent_whose_training_leapt_rolls_it_back_past_the_samples_to_blame(agent, service):
+    agent(sys.executable, "-c", LEAPS, restarts=1).work(Orders())
+    (told,) = happened(service, "training-rolled-back")
+    assert told.startswith("expert-0 leapt: at step 9 the loss is nan; its trainer is started anew")
+    assert happened(service, "job-failed") == ["passes over 144"]

@@ -6,15 +6,19 @@ import itertools
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from atoll.errors import Unreachable
 from atoll.log_types import LogsWanted
+from atoll.traces import Trace, TraceWish
 from atoll.types import (
     Assignment,
     CheckpointRef,
     Directive,
     Ending,
+    Incident,
     JobSpec,
     Lease,
     Outcome,
@@ -35,6 +39,18 @@ SAY = (
     "(work / 'events.jsonl').write_text(sys.argv[1])"
 )
 
+# Says with the trace what it was ordered, and ends when the agent has had time for two tries.
+TRACES = """
+import json, pathlib, sys, time
+events = pathlib.Path(sys.argv[-1]) / "events.jsonl"
+def say(**line):
+    with events.open("a") as file:
+        file.write(json.dumps(line) + chr(10))
+say(kind="Trace", wish="w", key="orders: " + sys.stdin.readline().strip(), trouble="")
+time.sleep(1)
+say(kind="Ended", finished=True)
+"""
+
 
 @dataclass
 class SlowControl:
@@ -43,6 +59,8 @@ class SlowControl:
     now: float = 0.0
     calls: list[str] = field(default_factory=list)
     logs_wanted: LogsWanted = field(default_factory=LogsWanted)
+    trace_wanted: TraceWish | None = None
+    traces: list[Trace] = field(default_factory=list)
 
     def monotonic(self) -> float:
         return self.now
@@ -53,13 +71,36 @@ class SlowControl:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def heartbeat(self, lease: Lease, progress: Progress) -> Directive:
+    def heartbeat(
+        self, lease: Lease, progress: Progress, incidents: Sequence[Incident] = ()
+    ) -> Directive:
         self.calls.append("heartbeat")
         return Directive.CONTINUE
+
+    def send_trace(self, lease: Lease, trace: Trace) -> None:
+        self.calls.append("send_trace")
+        if self.calls.count("send_trace") == 1:
+            raise Unreachable("it restarts")
+        self.traces.append(trace)
 
     def commit(self, lease: Lease, checkpoint: CheckpointRef, loss: float = math.nan) -> None:
         self.calls.append("commit")
         self.now += TERM_S / 2
+
+
+def make_tenure(control: SlowControl, folder: Path, *command: str) -> Tenure:
+    how = TrainerSettings(1, 1, (sys.executable, "-c", *command))
+    settings = IslandSettings("island-1", folder / "work", 5.0, 600.0, how)
+    spec = JobSpec("expert-0", Role.EXPERT, 0, str(folder / "run"), 30, "d")
+    return Tenure(
+        Assignment(Lease("expert-0", "island-1", 1, TERM_S), spec, None),
+        settings,
+        control,
+        contact=Contact(600.0, control),
+        logs=LogSender(control, "island-1", OwnLog(), control),
+        clock=control,
+        peers=NoPeers(),
+    )
 
 
 def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
@@ -69,24 +110,18 @@ def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
     said = "".join(
         f"{json.dumps(line)}\n" for line in [*lines, {"kind": "Ended", "finished": True}]
     )
-    how = TrainerSettings(1, 1, (sys.executable, "-c", SAY, said))
-    settings = IslandSettings("island-1", tmp_path / "work", 5.0, 600.0, how)
-    spec = JobSpec("expert-0", Role.EXPERT, 0, str(tmp_path / "run"), 30, "d")
-    assignment = Assignment(Lease("expert-0", "island-1", 1, TERM_S), spec, None)
     control = SlowControl()
-    logs = LogSender(control, "island-1", OwnLog(), control)
-    tenure = Tenure(
-        assignment,
-        settings,
-        control,
-        contact=Contact(600.0, control),
-        logs=logs,
-        clock=control,
-        peers=NoPeers(),
-    )
+    tenure = make_tenure(control, tmp_path, SAY, said)
     assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
     assert control.calls.count("commit") == 3
     assert ("commit", "commit") not in set(itertools.pairwise(control.calls))
+
+
+def test_tenure_orders_a_trace_once_and_tells_of_it_until_it_is_heard(tmp_path: Path) -> None:
+    control = SlowControl(trace_wanted=TraceWish("w", 5))
+    tenure = make_tenure(control, tmp_path, TRACES)
+    assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
+    assert control.traces == [Trace("w", "orders: trace w 5")]
 
 
 def ref(step: int) -> CheckpointRef:

@@ -17,6 +17,9 @@ E1121 07:05:08.728000 41 torch/distributed/elastic/multiprocessing/api.py:882] f
 Traceback (most recent call last):
 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-21_07:05:08
+  rank      : 1 (local_rank: 1)
   exitcode  : -9 (pid: 4711)
   traceback : Signal 9 (SIGKILL) received by PID 4711
 """
@@ -46,7 +49,7 @@ def start(tmp_path: Path):
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
@@ -62,6 +65,8 @@ def test_trainer_drains_on_a_line(start):
     trainer.drain()
     assert ended(trainer).poll() == 7
     trainer.drain()  # too late, and no harm
+    trainer.kill()
+    trainer.drain()
 
 
 def test_trainer_is_told_its_threads(start):
@@ -89,7 +94,7 @@ def test_trainer_killed_takes_the_sessions_it_started_with_it(start, tmp_path):
     [
         ("import os; os.kill(os.getpid(), 9)", "killed by signal 9 (SIGKILL)"),
         ("raise ValueError('no such shape')", "exited with code 1: ValueError: no such shape"),
-        (f"print('''{TORCHRUN_KILLED}'''); exit(1)", "killed by signal 9 (SIGKILL)"),
+        (f"print('''{TORCHRUN_KILLED}'''); exit(1)", "rank 1 was killed by signal 9 (SIGKILL)"),
         (
             f"print('''{TORCHRUN_FAILED}'''); exit(1)",
             "exited with code 1: MemoryError: no room for 8 GiB",
@@ -98,6 +103,13 @@ def test_trainer_killed_takes_the_sessions_it_started_with_it(start, tmp_path):
 )
 def test_trainer_last_words_say_how_it_ended(start, program, words):
     assert ended(start(program)).last_words() == words
+
+
+def test_trainer_started_anew_answers_for_its_own_words_alone(start):
+    ended(start(f"print('''{TORCHRUN_KILLED}'''); exit(1)"))
+    second = ended(start("raise ValueError('no such shape')"))
+    assert second.last_words() == "exited with code 1: ValueError: no such shape"
+    assert "SIGKILL" not in second.last_lines()
 
 
 @pytest.mark.parametrize(

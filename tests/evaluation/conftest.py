@@ -13,13 +13,14 @@ from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.jobs import job_specs, shaping_settings
 from atoll.node_cache import NodeCache
+from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from evaluation import classifier
 from evaluation.stage import run_evaluate
 from experts.expert import expert_task
 from experts.loop import train
-from experts.task import Place
+from experts.parallel.mesh import Mesh
 from experts.workplace import Workplace
 from partition.reader import ShardReader
 from partition.stage import run_partition
@@ -70,7 +71,13 @@ def trained(tmp_path_factory):
         samples = ShardReader(store, partition, task.clusters, NodeCache(work_dir), config.run.seed)
         assignment = Assignment(Lease(spec.name, "island", 1, 10.0), spec, None)
         here = Workplace(
-            assignment, store, work_dir, Place(), torch.device("cpu"), drain=lambda: False
+            assignment,
+            store,
+            work_dir,
+            Mesh(),
+            ParallelSection(),
+            torch.device("cpu"),
+            drain=lambda: False,
         )
         train(task, samples, here)
         published = [m for m in Listener(work_dir).heard() if isinstance(m, Published)]

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from atoll.blobs import open_store
 from atoll.config import Config
@@ -24,7 +23,8 @@ def real():
 
 @pytest.fixture
 def save_vision_model(tmp_path):
-    """Saves a tiny random DINOv2."""
+    """Saves a tiny random DINOv2; imported here, for those who only collect this take seconds."""
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
     def save(name, seed):
         torch.manual_seed(seed)

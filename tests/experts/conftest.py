@@ -12,11 +12,12 @@ from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.jobs import job_specs
 from atoll.node_cache import NodeCache
+from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
 from experts.expert import expert_task
 from experts.loop import train
-from experts.task import Place
+from experts.parallel.mesh import Mesh
 from experts.workplace import Workplace
 from partition.reader import ShardReader
 from partition.stage import load_partition, run_partition
@@ -60,15 +61,25 @@ class Run:
         path.mkdir(exist_ok=True)
         return path
 
-    def train(self, assignment, drain=lambda: False, world=1):
+    def train(self, assignment, drain=lambda: False, wish=lambda: None):
         """Train in this process; returns whether it finished."""
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
         seed = self.config.run.seed
         cache = NodeCache(self.folder / "shards")
-        samples = ShardReader(self.store, self.partition, task.clusters, cache, seed)
+        held_out = task.training.held_out
+        samples = ShardReader(
+            self.store, self.partition, task.clusters, cache, seed, held_out=held_out
+        )
         at = Workplace(
-            assignment, self.store, work_dir, Place(0, world), torch.device("cpu"), drain
+            assignment,
+            self.store,
+            work_dir,
+            Mesh(),
+            ParallelSection(),
+            torch.device("cpu"),
+            drain,
+            wish,
         )
         return train(task, samples, at)
 

@@ -7,9 +7,9 @@ from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dit import build_dit
-from experts.engine import TorchEngine
 from experts.flow import flow_loss
 from experts.task import Examples
+from experts.torch_engine import TorchEngine
 
 SHAPE = (1, 8, 8)
 

@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from atoll.errors import CheckpointDamaged
+from atoll.sizes import MMDITS
 from experts.load import load_expert
 
 CPU = torch.device("cpu")
@@ -19,6 +20,15 @@ def test_load_expert_gives_the_averaged_network(run):
     assert loaded.conditioning.name == loaded.checkpoint.compat["condition"] == "class:10"
     cond = torch.tensor([3, 10])
     assert loaded.model(torch.zeros(2, 1, 8, 8), torch.rand(2), cond).shape == (2, 1, 8, 8)
+
+
+def test_load_expert_of_another_kind_builds_that_from_what_the_checkpoint_tells(make_run):
+    run = make_run(expert={"preset": "MMDiT-T"}, training={"steps": 1})
+    run.train(run.assignment())
+    loaded = load_expert(run.store, run.published()[-1], run.folder / "cache", CPU)
+    assert loaded.model.sizes == MMDITS["MMDiT-T"]
+    field, cond = loaded.model, torch.tensor([3, 10])
+    assert field(torch.zeros(2, 1, 8, 8), torch.rand(2), cond).shape == (2, 1, 8, 8)
 
 
 def test_load_expert_with_damaged_weights_names_the_checkpoint(run):

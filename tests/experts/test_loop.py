@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -6,9 +8,13 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from atoll.checkpoints import download
-from atoll.errors import BadInput, CheckpointDamaged, CheckpointMismatch, ConfigError
-from atoll.relay import Progress
+from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError, Leapt
+from atoll.node_cache import NodeCache
+from atoll.relay import Overcame, Progress
 from atoll.types import Role
+from experts.expert import ExpertTask, expert_task
+from experts.held_out import Examination
+from partition.reader import ShardReader
 
 
 class Crash(Exception):
@@ -37,8 +43,9 @@ def contents(run, ref):
         if name.endswith(".safetensors")
         for key, value in load_file(path).items()
     }
+    names = ("step", "loss", "grad_norm", "held_out", "held_out_by_time")
     curve = [
-        (point["step"], point["loss"], point["grad_norm"])
+        tuple(point[name] for name in names)
         for point in json.loads(files["history.json"].read_text())
     ]
     return tensors, curve, json.loads(files["progress.json"].read_text())
@@ -56,7 +63,8 @@ def assert_same(run, one, other):
 
 
 @pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
-def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(run, role):
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role):
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7})
     assert run.train(run.assignment(role, epoch=1))
     assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
 
@@ -124,6 +132,27 @@ def test_train_leaves_a_grid_in_the_last_checkpoint_alone(run):
     assert ["grid.png" in folder.files for folder in folders] == [False, False, False, True]
 
 
+def test_train_measures_the_loss_held_out_when_it_is_due_and_at_the_end(make_run):
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7, "checkpoint_every_steps": 9})
+    run.train(run.assignment())
+    _, curve, _ = contents(run, run.published()[-1])
+    measured = {step: loss for step, _, _, loss, _ in curve if loss is not None}
+    assert list(measured) == [7, 14, 20]
+    assert [step for step, *_ in curve] == [4, 7, 8, 12, 14, 16, 20]
+    told = {m.step: m.vitals.held_out for m in run.said() if isinstance(m, Progress)}
+    assert told == {4: None, 8: measured[7], 12: measured[7], 16: measured[14], **measured}
+
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    samples = ShardReader(
+        run.store, run.partition, task.clusters, NodeCache(run.folder / "c"), 0, held_out=8
+    )
+    network = task.build()
+    files = download(run.store, run.published()[-1], run.folder / "cache").files
+    network.load_state_dict(load_file(files["ema.safetensors"]))
+    again = Examination(task, samples.held_out(), torch.device("cpu"))(network)
+    assert again.loss == measured[20]  # of the averaged weights
+
+
 def test_train_draws_its_curves_for_tensorboard(run):
     run.train(run.assignment())
     events = EventAccumulator(str(run.folder / "run" / "local" / "tensorboard" / "expert-0"))
@@ -131,16 +160,14 @@ def test_train_draws_its_curves_for_tensorboard(run):
     drawn = [(event.step, event.value) for event in events.Scalars("loss")]
     assert drawn == [(m.step, pytest.approx(m.loss)) for m in run.said() if isinstance(m, Progress)]
     assert [event.step for event in events.Images("samples")] == [20]
+    assert {"grad_norm", "samples_per_s", "tflops_per_s", "memory_bytes", "wait_share"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 def test_train_leaves_nothing_in_its_work_folder_but_what_it_said(run):
     run.train(run.assignment())
     assert [path.name for path in (run.folder / "work-1").iterdir()] == ["events.jsonl"]
-
-
-def test_train_with_more_processes_than_samples_in_a_step_refuses(run):
-    with pytest.raises(BadInput, match="6 samples in a step, too few for 7 processes"):
-        run.train(run.assignment(), world=7)
 
 
 def test_train_that_diverges_says_so_and_keeps_no_weight_of_it(make_run):
@@ -152,3 +179,53 @@ def test_train_that_diverges_says_so_and_keeps_no_weight_of_it(make_run):
     ):
         run.train(run.assignment())
     assert run.said() == []  # neither a checkpoint nor a point of the curve
+
+
+@pytest.fixture
+def odd_sample(monkeypatch):
+    """Of the samples of a step, counted from 1, the first is no number whenever it is met."""
+    whole, odd = ExpertTask.examples, set()
+
+    def poison(step):
+        def examples(task, batch, now, place):
+            made = whole(task, batch, now, place)
+            if now == step and not odd:
+                odd.add(int(batch.indices[0]))
+            rows = [row for row, index in enumerate(batch.indices.tolist()) if index in odd]
+            made.x_t[rows] = torch.nan
+            return made
+
+        monkeypatch.setattr(ExpertTask, "examples", examples)
+
+    return poison
+
+
+def overcame(run, epoch):
+    return [message.reason for message in run.said(epoch) if isinstance(message, Overcame)]
+
+
+def test_train_that_skips_a_step_goes_on_and_interrupted_equals_uninterrupted(make_run, odd_sample):
+    run = make_run(training={"on_spike": "skip"})
+    odd_sample(9)
+    assert run.train(run.assignment(epoch=1))
+    (told,) = overcame(run, 1)
+    assert told == "passed over: at step 9 the loss is nan and the gradient nan"
+    assert all(math.isfinite(point[1]) for point in contents(run, run.published(1)[-1])[1])
+
+    assert not run.train(run.assignment(epoch=2), After(11))
+    left = run.published(2)[-1]
+    assert run.train(run.assignment(epoch=3, checkpoint=left))
+    assert_same(run, run.published(1)[-1], run.published(3)[-1])
+
+
+def test_train_that_leaps_goes_back_and_never_meets_those_samples_again(make_run, odd_sample):
+    run = make_run(training={"on_spike": "rollback"})
+    odd_sample(9)
+    with pytest.raises(Leapt, match="at step 9 the loss is nan") as leapt:
+        run.train(run.assignment(epoch=1))
+    (left,) = run.published(1)
+    assert (left.step, leapt.value.passed) == (6, 6 * 12)
+    again = run.assignment(epoch=2, checkpoint=left)
+    assert run.train(dataclasses.replace(again, passed=leapt.value.passed))
+    *_, progress = contents(run, run.published(2)[-1])
+    assert (progress["step"], progress["cursor"]) == (20, 6 * (12 + 14))

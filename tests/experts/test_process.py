@@ -33,6 +33,7 @@ from experts.leash import ORPHANED
 from partition.reader import ShardReader
 from tests.warm import Warm
 
+HANGS_S = 90
 ALONE = NodePlace()
 TRAINER = """
 import sys
@@ -66,7 +67,7 @@ class Held:
 
     def wait_for(self, kind):
         """Listen until it has said something of a kind."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + HANGS_S
         while not any(isinstance(message, kind) for message in self.heard):
             assert time.monotonic() < deadline, self.heard
             self.heard += self._listener.heard()
@@ -74,7 +75,7 @@ class Held:
 
     def wait(self):
         """Its exit code, and all that it said."""
-        code = self.process.wait(timeout=90)
+        code = self.process.wait(timeout=HANGS_S)
         self.heard += self._listener.heard()
         return code, self.heard
 
@@ -107,22 +108,29 @@ def launched(run, assignment, command):
 
 
 @contextmanager
-def started(run, assignment, code=TRAINER, *arguments, node=ALONE):
-    """With all imports made, see :mod:`tests.warm`."""
+def started(run, assignment, code=TRAINER, *arguments, node=ALONE, rank=0, num=1):
+    """With all imports made, see :mod:`tests.warm`; one of several as torchrun would tell it."""
     work_dir = place_of(run, assignment, node)
-    process = Warm(code, [*arguments, "--work-dir", str(work_dir)], run.folder / "log")
+    with pytest.MonkeyPatch.context() as told:
+        for name, number in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", num)):
+            told.setenv(name, str(number))
+        process = Warm(code, [*arguments, "--work-dir", str(work_dir)], run.folder / "log")
     try:
         yield Held(process, work_dir)
     finally:
         process.stdin.close()  # the end of the leash: whatever still runs leaves
-        process.wait(timeout=90)
+        process.wait(timeout=HANGS_S)
 
 
 @contextmanager
 def on_one_node(run, assignment):
-    """Two processes, as torchrun starts them."""
-    with launched(run, assignment, torchrun(2)) as trainer:
-        yield trainer
+    """Two processes; the test of draining has torchrun start such."""
+    with (
+        started(run, assignment, rank=0, num=2) as first,
+        started(run, assignment, rank=1, num=2) as second,
+    ):
+        yield first
+        assert second.process.wait(timeout=HANGS_S) == first.process.wait(timeout=HANGS_S)
 
 
 @contextmanager
@@ -133,7 +141,7 @@ def on_two_nodes(run, assignment):
         started(run, assignment, node=first) as leader,
         started(run, assignment, node=second) as follower,
     ):
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + HANGS_S
         while (meeting := read_meeting(leader.work_dir)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -148,7 +156,9 @@ def on_two_nodes(run, assignment):
 def curve(run, ref):
     files = download(run.store, ref, run.folder / "cache").files
     points = json.loads(files["history.json"].read_text())
-    return [(point["step"], point["loss"], point["grad_norm"]) for point in points]
+    return [
+        tuple(point[key] for key in ("step", "loss", "grad_norm", "held_out")) for point in points
+    ]
 
 
 def tensors(run, ref):
@@ -159,7 +169,8 @@ def tensors(run, ref):
 
 @pytest.mark.parametrize("placed", [on_one_node, on_two_nodes])
 def test_two_processes_learn_what_one_does(make_run, placed):
-    run = make_run(training={"steps": 6, "batch_size": 14, "log_every_steps": 1, "accumulation": 2})
+    every_step = {"log_every_steps": 1, "held_out": 8, "held_out_every_steps": 1}
+    run = make_run(training={"steps": 6, "batch_size": 14, "accumulation": 2, **every_step})
     run.train(run.assignment(epoch=1))
     with placed(run, run.assignment(epoch=2)) as trainer:
         code, heard = trainer.wait()
@@ -315,9 +326,10 @@ def test_trainer_on_a_full_disk_says_so_and_publishes_nothing(run, full):
 
 def test_two_processes_that_diverge_end_with_one_sentence_that_trying_again_is_in_vain(make_run):
     run = make_run(training={**ENDLESS, "learning_rate": 1e30})
-    with launched(run, run.assignment(), torchrun(2)) as trainer:
-        code, heard = trainer.wait()
+    with on_one_node(run, run.assignment()) as trainer:
+        code, _ = trainer.wait()
     assert code != 0
+    heard = run.said()  # by both
     ((reason, final),) = {(m.reason, m.final) for m in heard if isinstance(m, Broke)}
     assert final
     assert "lower training.learning_rate = 1e+30" in reason

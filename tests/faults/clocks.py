@@ -31,6 +31,7 @@ def jump(scene: Scene) -> Iterator[None]:
     scene.environment.setenv("LD_PRELOAD", str(library))
     scene.environment.setenv("WALL_CLOCK_AHEAD", str(ahead))
     scene.run.steps = 2 * LONG
+    scene.run.cold = True  # a library is loaded when a program begins
     yield
     scene.at_work("expert-0")
     # Its agent tells of every commit that is seen here.

@@ -53,7 +53,7 @@ def disk(folder: Path, megabytes: int) -> Iterator[Disk]:
 
 
 def store_full(scene: Scene) -> Iterator[None]:
-    scene.run.steps = LONG
+    scene.run.steps, scene.run.overrides = LONG, ["island.restarts=0"]
     with disk(scene.run.uri / "checkpoints", megabytes=1) as checkpoints:
         yield
         scene.at_work("expert-0")
@@ -80,7 +80,7 @@ def database_full(scene: Scene) -> Iterator[None]:
 def everything_full(scene: Scene) -> Iterator[None]:
     """Store, database, logs and folders of work lie on one disk, as they do by default."""
     run = scene.run
-    run.steps = LONG
+    run.steps, run.overrides = LONG, ["island.restarts=0"]
     with disk(run.uri, megabytes=8) as whole:
         run.__post_init__()
         yield
@@ -95,7 +95,7 @@ def everything_full(scene: Scene) -> Iterator[None]:
 def torn_files_under_the_next_epoch(scene: Scene) -> Iterator[None]:
     """As a machine that loses its power leaves them, if its disk promised more than it kept."""
     run = scene.run
-    run.steps = LONG
+    run.steps, run.overrides = LONG, ["island.restarts=0"]
     yield
     scene.at_work("expert-0")
     steps = range(10, run.steps + 1, 10)

@@ -70,6 +70,8 @@ def request_of(name: str, island: str, epoch: int) -> Message:
         "Commit": wire.CommitRequest(lease=lease, checkpoint=checkpoint),
         "Release": wire.ReleaseRequest(lease=lease, ending=wire.ENDING_FINISHED, request_id="q"),
         "SendLog": wire.SendLogRequest(island=island, job="expert-0", epoch=epoch, text=b"lies\n"),
+        "SendTrace": wire.SendTraceRequest(lease=lease, trace=wire.Trace(wish="w", trouble="lies")),
+        "Profile": wire.ProfileRequest(job="expert-0", steps=1),
         "Gather": wire.GatherRequest(island=island, address="127.0.0.1"),
         "WatchLog": wire.WatchLogRequest(name="expert-0", lines=5),
         "Certify": certify(island),

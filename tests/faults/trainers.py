@@ -15,7 +15,7 @@ def killed(scene: Scene) -> Iterator[None]:
     scene.at_work("expert-0")
     scene.run.trainer_of("expert-0").kill()
     yield
-    failed_by(scene, "killed by signal 9 (SIGKILL)")
+    restarted_after(scene, "killed by signal 9 (SIGKILL)")
 
 
 def frozen_for_a_while(scene: Scene) -> Iterator[None]:
@@ -50,12 +50,20 @@ def holds_the_gil(scene: Scene) -> Iterator[None]:
 
 segfault = struck(
     Point("trainer", STEP, nth=25, blow="SIGSEGV"),
-    shows=lambda scene: failed_by(scene, "killed by signal 11 (SIGSEGV)"),
+    shows=lambda scene: restarted_after(scene, "killed by signal 11 (SIGSEGV)"),
 )
 killed_halfway_through_a_blob = struck(
     Point("trainer", COPY, "halfway"),
-    shows=lambda scene: failed_by(scene, "killed by signal 9 (SIGKILL)"),
+    shows=lambda scene: restarted_after(scene, "killed by signal 9 (SIGKILL)"),
 )
+
+
+def restarted_after(scene: Scene, cause: str) -> None:
+    """Its island mended it by itself, and the orchestrator only heard of it."""
+    (restarted,) = scene.reasons("trainer-restarted")
+    assert restarted.startswith(cause)
+    assert not scene.reasons("attempt-failed")
+    assert scene.epochs() == [1, 1]
 
 
 def failed_by(scene: Scene, cause: str) -> None:

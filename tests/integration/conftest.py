@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
 import socket
@@ -21,6 +22,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from atoll import layout, stages
+from atoll.__main__ import main
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import read_config
@@ -34,8 +36,11 @@ from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import database_url
+from tests.warm import WarmCommand
 
 HERE = Path(__file__).parent
+LAUNCHER = "from tests.integration.launcher import main; main()"
+COMMAND = "from atoll.__main__ import main; main()"
 # The digits in two clusters, and networks so small that little but starting takes time.
 DIGITS = [
     "partition.num_fine=8",
@@ -58,12 +63,33 @@ DIGITS = [
 ]
 
 
+Launched = WarmCommand | subprocess.Popen[str]
+
+
 def wait_until(holds: Callable[[], object], seconds: float = 120, pause_s: float = 0.1) -> None:
     """Look again and again; a look takes about 10 ms of the processor, more with all processes."""
     give_up_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up_at, "it never came true"
         time.sleep(pause_s)
+
+
+def called(*words: object) -> subprocess.CompletedProcess[str]:
+    """A command of Atoll, in this process, which has made the imports already."""
+    code: str | int | None = 0
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(words, int(code or 0), out.getvalue(), err.getvalue())
+
+
+def make_certificates(folder: Path, *options: str) -> None:
+    called("certs", folder, *options).check_returncode()
 
 
 def _connections(process: psutil.Process) -> list[Any]:
@@ -81,7 +107,8 @@ class Run:
     steps: int = 60
     options: str = "--step-s 0.02 --every 10"
     overrides: list[str] = field(default_factory=list)
-    launched: list[subprocess.Popen[str]] = field(default_factory=list)
+    launched: list[Launched] = field(default_factory=list)
+    cold: bool = False  # whether its command makes all imports itself
     folders: set[Path] = field(default_factory=set)  # of all machines it was launched on
     attached: tuple[Endpoint, ControlClient] | None = None
 
@@ -105,16 +132,17 @@ class Run:
     def config(self) -> Config:
         return read_config(None, self.settings)
 
-    def launch(self, stages: str = "train") -> subprocess.Popen[str]:
+    def launch(self, stages: str = "train") -> Launched:
         self.folders.add(self.folder().absolute())
-        launcher = [sys.executable, str(HERE / "launcher.py")]
-        command = [*launcher, stages, self.options, *self.settings]
-        self.launched.append(
-            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        )
+        words = [stages, self.options, *self.settings]
+        if self.cold:
+            command = [sys.executable, str(HERE / "launcher.py"), *words]
+            self.launched.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        else:
+            self.launched.append(WarmCommand(LAUNCHER, *words))
         return self.launched[-1]
 
-    def finish(self, launcher: subprocess.Popen[str], timeout_s: float = 300) -> str:
+    def finish(self, launcher: Launched, timeout_s: float = 300) -> str:
         """Wait for its end; returns what it told its user."""
         return launcher.communicate(timeout=timeout_s)[1]
 
@@ -123,10 +151,15 @@ class Run:
         options = [word for setting in self.settings for word in ("--set", setting)]
         return [sys.executable, "-m", "atoll", *words, *options]
 
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command that looks or steers, with the settings of the run."""
+        return called(*self.command(*words)[3:])
+
     def atoll(self, *words: str) -> str:
-        """What a command prints."""
-        called = self.command(*words)
-        return subprocess.run(called, check=True, capture_output=True, text=True).stdout
+        """What such a command prints."""
+        answered = self.call(*words)
+        assert answered.returncode == 0, answered.stderr
+        return answered.stdout
 
     def folder(self) -> Path:
         return layout.state_folder(str(self.uri))
@@ -252,7 +285,7 @@ class Run:
 
 @dataclass
 class DigitsRun(Run):
-    """A run with nothing in it that a user has not: real data, real trainers, real commands."""
+    """A run with nothing in it that a user has not: real data, real trainers, all of Atoll."""
 
     steps: int = 100
 
@@ -263,12 +296,8 @@ class DigitsRun(Run):
     def settings(self) -> list[str]:
         return [*DIGITS, *super().settings]
 
-    def launch(self, *words: str) -> subprocess.Popen[str]:
-        self.launched.append(
-            subprocess.Popen(
-                self.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-        )
+    def launch(self, *words: str) -> Launched:
+        self.launched.append(WarmCommand(COMMAND, *self.command(*words)[3:]))
         return self.launched[-1]
 
     def take_partition(self, other: Run) -> None:
@@ -345,7 +374,9 @@ def undisturbed_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dig
     """A run of the digits to which nothing happened, stage by stage. Read it, change nothing."""
     made = DigitsRun(tmp_path_factory.mktemp("undisturbed") / "digits")
     for stage in ("partition", "train", "route"):
-        made.atoll(stage)
+        command = made.launch(stage)
+        told = made.finish(command)
+        assert command.returncode == 0, told
     made.wait_for_its_end()
     yield made
     made.stop()

@@ -10,15 +10,22 @@ from atoll.config_file import read_config
 from atoll.errors import AtollError
 from orchestrator.cli.training import train
 
-if __name__ == "__main__":
-    trainer = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
+TRAINER = [sys.executable, str(Path(__file__).parents[1] / "fake_trainer.py")]
+
+
+def main() -> None:
+    """Takes the stages, the trainer's options and the settings from its arguments."""
     stages, options, *overrides = sys.argv[1:]
     try:
         train(
             read_config(None, overrides),
             *stages.split(),
-            trainer=[*trainer, *shlex.split(options)],
+            trainer=[*TRAINER, *shlex.split(options)],
         )
     except AtollError as error:
         sys.stderr.write(f"atoll: {error}\n")
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

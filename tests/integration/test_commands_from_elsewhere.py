@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from atoll.__main__ import main
+from tests.integration.conftest import make_certificates
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -24,9 +23,8 @@ def run(make_run, bucket, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
-    atoll = [sys.executable, "-m", "atoll"]
     tls = tmp_path / "tls"
-    subprocess.run([*atoll, "certs", tls, "--operator", "alice"], check=True)
+    make_certificates(tls, "--operator", "alice")
     secured = [f"orchestrator.tls={tls}"]
     steps = {"steps": 3000, "options": "--step-s 0.05 --every 10"}
     return make_run(f"{bucket}/some/run", overrides=secured, **steps)
@@ -109,5 +107,5 @@ def test_run_whose_orchestrator_was_killed_is_said_not_to_answer(run, alice, unt
     assert "the run's orchestrator serves on" in told
     assert "or did until it was killed" in told
     # Its own machine knows better.
-    called = subprocess.run(run.command("pause"), capture_output=True, text=True, check=False)
+    called = run.call("pause")
     assert "nothing is at work" in called.stderr

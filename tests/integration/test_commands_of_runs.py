@@ -109,7 +109,7 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
     cause = tmp_path / "cause"
     cause.touch()
     run.options += f" --break-at 30 --while-exists {cause}"
-    run.overrides = ["island.max_failures=1"]
+    run.overrides = ["island.max_failures=1", "island.restarts=0"]
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1
@@ -124,7 +124,7 @@ def test_run_that_breaks_says_why_and_goes_on_once_mended(run, tmp_path, undistu
 
 def test_run_whose_trainer_cannot_start_is_given_up_with_the_reason(run):
     run.options = "--no-such-option"
-    run.overrides = ["island.max_failures=0"]
+    run.overrides = ["island.max_failures=0", "island.restarts=0"]
     launcher = run.launch()
     told = run.finish(launcher)
     assert launcher.returncode == 1
@@ -254,9 +254,7 @@ def test_run_with_a_damaged_database_says_which(run, command):
         launcher = run.launch()
         told, code = run.finish(launcher), launcher.returncode
     else:
-        called = subprocess.run(
-            run.command("status"), capture_output=True, text=True, check=False, timeout=60
-        )
+        called = run.call("status")
         told, code = called.stderr, called.returncode
     assert code == 2
     assert "orchestrator.db cannot be opened (file is not a database)" in told
@@ -323,9 +321,7 @@ def test_events_are_told_from_the_database_and_as_they_happen(run, until):
 
 
 def test_events_of_a_run_that_never_began_name_the_command(run):
-    called = subprocess.run(
-        run.command("events"), capture_output=True, text=True, check=False, timeout=60
-    )
+    called = run.call("events")
     assert called.returncode == 2
     assert "run `atoll train`" in called.stderr
 
@@ -356,9 +352,7 @@ def test_run_is_steered_while_it_works_and_ends_with_the_same_weights(run, until
 
 
 def test_steering_without_anything_at_work_names_the_command(run):
-    called = subprocess.run(
-        run.command("pause"), capture_output=True, text=True, check=False, timeout=60
-    )
+    called = run.call("pause")
     assert called.returncode == 2
     assert "nothing is at work" in called.stderr
 
@@ -384,14 +378,10 @@ def test_watch_as_json_tells_every_change_to_the_end(run, until):
 def test_watch_follows_a_run_to_its_end_and_leaves_it_alone(run, until):
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
-    watching = subprocess.run(
-        run.command("watch"), capture_output=True, text=True, check=False, timeout=60
-    )
+    watching = run.call("watch")
     assert watching.returncode == 0, watching.stderr
     assert "expert-0: done, all 60 steps are done" in watching.stderr
     run.finish(launcher)
     assert launcher.returncode == 0
-    again = subprocess.run(
-        run.command("logs", "nobody"), capture_output=True, text=True, check=False, timeout=60
-    )
+    again = run.call("logs", "nobody")
     assert again.returncode == 2

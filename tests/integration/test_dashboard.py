@@ -37,7 +37,7 @@ def dom(browser, tmp_path: Path):
 def test_dashboard_shows_jobs_costs_recoveries_losses_checkpoints_and_events(run, until, dom):
     web = free_address()
     run.steps, run.options = 4000, "--step-s 0.02 --every 10"
-    run.overrides = [f"orchestrator.web={web}", "island.price_per_hour=3600"]
+    run.overrides = [f"orchestrator.web={web}", "island.price_per_hour=3600", "island.restarts=0"]
     run.launch()
     until(lambda: run.committed("expert-0") >= 20)
     run.trainer_of("expert-0").kill()

@@ -60,10 +60,10 @@ def test_digits_run_whose_trainer_and_agent_are_killed_ends_with_the_same_weight
     assert command.returncode == 0, told
     assert digits.weights() == undisturbed_digits.weights()
     results = digits.results()
-    assert results["expert-0"].epoch == 2
+    assert results["expert-0"].epoch == 1  # its island started the trainer anew by itself
     assert results["router"].epoch == 2
     why = {(event.kind, event.job): event.reason for event in digits.events()}
-    assert "killed by signal 9 (SIGKILL)" in why["attempt-failed", "expert-0"]
+    assert "killed by signal 9 (SIGKILL)" in why["trainer-restarted", "expert-0"]
     assert "killed by signal 9 (SIGKILL)" in why["island-gone", "router"]
     assert (digits.uri / "report.html").exists()
     digits.wait_for_its_end()
@@ -82,13 +82,30 @@ def test_digits_router_on_two_processes_survives_a_rank_and_learns_what_one_does
     ranks[1].kill()
     told = digits.finish(command)
     assert command.returncode == 0, told
-    assert digits.results()["router"].epoch == 2
-    failed = next(event for event in digits.events() if event.kind == "attempt-failed")
-    assert failed.reason.endswith("killed by signal 9 (SIGKILL)")
+    assert digits.results()["router"].epoch == 1
+    broke = next(event for event in digits.events() if event.kind == "trainer-restarted")
+    assert broke.reason.startswith("rank 1 was killed by signal 9 (SIGKILL); its trainer")
     both, one = (run.checkpoint("router") for run in (digits, undisturbed_digits))
     assert_close(compared(both), compared(one), rtol=0, atol=1e-4)
     assert losses(both) == pytest.approx(losses(one), abs=1e-4)
     digits.wait_for_its_end()
+
+
+def test_digits_router_on_two_processes_is_traced_while_it_goes_on(
+    digits, undisturbed_digits, until, tmp_path
+):
+    digits.take_partition(undisturbed_digits)
+    digits.overrides = ["island.processes=2", "router.steps=100000"]
+    digits.launch("route")
+    until(lambda: digits.committed("router") >= 10)
+    file = tmp_path / "trace.json"
+    told = json.loads(digits.atoll("profile", "router", "--steps", "3", "-o", str(file), "--json"))
+    calls = {row["operator"]: row["calls"] for row in told["operators"]}
+    assert calls["aten::_fused_adamw_"] == 3
+    names = {event["name"] for event in json.loads(file.read_text())["traceEvents"]}
+    assert "gloo:all_reduce" in names
+    traced_at = int(told["key"].partition("/step-")[2][:8])
+    until(lambda: digits.committed("router") > traced_at)
 
 
 @pytest.fixture

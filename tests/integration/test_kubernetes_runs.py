@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
 from cluster import processes
+from tests.integration.conftest import make_certificates
 from tests.kubernetes.jobs import INDEX
 
 pytestmark = pytest.mark.timeout(300)
@@ -19,7 +19,7 @@ IMAGE = "atoll:test"
 def make(make_run, kubernetes, own_address, tmp_path):
     """Makes a run as a user has it: certificates, island tokens in Secrets, data on a claim."""
     tls = tmp_path / "tls"
-    subprocess.run([sys.executable, "-m", "atoll", "certs", tls, "--host", own_address], check=True)
+    make_certificates(tls, "--host", own_address)
     overrides = [
         'island.provider="kubernetes"',
         f'kubernetes.image="{IMAGE}"',

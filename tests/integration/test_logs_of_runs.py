@@ -102,9 +102,7 @@ def test_log_of_nobody_is_refused_with_the_names_there_are(run, until):
     run.steps = 5000
     run.launch()
     until(lambda: run.committed("expert-0") >= 10)
-    called = subprocess.run(
-        run.command("logs", "expert-7", "-f"), capture_output=True, text=True, check=False
-    )
+    called = run.call("logs", "expert-7", "-f")
     assert called.returncode == 2
     assert "no job or living island is called 'expert-7'; there is expert-0, expert-1" in (
         called.stderr
@@ -121,8 +119,6 @@ def test_log_of_what_has_left_comes_from_the_files_of_this_machine(run):
         "left at step 20",
     ]
     shutil.rmtree(run.folder() / "islands")
-    called = subprocess.run(
-        run.command("logs", "expert-0"), capture_output=True, text=True, check=False
-    )
+    called = run.call("logs", "expert-0")
     assert called.returncode == 2
     assert "nothing is logged on this machine for 'expert-0'" in called.stderr

@@ -21,6 +21,7 @@ from membership.dht import Dht
 from orchestrator.cli.peers import told_of
 from orchestrator.naming import name_of
 from tests import dht
+from tests.integration.conftest import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
@@ -52,7 +53,7 @@ def run(make_run, net, lab, tmp_path):
     """A run that the first or the second host may serve, and that starts an island in the lab."""
     tls = tmp_path / "tls"
     hosts = [word for name in ("first", "second") for word in ("--host", net.addresses[name])]
-    subprocess.run([*ATOLL, "certs", tls, *hosts], check=True)
+    make_certificates(tls, *hosts)
     with dht.peer(tls, f"{net.address}:0") as peer:
         keys = [f"orchestrator.tls={tls}", f'membership.peers=["{peer}"]', *lab.settings()]
         keys += ["island.count=1", "island.lease_s=10"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import processes
+from tests.integration.conftest import make_certificates
 from tests.skypilot import scripted
 
 pytestmark = pytest.mark.timeout(300)
@@ -48,7 +48,7 @@ class Hopeless:
 def secured(own_address, tmp_path) -> list[str]:
     """What a run is told whose islands are on other machines."""
     tls = tmp_path / "tls"
-    subprocess.run([sys.executable, "-m", "atoll", "certs", tls, "--host", own_address], check=True)
+    make_certificates(tls, "--host", own_address)
     return [f"orchestrator.listen={own_address}:0", f"orchestrator.tls={tls}"]
 
 

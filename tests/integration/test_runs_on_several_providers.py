@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
 from cluster import processes
 from orchestrator.endpoint import Endpoint
+from tests.integration.conftest import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
@@ -31,8 +31,7 @@ def hosts(net, tmp_path):
 
 @pytest.fixture
 def run(make_run, slurm, net, hosts, tmp_path):
-    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", net.address]
-    subprocess.run(certs, check=True)
+    make_certificates(tmp_path / "tls", "--host", net.address)
     overrides = [
         *hosts.settings(),
         "island.provider={ local = 1, slurm = 1, ssh = 1 }",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from atoll.credentials import operator_credentials
 from atoll.errors import ConfigError, Forbidden, Unreachable
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
+from tests.integration.conftest import make_certificates
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -21,9 +20,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def make_secured(make_run, tmp_path, own_address):
     """Makes runs that listen at an address or on loopback, with certificates."""
-    atoll = [sys.executable, "-m", "atoll"]
     folder = tmp_path / "tls"
-    subprocess.run([*atoll, "certs", folder, "--host", own_address], check=True)
+    make_certificates(folder, "--host", own_address)
 
     def make(host: str = own_address, **settings):
         keys = [f"orchestrator.listen={host}:0", f"orchestrator.tls={folder}"]
@@ -90,7 +88,7 @@ def test_run_with_certificates_tells_who_has_none_what_to_set(make_secured, unti
 
 def test_run_beyond_loopback_without_certificates_is_refused(make_run):
     run = make_run("run", overrides=["orchestrator.listen=0.0.0.0:0"])
-    called = subprocess.run(run.command("status"), capture_output=True, text=True, check=False)
+    called = run.call("status")
     assert called.returncode == 2
     assert "orchestrator.tls" in called.stderr
     assert "atoll certs" in called.stderr
@@ -120,9 +118,7 @@ def test_run_shuts_out_a_revoked_operator_now_and_after_a_restart(make_secured, 
     launcher = run.launch()
     until(lambda: run.committed("expert-0") >= 10)
     folder = tmp_path / "tls"
-    subprocess.run(
-        [sys.executable, "-m", "atoll", "certs", folder, "--operator", "eve"], check=True
-    )
+    make_certificates(folder, "--operator", "eve")
 
     def as_eve() -> None:
         endpoint = Endpoint.read(run.folder())
@@ -146,8 +142,7 @@ def test_run_takes_a_renewed_certificate_while_it_works(make_secured, own_addres
     run = make_secured("127.0.0.1", steps=5000)
     run.launch()
     until(lambda: run.committed("expert-0") >= 10)
-    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", own_address]
-    subprocess.run(certs, check=True)
+    make_certificates(tmp_path / "tls", "--host", own_address)
     run.detach()
     before = run.committed("expert-0")  # over a new connection
     assert "serves with a renewed certificate" in (run.folder() / "orchestrator.log").read_text()

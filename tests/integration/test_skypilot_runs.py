@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
 
+from tests.integration.conftest import make_certificates
 from tests.skypilot import scripted
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,8 +22,7 @@ def sky(tmp_path):
 
 @pytest.fixture
 def run(make_run, sky, tmp_path, own_address):
-    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", own_address]
-    subprocess.run(certs, check=True)
+    make_certificates(tmp_path / "tls", "--host", own_address)
     overrides = [
         'island.provider="skypilot"',
         'skypilot.places=["aws/us-east-1", "gcp"]',

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cluster import processes
+from tests.integration.conftest import make_certificates
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -35,7 +35,7 @@ def told_by_slurm(*words: str) -> str:
 @pytest.fixture
 def run(make_run, slurm, tmp_path):
     tls = tmp_path / "tls"
-    subprocess.run([sys.executable, "-m", "atoll", "certs", tls], check=True)
+    make_certificates(tls)
     overrides = ['island.provider="slurm"', "slurm.time_limit_min=10", f"orchestrator.tls={tls}"]
     yield make_run("run", steps=400, options="--step-s 0.05 --every 10", overrides=overrides)
     tell_slurm("scancel", "--me")
@@ -133,6 +133,8 @@ def test_digits_on_slurm_survive_what_befalls_their_jobs(make_digits, slurm, unt
     digits.take_partition(local)
     # Slurm warns 50 s before the time limit, or up to a minute earlier.
     limits = ["slurm.time_limit_min=2", "island.drain_s=20"]
+    for run in (local, digits):
+        run.overrides += ["training.checkpoint_every_steps=20"]
     digits.overrides += ['island.provider="slurm"', *limits]
     on_slurm, beside = digits.launch("train"), local.launch("train")
     try:

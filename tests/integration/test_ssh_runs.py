@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import psutil
 import pytest
 
 from cluster import processes
+from tests.integration.conftest import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
@@ -29,8 +27,7 @@ def hosts(net, tmp_path):
 
 @pytest.fixture
 def make(make_run, net, hosts, tmp_path):
-    certs = [sys.executable, "-m", "atoll", "certs", tmp_path / "tls", "--host", net.address]
-    subprocess.run(certs, check=True)
+    make_certificates(tmp_path / "tls", "--host", net.address)
     listen = [f"orchestrator.listen={net.address}:0", f"orchestrator.tls={tmp_path / 'tls'}"]
     overrides = [*hosts.settings(), *listen, 'ssh.options=["-oConnectTimeout=2"]']
 

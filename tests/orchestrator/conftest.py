@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from atoll.types import (
     Directive,
     Ending,
     Event,
+    Incident,
     JobSpec,
     Lease,
     Outcome,
@@ -92,9 +93,15 @@ class Game:
         assert isinstance(answer, Assignment)
         return answer.lease
 
-    def beat(self, lease: Lease, step: int = 0, fetched_bytes: int = 0) -> Directive:
+    def beat(
+        self,
+        lease: Lease,
+        step: int = 0,
+        fetched_bytes: int = 0,
+        incidents: Sequence[Incident] = (),
+    ) -> Directive:
         progress = Progress(step, 1.0, 2.0, fetched_bytes)
-        answer, change = leases.heartbeat(self.fleet, lease, progress, self.now)
+        answer, change = leases.heartbeat(self.fleet, lease, progress, self.now, incidents)
         self.apply(change)
         return answer
 

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from atoll.types import Action
+from atoll.types import Action, IncidentKind
 
 ROOT = Path(__file__).parents[2]
 ABOUT = (
@@ -14,8 +14,8 @@ ABOUT = (
     "trainer"
 )
 KIND = re.compile(rf"draining|({ABOUT})(-[a-z]+)+")
-# Put together where they are told: f"job-{action}" and f"island-{state}".
-COMPOSED = {f"job-{action}" for action in Action} | {"island-lost", "island-gone"}
+# Put together where they are told: f"job-{action}" and f"island-{state}"; and what islands tell.
+COMPOSED = {f"job-{action}" for action in Action} | {"island-lost", "island-gone", *IncidentKind}
 
 
 def kinds_in(source: str) -> set[str]:

@@ -39,3 +39,11 @@ def test_islands_need_all_their_nodes_unless_told_otherwise():
 )
 def test_islands_come_back_under_later_names_only_where_slurm_may_requeue(pairs, expected):
     assert fleet_policy(read_config(None, pairs)).requeues is expected
+
+
+def test_islands_take_layouts_in_turn():
+    layouts = "island.parallel=[{ sequence = 2 }, { shard = 2 }]"
+    spec = spec_of(read_config(None, ["island.processes=2", layouts]), "run", "a:1", (), None)
+    agents = [spec(name).agent for name in ("island-1", "island-2", "island-3")]
+    told = [words[words.index("--parallel") + 1] for words in agents]
+    assert told == ["sequence=2", "shard=2", "sequence=2"]

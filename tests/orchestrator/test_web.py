@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from atoll.blobs import open_store
 from atoll.errors import BadInput
-from atoll.types import Ending, Outcome, Progress, Submission
+from atoll.types import Ending, Outcome, Progress, Submission, Vitals
 from cluster.provider import Node
 from orchestrator.curves import Curves
 from orchestrator.fleet.budget import Budget
@@ -126,6 +126,21 @@ def test_metrics_count_what_happened(get, service, lease, ref):
     assert found["atoll_setbacks_total", "death"] == 1
 
 
+def test_metrics_tell_of_a_trainer_what_it_knows_and_no_more(get, service, lease):
+    vitals = Vitals(tflops_per_s=1.5, memory_bytes=10**9, wait_share=0.01, held_out=0.25)
+    service.heartbeat(lease, Progress(5, 0.75, 64.0, vitals=vitals))
+    value, job = registry_of(service).get_sample_value, {"job": "expert-0"}
+    assert value("atoll_job_flops_per_second", job) == 1.5e12
+    assert value("atoll_job_memory_bytes", job) == 10**9
+    assert value("atoll_job_wait_ratio", job) == 0.01
+    assert value("atoll_job_mfu_ratio", job) is None
+    told = json.loads(get("/fleet.json")[2])["jobs"][0]
+    assert (told["mfu"], told["held_out"]) == (None, 0.25)
+    service.release(lease, Outcome(Ending.DRAINED), "d")
+    assert value("atoll_job_wait_ratio", job) is None
+    assert value("atoll_job_held_out_loss", job) == 0.25  # which nobody took back
+
+
 def test_recoveries_are_counted_by_the_first_cause(get, service, lease, clock):
     service.release(lease, Outcome(Ending.FAILED, "broke"), "f")
     clock.now += 5
@@ -141,6 +156,7 @@ def test_recoveries_are_counted_by_the_first_cause(get, service, lease, clock):
 
 def test_every_query_of_the_dashboard_for_grafana_names_a_metric_that_there_is(service, lease):
     registry = registry_of(service)
+    service.heartbeat(lease, Progress(5, 0.75, 64.0, vitals=Vitals(*[0.5] * 6)))
     latency_of(registry).labels("Heartbeat").observe(0.002)
     there = {sample.name for family in registry.collect() for sample in family.samples}
     asked, _ = asked_by_grafana()

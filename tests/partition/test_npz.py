@@ -56,6 +56,14 @@ def test_npz_without_labels_under_the_default_name_is_unlabelled(tmp_path: Path)
     assert [s.label for s in intake(path=path)] == [None, None]
 
 
+def test_npz_videos_are_read_with_their_frames_one_below_the_other(tmp_path: Path) -> None:
+    videos = GENERATOR.integers(0, 256, (2, 3, 4, 5, 1), np.uint8)
+    samples = list(intake(path=save_npz(tmp_path / "d.npz", images=videos)))
+    for sample, video in zip(samples, videos, strict=True):
+        assert sample.image.shape == (12, 5, 1)
+        assert np.array_equal(sample.image.reshape(3, 4, 5, 1), video)
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

@@ -7,9 +7,10 @@ import pytest
 from atoll.blobs import BlobStore, open_store
 from atoll.cache_stamp import Stamp
 from atoll.config import Config
-from atoll.errors import BadInput, BlobDamaged, BlobMissing
+from atoll.errors import BadInput, BlobDamaged, BlobMissing, ConfigError, DataError
 from atoll.node_cache import NodeCache
 from partition.manifest import Partition
+from partition.order import EndlessOrder
 from partition.reader import Batch, ShardReader
 from partition.shards import places
 from partition.stage import run_partition
@@ -98,6 +99,39 @@ def test_slices_of_the_ranks_make_up_the_batch(
         assert np.array_equal(parts, getattr(whole, name))
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_held_out_samples_are_the_same_for_whoever_reads_and_in_no_batch(
+    run: tuple[BlobStore, Partition], tmp_path: Path, seed: int
+) -> None:
+    everyone = reader(run, tmp_path, held_out=5, seed=seed)
+    measured = everyone.held_out()
+    assert measured.clusters.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    (one,) = (reader(run, tmp_path, [1], held_out=5).held_out(),)
+    assert names(one) == names(measured)[5:10]
+    assert names(one) != sorted(names(one))  # not merely the first of its shards
+    epoch = NUM - 15
+    for cursor in (0, epoch, 7 * epoch):
+        learnt = names(everyone.batch(cursor, epoch))
+        assert sorted(learnt + names(measured)) == list(range(NUM))
+
+
+def test_reader_that_holds_nothing_out_reads_what_it_always_read(
+    run: tuple[BlobStore, Partition], tmp_path: Path
+) -> None:
+    plain = reader(run, tmp_path)
+    assert len(plain.held_out().images) == 0
+    order = EndlessOrder(NUM, 0).span(90, 140)
+    assert plain.batch(90, 50).indices.tolist() == order.tolist()
+
+
+def test_reader_that_would_hold_out_a_whole_cluster_refuses(
+    run: tuple[BlobStore, Partition], tmp_path: Path
+) -> None:
+    smallest = min(shard_set.num_samples for shard_set in run[1].shard_sets)
+    with pytest.raises(ConfigError, match=f"training.held_out = {smallest} leaves nothing of"):
+        reader(run, tmp_path, held_out=smallest)
+
+
 def test_reader_opened_anew_at_a_cursor_goes_on_exactly(
     run: tuple[BlobStore, Partition], tmp_path: Path
 ) -> None:
@@ -128,7 +162,7 @@ def test_damaged_shard_is_named(folder: Path, tmp_path: Path, damage: str) -> No
     path = sorted((tmp_path / "run").rglob("*.tar"))[2]
     data = path.read_bytes()
     path.write_bytes(data[:5000] if damage == "cut" else data.replace(b"label", b"lapel", 1))
-    with pytest.raises(BlobDamaged, match=path.name):
+    with pytest.raises(DataError, match=f"{path.name} is damaged: .* restore it from a copy"):
         reader(run, tmp_path)
 
 
@@ -144,7 +178,7 @@ def test_shard_that_rotted_since_it_was_verified_is_verified_anew_at_the_next_tr
         stamp.set(path)  # a disk tells nobody what it forgets
     with pytest.raises(BlobDamaged, match=f"{path.name} makes no sense on this machine"):
         whole.batch(0, NUM)
-    with pytest.raises(BlobDamaged, match=f"{path.name} is damaged"):
+    with pytest.raises(DataError, match=f"{path.name} is damaged"):
         reader(run, tmp_path)
 
 

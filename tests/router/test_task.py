@@ -10,9 +10,9 @@ from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from atoll.types import Role
 from experts.condition import Conditioning
-from experts.engine import TorchEngine
 from experts.flow import linear_path, seeded
 from experts.task import Examples, Place
+from experts.torch_engine import TorchEngine
 from partition.manifest import Partition, ShardSet
 from partition.reader import Batch
 from router.calibration import Known, calibrate

@@ -50,6 +50,13 @@ class Ending(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDING_PREEMPTED: _ClassVar[Ending]
     ENDING_DAMAGED: _ClassVar[Ending]
     ENDING_NODE_LOST: _ClassVar[Ending]
+
+class IncidentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INCIDENT_KIND_UNSPECIFIED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_RESTARTED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_SKIPPED: _ClassVar[IncidentKind]
+    INCIDENT_KIND_ROLLED_BACK: _ClassVar[IncidentKind]
 ROLE_UNSPECIFIED: Role
 ROLE_EXPERT: Role
 ROLE_ROUTER: Role
@@ -79,6 +86,10 @@ ENDING_REFUSED: Ending
 ENDING_PREEMPTED: Ending
 ENDING_DAMAGED: Ending
 ENDING_NODE_LOST: Ending
+INCIDENT_KIND_UNSPECIFIED: IncidentKind
+INCIDENT_KIND_RESTARTED: IncidentKind
+INCIDENT_KIND_SKIPPED: IncidentKind
+INCIDENT_KIND_ROLLED_BACK: IncidentKind
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "role", "index", "run_uri", "steps", "digest")
@@ -121,16 +132,44 @@ class Lease(_message.Message):
     def __init__(self, job: _Optional[str] = ..., island: _Optional[str] = ..., epoch: _Optional[int] = ..., term_s: _Optional[float] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("step", "loss", "samples_per_s", "fetched_bytes")
+    __slots__ = ("step", "loss", "samples_per_s", "fetched_bytes", "vitals")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_PER_S_FIELD_NUMBER: _ClassVar[int]
     FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VITALS_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     samples_per_s: float
     fetched_bytes: int
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ..., fetched_bytes: _Optional[int] = ...) -> None: ...
+    vitals: Vitals
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., samples_per_s: _Optional[float] = ..., fetched_bytes: _Optional[int] = ..., vitals: _Optional[_Union[Vitals, _Mapping]] = ...) -> None: ...
+
+class Vitals(_message.Message):
+    __slots__ = ("tflops_per_s", "mfu", "memory_bytes", "wait_share", "grad_norm", "held_out")
+    TFLOPS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MFU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SHARE_FIELD_NUMBER: _ClassVar[int]
+    GRAD_NORM_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    tflops_per_s: float
+    mfu: float
+    memory_bytes: int
+    wait_share: float
+    grad_norm: float
+    held_out: float
+    def __init__(self, tflops_per_s: _Optional[float] = ..., mfu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., wait_share: _Optional[float] = ..., grad_norm: _Optional[float] = ..., held_out: _Optional[float] = ...) -> None: ...
+
+class Incident(_message.Message):
+    __slots__ = ("number", "kind", "reason")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    kind: IncidentKind
+    reason: str
+    def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[IncidentKind, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("lease", "spec", "checkpoint")
@@ -173,22 +212,26 @@ class AcquireResponse(_message.Message):
     def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., log_wanted: _Optional[bool] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("lease", "progress")
+    __slots__ = ("lease", "progress", "incidents")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    INCIDENTS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     progress: Progress
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+    incidents: _containers.RepeatedCompositeFieldContainer[Incident]
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., incidents: _Optional[_Iterable[_Union[Incident, _Mapping]]] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
-    __slots__ = ("directive", "log_wanted", "trainer_log_wanted")
+    __slots__ = ("directive", "log_wanted", "trainer_log_wanted", "trace_wanted")
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
     TRAINER_LOG_WANTED_FIELD_NUMBER: _ClassVar[int]
+    TRACE_WANTED_FIELD_NUMBER: _ClassVar[int]
     directive: Directive
     log_wanted: bool
     trainer_log_wanted: bool
-    def __init__(self, directive: _Optional[_Union[Directive, str]] = ..., log_wanted: _Optional[bool] = ..., trainer_log_wanted: _Optional[bool] = ...) -> None: ...
+    trace_wanted: TraceWish
+    def __init__(self, directive: _Optional[_Union[Directive, str]] = ..., log_wanted: _Optional[bool] = ..., trainer_log_wanted: _Optional[bool] = ..., trace_wanted: _Optional[_Union[TraceWish, _Mapping]] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
     __slots__ = ("lease", "checkpoint", "loss")
@@ -511,3 +554,47 @@ class GatherResponse(_message.Message):
     log_wanted: bool
     trainer_log_wanted: bool
     def __init__(self, gang: _Optional[_Union[Gang, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., meeting: _Optional[_Union[Meeting, _Mapping]] = ..., troubles: _Optional[_Iterable[_Union[Trouble, _Mapping]]] = ..., dismissed: _Optional[bool] = ..., log_wanted: _Optional[bool] = ..., trainer_log_wanted: _Optional[bool] = ...) -> None: ...
+
+class TraceWish(_message.Message):
+    __slots__ = ("id", "steps")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    steps: int
+    def __init__(self, id: _Optional[str] = ..., steps: _Optional[int] = ...) -> None: ...
+
+class Trace(_message.Message):
+    __slots__ = ("wish", "key", "trouble")
+    WISH_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    wish: str
+    key: str
+    trouble: str
+    def __init__(self, wish: _Optional[str] = ..., key: _Optional[str] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class ProfileRequest(_message.Message):
+    __slots__ = ("job", "steps")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    steps: int
+    def __init__(self, job: _Optional[str] = ..., steps: _Optional[int] = ...) -> None: ...
+
+class ProfileResponse(_message.Message):
+    __slots__ = ("trace",)
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    trace: Trace
+    def __init__(self, trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+
+class SendTraceRequest(_message.Message):
+    __slots__ = ("lease", "trace")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    trace: Trace
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+
+class SendTraceResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -65,6 +65,11 @@ class IslandsStub:
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherResponse.FromString,
                 _registered_method=True)
+        self.SendTrace = channel.unary_unary(
+                '/atoll.wire.v1.Islands/SendTrace',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceResponse.FromString,
+                _registered_method=True)
 
 
 class IslandsServicer:
@@ -115,6 +120,13 @@ class IslandsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendTrace(self, request, context):
+        """Tell what became of a trace that was wanted. Idempotent by the id of the wish.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IslandsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +159,11 @@ def add_IslandsServicer_to_server(servicer, server):
                     servicer.Gather,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.GatherResponse.SerializeToString,
+            ),
+            'SendTrace': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendTrace,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -322,6 +339,33 @@ class Islands:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def SendTrace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Islands/SendTrace',
+            atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.SendTraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class OperatorsStub:
     """What an operator calls.
@@ -362,6 +406,11 @@ class OperatorsStub:
                 '/atoll.wire.v1.Operators/WatchLog',
                 request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.SerializeToString,
                 response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.FromString,
+                _registered_method=True)
+        self.Profile = channel.unary_stream(
+                '/atoll.wire.v1.Operators/Profile',
+                request_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.ProfileRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.ProfileResponse.FromString,
                 _registered_method=True)
 
 
@@ -413,6 +462,14 @@ class OperatorsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Profile(self, request, context):
+        """Ask the trainer at work on a job for a trace of its next steps: one answer, once it is in the
+        run's store. One at a time for each job. Takes the place of a watcher of events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -445,6 +502,11 @@ def add_OperatorsServicer_to_server(servicer, server):
                     servicer.WatchLog,
                     request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.FromString,
                     response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.SerializeToString,
+            ),
+            'Profile': grpc.unary_stream_rpc_method_handler(
+                    servicer.Profile,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_control__pb2.ProfileRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_control__pb2.ProfileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -610,6 +672,33 @@ class Operators:
             '/atoll.wire.v1.Operators/WatchLog',
             atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogRequest.SerializeToString,
             atoll_dot_wire_dot_v1_dot_control__pb2.WatchLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Profile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atoll.wire.v1.Operators/Profile',
+            atoll_dot_wire_dot_v1_dot_control__pb2.ProfileRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_control__pb2.ProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.types import CheckpointRef, JobState, Progress
+from atoll.types import CheckpointRef, JobState, Progress, Vitals
 from atoll.views import FleetView, IslandView, JobView
 from orchestrator.cli.live import Lines, LiveTable, Pace, rows
+from orchestrator.cli.rows import vitals_in_words
 
 
 @pytest.fixture
@@ -49,6 +50,27 @@ def test_rows_tell_of_every_job_and_every_idle_island(job, clock):
     assert second["state"] == "done"
     assert (third["island"], third["state"]) == ("island-2", "idle")
     assert first.keys() == second.keys() == third.keys()
+
+
+def test_rows_have_columns_for_what_some_trainer_knows(job, clock):
+    (plain,) = rows(view_of(job), Pace(clock))
+    assert {"held out", "MFU"}.isdisjoint(plain)
+    progress = Progress(10, 0.5, 64.0, vitals=Vitals(tflops_per_s=400.0, mfu=0.404))
+    known = replace(job, spec=replace(job.spec, name="expert-1"), progress=progress)
+    first, second = rows(view_of(job, known), Pace(clock))
+    assert (first["MFU"], second["MFU"]) == (None, "40.4%")
+    assert "held out" not in second
+
+
+def test_vitals_in_words_leave_out_what_is_not_known(job):
+    assert vitals_in_words(job) == ""
+    vitals = Vitals(tflops_per_s=1.25, memory_bytes=2 * 10**9, wait_share=0.004, held_out=0.25)
+    told = replace(job, progress=Progress(10, 0.5, 64.0, vitals=vitals))
+    assert vitals_in_words(told) == (
+        "64 samples/s, 1.25 TFLOP/s a device, 2.00 GB, 0.4% of the time waiting for data, "
+        "loss 0.25 on samples held out"
+    )
+    assert vitals_in_words(replace(told, state=JobState.PAUSED)) == ""
 
 
 def test_lines_tell_what_changed_and_sum_up_now_and_then(job, clock, capsys):

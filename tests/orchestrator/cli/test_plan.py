@@ -12,8 +12,8 @@ from atoll.jobs import job_specs
 from atoll.sizes import PRESETS
 from atoll.types import CheckpointRecord, CheckpointRef, Event, Role
 from experts.condition import Conditioning
-from experts.dit import DiT
-from experts.flops import TRAINING, dit_flops
+from experts.flops import TRAINING, expert_flops
+from experts.networks import network_of
 from orchestrator.fleet.state import Change, Job
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import database_url
@@ -34,6 +34,8 @@ gpus = 1
 on_demand = 0.5
 """
 PRESET = ["-s", "expert.preset=DiT-S/4", "-s", "data.source=folder", "-s", "data.path=x"]
+
+MMDIT = ["-s", "expert.preset=MMDiT-T"]
 
 MANY = [f"-spartition.num_{what}=20000" for what in ("experts", "fine")]
 MANY += ["-straining.batch_size=20000", "-sevaluation.monolith=false"]
@@ -61,15 +63,15 @@ def refusal(capsys, *flags: str) -> str:
     return told.err
 
 
-@pytest.mark.parametrize("preset", ["DiT-S/2", "DiT-S/8", "DiT-B/4"])
+@pytest.mark.parametrize("preset", ["DiT-S/2", "DiT-S/8", "DiT-B/4", "MMDiT-T"])
 def test_plan_of_a_preset_counts_as_the_network_and_its_flops_do(capsys, preset):
     flags = (*PRESET, "-s", f"expert.preset={preset}", "--size", "64", "--classes", "7")
     found = answer(capsys, *flags, "-s", "router.patch=4")
     expert, monolith, router = found["jobs"]
     sizes, told, shape = PRESETS[preset], Conditioning("class", 7), (3, 64, 64)
-    count = sum(parameter.numel() for parameter in DiT(sizes, told, shape).parameters())
+    count = sum(parameter.numel() for parameter in network_of(sizes, told, shape).parameters())
     assert expert["parameters"] == monolith["parameters"] == count
-    assert expert["step_flops"] == TRAINING * 32 * dit_flops(sizes, told, shape)
+    assert expert["step_flops"] == TRAINING * 32 * expert_flops(sizes, told, shape)
     assert expert["flops"] == 1000 * expert["step_flops"]
     assert monolith["step_flops"] == 4 * expert["step_flops"]
     assert router["name"] == "router"
@@ -126,7 +128,8 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     four = answer(capsys, "-s", "island.processes=2", "--gpus-per-node", "4", "--mfu", "0.4")
     assert two["jobs"][0]["hours"] == pytest.approx(4 * four["jobs"][0]["hours"])
     assert four["hardware"]["mfu"] == 0.4
-    assert two["jobs"][0]["layout"] == "data"
+    assert two["jobs"][0]["layout"]["data"] == 2
+    assert four["jobs"][0]["sent_bytes"] == pytest.approx(1.5 * two["jobs"][0]["sent_bytes"])
 
 
 def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys):
@@ -144,7 +147,7 @@ def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys
     ("flags", "names"),
     [
         (("--gpu", "H1000"), "--gpu H1000"),
-        (("-s", "island.nodes=64"), "too few for 64 GPUs; lower island.nodes"),
+        (("-s", "island.nodes=1024"), "too few for 1024 GPUs; lower island.nodes"),
         (("--model", "ddm-9b"), "--model ddm-9b"),
         (("--mfu", "0"), "--mfu 0"),
         (("--mfu", "1.5"), "--mfu 1.5"),
@@ -158,10 +161,12 @@ def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys
         ((*MANY, "--lifetime-h", "24"), "partition.num_experts"),
         (("--sample-kb", "inf"), "--sample-kb"),
         (("--model", "ddm-3b", "--size", "9"), "--size"),
+        (("--caption-tokens", "9"), "--caption-tokens"),
+        ((*MMDIT, "--caption-tokens", "9"), "--caption-tokens"),
         (("--gpu", "T4", "-s", "training.precision=bf16"), "training.precision"),
         (("--model", "ddm-3b", "--gpu", "A100-40"), "training.accumulation"),
         (("-s", "training.batch_size=1000000"), "evaluation.monolith=false"),
-        (("--gpus-per-node", "64"), "--gpus-per-node"),
+        (("--gpus-per-node", "1024"), "--gpus-per-node"),
         (("--size", "9"), "expert.patch"),
         (PRESET, "data.size"),
         (("-s", f"training.steps=1{'0' * 400}"), "beyond counting"),

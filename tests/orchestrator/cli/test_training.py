@@ -1,5 +1,6 @@
 """What the training stages refuse before anything is started."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from atoll import stages
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.errors import ConfigError
+from atoll.errors import BadInput, ConfigError
 from orchestrator.cli.training import train
 
 
@@ -44,3 +45,28 @@ def test_cache_too_small_for_a_cluster_is_refused_before_anything_starts(partiti
 def test_cache_too_small_for_a_job_that_reads_all_clusters_is_refused(partitioned, stage, job):
     with pytest.raises(ConfigError, match=f"the shards of {job}, 4.000 GB"):
         train(partitioned(3.5, monolith=True), stage)
+
+
+def test_init_of_another_network_is_refused_before_anything_starts(partitioned, tmp_path):
+    config = partitioned(100)
+    about = {"sizes": {"width": 32, "depth": 2, "heads": 2, "patch": 2}, "shape": [1, 8, 8]}
+    header = json.dumps({"__metadata__": {"atoll": json.dumps(about)}}).encode()
+    (tmp_path / "init").write_bytes(len(header).to_bytes(8, "little") + header)
+    expert = config.expert.model_copy(update={"init": str(tmp_path / "init")})
+    config = config.model_copy(update={"expert": expert})
+    with pytest.raises(ConfigError, match="is a DiT of width 32, depth 2, heads 2, patch 2, and"):
+        train(config, "train")
+    (tmp_path / "init").unlink()
+    with pytest.raises(BadInput, match="init is not there"):
+        train(config, "train")
+
+
+def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_starts(partitioned):
+    config = partitioned(0)
+    made = stages.require(open_store(config.run.uri), "partition", needed_by="train")
+    made["shard_sets"] = [{"num_samples": 90}, {"num_samples": 50}]
+    stages.finish(open_store(config.run.uri), "partition", {}, made)
+    training = config.training.model_copy(update={"held_out": 50})
+    words = "training.held_out = 50 leaves nothing of cluster 1, which has 50 samples; lower it"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        train(config.model_copy(update={"training": training}), "train")

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import LeaseLost, Refused
-from atoll.types import Assignment, CheckpointRef, Directive, Ending, JobState, Wait
+from atoll.types import (
+    Assignment,
+    CheckpointRef,
+    Directive,
+    Ending,
+    Incident,
+    IncidentKind,
+    JobState,
+    Wait,
+)
 from orchestrator.fleet import leases, operations, steering
 from orchestrator.fleet.state import Fleet
 
@@ -104,6 +113,43 @@ def test_heartbeat_extends_the_lease_and_notes_progress_without_events(two_jobs)
         assert two_jobs.beat(lease, step=7) is Directive.CONTINUE
     assert two_jobs.job().progress.step == 7
     assert len(two_jobs.events) == before
+
+
+def test_heartbeat_tells_each_incident_once_and_counts_no_failure(two_jobs):
+    lease = two_jobs.lease()
+    first, second, third = (
+        Incident(number, IncidentKind.RESTARTED, f"rank {number} fell") for number in (1, 2, 3)
+    )
+    two_jobs.beat(lease, incidents=[first])
+    two_jobs.beat(lease, incidents=[first, second])  # the answer before was lost
+    two_jobs.beat(lease, incidents=[first])  # and this call comes late
+    assert told_of(two_jobs, lease) == ["rank 1 fell", "rank 2 fell"]
+    assert two_jobs.job().reason == "rank 2 fell"
+    assert two_jobs.job().failures == two_jobs.job().losses == 0
+    two_jobs.release(lease, Ending.DRAINED)
+    again = two_jobs.lease()
+    two_jobs.beat(again, incidents=[first])  # numbers begin anew with a lease
+    assert told_of(two_jobs, again) == ["rank 1 fell"]
+    with pytest.raises(LeaseLost):
+        two_jobs.beat(lease, incidents=[third])
+
+
+def told_of(game, lease):
+    events = [event for event in game.events if event.kind == "trainer-restarted"]
+    return [event.reason for event in events if event.epoch == lease.epoch]
+
+
+def test_commit_of_a_trainer_that_was_started_anew_has_a_folder_of_its_own(two_jobs, ref):
+    lease = two_jobs.lease()
+    ref = ref(lease, 10)
+    for key in (f"{ref.key}.2", f"{ref.key}.0", f"{ref.key}.x", f"{ref.key}.2/deep"):
+        committed = replace(ref, key=key)
+        if key.endswith(".2"):
+            two_jobs.apply(leases.commit(two_jobs.fleet, lease, committed, two_jobs.now))
+            assert two_jobs.job().checkpoint == committed
+        else:
+            with pytest.raises(Refused, match="is not where a checkpoint"):
+                leases.commit(two_jobs.fleet, lease, committed, two_jobs.now)
 
 
 def test_heartbeat_in_a_draining_fleet_says_drain(two_jobs):

@@ -6,22 +6,29 @@ import pytest
 import torch
 
 from atoll.errors import BadInput
+from atoll.gpus import GPUS, Gpu
+from atoll.parallel_section import Layout, parallel_of
 from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
 from experts.blocks import Block
 from experts.condition import Conditioning
 from experts.dit import build_dit
-from experts.engine import TorchEngine
 from experts.task import Examples
-from orchestrator.planning.hardware import GPUS, Gpu
-from orchestrator.planning.layout import fit
-from orchestrator.planning.memory import activation_bytes, replicated, sharded
-from orchestrator.planning.networks import Network, Told, dit
+from experts.torch_engine import TorchEngine
+from orchestrator.planning.layout import Wish, fit
+from orchestrator.planning.memory import ALONE, activation_bytes, held
+from orchestrator.planning.networks import Network, Told, expert
 from orchestrator.planning.volume import CHECKPOINT_BYTES
 
 # 1000 parameters, of which 10 blocks have 90 each.
 PLAIN = Network(1000, 1, num_tokens=4, width=8, heads=2, num_blocks=10,
                 block_parameters=90, outside_parameters=100)  # fmt: skip
+
+
+def state(layout, precision):
+    """Bytes but for activations."""
+    found = held(PLAIN, layout, 1, precision)
+    return found.total - found.activations
 
 
 @pytest.mark.parametrize(("width", "heads", "num", "tokens"), [(64, 4, 2, 16), (32, 2, 3, 8)])
@@ -64,14 +71,27 @@ def test_activations_by_closed_form():
 
 
 def test_state_of_one_gpu_is_20_bytes_to_a_parameter_in_fp32_and_26_in_bf16_data_parallel():
-    assert replicated(PLAIN, 1, "fp32", 7).total == 20 * 1000 + 7
-    assert replicated(PLAIN, 1, "bf16", 7).total == 22 * 1000 + 7
-    assert replicated(PLAIN, 8, "bf16", 7).total == 26 * 1000 + 7
+    assert state(ALONE, "fp32") == 20 * 1000
+    assert state(ALONE, "bf16") == 22 * 1000
+    assert state(Layout(data=8), "bf16") == 26 * 1000
 
 
 def test_sharded_state_is_divided_but_for_what_is_gathered():
-    found = sharded(PLAIN, 8, "bf16", 7).total
-    assert found == 20 * 1000 / 8 + 2 * (100 + 2 * 90) + 4 * 90 + 7
+    found = state(Layout(shard=8), "bf16")
+    assert found == 20 * 1000 / 8 + 2 * (100 + 2 * 90) + 4 * 90
+
+
+def test_state_of_a_stage_is_its_blocks_and_what_lies_outside_them():
+    assert state(Layout(pipeline=2), "fp32") == 20 * (100 + 900 / 2)
+
+
+def test_layouts_divide_what_is_kept_of_tokens_and_features():
+    whole = activation_bytes(PLAIN, 3, "bf16")
+    images = 10 * 3 * 9 * 8 * 4
+    shared = activation_bytes(PLAIN, 3, "bf16", Layout(sequence=2))
+    assert shared == images + (whole - images) / 2
+    token = 8 * (6 * 4 + (2 + 6) * 2) + (4 + 1) * 4
+    assert activation_bytes(PLAIN, 3, "bf16", Layout(tensor=2)) == images + 10 * 3 * 4 * token
 
 
 def test_a_checkpoint_of_the_engine_is_16_bytes_to_a_parameter():
@@ -85,18 +105,23 @@ def test_a_checkpoint_of_the_engine_is_16_bytes_to_a_parameter():
     held = [part for key, part in snapshot.network.items() if key in names]
     held += [part for key, part in snapshot.average.items() if key in names]
     held += [part for part in snapshot.optimizer.values() if part.dim()]
-    expected = CHECKPOINT_BYTES * dit(sizes, Told("none", 0), shape).parameters
+    expected = CHECKPOINT_BYTES * expert(sizes, Told("none", 0), shape).parameters
     assert sum(part.nbytes for part in held) == expected
 
 
 @pytest.mark.parametrize(
-    ("num_gpus", "memory", "layout"),
-    [(1, 50_000, "one GPU"), (8, 60_000, "data"), (8, 40_000, "sharded")],
+    ("num_gpus", "accumulation", "memory", "name"),
+    [
+        (1, 1, 50_000, "one GPU"),
+        (8, 1, 60_000, "data = 8"),
+        (8, 1, 40_000, "shard = 8"),
+        (8, 2, 20_000, "shard = 4, sequence = 2"),  # of a piece no GPU can have less than an image
+    ],
 )
-def test_the_simplest_layout_that_fits_is_chosen(num_gpus, memory, layout):
+def test_the_simplest_layout_that_fits_is_chosen(num_gpus, accumulation, memory, name):
     gpu = Gpu("toy", 1e12, 1e12, memory)
-    found = fit(PLAIN, gpu, num_gpus, 1, "bf16")
-    assert found.layout == layout
+    found = fit(Wish(PLAIN, "expert", num_gpus, accumulation, "bf16"), gpu, num_gpus)
+    assert found.name == name
     assert found.memory.total <= 0.9 * memory
     assert "toy" in found.why
 
@@ -107,14 +132,35 @@ def test_the_simplest_layout_that_fits_is_chosen(num_gpus, memory, layout):
         (1, 1, 20_000, False, "--gpus-per-node"),
         (8, 64, 60_000, False, "training.accumulation, or give --recompute"),
         (8, 640, 60_000, True, "training.accumulation"),
-        (8, 1, 18_000, False, "--recompute"),
+        (8, 1, 12_000, False, "--recompute"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_mend(num_gpus, micro_batch, memory, recompute, mend):
     gpu = Gpu("toy", 1e12, 1e12, memory)
     with pytest.raises(BadInput, match=mend) as refused:
-        fit(PLAIN, gpu, num_gpus, micro_batch, "bf16", recompute=recompute)
+        fit(
+            Wish(PLAIN, "expert", num_gpus * micro_batch, 1, "bf16", recompute=recompute),
+            gpu,
+            num_gpus,
+        )
     assert "training.batch_size" in str(refused.value)
+
+
+def test_layout_that_is_asked_for_is_planned_and_refused_where_it_does_not_fit():
+    given = parallel_of("shard=2,pipeline=2")
+    wish = Wish(PLAIN, "expert", 8, 2, "bf16", given=given)
+    found = fit(wish, Gpu("toy", 1e12, 1e12, 60_000), 8)
+    assert found.layout == Layout(pipeline=2, data=2, shard=2)
+    assert (found.micro_batch, found.why[:26]) == (1, "as [island.parallel] asks;")
+    with pytest.raises(BadInput, match=r"raise island\.parallel\.shard"):
+        fit(wish, Gpu("toy", 1e12, 1e12, 3_000), 8)
+
+
+def test_batch_too_small_for_the_gpus_is_refused_unless_they_can_share_images():
+    gpu = Gpu("toy", 1e12, 1e12, 100_000)
+    assert fit(Wish(PLAIN, "expert", 4, 1, "fp32"), gpu, 8).name == "shard = 4, sequence = 2"
+    with pytest.raises(BadInput, match="the router has 4 images in a step, too few for 8 GPUs"):
+        fit(Wish(PLAIN, "router", 4, 1, "fp32"), gpu, 8)
 
 
 def test_every_gpu_of_the_table_has_a_name_and_sizes():

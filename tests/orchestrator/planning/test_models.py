@@ -9,7 +9,7 @@ from orchestrator.planning.hardware import gpu_named
 from orchestrator.planning.means import Means
 from orchestrator.planning.models import model_named
 from orchestrator.planning.plan import Plan, plan_run
-from orchestrator.planning.subject import Subject
+from orchestrator.planning.subject import Data, Subject, subject_of
 
 DDM = model_named("ddm-3b")
 
@@ -54,3 +54,10 @@ def test_its_operations_are_about_six_to_a_parameter_that_a_token_passes_and_att
     width, tokens, blocks = 1920, 1280, 36
     by_hand = 2 * tokens * blocks * 12 * width**2 + blocks * 4 * tokens**2 * width
     assert DDM.expert.forward_flops == pytest.approx(by_hand, rel=0.01)
+
+
+def test_its_expert_is_that_of_the_preset_with_the_same_captions():
+    settings = ("expert.preset=MMDiT-3B", "expert.condition=text", "expert.text_dims=4096")
+    data = ("data.source=folder", "data.path=latents")
+    config = read_config(None, [*DDM.settings, *settings, *data])
+    assert subject_of(config, Data(64, 16, caption_tokens=256)).expert == DDM.expert

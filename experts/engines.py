@@ -1,0 +1,63 @@
+"""The engine for an island's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from atoll.parallel_fit import refuse_rows
+from atoll.parallel_section import ParallelSection
+from atoll.sections import TrainingSection
+from experts.deepspeed.pipeline import PipelineEngine as DeepSpeedPipeline
+from experts.deepspeed.zero import ZeroEngine
+from experts.engine import Engine
+from experts.parallel.mesh import Mesh
+from experts.pipeline_engine import PipelineEngine
+from experts.task import Task
+from experts.torch_engine import TorchEngine
+from experts.workplace import Workplace
+
+
+def engine_for(task: Task, at: Workplace) -> Engine:
+    """What makes the steps of a task at a place.
+
+    Raises:
+        ConfigError: the island's processes cannot share its batches.
+    """
+    job, training = at.assignment.spec.name, task.training
+    refuse_rows(
+        job, training.batch_size, at.mesh.layout, at.parallel, accumulation=training.accumulation
+    )
+    return engine_of(task.build().to(at.device), task.loss, training, at.mesh, at.parallel)
+
+
+def engine_of(
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    training: TrainingSection,
+    mesh: Mesh,
+    parallel: ParallelSection,
+) -> Engine:
+    """What trains a network on the processes of a mesh.
+
+    Args:
+        network: whole, the same on every process, on the device where it shall be trained.
+        loss: of each row, from output and target.
+        training: how; ``batch_size`` counts the rows of all processes together.
+        mesh: where this process stands.
+        parallel: what the mesh is the layout of.
+
+    Raises:
+        ConfigError: DeepSpeed is asked for, and is not installed or cannot cut this network.
+    """
+    recomputes = parallel.recompute
+    if parallel.schedule == "deepspeed" and mesh.size("pipeline") > 1:
+        return DeepSpeedPipeline(
+            network, loss, training, mesh, parallel.zero, recomputes=recomputes
+        )
+    if parallel.zero and mesh.size("shard") > 1:
+        return ZeroEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+    if mesh.size("pipeline") > 1:
+        return PipelineEngine(network, loss, training, mesh, parallel)
+    return TorchEngine(network, loss, training, mesh, recomputes=recomputes)

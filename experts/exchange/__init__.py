@@ -1,0 +1,1 @@
+"""Experts from and for other programs; see docs/exchange.md."""

@@ -1,0 +1,43 @@
+"""An expert outside of any run, ready to be sampled from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experts.condition import Conditioning
+from experts.dit import Shape
+from experts.exchange.epsilon import EpsilonField
+from experts.exchange.model import Model
+from experts.flow import VelocityField
+from experts.networks import network_from
+
+SHOWN_CHANNELS = (1, 3)  # of what a PNG can show; others are latents
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expert:
+    """A velocity field, and what it is to be told.
+
+    Attributes:
+        field: of the linear flow, whatever the network itself tells.
+        conditioning: what the field takes.
+        shape: channels, height and width of its images.
+        class_names: of its classes; () without any.
+    """
+
+    field: VelocityField
+    conditioning: Conditioning
+    shape: Shape
+    class_names: tuple[str, ...]
+
+
+def expert_of(model: Model) -> Expert:
+    """The expert that a model is; its weights stay where they are."""
+    network, about = network_from(model.about, model.weights), model.about
+    device = next(network.parameters()).device
+    return Expert(
+        field=EpsilonField(network).to(device) if about["objective"] == "epsilon" else network,
+        conditioning=network.conditioning,
+        shape=network.shape,
+        class_names=tuple(about["class_names"]),
+    )

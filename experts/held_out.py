@@ -1,0 +1,74 @@
+"""The loss on samples that training never sees, at noise and times that never change.
+
+Times are spread evenly over each cluster's samples, and each sample has a noise of its own; neither
+depends on the run's seed, the step, or who computes it. So what moves the loss is the network, and
+experts and monolith are measured by the same points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experts.flow import seeded
+from experts.noising import job_number
+from experts.task import Examples, Task
+from partition.reader import Batch
+
+NUM_BINS = 4  # of the times: the loss near the data and near the noise are different matters
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What was measured.
+
+    Attributes:
+        loss: mean over all samples.
+        by_time: mean over those of each quarter of the times, from data to noise.
+    """
+
+    loss: float
+    by_time: tuple[float, ...]
+
+
+class Examination:
+    """The questions, asked again and again.
+
+    Args:
+        task: whose loss counts.
+        batch: the samples, those of a cluster together, clusters in their order.
+        device: where networks are asked.
+    """
+
+    def __init__(self, task: Task, batch: Batch, device: torch.device) -> None:
+        self._task, self._device = task, device
+        self._examples = task.examples_at(batch, *_points(batch))
+
+    def __call__(self, network: nn.Module) -> HeldOut:
+        """Ask a network, as many rows at once as a step has."""
+        num = -(-len(self._examples) // self._task.training.batch_size)
+        with torch.no_grad():
+            parts = [self._losses(network, part) for part in self._examples.split(num)]
+        losses = torch.cat(parts).double()
+        bins = (self._examples.t * NUM_BINS).long()
+        by_time = [losses[bins == number].mean().item() for number in range(NUM_BINS)]
+        return HeldOut(losses.mean().item(), tuple(by_time))
+
+    def _losses(self, network: nn.Module, part: Examples) -> Tensor:
+        examples = part.to(self._device)
+        output = network(examples.x_t, examples.t, examples.cond)
+        return self._task.loss(output, examples.target).cpu()
+
+
+def _points(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Times and noise of each sample: the same for a cluster, whoever learns from it."""
+    _, height, width, channels = batch.images.shape
+    times, noises = [], []
+    for cluster, num in zip(*np.unique(batch.clusters, return_counts=True), strict=True):
+        generator = seeded(torch.device("cpu"), job_number("held-out"), int(cluster))
+        times.append((torch.arange(num) + 0.5) / num)  # the order of the samples has no meaning
+        noises.append(torch.randn(num, channels, height, width, generator=generator))
+    return torch.cat(times), torch.cat(noises)

@@ -1,0 +1,1 @@
+"""How the processes of an island share one network: every layout learns what one process does."""

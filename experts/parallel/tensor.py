@@ -1,0 +1,65 @@
+"""Tensor parallelism: each process has some heads of every attention, and features of every MLP.
+
+Source: Shoeybi et al., Megatron-LM (arXiv 1909.08053), section 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.nn import functional as F
+
+from experts.blocks import Attention, Mlp
+from experts.parallel.collectives import add_up, lend
+from experts.parallel.portions import Cut
+
+_ROWS, _COLUMNS = 0, 1  # of a linear layer's weight: outputs and inputs
+
+
+def share_features(network: nn.Module, group: ProcessGroup) -> dict[str, Cut]:
+    """Leave this process its part of every attention and MLP; all have all of the rest.
+
+    Args:
+        network: changed in place.
+        group: who shares each image's features; divides the heads.
+
+    Returns:
+        How the parameters are cut, by name; those of the rest are not in it.
+    """
+    cuts: dict[str, Cut] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Attention):
+            cuts |= _first(module.qkv, f"{name}.qkv", group, num_parts=3)
+            cuts |= _last(module.proj, f"{name}.proj", group)
+            module.heads //= group.size()
+        elif isinstance(module, Mlp):
+            cuts |= _first(module.fc1, f"{name}.fc1", group)
+            cuts |= _last(module.fc2, f"{name}.fc2", group)
+        else:
+            continue
+        module.register_forward_pre_hook(lambda _, given: (lend(given[0], group),))
+    return cuts
+
+
+def _first(layer: nn.Linear, name: str, group: ProcessGroup, num_parts: int = 1) -> dict[str, Cut]:
+    """Cut the outputs of a layer."""
+    cut = Cut(_ROWS, num_parts)
+    for key, parameter in list(layer.named_parameters()):
+        setattr(layer, key, _part(cut, parameter, group))
+    return {f"{name}.weight": cut, f"{name}.bias": cut}
+
+
+def _last(layer: nn.Linear, name: str, group: ProcessGroup) -> dict[str, Cut]:
+    """Cut the inputs of a layer, and add up what its parts make of them."""
+    cut = Cut(_COLUMNS)
+    layer.weight = _part(cut, layer.weight, group)
+
+    def forward(x: Tensor) -> Tensor:
+        return add_up(F.linear(x, layer.weight), group) + layer.bias  # the bias once
+
+    layer.forward = forward  # type: ignore[method-assign,assignment]
+    return {f"{name}.weight": cut}
+
+
+def _part(cut: Cut, parameter: Tensor, group: ProcessGroup) -> nn.Parameter:
+    return nn.Parameter(cut.part(parameter.detach(), group.rank(), group.size()).contiguous())

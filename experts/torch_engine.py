@@ -1,0 +1,145 @@
+"""The engine of plain torch: one process, data parallel (DDP), or with weights in parts (FSDP2)."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
+
+from atoll.sections import TrainingSection
+from experts.average import Average
+from experts.devices import arithmetic
+from experts.engine import Judge, Made, Snapshot, Stats
+from experts.optimizer import AdamW
+from experts.parallel.mesh import Mesh
+from experts.parallel.norms import clip
+from experts.parallel.portions import Portions, local
+from experts.parallel.spreading import blocks_of, recompute, spread
+from experts.task import Examples
+
+
+class TorchEngine:
+    """AdamW on a network that is whole, or whose weights or tokens are shared out.
+
+    Args:
+        network: on the device where it shall be trained; it is shared out in place.
+        loss: of each row, from output and target.
+        training: how; ``batch_size`` counts the rows of all processes together.
+        mesh: where this process stands among others.
+        recomputes: whether activations are computed again in the backward pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        training: TrainingSection,
+        mesh: Mesh | None = None,
+        *,
+        recomputes: bool = False,
+    ) -> None:
+        self._network, self._loss, self._training = network, loss, training
+        self._mesh = mesh or Mesh()
+        averaged = copy.deepcopy(network)
+        cuts = spread(network, self._mesh, training.precision)
+        spread(averaged, self._mesh, "fp32")  # it is asked outside of any training's arithmetic
+        self._own = Portions(self._mesh, cuts)
+        self._parameters = dict(network.named_parameters())
+        self._device = local(next(iter(self._parameters.values()))).device
+        self._average = Average(averaged, training.ema_decay)
+        self._optimizer = AdamW(self._parameters, training)
+        if recomputes:
+            recompute(network)
+        if training.compile:
+            self._compile()
+        self._parallel = None
+        if self._mesh.size("data", "sequence") > 1 and not self._is_sharded:
+            replicas = self._mesh.group("data", "sequence")
+            self._parallel = DistributedDataParallel(
+                network, process_group=replicas, forward_sync_buffers=False
+            )
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with averaged weights; of one that is shared out, this process's part."""
+        return self._average.network
+
+    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+        """See :class:`experts.engine.Engine`."""
+        alone = self._mesh.size("shard", "tensor") * self._mesh.size("sequence") == 1
+        return None if alone and self._mesh.rank else use(self.averaged)
+
+    def all_finite(self) -> bool:
+        """See :class:`experts.engine.Engine`."""
+        own = [local(each).isfinite().all() for each in self.averaged.parameters()]
+        finite = torch.stack(own).all().int()
+        if self._mesh.layout.num > 1:
+            distributed.all_reduce(finite, distributed.ReduceOp.MIN)
+        return bool(finite)
+
+    def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
+        """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
+        loss = torch.zeros((), device=self._device)
+        for examples in micro_batches:
+            with self._gradients_stay_here(unless=examples is micro_batches[-1]):
+                loss += self._backward(examples)
+        if self._mesh.layout.rows > 1:
+            distributed.all_reduce(loss, group=self._mesh.group("data", "shard"))
+        grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
+        taken = judge(Stats(loss, grad_norm)) if judge else None
+        self._optimizer.step(self._average.num_averaged, taken)
+        self._average.update(self._network, taken)
+        return Stats(loss, grad_norm, taken)
+
+    def snapshot(self) -> Snapshot:
+        """See :class:`experts.engine.Engine`."""
+        whole = self._own.first
+        return Snapshot(
+            network={key: whole(key, part) for key, part in self._network.state_dict().items()},
+            optimizer=self._optimizer.snapshot(whole),
+            average={key: whole(key, part) for key, part in self.averaged.state_dict().items()},
+            num_averaged=torch.tensor(self._average.num_averaged),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See :class:`experts.engine.Engine`."""
+        for key, own in self._network.state_dict().items():
+            self._own.fill(key, own, snapshot.network[key])
+        for key, own in self.averaged.state_dict().items():
+            self._own.fill(key, own, snapshot.average[key])
+        self._optimizer.restore(snapshot.optimizer, self._own.fill)
+        self._average.num_averaged = int(snapshot.num_averaged)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return isinstance(self._network, FSDPModule)
+
+    def _compile(self) -> None:
+        """In place, so that the state dict keeps its keys; block by block between others' hooks."""
+        whole = self._mesh.size("shard", "sequence", "tensor") == 1
+        for module in [self._network] if whole else blocks_of(self._network):
+            module.compile()
+
+    def _backward(self, examples: Examples) -> Tensor:
+        run = self._parallel or self._network
+        with arithmetic(self._training.precision, self._device):
+            output = run(examples.x_t, examples.t, examples.cond)
+        loss = self._loss(output, examples.target).sum() / self._training.batch_size
+        # DDP divides gradients by the number of processes; ours are parts of one mean already.
+        parts = 1 if self._parallel is None else self._mesh.size("data", "sequence")
+        torch.autograd.backward(loss * parts)
+        return loss.detach()
+
+    def _gradients_stay_here(self, *, unless: bool) -> contextlib.AbstractContextManager[None]:
+        if isinstance(self._network, FSDPModule):
+            # Each piece's gradients are cut at once, or they would be whole; added up at the end.
+            self._network.set_requires_all_reduce(unless)
+        if self._parallel is None or unless:
+            return contextlib.nullcontext()
+        return cast("contextlib.AbstractContextManager[None]", self._parallel.no_sync())

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from atoll.errors import BadInput, ConfigError
+from atoll.types import Role
+from experts.dialect import SIT
+from experts.exchange.exporting import write_ours
+from experts.exchange.model import Model
+from experts.expert import expert_task
+from experts.load import load_expert
+from experts.networks import build_network, network_like
+
+ABOUT = {
+    "sizes": {"width": 16, "depth": 1, "heads": 2, "patch": 4},
+    "shape": [1, 8, 8],
+    "conditioning": {"kind": "class", "size": 10, "encoder": ""},
+    "dialect": SIT.told,
+    "objective": "velocity",
+    "class_names": [str(number) for number in range(10)],
+    "made": {"imported from": "sit.pt"},
+}
+
+
+@pytest.fixture
+def begin(tmp_path, make_run):
+    """A run whose experts begin from a model that is told of as ABOUT, but for what is given."""
+
+    def make(**others):
+        about = {**ABOUT, **others}
+        torch.manual_seed(0)
+        model = Model(about, network_like(about).state_dict())
+        write_ours(tmp_path / "init", model)
+        return make_run(expert={"init": str(tmp_path / "init")}, training={"steps": 1}), model
+
+    return make
+
+
+def task_of(run, role=Role.EXPERT, number=0):
+    return expert_task(run.config, run.assignment(role, number=number).spec, run.partition)
+
+
+def test_experts_and_monolith_begin_with_the_weights_of_init(begin):
+    run, model = begin()
+    for role, number in ((Role.EXPERT, 0), (Role.EXPERT, 1), (Role.MONOLITH, 0)):
+        weights = task_of(run, role, number).build().state_dict()
+        assert weights.keys() == model.weights.keys()
+        assert all(torch.equal(weights[name], model.weights[name]) for name in weights)
+
+
+def test_expert_begun_from_another_program_keeps_computing_as_that_does(begin):
+    run, _ = begin()
+    run.train(run.assignment())
+    loaded = load_expert(run.store, run.published()[-1], run.folder / "cache", torch.device("cpu"))
+    assert loaded.model.dialect == SIT
+    assert loaded.checkpoint.about["dialect"] == {"scale": -1.0, "offset": 1.0}
+
+
+def test_expert_of_other_classes_and_larger_images_keeps_what_fits(begin):
+    conditioning = {"kind": "class", "size": 1000, "encoder": ""}
+    run, model = begin(conditioning=conditioning, shape=[1, 16, 16])
+    task = task_of(run)
+    weights, fresh = (
+        task.build().state_dict(),
+        build_network(task.sizes, task.noising.conditioning, task.shape, 0),
+    )
+    assert weights["y_embedder.embedding_table.weight"].shape == (11, 16)
+    assert torch.equal(weights["pos_embed"], fresh.pos_embed)
+    rest = weights.keys() - {"y_embedder.embedding_table.weight", "pos_embed"}
+    assert all(torch.equal(weights[name], model.weights[name]) for name in rest)
+
+
+@pytest.mark.parametrize(
+    ("others", "names"),
+    [
+        (
+            {"sizes": {"width": 16, "depth": 2, "heads": 2, "patch": 4}},
+            "depth 2, .* asks for a DiT of width 16, depth 1",
+        ),
+        ({"shape": [4, 8, 8]}, "paints 4 channels, and the data have 1"),
+    ],
+)
+def test_init_of_another_network_is_refused_by_what_differs(begin, others, names):
+    run, _ = begin(**others)
+    with pytest.raises(ConfigError, match=names):
+        task_of(run)
+
+
+def test_init_that_is_not_there_or_no_experts_is_refused(make_run, tmp_path):
+    run = make_run(expert={"init": str(tmp_path / "nowhere")})
+    with pytest.raises(BadInput, match="nowhere is not there"):
+        task_of(run)
+    (tmp_path / "other").write_bytes(b"no safetensors")
+    run = make_run(expert={"init": str(tmp_path / "other")})
+    with pytest.raises(BadInput, match="is no file of safetensors"):
+        task_of(run)

@@ -1,0 +1,107 @@
+"""What is played on some processes, and on one: the same steps of the same network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+
+from atoll.parallel_section import ParallelSection
+from atoll.sections import TrainingSection
+from atoll.sizes import MMDiTSizes, Sizes
+from experts.condition import Conditioning
+from experts.engines import engine_of
+from experts.flow import flow_loss
+from experts.networks import build_network
+from experts.parallel.mesh import Mesh
+from experts.task import Examples, Place
+
+SHAPE = (1, 8, 8)
+SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
+DEEP = replace(SIZES, depth=4)  # for as many stages
+VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
+JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
+ROWS = 8
+MESHES: dict[tuple[object, ...], Mesh] = {}
+
+
+def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, **settings):
+    """An engine of a small network on so many processes; and the mesh of them."""
+    section = ParallelSection.model_validate(
+        dict(pair.split("=") for pair in parallel.split(",") if pair)
+    )
+    network = build_network(sizes, Conditioning("class", 3), SHAPE, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # away from the start, where most gradients are zero
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    layout = section.over(num)
+    if (layout, rank) not in MESHES:  # gloo's threads go on as long as a group does
+        MESHES[layout, rank] = Mesh(layout, rank)
+    mesh = MESHES[layout, rank]
+    training = TrainingSection(
+        **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
+        | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
+    )
+    return engine_of(network, flow_loss, training, mesh, section), mesh
+
+
+def examples(step: int, place: Place) -> Examples:
+    """A process's part of the batch of a step."""
+    generator = torch.Generator().manual_seed(step)
+    x_t, target = (torch.randn(ROWS, *SHAPE, generator=generator) for _ in range(2))
+    t = torch.rand(ROWS, generator=generator)
+    cond = torch.randint(0, 4, (ROWS,), generator=generator)
+    rows = place.rows(ROWS)
+    return Examples(x_t[rows], t[rows], cond[rows], target[rows])
+
+
+def play(parallel: str, num: int, begin: object = None, steps: int = 20, **settings):
+    """Some steps, from the beginning or a snapshot.
+
+    Returns:
+        The losses and gradient norms, and the snapshot after the last step.
+    """
+    rank = torch.distributed.get_rank() if num > 1 else 0
+    made, mesh = engine(parallel, num, rank, **settings)
+    done = 0
+    if begin is not None:
+        made.restore(begin)
+        done = int(begin.num_averaged)
+    told = []
+    for step in range(done, done + steps):
+        pieces = examples(step, mesh.rows).split(settings.get("accumulation", 1))
+        stats = made.step(pieces)
+        told.append((float(stats.loss), float(stats.grad_norm)))
+    assert made.all_finite()
+    return told, copy.deepcopy(made.snapshot()) if rank == 0 else made.snapshot() and None
+
+
+def play_in_pieces(parallel: str, num: int):
+    """The same with each batch in two micro-batches."""
+    return play(parallel, num, accumulation=2)
+
+
+def play_jointly(parallel: str, num: int):
+    """The same with an MMDiT, each batch in two micro-batches."""
+    return play(parallel, num, sizes=JOINT, accumulation=2)
+
+
+def play_video(parallel: str, num: int):
+    """The same of a network for videos."""
+    return play(parallel, num, sizes=VIDEO)
+
+
+def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):
+    """The same of a deeper network, with each batch in four micro-batches."""
+    return play(parallel, num, begin, steps, sizes=DEEP, accumulation=4)
+
+
+def draw(parallel: str, num: int, precision: str = "fp32"):
+    """What the averaged network of a deeper one answers on the first process."""
+    rank = torch.distributed.get_rank() if num > 1 else 0
+    made, _ = engine(parallel, num, rank, sizes=DEEP, precision=precision)
+    some = examples(0, Place())
+    with torch.no_grad():
+        return made.with_average(lambda network: network(some.x_t, some.t, some.cond))

@@ -1,0 +1,129 @@
+"""Every layout learns what one process does."""
+
+import pytest
+import torch
+
+from tests.experts.parallel import scenes
+
+ON_TWO = [
+    "data=2",
+    "shard=2",
+    "sequence=2",
+    "tensor=2",
+    "shard=2,recompute=true",
+]
+ON_FOUR = [
+    "data=4",
+    "shard=4",
+    "sequence=4",
+    "tensor=4",
+    "data=2,shard=2",
+    "data=2,sequence=2",
+    "shard=2,sequence=2",
+    "shard=2,tensor=2",
+    "sequence=2,tensor=2,recompute=true",
+]
+
+PIPELINES_OF_TWO = [
+    "pipeline=2",
+    "pipeline=2,schedule=interleaved,stages=2",
+    "pipeline=2,schedule=zero-bubble,recompute=true",
+]
+PIPELINES_OF_FOUR = ["pipeline=4", "pipeline=2,data=2", "pipeline=2,shard=2"]
+
+
+@pytest.fixture(scope="module")
+def serial():
+    return scenes.play("", 1)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return scenes.play_pipeline("", 1)
+
+
+def assert_same(one, other):
+    """Losses and norms of all steps; and of the last, weights, averages, and gradients, in the
+    moments that AdamW keeps of them."""
+    (told, snapshot), (others, other_snapshot) = one, other
+    torch.testing.assert_close(torch.tensor(others), torch.tensor(told), rtol=1e-5, atol=1e-6)
+    assert other_snapshot.num_averaged == snapshot.num_averaged
+    parts = [(snapshot.network, other_snapshot.network), (snapshot.average, other_snapshot.average)]
+    for moment in ("step", "exp_avg", "exp_avg_sq"):
+        own, others = (
+            {key: part for key, part in each.optimizer.items() if key.endswith(f".{moment}")}
+            for each in (snapshot, other_snapshot)
+        )
+        parts.append((own, others))
+    for own, others in parts:
+        assert own.keys() == others.keys()
+        total = torch.stack([part.double().norm() for part in own.values()]).norm()
+        for key, part in own.items():
+            # Not each by its own size: a key's bias has no gradient but rounding's.
+            assert (others[key].double() - part.double()).norm() <= 1e-5 * total, key
+
+
+@pytest.mark.parametrize("parallel", ON_TWO)
+def test_two_processes_learn_what_one_does(pair, serial, parallel):
+    assert_same(serial, pair.call(scenes.play, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", ON_FOUR)
+def test_four_processes_learn_what_one_does(four, serial, parallel):
+    assert_same(serial, four.call(scenes.play, parallel, 4)[0])
+
+
+@pytest.mark.parametrize("parallel", PIPELINES_OF_TWO)
+def test_pipeline_of_two_processes_learns_what_one_does(pair, deep, parallel):
+    assert_same(deep, pair.call(scenes.play_pipeline, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", PIPELINES_OF_FOUR)
+def test_pipeline_of_four_processes_learns_what_one_does(four, deep, parallel):
+    assert_same(deep, four.call(scenes.play_pipeline, parallel, 4)[0])
+
+
+def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
+    assert_same(serial, four.call(scenes.play_in_pieces, "data=2,shard=2", 4)[0])
+
+
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "pipeline=2"])
+def test_two_processes_learn_what_one_does_of_image_and_text_together(pair, parallel):
+    one, two = scenes.play_jointly("", 1), pair.call(scenes.play_jointly, parallel, 2)[0]
+    assert_same(one, two)
+
+
+def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
+    told, snapshot = pair.call(scenes.play, "shard=2", 2, None, 7)[0]
+    more, snapshot = four.call(scenes.play, "data=2,shard=2", 4, snapshot, 6)[0]
+    last, snapshot = scenes.play("", 1, snapshot, 7)
+    assert_same(serial, ([*told, *more, *last], snapshot))
+
+
+def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(
+    pair, four, deep
+):
+    told, snapshot = pair.call(scenes.play_pipeline, "pipeline=2", 2, None, 7)[0]
+    more, snapshot = four.call(scenes.play_pipeline, "shard=2", 4, snapshot, 3)[0]
+    again, snapshot = four.call(scenes.play_pipeline, "pipeline=2,shard=2", 4, snapshot, 3)[0]
+    last, snapshot = scenes.play_pipeline("", 1, snapshot, 7)
+    assert_same(deep, ([*told, *more, *again, *last], snapshot))
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    ["data=2", "shard=2", "sequence=2", "tensor=2", "pipeline=2,schedule=interleaved,stages=2"],
+)
+def test_average_of_two_processes_answers_as_that_of_one(pair, parallel):
+    expected = scenes.draw("", 1)
+    torch.testing.assert_close(pair.call(scenes.draw, parallel, 2)[0], expected)
+    # Trained in bf16, it answers in fp32 all the same.
+    torch.testing.assert_close(pair.call(scenes.draw, parallel, 2, "bf16")[0], expected)
+
+
+def test_processes_that_share_videos_learn_what_one_does(pair, four):
+    one = scenes.play_video("", 1)
+    assert_same(one, pair.call(scenes.play_video, "sequence=2", 2)[0])
+    assert_same(one, four.call(scenes.play_video, "sequence=4,recompute=true", 4)[0])
+    assert_same(one, four.call(scenes.play_video, "shard=2,sequence=2", 4)[0])
+    assert_same(one, four.call(scenes.play_video, "sequence=2,tensor=2", 4)[0])

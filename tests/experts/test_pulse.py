@@ -1,0 +1,90 @@
+"""Two real processes that train together, and what their beats say once one of them hangs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from atoll.beats import Phase, read_beats
+from atoll.clock import SystemClock
+from cluster.watch import Watch
+from tests.warm import Warm
+
+HANG_S = 12.0
+RANK = """
+import sys, time
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from atoll.node_place import NodePlace
+from experts.meeting import joined
+from experts.pulse import Pulse
+from experts.task import Place
+
+work_dir, rank, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+place = Place(rank, 2)
+pulse = Pulse()
+pulse.beat(work_dir, place)
+
+def nap():
+    time.sleep(1000)
+
+with joined(place, NodePlace(), work_dir):
+    for step in range(1, 10000):
+        distributed.all_reduce(torch.ones(1))
+        if step == 5 and how == "receives":
+            distributed.recv(torch.ones(1), 1) if rank == 0 else nap()
+        if step == 5 and how == "elsewhere" and rank == 1:
+            nap()
+        pulse.stepped(step)
+        time.sleep(0.01)
+"""
+
+
+@contextmanager
+def two_ranks(tmp_path, how):
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    with ExitStack() as stack:
+        ranks = []
+        for rank in (0, 1):
+            ranks.append(Warm(RANK, [str(work_dir), str(rank), how], tmp_path / "log"))
+            stack.callback(ranks[-1].stdin.close)
+            stack.callback(ranks[-1].wait, timeout=240)
+            stack.callback(ranks[-1].send_signal, signal.SIGKILL)
+        yield work_dir, ranks
+
+
+def named(work_dir):
+    """What their agent hears first."""
+    watch = Watch(work_dir, HANG_S, SystemClock())
+    give_up_at = time.monotonic() + 240
+    while not (words := watch.look()):
+        assert time.monotonic() < give_up_at, list(read_beats(work_dir))
+        time.sleep(0.1)
+    return words
+
+
+def test_rank_that_is_stopped_is_named_and_what_the_other_waits_in(tmp_path):
+    with two_ranks(tmp_path, "steps") as (work_dir, ranks):
+        give_up_at = time.monotonic() + 240
+        while sum(beat.phase is Phase.STEP for beat, _ in read_beats(work_dir)) < 2:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
+        ranks[1].send_signal(signal.SIGSTOP)
+        assert named(work_dir) == (
+            "rank 1 of 2 gave no sign of life for 12 s; rank 0 of 2 waits in gloo:all_reduce"
+        )
+
+
+@pytest.mark.parametrize(("how", "call"), [("elsewhere", "gloo:all_reduce"), ("receives", "recv")])
+def test_rank_that_is_stuck_elsewhere_is_named_with_its_line(tmp_path, how, call):
+    with two_ranks(tmp_path, how) as (work_dir, _):
+        words = named(work_dir)
+    assert words.startswith(f"rank 1 of 2 did not come to {call} for 12 s after step 4, and is at")
+    assert words.endswith(f"in nap; rank 0 of 2 waits in {call}")

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atoll.__main__ import main
+from experts.exchange.exporting import write_ours
+from experts.exchange.model import Model
+from experts.networks import network_like
+from experts.solvers import integrate
+from partition.pixels import to_uint8
+from router.recipe import read_recipe
+from router.sampling import noise_of
+
+ABOUT = {
+    "sizes": {"width": 16, "depth": 1, "heads": 2, "patch": 4},
+    "shape": [1, 8, 8],
+    "conditioning": {"kind": "class", "size": 3, "encoder": ""},
+    "objective": "velocity",
+    "class_names": ["cat", "dog", "owl"],
+    "made": {},
+}
+
+
+def written(folder, **others):
+    about = {**ABOUT, **others}
+    torch.manual_seed(0)
+    network = network_like(about)
+    write_ours(folder, Model(about, network.state_dict()))
+    return network
+
+
+def ended(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return end.value.code
+
+
+def test_sample_of_an_expert_alone_is_its_own_flow(tmp_path):
+    network = written(tmp_path / "expert")
+    drawn = ("-o", str(tmp_path / "out"), "--num", "2", "--class", "owl", "--seed", "5")
+    assert not ended("sample", "--expert", str(tmp_path / "expert"), *drawn, "-ssampling.steps=3")
+    cond = torch.tensor([2, 2])
+    with torch.no_grad():
+        expected = to_uint8(integrate(network, noise_of((5, 6), (1, 8, 8)), cond, steps=3).numpy())
+    for number, image in zip((5, 6), expected, strict=True):
+        path = tmp_path / "out" / f"{number:06d}-owl.png"
+        assert np.array_equal(np.asarray(Image.open(path)), image[:, :, 0])
+        assert read_recipe(path).checkpoints.keys() == {"expert"}
+
+
+def test_sample_of_an_expert_like_an_image_draws_it_again_and_of_another_refuses(tmp_path, capsys):
+    written(tmp_path / "expert")
+    flags = ("-o", str(tmp_path / "out"), "--num", "1", "-s", "sampling.steps=2")
+    assert not ended("sample", "--expert", str(tmp_path / "expert"), *flags)
+    (image,) = tmp_path.glob("out/0*.png")
+    again = ("--like", str(image), "-o", str(tmp_path / "again"))
+    assert not ended("sample", "--expert", str(tmp_path / "expert"), *again)
+    assert (tmp_path / "again" / image.name).read_bytes() == image.read_bytes()
+    written(tmp_path / "other", class_names=["a", "b", "c"])
+    assert ended("sample", "--expert", str(tmp_path / "other"), *again) == 2
+    assert "drawn by other checkpoints" in capsys.readouterr().err
+
+
+def test_sample_of_an_expert_that_paints_latents_says_that_there_is_no_decoder(tmp_path, capsys):
+    written(tmp_path / "expert", shape=[4, 8, 8])
+    assert ended("sample", "--expert", str(tmp_path / "expert")) == 2
+    assert "paints latents of 4 channels" in capsys.readouterr().err
