@@ -35,6 +35,7 @@ def asking(operator):
     """Somebody who asks for a trace of three steps, and waits."""
     with ThreadPoolExecutor() as pool:
         yield lambda: pool.submit(operator.trace, "expert-0", 3)
+        operator.close()  # who still waits need not
 
 
 def beat_until_wanted(agent, lease):
@@ -49,9 +50,9 @@ def test_trace_comes_to_who_asks_for_it_and_is_wanted_no_longer(agent, lease, as
     answer = asking()
     wish = beat_until_wanted(agent, lease)
     assert wish.steps == 3
-    agent.send_trace(lease, Trace("another wish", "profiles/old"))
-    agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/new"))
-    assert answer.result(30) == Trace(wish.id, "profiles/expert-0/new")
+    agent.send_trace(lease, Trace("another wish", "profiles/expert-0/step-1-a"))
+    agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
+    assert answer.result(30) == Trace(wish.id, "profiles/expert-0/step-2-b")
     agent.heartbeat(lease, Progress(1, 0.5, 1.0))
     assert agent.trace_wanted is None
 
@@ -73,7 +74,7 @@ def test_second_wish_for_a_job_is_refused_until_the_first_is_answered(
     wish = beat_until_wanted(agent, lease)
     with pytest.raises(Refused, match="expert-0 is being traced already; ask again when"):
         operator.trace("expert-0", 5)
-    agent.send_trace(lease, Trace(wish.id, "profiles/one"))
+    agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
     answer.result(30)
 
 
@@ -87,7 +88,7 @@ def test_trace_of_a_job_that_goes_elsewhere_meanwhile_is_refused(agent, lease, a
     ):
         answer.result(30)
     with pytest.raises(LeaseLost, match="does not work on expert-0 any more"):
-        agent.send_trace(lease, Trace(wish.id, "profiles/late"))
+        agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
 
 
 def test_trace_of_nobody_of_an_idle_job_and_of_no_steps_is_refused(operator, spec):
