@@ -86,7 +86,8 @@ PRESETS: dict[str, NetworkSizes] = {**DITS, **MMDITS}
 def in_words(sizes: NetworkSizes) -> str:
     """Sizes for people, e.g. ``DiT of width 64, depth 3, heads 4, patch 2``."""
     kind = "MMDiT" if isinstance(sizes, MMDiTSizes) else "DiT"
-    return f"{kind} of {', '.join(f'{name} {size}' for name, size in asdict(sizes).items())}"
+    told = {name: size for name, size in asdict(sizes).items() if (name, size) != ("frames", 1)}
+    return f"{kind} of {', '.join(f'{name} {size}' for name, size in told.items())}"
 
 
 def sizes_from(fields: Mapping[str, int]) -> NetworkSizes:
