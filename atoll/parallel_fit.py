@@ -5,7 +5,7 @@ from __future__ import annotations
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
 from atoll.sections import ExpertSection, TrainingSection
-from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
+from atoll.sizes import NetworkSizes, Sizes
 
 KEY = "island.parallel"
 
@@ -30,12 +30,6 @@ def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:
     Raises:
         ConfigError: names the keys, and what would fit.
     """
-    for key in ("sequence", "tensor"):
-        if isinstance(sizes, MMDiTSizes) and getattr(parallel, key) > 1:
-            raise ConfigError(
-                f"{KEY}.{key} = {getattr(parallel, key)} is for a DiT, and the expert is an MMDiT; "
-                "share it out by shard or pipeline"
-            )
     video = isinstance(sizes, Sizes) and sizes.frames > 1  # which shares no heads along sequence
     stages = parallel.pipeline * parallel.stages
     parts = parallel.tensor * (1 if video else parallel.sequence)

@@ -72,12 +72,13 @@ DITS = {
 }
 
 # The 3B is FLUX.1 (width 3072, 19 double and 38 single blocks, 11.9B) made smaller evenly: depth
-# and width each by the cube root of 3 / 11.9 = 0.63, with heads of 128 as they were. The others
-# keep one double block to two single ones: one for a laptop's tests, one beside DiT-B.
+# and width each by the cube root of 3 / 11.9 = 0.63. Its 15 heads of 128 are 16 of 120, so that 2,
+# 4, 8 and 16 GPUs can share them. The others keep one double block to two single ones: one for a
+# laptop's tests, one beside DiT-B.
 MMDITS = {
     "MMDiT-T": MMDiTSizes(width=64, double=1, single=2, heads=4, patch=2),
     "MMDiT-B": MMDiTSizes(width=768, double=4, single=8, heads=12, patch=2),
-    "MMDiT-3B": MMDiTSizes(width=1920, double=12, single=24, heads=15, patch=2),
+    "MMDiT-3B": MMDiTSizes(width=1920, double=12, single=24, heads=16, patch=2),
 }
 
 PRESETS: dict[str, NetworkSizes] = {**DITS, **MMDITS}

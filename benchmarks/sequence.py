@@ -50,9 +50,16 @@ class Counter:
         """Listen to the collectives that gradients flow through."""
         parts, sums = self._calls["all_to_all_single"], self._calls["all_reduce"]
 
-        def exchange(received: Tensor, given: Tensor, group: distributed.ProcessGroup) -> None:
-            self.sent += given.nbytes * (1 - 1 / group.size())
-            parts(received, given, group=group)
+        def exchange(
+            received: Tensor,
+            given: Tensor,
+            received_sizes: list[int],
+            sizes: list[int],
+            group: distributed.ProcessGroup,
+        ) -> None:
+            own = sizes[group.rank()] * given.element_size()
+            self.sent += given.nbytes - own
+            parts(received, given, received_sizes, sizes, group=group)
 
         def add_up(total: Tensor, group: distributed.ProcessGroup) -> None:
             self.sent += 2 * total.nbytes * (1 - 1 / group.size())

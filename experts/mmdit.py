@@ -23,7 +23,11 @@ from experts.told import words_of
 
 
 class MMDiT(nn.Module):
-    """A velocity field learned by a transformer on patches and words."""
+    """A velocity field learned by a transformer on patches and words.
+
+    Attributes:
+        own: which of an image's tokens the blocks in this process are given.
+    """
 
     pos_embed: Tensor
 
@@ -37,6 +41,7 @@ class MMDiT(nn.Module):
         rows, columns = height // sizes.patch, width // sizes.patch
         rotations = grid_rotations(rows, columns, sizes.width // sizes.heads)
         self.register_buffer("pos_embed", rotations)
+        self.own = slice(None)
         double = (DoubleBlock(sizes.width, sizes.heads) for _ in range(sizes.double))
         single = (SingleBlock(sizes.width, sizes.heads) for _ in range(sizes.single))
         self.blocks = nn.ModuleList([*double, *single])
@@ -55,10 +60,10 @@ class MMDiT(nn.Module):
     def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The same after all blocks that are here."""
         for block in self.blocks:
-            x = block(x, c, self.pos_embed)
+            x = block(x, c, self.pos_embed[self.own])
         return x, c
 
     def finish(self, x: Tensor, c: Tensor) -> Tensor:
         """The velocity, (B, C, H, W)."""
-        image = x[:, -len(self.pos_embed) :]
+        image = x[:, -len(self.pos_embed[self.own]) :]
         return unpatchify(self.final_layer(image, c), self.shape, self.sizes.patch)

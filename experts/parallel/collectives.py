@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,17 +11,24 @@ from torch import Tensor, distributed
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
+Lengths = Mapping[int, Sequence[int]]
 
-def exchange(x: Tensor, cut: int, joined: int, group: ProcessGroup) -> Tensor:
+
+def exchange(
+    x: Tensor, cut: int, joined: int, group: ProcessGroup, uneven: Lengths | None = None
+) -> Tensor:
     """All-to-all: give up parts of one dimension for the others' parts of another.
 
     Args:
         x: what this process has.
-        cut: dimension of which each process keeps its part; a multiple of their number.
+        cut: dimension of which each process keeps its part.
         joined: dimension of which it gets all parts, in order of rank.
         group: who exchanges.
+        uneven: how long the part of each process is, by dimension, where they are not all alike.
     """
-    result: Tensor = _Exchange.apply(x, cut, joined, group)  # type: ignore[no-untyped-call]
+    result: Tensor = _Exchange.apply(  # type: ignore[no-untyped-call]
+        x, (cut, joined), group, uneven or {}
+    )
     return result
 
 
@@ -41,12 +50,23 @@ def lend(x: Tensor, group: ProcessGroup) -> Tensor:
     return result
 
 
-def _exchanged(x: Tensor, cut: int, joined: int, group: ProcessGroup) -> Tensor:
-    num = distributed.get_world_size(group)
-    sent = torch.stack(x.tensor_split(num, cut)).contiguous()  # (processes, ...)
-    received = torch.empty_like(sent)
-    distributed.all_to_all_single(received, sent, group=group)
-    return torch.cat(received.unbind(), joined)
+def _exchanged(x: Tensor, cut: int, joined: int, group: ProcessGroup, uneven: Lengths) -> Tensor:
+    num, index = group.size(), group.rank()
+    given = list(uneven.get(cut, ())) or [x.shape[cut] // num] * num
+    shapes = [list(x.shape) for _ in range(num)]  # of what comes from each
+    for shape, length in zip(shapes, uneven.get(joined) or [x.shape[joined]] * num, strict=True):
+        shape[cut], shape[joined] = given[index], length
+    sizes = [math.prod(shape) for shape in shapes]
+    own = torch.split(x, given, cut)
+    own_sizes = [part.numel() for part in own]
+    sent, received = x.new_empty(x.numel()), x.new_empty(sum(sizes))
+    for place, part in zip(torch.split(sent, own_sizes), own, strict=True):
+        place.view_as(part).copy_(part)
+    distributed.all_to_all_single(received, sent, sizes, own_sizes, group=group)
+    parts = [
+        part.view(shape) for part, shape in zip(torch.split(received, sizes), shapes, strict=True)
+    ]
+    return torch.cat(parts, joined)
 
 
 def _sum(x: Tensor, group: ProcessGroup) -> Tensor:
@@ -57,14 +77,16 @@ def _sum(x: Tensor, group: ProcessGroup) -> Tensor:
 
 class _Exchange(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cut: int, joined: int, group: ProcessGroup) -> Tensor:
-        ctx.ways = cut, joined, group
-        return _exchanged(x, cut, joined, group)
+    def forward(
+        ctx: Any, x: Tensor, dims: tuple[int, int], group: ProcessGroup, uneven: Lengths
+    ) -> Tensor:
+        ctx.ways = *dims, group, uneven
+        return _exchanged(x, *dims, group, uneven)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        cut, joined, group = ctx.ways
-        return _exchanged(grad, joined, cut, group), None, None, None
+        cut, joined, group, uneven = ctx.ways
+        return _exchanged(grad, joined, cut, group, uneven), None, None, None
 
 
 class _Gather(Function):

@@ -10,6 +10,7 @@ from torch.distributed import ProcessGroup
 from torch.nn import functional as F
 
 from experts.blocks import Attention, Mlp
+from experts.mmdit_blocks import Projections
 from experts.parallel.collectives import add_up, lend
 from experts.parallel.portions import Cut
 
@@ -32,6 +33,11 @@ def share_features(network: nn.Module, group: ProcessGroup) -> dict[str, Cut]:
             cuts |= _first(module.qkv, f"{name}.qkv", group, num_parts=3)
             cuts |= _last(module.proj, f"{name}.proj", group)
             module.heads //= group.size()
+        elif isinstance(module, Projections):
+            cuts |= _first(module.qkv, f"{name}.qkv", group, num_parts=3)
+            cuts |= _last(module.proj, f"{name}.proj", group)
+            for norm in (module.q_norm, module.k_norm):
+                _lend_scale(norm, group)
         elif isinstance(module, Mlp):
             cuts |= _first(module.fc1, f"{name}.fc1", group)
             cuts |= _last(module.fc2, f"{name}.fc2", group)
@@ -55,10 +61,20 @@ def _last(layer: nn.Linear, name: str, group: ProcessGroup) -> dict[str, Cut]:
     layer.weight = _part(cut, layer.weight, group)
 
     def forward(x: Tensor) -> Tensor:
-        return add_up(F.linear(x, layer.weight), group) + layer.bias  # the bias once
+        summed = add_up(F.linear(x, layer.weight), group)
+        return summed if layer.bias is None else summed + layer.bias  # the bias once
 
     layer.forward = forward  # type: ignore[method-assign,assignment]
     return {f"{name}.weight": cut}
+
+
+def _lend_scale(norm: nn.RMSNorm, group: ProcessGroup) -> None:
+    """All heads have one scale: its gradient comes from everybody's."""
+
+    def forward(x: Tensor) -> Tensor:
+        return F.rms_norm(x, norm.normalized_shape, lend(norm.weight, group), norm.eps)
+
+    norm.forward = forward  # type: ignore[method-assign]
 
 
 def _part(cut: Cut, parameter: Tensor, group: ProcessGroup) -> nn.Parameter:

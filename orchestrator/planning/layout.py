@@ -98,7 +98,7 @@ def _layouts(wish: Wish, num: int) -> Iterator[Layout]:
             layouts += [Layout(shard=num // part, sequence=part) for part in _divisors(num)]
     network = wish.network
     for layout in layouts:
-        whole = network.heads % layout.sequence or network.num_tokens % layout.sequence
+        whole = network.heads % layout.sequence or network.image_tokens % layout.sequence
         if layout.rows <= wish.batch and not whole:
             yield layout
 

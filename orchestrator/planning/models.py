@@ -46,6 +46,7 @@ MODELS = {
         expert=expert(MMDITS["MMDiT-3B"], Told("text", 4096), _LATENTS, _CAPTIONS),
         router=router(DITS["DiT-B/2"], Told("none", 0), _LATENTS, 8),
         settings=(
+            "expert.preset=MMDiT-3B",
             "partition.num_experts=8",
             "partition.num_fine=1024",
             "training.steps=1000000",
@@ -67,8 +68,8 @@ MODELS = {
             "1M steps in about 6.5 days",
         ),
         assumed=(
-            "width 1920, heads of 128, 12 double and 24 single blocks: FLUX.1's 3072, 19 and 38, "
-            "made smaller evenly to 3B",
+            "width 1920, 12 double and 24 single blocks: FLUX.1's 3072, 19 and 38, made smaller "
+            "evenly to 3B; 16 heads of 120, which 8 GPUs can share",
             "images of 512 x 512 as latents of 16 x 64 x 64, patches of 2: 1,024 tokens",
             "captions of 256 tokens, of 4,096 features each; their mean is the caption as a whole",
             "if --set says nothing else: batch 1,024 over all experts, that of the paper's LAION "

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from atoll.flops import Shape, num_tokens, router_flops
 from atoll.mmdit import double_parameters, mmdit_parameters
 from atoll.networks import expert_flops, expert_parameters
-from atoll.parameters import block_parameters, router_parameters
+from atoll.parameters import block_parameters, linear_parameters, router_parameters
 from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 
@@ -32,6 +32,8 @@ class Network:
         num_blocks: transformer blocks each token passes.
         block_parameters: of the largest block.
         outside_parameters: of what comes before and after the blocks.
+        block_modulation: parameters of the largest block that no layout cuts along ``tensor``.
+        text_tokens: of those of one image, its text's.
     """
 
     parameters: int
@@ -42,14 +44,17 @@ class Network:
     num_blocks: int
     block_parameters: int
     outside_parameters: int
+    block_modulation: int = 0
+    text_tokens: int = 0
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one image, without those of its text."""
+        return self.num_tokens - self.text_tokens
 
     def cut_block(self, num: int) -> float:
-        """Parameters that each of so many GPUs has of the largest block, cut along ``tensor``.
-
-        Its matrices are cut; its modulation, six vectors from one, is on all of them.
-        """
-        modulation = min(6 * self.width * (self.width + 1), self.block_parameters)
-        return modulation + (self.block_parameters - modulation) / num
+        """Parameters that each of so many GPUs has of the largest block, cut along ``tensor``."""
+        return self.block_modulation + (self.block_parameters - self.block_modulation) / num
 
 
 def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) -> Network:
@@ -62,8 +67,9 @@ def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) 
         text_tokens: of its caption, which an MMDiT has among its own.
     """
     parameters, tokens = expert_parameters(sizes, told, shape), num_tokens(sizes, shape)
+    words, modulations = 0, 1
     if isinstance(sizes, MMDiTSizes):
-        tokens += text_tokens
+        words, modulations = text_tokens, 2  # a double block has one for each kind
         block = double_parameters(sizes)
         outside = mmdit_parameters(replace(sizes, double=0, single=0), told, shape)
     else:
@@ -72,12 +78,14 @@ def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) 
     return Network(
         parameters=parameters,
         forward_flops=expert_flops(sizes, told, shape, text_tokens),
-        num_tokens=tokens,
+        num_tokens=tokens + words,
         width=sizes.width,
         heads=sizes.heads,
         num_blocks=sizes.depth,
         block_parameters=block,
         outside_parameters=outside,
+        block_modulation=modulations * _modulation(sizes.width),
+        text_tokens=words,
     )
 
 
@@ -94,4 +102,10 @@ def router(sizes: Sizes, told: Told, shape: Shape, num_experts: int) -> Network:
         num_blocks=sizes.depth,
         block_parameters=block,
         outside_parameters=parameters - sizes.depth * block,
+        block_modulation=_modulation(sizes.width),
     )
+
+
+def _modulation(width: int) -> int:
+    """Parameters of six vectors from one."""
+    return linear_parameters(width, 6 * width)

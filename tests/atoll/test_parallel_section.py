@@ -56,8 +56,8 @@ def test_section_and_its_words_say_the_same():
             "island.parallel.sequence = 3 does not divide the expert's 4 heads; lower it, or",
         ),
         (
-            ["island.parallel.tensor=2", "island.processes=2", "expert.preset=MMDiT-T"],
-            "island.parallel.tensor = 2 is for a DiT, and the expert is an MMDiT; share it out by",
+            ["island.parallel.tensor=3", "island.processes=3", "expert.preset=MMDiT-T"],
+            "island.parallel.tensor = 3 does not divide the expert's 4 heads; lower it, or",
         ),
         (
             PIPELINE,

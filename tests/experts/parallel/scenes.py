@@ -26,12 +26,15 @@ ROWS = 8
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
 
-def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, **settings):
+BY_CLASS, BY_TEXT = Conditioning("class", 3), Conditioning("text", 6, "encoder")
+
+
+def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY_CLASS, **settings):
     """An engine of a small network on so many processes; and the mesh of them."""
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_network(sizes, Conditioning("class", 3), SHAPE, seed=0)
+    network = build_network(sizes, told, SHAPE, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():
@@ -47,12 +50,15 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, **setti
     return engine_of(network, flow_loss, training, mesh, section), mesh
 
 
-def examples(step: int, place: Place) -> Examples:
-    """A process's part of the batch of a step."""
+def examples(step: int, place: Place, told=BY_CLASS) -> Examples:
+    """A process's part of the batch of a step; of texts, of three words each."""
     generator = torch.Generator().manual_seed(step)
     x_t, target = (torch.randn(ROWS, *SHAPE, generator=generator) for _ in range(2))
     t = torch.rand(ROWS, generator=generator)
-    cond = torch.randint(0, 4, (ROWS,), generator=generator)
+    if told.kind == "text":
+        cond = torch.randn(ROWS, 3, told.size, generator=generator)
+    else:
+        cond = torch.randint(0, 4, (ROWS,), generator=generator)
     rows = place.rows(ROWS)
     return Examples(x_t[rows], t[rows], cond[rows], target[rows])
 
@@ -71,7 +77,8 @@ def play(parallel: str, num: int, begin: object = None, steps: int = 20, **setti
         done = int(begin.num_averaged)
     told = []
     for step in range(done, done + steps):
-        pieces = examples(step, mesh.rows).split(settings.get("accumulation", 1))
+        some = examples(step, mesh.rows, settings.get("told", BY_CLASS))
+        pieces = some.split(settings.get("accumulation", 1))
         stats = made.step(pieces)
         told.append((float(stats.loss), float(stats.grad_norm)))
     assert made.all_finite()
@@ -83,9 +90,9 @@ def play_in_pieces(parallel: str, num: int):
     return play(parallel, num, accumulation=2)
 
 
-def play_jointly(parallel: str, num: int):
+def play_jointly(parallel: str, num: int, told=BY_CLASS):
     """The same with an MMDiT, each batch in two micro-batches."""
-    return play(parallel, num, sizes=JOINT, accumulation=2)
+    return play(parallel, num, sizes=JOINT, told=told, accumulation=2)
 
 
 def play_video(parallel: str, num: int):

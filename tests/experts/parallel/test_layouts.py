@@ -87,10 +87,23 @@ def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
     assert_same(serial, four.call(scenes.play_in_pieces, "data=2,shard=2", 4)[0])
 
 
-@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "pipeline=2"])
-def test_two_processes_learn_what_one_does_of_image_and_text_together(pair, parallel):
-    one, two = scenes.play_jointly("", 1), pair.call(scenes.play_jointly, parallel, 2)[0]
-    assert_same(one, two)
+@pytest.fixture(scope="module")
+def joint():
+    return scenes.play_jointly("", 1)
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    ["data=2", "shard=2,recompute=true", "pipeline=2", "sequence=2", "tensor=2,recompute=true"],
+)
+def test_two_processes_learn_what_one_does_of_image_and_class_together(pair, joint, parallel):
+    assert_same(joint, pair.call(scenes.play_jointly, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", ["sequence=2,tensor=2", "shard=2,tensor=2", "sequence=4"])
+def test_four_processes_learn_what_one_does_of_image_and_words_together(four, parallel):
+    one = scenes.play_jointly("", 1, scenes.BY_TEXT)
+    assert_same(one, four.call(scenes.play_jointly, parallel, 4, scenes.BY_TEXT)[0])
 
 
 def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
