@@ -39,15 +39,16 @@ SAY = (
     "(work / 'events.jsonl').write_text(sys.argv[1])"
 )
 
-# Says with the trace what it was ordered, and ends when the agent has had time for two tries.
+# Says of each of two orders for a trace what it was, and ends.
 TRACES = """
-import json, pathlib, sys, time
+import json, pathlib, sys
 events = pathlib.Path(sys.argv[-1]) / "events.jsonl"
 def say(**line):
     with events.open("a") as file:
         file.write(json.dumps(line) + chr(10))
-say(kind="Trace", wish="w", key="orders: " + sys.stdin.readline().strip(), trouble="")
-time.sleep(1)
+for _ in range(2):
+    order = sys.stdin.readline().strip()
+    say(kind="Trace", wish=order.split()[1], key="orders: " + order, trouble="")
 say(kind="Ended", finished=True)
 """
 
@@ -59,8 +60,13 @@ class SlowControl:
     now: float = 0.0
     calls: list[str] = field(default_factory=list)
     logs_wanted: LogsWanted = field(default_factory=LogsWanted)
-    trace_wanted: TraceWish | None = None
+    wishes: list[TraceWish] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
+
+    @property
+    def trace_wanted(self) -> TraceWish | None:
+        """The next one that nothing was heard of."""
+        return self.wishes[len(self.traces)] if len(self.traces) < len(self.wishes) else None
 
     def monotonic(self) -> float:
         return self.now
@@ -118,10 +124,13 @@ def test_tenure_beats_between_commits_that_piled_up(tmp_path: Path) -> None:
 
 
 def test_tenure_orders_a_trace_once_and_tells_of_it_until_it_is_heard(tmp_path: Path) -> None:
-    control = SlowControl(trace_wanted=TraceWish("w", 5))
+    control = SlowControl(wishes=[TraceWish("w", 5), TraceWish("next", 1)])
     tenure = make_tenure(control, tmp_path, TRACES)
     assert tenure.serve(Orders()) == Outcome(Ending.FINISHED)
-    assert control.traces == [Trace("w", "orders: trace w 5")]
+    assert control.traces == [
+        Trace("w", "orders: trace w 5"),
+        Trace("next", "orders: trace next 1"),
+    ]
 
 
 def ref(step: int) -> CheckpointRef:
