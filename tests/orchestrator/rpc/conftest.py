@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from atoll.control import ControlClient
+from atoll.types import Submission
 from orchestrator.rpc.server import start_server
 
 
@@ -12,3 +14,21 @@ def address(service):
     server, address = start_server(service, "127.0.0.1:0", "run")
     yield address
     server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def agent(address):
+    with ControlClient(address, "run") as opened:
+        yield opened
+
+
+@pytest.fixture
+def operator(address):
+    with ControlClient(address, "run") as opened:
+        yield opened
+
+
+@pytest.fixture
+def lease(agent, operator, spec):
+    operator.submit([Submission(spec())])
+    return agent.acquire("island-1", "r").lease

@@ -6,28 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from atoll.control import ControlClient
 from atoll.errors import Busy, LeaseLost, Refused
 from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
-from atoll.types import Progress, Submission
-
-
-@pytest.fixture
-def agent(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
-def operator(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
-def lease(agent, operator, spec):
-    operator.submit([Submission(spec())])
-    return agent.acquire("island-1", "r").lease
+from atoll.types import Progress
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from atoll import layout
 from atoll.control import ControlClient
 from atoll.errors import LeaseLost, Refused
 from atoll.traces import Trace
@@ -13,29 +14,10 @@ from atoll.types import Ending, Outcome, Progress, Submission
 
 
 @pytest.fixture
-def agent(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
-def operator(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
-def lease(agent, operator, spec):
-    operator.submit([Submission(spec())])
-    return agent.acquire("island-1", "r").lease
-
-
-@pytest.fixture
-def asking(operator):
-    """Somebody who asks for a trace of three steps, and waits."""
-    with ThreadPoolExecutor() as pool:
+def asking(address):
+    """Somebody who asks for a trace of three steps, and waits for it, until the end of the test."""
+    with ThreadPoolExecutor() as pool, ControlClient(address, "run") as operator:
         yield lambda: pool.submit(operator.trace, "expert-0", 3)
-        operator.close()  # who still waits need not
 
 
 def beat_until_wanted(agent, lease):
@@ -50,9 +32,12 @@ def test_trace_comes_to_who_asks_for_it_and_is_wanted_no_longer(agent, lease, as
     answer = asking()
     wish = beat_until_wanted(agent, lease)
     assert wish.steps == 3
-    agent.send_trace(lease, Trace("another wish", "profiles/expert-0/step-1-a"))
-    agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
-    assert answer.result(30) == Trace(wish.id, "profiles/expert-0/step-2-b")
+    made = Trace(wish.id, layout.trace("expert-0", 4, wish.id))
+    agent.send_trace(lease, Trace("another wish", layout.trace("expert-0", 2, "another")))
+    with pytest.raises(Refused, match="profiles/x is no folder of a trace of expert-0"):
+        agent.send_trace(lease, Trace(wish.id, "profiles/x"))
+    agent.send_trace(lease, made)
+    assert answer.result() == made
     agent.heartbeat(lease, Progress(1, 0.5, 1.0))
     assert agent.trace_wanted is None
 
@@ -61,7 +46,7 @@ def test_trace_that_was_not_made_is_told_with_the_reason_in_one_line(agent, leas
     answer = asking()
     wish = beat_until_wanted(agent, lease)
     agent.send_trace(lease, Trace(wish.id, trouble="no\nspace " * 1000))
-    said = answer.result(30)
+    said = answer.result()
     assert said.key == ""
     assert said.trouble.startswith("no space no space ")
     assert len(said.trouble) == 1000
@@ -74,8 +59,8 @@ def test_second_wish_for_a_job_is_refused_until_the_first_is_answered(
     wish = beat_until_wanted(agent, lease)
     with pytest.raises(Refused, match="expert-0 is being traced already; ask again when"):
         operator.trace("expert-0", 5)
-    agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
-    answer.result(30)
+    agent.send_trace(lease, Trace(wish.id, layout.trace("expert-0", 4, wish.id)))
+    answer.result()
 
 
 def test_trace_of_a_job_that_goes_elsewhere_meanwhile_is_refused(agent, lease, asking):
@@ -86,9 +71,9 @@ def test_trace_of_a_job_that_goes_elsewhere_meanwhile_is_refused(agent, lease, a
     with pytest.raises(
         Refused, match=r"went to another island before .*|only a job that is worked"
     ):
-        answer.result(30)
+        answer.result()
     with pytest.raises(LeaseLost, match="does not work on expert-0 any more"):
-        agent.send_trace(lease, Trace(wish.id, "profiles/expert-0/step-2-b"))
+        agent.send_trace(lease, Trace(wish.id, trouble="late"))
 
 
 def test_trace_of_nobody_of_an_idle_job_and_of_no_steps_is_refused(operator, spec):
