@@ -64,14 +64,8 @@ def sincos_positions(rows: int, columns: int, width: int) -> Tensor:
     Returns:
         (1, rows * columns, width) float32: sines and cosines of the column, then of the row.
     """
-    frequencies = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    row, column = torch.meshgrid(
-        torch.arange(rows, dtype=torch.float64),
-        torch.arange(columns, dtype=torch.float64),
-        indexing="ij",
-    )
-    angles = [place.reshape(-1, 1) * frequencies for place in (column, row)]
-    parts = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
+    row, column = grid_angles(rows, columns, width // 4)
+    parts = [wave(angles) for angles in (column, row) for wave in (torch.sin, torch.cos)]
     return torch.cat(parts, dim=1).float().unsqueeze(0)
 
 
@@ -85,9 +79,28 @@ def sincos_line(num: int, width: int) -> Tensor:
     Returns:
         (num, width) float32: sines and cosines, over all features, as no grid of tokens has them.
     """
-    frequencies = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
-    angles = torch.arange(num, dtype=torch.float64).reshape(-1, 1) * frequencies
+    angles = _angles(torch.arange(num), width // 2)
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).float()
+
+
+def grid_angles(rows: int, columns: int, num: int) -> tuple[Tensor, Tensor]:
+    """The angles at which waves stand at the places of a grid, row by row.
+
+    Args:
+        rows: places down the grid.
+        columns: places across it.
+        num: waves.
+
+    Returns:
+        For a place's row and for its column, (rows * columns, num) float64 each.
+    """
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    return _angles(row, num), _angles(column, num)
+
+
+def _angles(places: Tensor, num: int) -> Tensor:
+    frequencies = 10_000.0 ** (-torch.arange(num, dtype=torch.float64) / num)
+    return places.reshape(-1, 1) * frequencies
 
 
 class TimestepEmbedder(nn.Module):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from experts.embeddings import grid_angles
+
 
 def grid_rotations(rows: int, columns: int, head_dims: int) -> Tensor:
     """Cosines and sines of a grid of tokens, row by row.
@@ -22,14 +24,7 @@ def grid_rotations(rows: int, columns: int, head_dims: int) -> Tensor:
         (rows * columns, 2, head_dims / 2) float32: cosines, then sines, each of the row's angles
         and then of the column's.
     """
-    quarter = head_dims // 4
-    frequencies = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
-    row, column = torch.meshgrid(
-        torch.arange(rows, dtype=torch.float64),
-        torch.arange(columns, dtype=torch.float64),
-        indexing="ij",
-    )
-    angles = torch.cat([place.reshape(-1, 1) * frequencies for place in (row, column)], dim=1)
+    angles = torch.cat(grid_angles(rows, columns, head_dims // 4), dim=1)
     return torch.stack([angles.cos(), angles.sin()], dim=1).float()
 
 
