@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from experts.parallel.portions import local
 
@@ -48,3 +48,11 @@ class Average:
             else:
                 torch._foreach_lerp_(averages, currents, [share * taken] * len(averages))
         self.num_averaged += 1
+
+    def all_finite(self) -> bool:
+        """Whether every weight of every process is a finite number; all processes call."""
+        own = [local(each).isfinite().all() for each in self.network.parameters()]
+        finite = torch.stack(own).all().int()
+        if distributed.is_initialized():
+            distributed.all_reduce(finite, distributed.ReduceOp.MIN)
+        return bool(finite)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from atoll.parallel_fit import refuse_rows
 from atoll.parallel_section import ParallelSection
 from atoll.sections import TrainingSection
-from experts.deepspeed.pipeline import PipelineEngine as DeepSpeedPipeline
+from experts.deepspeed.pipeline import DeepSpeedPipeline
 from experts.deepspeed.zero import ZeroEngine
 from experts.engine import Engine
 from experts.parallel.mesh import Mesh
@@ -49,7 +49,7 @@ def engine_of(
         parallel: what the mesh is the layout of.
 
     Raises:
-        ConfigError: DeepSpeed is asked for, and is not installed or cannot cut this network.
+        ConfigError: DeepSpeed is asked for, and is not installed.
     """
     recomputes = parallel.recompute
     if parallel.schedule == "deepspeed" and mesh.size("pipeline") > 1:

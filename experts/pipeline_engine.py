@@ -19,7 +19,7 @@ from experts.parallel.pipeline_gathering import Gathering
 from experts.parallel.pipeline_network import PipelinedNetwork
 from experts.parallel.pipeline_schedule import Schedule
 from experts.parallel.pipeline_stages import Stages
-from experts.parallel.portions import Portions, local
+from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute, spread
 from experts.task import Examples
 
@@ -55,7 +55,8 @@ class PipelineEngine:
                 spread(part, mesh, precision)
                 self._stages.play(part, number, precision)
         self._own = Portions(mesh, {})
-        self._gathering = Gathering(self._stages, self._own, mesh)
+        device = next(network.parameters()).device
+        self._gathering = Gathering(self._stages, self._own, mesh, device)
         self._schedule = Schedule(
             parallel.schedule,
             self._parts,
@@ -95,10 +96,7 @@ class PipelineEngine:
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        own = [local(each).isfinite().all() for each in self._average.network.parameters()]
-        finite = torch.stack(own).all().int()
-        distributed.all_reduce(finite, distributed.ReduceOp.MIN)
-        return bool(finite)
+        return self._average.all_finite()
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""

@@ -32,6 +32,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.t)
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a network is given, in its order; without a condition where there is none."""
+        return (self.x_t, self.t) if self.cond is None else (self.x_t, self.t, self.cond)
+
     def to(self, device: torch.device) -> Examples:
         """The same examples on another device."""
         cond = None if self.cond is None else self.cond.to(device, non_blocking=True)

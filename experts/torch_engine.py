@@ -77,11 +77,7 @@ class TorchEngine:
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        own = [local(each).isfinite().all() for each in self.averaged.parameters()]
-        finite = torch.stack(own).all().int()
-        if self._mesh.layout.num > 1:
-            distributed.all_reduce(finite, distributed.ReduceOp.MIN)
-        return bool(finite)
+        return self._average.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""

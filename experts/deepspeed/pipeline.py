@@ -8,33 +8,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from atoll.sections import TrainingSection
 from experts.average import Average
-from experts.deepspeed.layers import drop, layers_of
-from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
-from experts.deepspeed.stages import Stages
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, warm_up
+from experts.optimizer import adamw, outlines, parameter_of, warm_up
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
+from experts.parallel.pipeline_gathering import Gathering
+from experts.parallel.pipeline_network import PipelinedNetwork
+from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute
 from experts.task import Examples
 
 
-class PipelineEngine:
+class DeepSpeedPipeline:
     """AdamW on a network whose blocks lie in several processes, one after the other.
 
     Args:
-        network: whole, on the device where it shall be trained.
+        network: whole, on the device where it shall be trained; see
+            :class:`experts.parallel.pipeline_stages.Staged`.
         loss: of each row, from output and target.
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands; there are ``pipeline`` and ``data`` or ``shard``.
-        stage: of ZeRO, 0 or 1; 1 shares out the optimizer's state along ``shard``.
+        zero: stage of ZeRO, 0 or 1; 1 shares out the optimizer's state along ``shard``.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -44,58 +45,56 @@ class PipelineEngine:
         loss: Callable[[Tensor, Tensor], Tensor],
         training: TrainingSection,
         mesh: Mesh,
-        stage: int,
+        zero: int,
         *,
         recomputes: bool = False,
     ) -> None:
-        self._network, self._training, self._mesh, self._stage = network, training, mesh, stage
-        self._shapes = {name: each.shape for name, each in network.named_parameters()}
-        deepspeed = started(next(network.parameters()).device)
+        self._training, self._mesh, self._zero = training, mesh, zero
+        device = next(network.parameters()).device
+        num, number = mesh.size("pipeline"), mesh.index("pipeline")
+        self._stages = Stages(network, num)
+        self._part = self._stages.part(network, number)
+        self._averaged = copy.deepcopy(self._part)
+        self._stages.play(self._part, number, training.precision)
+        self._stages.play(self._averaged, number, "fp32")
+        drawing = PipelinedNetwork({number: self._averaged}, self._stages, mesh)
+        self._average = Average(drawing, training.ema_decay)
+        self._parameters = dict(self._part.named_parameters())
+        self._own = Portions(mesh, {})
+        self._gathering = Gathering(self._stages, self._own, mesh, device)
+        if recomputes:
+            recompute(self._part)
+        if training.compile:
+            for block in blocks_of(self._part):
+                block.compile()
+        deepspeed = started(device)
         with contextlib.redirect_stdout(None):  # it prints its layers
             layers = deepspeed.PipelineModule(
-                [Rounded(each, training.precision) for each in layers_of(network)],
-                num_stages=mesh.size("pipeline"),
+                [_Layer(self._part)] * num,  # of which it takes the one of its own number
+                num_stages=num,
                 loss_fn=lambda output, target: loss(output, target).mean(),
+                partition_method="uniform",
             )
-        own = set(layers.parameters())
-        drop(network, own)
-        self._parameters = {name: each for name, each in network.named_parameters() if each in own}
-        self._average = Average(copy.deepcopy(network), training.ema_decay)
-        if recomputes:
-            recompute(network)
-        if training.compile:
-            for block in blocks_of(network):
-                block.compile()
         self._adamw = adamw(self._parameters.values(), training)
-        self._engine, optimizer, *_ = deepspeed.initialize(
+        self._engine, self._optimizer, *_ = deepspeed.initialize(
             model=layers,
             optimizer=self._adamw,
-            config=settings(stage, layers, training, training.accumulation),
+            config=settings(zero, layers, training, training.accumulation),
         )
-        self._stages = Stages(mesh, self._parameters, self._shapes)
-        group = mesh.group("shard") if stage else None
-        self._moments = Moments(self._adamw, optimizer, self._parameters, self._shapes, group)
-        self._optimizer = optimizer
-        self._grad_norm = torch.zeros(())
-        if stage == 0:
+        group = mesh.group("shard") if zero else None
+        every = outlines(self._parameters)
+        self._moments = Moments(self._adamw, self._optimizer, self._parameters, every, group)
+        self._grad_norm = torch.zeros((), device=device)
+        if zero == 0:
             self._adamw.register_step_pre_hook(self._clip)
 
     def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
-        """See :class:`experts.engine.Engine`. The first process is lent all weights for it."""
-        weights = self._whole(self._average.network)
-        if self._mesh.rank:
-            return None
-        network = copy.deepcopy(self._average.network)
-        for name, parameter in network.named_parameters():
-            parameter.data = weights[name].to(parameter.device)
-        return use(network)
+        """See :class:`experts.engine.Engine`."""
+        return None if self._mesh.index("data", "shard") else use(self._average.network)
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        own = [each.isfinite().all() for each in self._average.network.parameters()]
-        finite = torch.stack(own).all().int()
-        distributed.all_reduce(finite, distributed.ReduceOp.MIN)
-        return bool(finite)
+        return self._average.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
@@ -103,48 +102,50 @@ class PipelineEngine:
         It is judged when it is made: whoever refuses it has to go back.
         """
         warm_up(self._adamw, self._training, self._average.num_averaged)
-        loss = self._engine.train_batch(iter([_passed(each) for each in micro_batches]))
-        self._average.update(self._network)
-        if self._stage == 1:
+        loss = self._engine.train_batch(
+            iter([(each.inputs, each.target) for each in micro_batches])
+        )
+        self._average.update(self._part)
+        if self._zero == 1:
             self._grad_norm = grad_norm_of(self._engine)
         stats = Stats(loss, self._grad_norm)
         return replace(stats, taken=judge(stats)) if judge else stats
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""
+        outline, whole = self._stages.outline, self._gathering.whole
+        kept = outlines(dict(outline.named_parameters()))
         return Snapshot(
-            network=self._whole(self._network),
-            optimizer=self._stages.gathered(self._moments.snapshot(), self._moments.keys_of),
-            average=self._whole(self._average.network),
+            network=whole(outline.state_dict(), self._part.state_dict()),
+            optimizer=whole(kept, self._moments, parameter_of),
+            average=whole(outline.state_dict(), self._averaged.state_dict()),
             num_averaged=torch.tensor(self._average.num_averaged),
         )
 
-    @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
-        averages = dict(self._average.network.named_parameters())
-        for name, parameter in self._parameters.items():
-            parameter.copy_(snapshot.network[name])
-            averages[name].copy_(snapshot.average[name])
-        if self._stage == 1:
+        for key, own in self._part.state_dict().items():
+            self._own.fill(key, own, snapshot.network[key])
+        for key, own in self._averaged.state_dict().items():
+            self._own.fill(key, own, snapshot.average[key])
+        if self._zero == 1:
             self._optimizer.refresh_fp32_params()  # it steps copies of its shares
         self._moments.restore(snapshot.optimizer)
         self._average.num_averaged = int(snapshot.num_averaged)
 
-    def _whole(self, network: nn.Module) -> dict[str, Tensor]:
-        """State dict of a network that has the names of all weights, and this process's own."""
-        state = network.state_dict()
-        parts = [(name, part) for name, part in state.items() if name in self._parameters]
-        weights = self._stages.gathered(parts, lambda name: {name: self._shapes[name]})
-        constant = {key: buffer for key, buffer in state.items() if key not in self._shapes}
-        return {**weights, **constant}
-
     def _clip(self, *_: object) -> None:
         """In DeepSpeed's place, which counts the first stage's gradients alone without ZeRO."""
-        most, own = self._training.clip_norm, Portions(self._mesh, {})
-        self._grad_norm = clip(self._parameters, most, self._mesh, own)
+        most = self._training.clip_norm
+        self._grad_norm = clip(self._parameters, most, self._mesh, self._own)
 
 
-def _passed(examples: Examples) -> tuple[tuple[Tensor, ...], Tensor]:
-    given = (examples.x_t, examples.t, examples.cond)
-    return tuple(part for part in given if part is not None), examples.target
+class _Layer(nn.Module):
+    """What DeepSpeed passes a tuple to."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Tensor:
+        answer: tuple[Tensor, ...] | Tensor = self.part(*inputs)
+        return answer

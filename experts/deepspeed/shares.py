@@ -5,7 +5,7 @@ Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), section 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import ProcessGroup
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+from experts.optimizer import parameter_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,16 @@ def share_of(optimizer: Any, parameter: Any) -> Share:
     return Share(parameter, 0, 0, parameter.numel())
 
 
-class Moments:
-    """The state of AdamW behind DeepSpeed, by the names of the network's parameters.
+class Moments(Mapping[str, Tensor]):
+    """The state of AdamW behind DeepSpeed, by key; see :meth:`experts.optimizer.AdamW.snapshot`.
+
+    Each tensor is made whole when it is asked for: the processes of the group ask together.
 
     Args:
         adamw: torch's, which DeepSpeed steps.
         optimizer: DeepSpeed's around it.
         parameters: of this process, by name.
-        shapes: of all parameters of the network; DeepSpeed may hide them.
+        every: what AdamW keeps of them, see :func:`experts.optimizer.outlines`.
         group: of the processes that share them; None if they are whole.
     """
 
@@ -70,41 +72,45 @@ class Moments:
         adamw: torch.optim.AdamW,
         optimizer: Any,
         parameters: Mapping[str, nn.Parameter],
-        shapes: Mapping[str, torch.Size],
+        every: Mapping[str, Tensor],
         group: ProcessGroup | None,
     ) -> None:
-        self._adamw, self._shapes, self._group = adamw, shapes, group
+        self._adamw, self._every, self._group = adamw, every, group
         self._shares = {name: share_of(optimizer, each) for name, each in parameters.items()}
 
-    def keys_of(self, name: str) -> dict[str, torch.Size]:
-        """What AdamW keeps of a parameter, of this process or not, and the shapes."""
-        moments = {f"state.{name}.{key}": self._shapes[name] for key in _MOMENTS}
-        return {f"state.{name}.step": torch.Size(), **moments}
+    def __getitem__(self, key: str) -> Tensor:
+        share, kind = self._place_of(key)
+        kept: Tensor = self._adamw.state[share.flat][kind]
+        if kind == "step":
+            return kept
+        part, outline = _part(kept, share), self._every[key]
+        whole = part.new_zeros(outline.numel())
+        whole.narrow(0, share.first, share.num).copy_(part)
+        if self._group is not None:
+            distributed.all_reduce(whole, group=self._group)
+        return whole.reshape(outline.shape)
 
-    def snapshot(self) -> Iterable[tuple[str, Tensor]]:
-        """All of it, whole, one after the other; the processes of the group call together."""
-        for name, share in self._shares.items():
-            step, *moments = self.keys_of(name)
-            state = self._adamw.state[share.flat]
-            yield step, state["step"]
-            for key, moment in zip(moments, _MOMENTS, strict=True):
-                part = _part(state[moment], share)
-                whole = part.new_zeros(self._shapes[name].numel())
-                whole.narrow(0, share.first, share.num).copy_(part)
-                if self._group is not None:
-                    distributed.all_reduce(whole, group=self._group)
-                yield key, whole.reshape(self._shapes[name])
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._every)
+
+    def __len__(self) -> int:
+        return len(self._every)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`snapshot` gave; every process is given the whole."""
-        for name, share in self._shares.items():
+        """Go on from what was asked for; every process is given the whole."""
+        for key in self:
+            share, kind = self._place_of(key)
             own = self._adamw.state[share.flat]
-            own["step"] = state[f"state.{name}.step"].clone().to(share.flat.device)
-            for key in _MOMENTS:
-                if key not in own:
-                    own[key] = torch.zeros_like(share.flat.detach())
-                whole = state[f"state.{name}.{key}"].flatten()
-                _part(own[key], share).copy_(whole.narrow(0, share.first, share.num))
+            if kind == "step":
+                own[kind] = state[key].clone().to(share.flat.device)
+                continue
+            if kind not in own:
+                own[kind] = torch.zeros_like(share.flat.detach())
+            whole = state[key].flatten()
+            _part(own[kind], share).copy_(whole.narrow(0, share.first, share.num))
+
+    def _place_of(self, key: str) -> tuple[Share, str]:
+        return self._shares[parameter_of(key)], key.rpartition(".")[2]
 
 
 def _part(flat: Tensor, share: Share) -> Tensor:

@@ -19,9 +19,8 @@ from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.deepspeed.weights import fill_weights, whole_weights
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, warm_up
+from experts.optimizer import adamw, outlines, warm_up
 from experts.parallel.mesh import Mesh
-from experts.parallel.portions import local
 from experts.parallel.spreading import recompute
 from experts.task import Examples
 
@@ -52,7 +51,7 @@ class ZeroEngine:
         self._mesh, self._stage = mesh, stage
         self._parameters = dict(network.named_parameters())
         self._device = next(iter(self._parameters.values())).device
-        shapes = {name: each.shape for name, each in self._parameters.items()}
+        every = outlines(self._parameters)  # now: DeepSpeed may hide their shapes
         averaged = copy.deepcopy(network)
         if recomputes:
             recompute(network)
@@ -69,7 +68,7 @@ class ZeroEngine:
             self._lending, *_ = deepspeed.initialize(model=averaged, config=config)
         self._average = Average(averaged, training.ema_decay)
         group = mesh.group("shard")
-        self._moments = Moments(self._adamw, self._zero, self._parameters, shapes, group)
+        self._moments = Moments(self._adamw, self._zero, self._parameters, every, group)
 
     def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
         """See :class:`experts.engine.Engine`."""
@@ -78,10 +77,7 @@ class ZeroEngine:
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        own = [local(each).isfinite().all() for each in self._average.network.parameters()]
-        finite = torch.stack(own).all().int()
-        distributed.all_reduce(finite, distributed.ReduceOp.MIN)
-        return bool(finite)
+        return self._average.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
@@ -104,7 +100,7 @@ class ZeroEngine:
         """See :class:`experts.engine.Engine`."""
         return Snapshot(
             network=self._first(whole_weights(self._network)),
-            optimizer=self._first(self._moments.snapshot()),
+            optimizer=self._first(self._moments.items()),
             average=self._first(whole_weights(self._average.network)),
             num_averaged=torch.tensor(self._average.num_averaged),
         )

@@ -59,10 +59,11 @@ class Schedule:
         Returns:
             The loss of this pipeline's rows, on each of its processes.
         """
-        inputs = [torch.cat(parts) for parts in zip(*map(_inputs, micro_batches), strict=True)]
+        given = [examples.inputs for examples in micro_batches]
+        inputs = [torch.cat(parts) for parts in zip(*given, strict=True)]
         target = torch.cat([examples.target for examples in micro_batches])
         if self._made is None:
-            self._made = self._make(_inputs(micro_batches[0]), len(micro_batches))
+            self._made = self._make(given[0], len(given))
         losses: list[Tensor] = []
         self._made.step(*inputs, target=target, losses=losses, return_outputs=False)
         zero = torch.zeros((), device=target.device)
@@ -93,10 +94,3 @@ class Schedule:
             return Schedule1F1B(working[0], num_micro_batches, self._loss, scale_grads=False)
         kind = _OF_SEVERAL[self._name]
         return kind([*working], num_micro_batches, self._loss, scale_grads=False)
-
-
-def _inputs(examples: Examples) -> tuple[Tensor, ...]:
-    """What the network is given."""
-    if examples.cond is None:
-        return examples.x_t, examples.t
-    return examples.x_t, examples.t, examples.cond

@@ -43,6 +43,11 @@ def played(parallel, num, depth, *given):
     return scenes.play(parallel, num, *given, sizes=deep(depth), accumulation=2)
 
 
+def played_jointly(parallel, num):
+    forget()
+    return scenes.play_jointly(parallel, num)
+
+
 def drawn(parallel, num):
     forget()
     return scenes.draw(parallel, num)
@@ -58,6 +63,11 @@ def forget():
 @pytest.mark.parametrize(("parallel", "num", "depth"), LAYOUTS)
 def test_processes_under_deepspeed_learn_what_one_does(groups, serial, parallel, num, depth):
     assert_same(serial[depth], groups[num].call(played, parallel, num, depth)[0])
+
+
+def test_pipeline_under_deepspeed_learns_what_one_process_does_of_image_and_text_together(groups):
+    two = groups[2].call(played_jointly, f"pipeline=2,{ZERO_0}", 2)[0]
+    assert_same(scenes.play_jointly("", 1), two)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -2,10 +2,8 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from atoll.errors import ConfigError
-from experts.deepspeed.layers import layers_of
 from experts.deepspeed.starting import started
 
 
@@ -15,8 +13,3 @@ def test_deepspeed_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(ConfigError, match=r"not installed; run pip install 'atoll\[deepspeed\]'"):
         started(torch.device("cpu"))
-
-
-def test_network_that_is_no_dit_is_not_cut_into_layers():
-    with pytest.raises(ConfigError, match="cuts DiTs alone, and this is a Linear; choose another"):
-        layers_of(nn.Linear(1, 1))

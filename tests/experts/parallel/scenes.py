@@ -105,6 +105,15 @@ def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20
     return play(parallel, num, begin, steps, sizes=DEEP, accumulation=4)
 
 
+def leave(parallel: str, num: int) -> int:
+    """How many numbers a snapshot leaves with this process."""
+    made, mesh = engine(parallel, num, torch.distributed.get_rank(), sizes=DEEP, accumulation=4)
+    made.step(examples(0, mesh.rows).split(4))
+    snapshot = made.snapshot()
+    every = (snapshot.network, snapshot.optimizer, snapshot.average)
+    return sum(each.numel() for tensors in every for each in tensors.values())
+
+
 def draw(parallel: str, num: int, precision: str = "fp32"):
     """What the averaged network of a deeper one answers on the first process."""
     rank = torch.distributed.get_rank() if num > 1 else 0

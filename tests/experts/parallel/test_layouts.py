@@ -123,6 +123,12 @@ def test_pipeline_interrupted_twice_and_resumed_in_other_layouts_equals_uninterr
     assert_same(deep, ([*told, *more, *again, *last], snapshot))
 
 
+def test_snapshot_of_a_pipeline_in_parts_is_left_with_the_first_process_alone(four):
+    first, *others = four.call(scenes.leave, "pipeline=2,shard=2", 4)
+    assert first > 0
+    assert others == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "parallel",
     ["data=2", "shard=2", "sequence=2", "tensor=2", "pipeline=2,schedule=interleaved,stages=2"],
