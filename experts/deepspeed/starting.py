@@ -77,4 +77,5 @@ def settings(
 
 def grad_norm_of(engine: Any) -> Tensor:
     """Of the step that an engine of ZeRO has made, before clipping; infinite if it skipped it."""
-    return torch.as_tensor(engine.get_global_grad_norm(), dtype=torch.float32)
+    norm = engine.get_global_grad_norm()  # a tensor, or a number
+    return torch.as_tensor(norm, dtype=torch.float32, device=engine.device)
