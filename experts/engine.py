@@ -63,13 +63,16 @@ class Engine(Protocol):
         """
         ...
 
-    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+    def with_average(
+        self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
+    ) -> Made | None:
         """Use the network with averaged weights, the one to sample from.
 
         Args:
-            use: is given the network, called as ``network(x_t, t, cond)``; of what it makes only
-                the first process's counts. Others may have to lend their parts, so that it must
-                call the network alike on all.
+            use: is given the network, called as ``network(x_t, t, cond)``. Others may have to lend
+                their parts, so that it must call the network alike on all.
+            everywhere: whether all processes shall make something, those that share a row of a
+                batch of the same rows; otherwise only what the first one makes counts.
 
         Returns:
             What it made; None on a process that is not needed.

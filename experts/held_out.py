@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from experts.flow import seeded
 from experts.noising import job_number
+from experts.parallel.mesh import Mesh
 from experts.task import Examples, Task
 from partition.reader import Batch
 
@@ -37,30 +38,49 @@ class HeldOut:
 class Examination:
     """The questions, asked again and again.
 
+    Those that share the batch of a step share these samples, too.
+
     Args:
         task: whose loss counts.
         batch: the samples, those of a cluster together, clusters in their order.
         device: where networks are asked.
+        mesh: where this process stands among others.
     """
 
-    def __init__(self, task: Task, batch: Batch, device: torch.device) -> None:
-        self._task, self._device = task, device
-        self._examples = task.examples_at(batch, *_points(batch))
+    def __init__(
+        self, task: Task, batch: Batch, device: torch.device, mesh: Mesh | None = None
+    ) -> None:
+        self._task, self._device, self._mesh = task, device, mesh or Mesh()
+        examples = task.examples_at(batch, *_points(batch))
+        self._times, place = examples.t, self._mesh.rows
+        # As many for each, so that all ask alike; where they do not come out even, the last again.
+        num = -(-len(examples) // place.world)
+        own = torch.arange(num * place.rank, num * (place.rank + 1))
+        self._examples = examples.at(own.clamp(max=len(examples) - 1))
 
     def __call__(self, network: nn.Module) -> HeldOut:
-        """Ask a network, as many rows at once as a step has."""
-        num = -(-len(self._examples) // self._task.training.batch_size)
+        """Ask a network, as many rows at once as a step has; all processes call."""
+        rows = len(self._examples) * self._mesh.layout.rows
+        num = -(-rows // self._task.training.batch_size)
         with torch.no_grad():
             parts = [self._losses(network, part) for part in self._examples.split(num)]
-        losses = torch.cat(parts).double()
-        bins = (self._examples.t * NUM_BINS).long()
+        losses = self._gathered(torch.cat(parts)).cpu().double()
+        bins = (self._times * NUM_BINS).long()
         by_time = [losses[bins == number].mean().item() for number in range(NUM_BINS)]
         return HeldOut(losses.mean().item(), tuple(by_time))
 
     def _losses(self, network: nn.Module, part: Examples) -> Tensor:
         examples = part.to(self._device)
         output = network(examples.x_t, examples.t, examples.cond)
-        return self._task.loss(output, examples.target).cpu()
+        return self._task.loss(output, examples.target)
+
+    def _gathered(self, own: Tensor) -> Tensor:
+        """Those of all processes, in the order of the samples."""
+        if self._mesh.layout.rows == 1:
+            return own
+        parts = [torch.empty_like(own) for _ in range(self._mesh.layout.rows)]
+        distributed.all_gather(parts, own, group=self._mesh.group("data", "shard"))
+        return torch.cat(parts)[: len(self._times)]
 
 
 def _points(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
     lending = samples.batch(0, _LENDING, 0, 1)  # the same after every restart
     examined = None
     if task.training.held_out:
-        examined = Examination(task, samples.held_out(), at.device)
+        examined = Examination(task, samples.held_out(), at.device, at.mesh)
     if saved:
         engine.restore(saved.snapshot)
         logger.info("goes on", extra={"fields": {"step": start.step}})
@@ -97,9 +97,12 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
             divergence.follow(position, stats, engine, due)
             with at.pulse.during(Phase.GRID):
+                measured = None
+                if examined and due.held_out:
+                    measured = engine.with_average(examined, everywhere=True)
                 found = Findings(
                     reading=meter.read(position.cursor) if due.report else None,
-                    held_out=engine.with_average(examined) if examined and due.held_out else None,
+                    held_out=measured,
                     images=_drawn(task, engine, lending) if due.grid else None,
                     snapshot=engine.snapshot() if due.checkpoint else None,
                 )

@@ -90,9 +90,12 @@ class PipelineEngine:
         self._average.update(self._network, taken)
         return Stats(loss, grad_norm, taken)
 
-    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+    def with_average(
+        self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
+    ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
-        return None if self._mesh.index("data") else use(self._average.network)
+        is_needed = everywhere or self._mesh.index("data") == 0
+        return use(self._average.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""

@@ -45,6 +45,11 @@ class Examples:
         )
         return Examples(x_t, t, cond, target)
 
+    def at(self, rows: Tensor) -> Examples:
+        """Some of the rows, by their numbers."""
+        cond = None if self.cond is None else self.cond[rows]
+        return Examples(self.x_t[rows], self.t[rows], cond, self.target[rows])
+
     def split(self, num: int) -> list[Examples]:
         """Micro-batches of nearly equal size, at most ``num`` of them."""
         num = min(num, len(self))

@@ -70,10 +70,13 @@ class TorchEngine:
         """The network with averaged weights; of one that is shared out, this process's part."""
         return self._average.network
 
-    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+    def with_average(
+        self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
+    ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
-        alone = self._mesh.size("shard", "tensor") * self._mesh.size("sequence") == 1
-        return None if alone and self._mesh.rank else use(self.averaged)
+        lends = self._mesh.size("shard", "tensor") * self._mesh.size("sequence") > 1
+        is_needed = everywhere or lends or self._mesh.rank == 0
+        return use(self.averaged) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""

@@ -88,9 +88,12 @@ class DeepSpeedPipeline:
         if zero == 0:
             self._adamw.register_step_pre_hook(self._clip)
 
-    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+    def with_average(
+        self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
+    ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
-        return None if self._mesh.index("data", "shard") else use(self._average.network)
+        is_needed = everywhere or self._mesh.index("data", "shard") == 0
+        return use(self._average.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""

@@ -70,10 +70,12 @@ class ZeroEngine:
         group = mesh.group("shard")
         self._moments = Moments(self._adamw, self._zero, self._parameters, every, group)
 
-    def with_average(self, use: Callable[[nn.Module], Made]) -> Made | None:
+    def with_average(
+        self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
+    ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
-        whole = self._stage < 3
-        return None if whole and self._mesh.rank else use(self._average.network)
+        is_needed = everywhere or self._stage == 3 or self._mesh.rank == 0
+        return use(self._average.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""

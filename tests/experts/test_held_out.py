@@ -5,11 +5,15 @@ import pytest
 import torch
 
 from atoll.node_cache import NodeCache
+from atoll.parallel_section import ParallelSection
 from atoll.types import Role
+from experts.engines import engine_of
 from experts.expert import expert_task
 from experts.held_out import Examination
+from experts.parallel.mesh import Mesh
 from partition.reader import ShardReader
 from router.task import router_task
+from tests.ranks import ranks
 
 CPU = torch.device("cpu")
 
@@ -65,3 +69,43 @@ def test_router_is_measured_by_the_cluster_it_should_name(measured):
     assert found.loss == pytest.approx(np.log(2), abs=0.3)
     undecided = examination(lambda x_t, t, cond: torch.zeros(len(t), 2))
     assert undecided.loss == pytest.approx(np.log(2), rel=1e-6)
+
+
+def asked(run, layout, num):
+    """What an island finds in a layout, and how many rows this process asked its network."""
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    reader = ShardReader(
+        run.store, run.partition, task.clusters, NodeCache(run.folder / "shards"), 0, held_out=15
+    )
+    section = ParallelSection(**layout)
+    mesh = Mesh(section.over(num), torch.distributed.get_rank() if num > 1 else 0)
+    network = task.build()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # at the start it answers nothing
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    engine = engine_of(network, task.loss, task.training, mesh, section)
+    examination, rows = Examination(task, reader.held_out(), CPU, mesh), []
+
+    def counting(average):
+        def ask(x_t, t, cond):
+            rows.append(len(t))
+            return average(x_t, t, cond)
+
+        return examination(ask)
+
+    found = engine.with_average(counting, everywhere=True)
+    return found.loss, *found.by_time, sum(rows)
+
+
+def test_processes_that_share_batches_share_the_samples_held_out_and_find_the_same(
+    make_run, tmp_path
+):
+    run = make_run(expert={"depth": 2})
+    *expected, every = asked(run, {}, 1)
+    assert every == 15
+    with ranks(2, tmp_path) as pair:
+        for way, num in (("data", 8), ("shard", 8), ("tensor", 15), ("pipeline", 15)):
+            for *found, rows in pair.call(asked, run, {way: 2}, 2):
+                assert found == pytest.approx(expected, rel=1e-6)
+                assert rows == num
