@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.chromium import find_browser
+from tests.chromium import Chromium, find_browser
 from tests.ports import free_address
 
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
 
 
-@pytest.fixture(scope="session")
-def browser() -> str:
-    return find_browser()
-
-
 @pytest.fixture
-def dom(browser, tmp_path: Path):
-    """What a page looks like to a person after some seconds, as HTML."""
-
-    def dump(url: str) -> str:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-        flags += ["--disable-background-networking", "--virtual-time-budget=5000"]
-        command = [browser, *flags, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", url]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=120
-        ).stdout
-
-    return dump
+def browser(tmp_path: Path):
+    chromium = Chromium(find_browser(), tmp_path / "browser")
+    yield chromium
+    chromium.close()
 
 
-def test_dashboard_shows_jobs_costs_recoveries_losses_checkpoints_and_events(run, until, dom):
+def test_dashboard_shows_jobs_costs_recoveries_losses_checkpoints_and_events(run, until, browser):
     web = free_address()
     run.steps, run.options = 4000, "--step-s 0.02 --every 10"
     run.overrides = [f"orchestrator.web={web}", "island.price_per_hour=3600", "island.restarts=0"]
@@ -43,7 +29,10 @@ def test_dashboard_shows_jobs_costs_recoveries_losses_checkpoints_and_events(run
     run.trainer_of("expert-0").kill()
     until(lambda: any(event.kind == "attempt-failed" for event in run.events()))
     until(lambda: run.committed("expert-0") >= 60)
-    page = dom(f"http://{web}/")
+    browser.open(f"http://{web}/")
+    whole = "document.documentElement.outerHTML"
+    page = browser.until(f"document.querySelector('#events li') && {whole}")  # which come last
+    assert not browser.problems
     assert f'<h1 id="run">{run.uri}</h1>' in page
     assert "0 of 2 jobs done, 2 islands at work" in page
     assert '<dd id="recoveries">1</dd>' in page

@@ -166,7 +166,7 @@ def test_run_is_found_on_another_host_by_islands_started_over_ssh_and_by_hand(
         (agent,) = agents_in_lab(run)
         assert agent.cmdline()[agent.cmdline().index("--peer") + 1] == peer
         assert "--endpoint" not in agent.cmdline()  # the DHT alone tells it of another place
-    assert moved().wait(timeout=100) == 0
+    assert moved().wait() == 0
     events = run.events()
     _, moved_at = (n for n, event in enumerate(events) if event.kind == "orchestrator-serves")
     for island, job in jobs.items():
