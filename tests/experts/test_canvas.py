@@ -50,7 +50,7 @@ for path in sorted(Path(sys.argv[1]).rglob("run-*.wandb")):
 
 import os, wandb
 wandb.teardown()
-del os.environ["WANDB_MODE"]
+del os.environ["WANDB_MODE"], os.environ["WANDB_API_KEY"]
 try:
     with open_canvas("wandb", Assignment(Lease("expert-0", "i", 3, 9.0), spec, None), 0):
         pass
@@ -58,6 +58,9 @@ except BadInput as error:
     told.append(str(error))
 print(json.dumps(told))
 """
+
+
+KEY = "0123456789" * 4
 
 
 @pytest.fixture
@@ -68,10 +71,10 @@ def assignment(tmp_path):
 
 def offline(folder):
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    return {**kept, "HOME": str(folder), "WANDB_MODE": "offline"}
+    return {**kept, "HOME": str(folder), "WANDB_MODE": "offline", "WANDB_API_KEY": KEY}
 
 
-def test_wandb_keeps_a_run_for_each_lease_until_it_is_sent_and_wants_a_key_to_send_it(tmp_path):
+def test_wandb_keeps_a_run_for_each_lease_but_no_key_and_wants_one_to_send_them(tmp_path):
     command = [sys.executable, "-c", WANDB, str(tmp_path / "digits")]
     called = subprocess.run(
         command, check=True, capture_output=True, text=True, env=offline(tmp_path)
@@ -83,6 +86,9 @@ def test_wandb_keeps_a_run_for_each_lease_until_it_is_sent_and_wants_a_key_to_se
     assert ["_step", 20] in told
     assert told[-1].startswith('training.board = "wandb" cannot be used: No API key configured.')
     assert told[-1].endswith("; or set WANDB_MODE=offline for the agents, to send it later")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in kept)
+    assert not [path for path in kept if KEY.encode() in path.read_bytes()]
 
 
 def test_wandb_that_is_not_installed_is_refused_with_the_extra_to_install(assignment, monkeypatch):
