@@ -115,10 +115,8 @@ class PipelineEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
-        for key, own in _tensors(self._parts).items():
-            self._own.fill(key, own, snapshot.network[key])
-        for key, own in _tensors(self._averaged).items():
-            self._own.fill(key, own, snapshot.average[key])
+        self._own.fill_all(_tensors(self._parts), snapshot.network)
+        self._own.fill_all(_tensors(self._averaged), snapshot.average)
         self._optimizer.restore(snapshot.optimizer, self._own.fill)
         self._average.num_averaged = int(snapshot.num_averaged)
 

@@ -108,10 +108,8 @@ class TorchEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
-        for key, own in self._network.state_dict().items():
-            self._own.fill(key, own, snapshot.network[key])
-        for key, own in self.averaged.state_dict().items():
-            self._own.fill(key, own, snapshot.average[key])
+        self._own.fill_all(self._network.state_dict(), snapshot.network)
+        self._own.fill_all(self.averaged.state_dict(), snapshot.average)
         self._optimizer.restore(snapshot.optimizer, self._own.fill)
         self._average.num_averaged = int(snapshot.num_averaged)
 

@@ -127,10 +127,8 @@ class DeepSpeedPipeline:
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
-        for key, own in self._part.state_dict().items():
-            self._own.fill(key, own, snapshot.network[key])
-        for key, own in self._averaged.state_dict().items():
-            self._own.fill(key, own, snapshot.average[key])
+        self._own.fill_all(self._part.state_dict(), snapshot.network)
+        self._own.fill_all(self._averaged.state_dict(), snapshot.average)
         if self._zero == 1:
             self._optimizer.refresh_fp32_params()  # it steps copies of its shares
         self._moments.restore(snapshot.optimizer)

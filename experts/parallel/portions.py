@@ -94,6 +94,11 @@ class Portions:
             whole = parts[index] if index < len(parts) else whole[:0]
         mine.copy_(whole)
 
+    def fill_all(self, own: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+        """The same for several, by their names."""
+        for name, part in own.items():
+            self.fill(name, part, whole[name])
+
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies in this process."""
