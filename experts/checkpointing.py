@@ -49,7 +49,7 @@ class Saved:
     Attributes:
         snapshot: of the engine.
         position: where it stands.
-        history: see :meth:`experts.history.History.as_json`.
+        history: see :meth:`experts.watching.history.History.as_json`.
         guard: see :meth:`experts.guard.Guard.as_json`; None where the writer had none.
     """
 

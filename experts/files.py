@@ -7,7 +7,7 @@ state/*.safetensors       network, optimizer, and how many steps were averaged
 ema.safetensors           the averaged weights alone, with the network's own keys
 progress.json             step, data cursor, digest of the job, recent steps of the curve, and what
                           the guard against spikes knows
-history.json              the learning curve: a list of :class:`experts.history.Point`
+history.json              the learning curve: a list of :class:`experts.watching.history.Point`
 grid.png                  sample images, in the last checkpoint of a job that draws any
 ========================= ======================================================================
 """

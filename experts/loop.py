@@ -17,19 +17,19 @@ from atoll.beats import Phase
 from atoll.errors import Leapt
 from atoll.relay import Speaker
 from experts import checkpointing
-from experts.board import Board
 from experts.cadence import due_after
-from experts.canvas import open_canvas
 from experts.checkpointing import Position
 from experts.divergence import Divergence
 from experts.engine import Engine
 from experts.engines import engine_for
 from experts.guard import Guard
-from experts.held_out import Examination
-from experts.history import History
-from experts.meter import Meter
 from experts.recorder import Findings, Recorder
 from experts.task import Examples, Place, Task
+from experts.watching.board import Board
+from experts.watching.canvas import open_canvas
+from experts.watching.held_out import Examination
+from experts.watching.history import History
+from experts.watching.meter import Meter
 from experts.workplace import Workplace
 from partition.reader import Batch
 

@@ -35,10 +35,10 @@ from experts.fetching import Fetching
 from experts.leash import Leash
 from experts.loop import train
 from experts.meeting import joined
-from experts.memory import shortage_told
 from experts.parallel.mesh import Mesh
-from experts.pulse import Pulse
 from experts.task import Place, Task
+from experts.watching.memory import shortage_told
+from experts.watching.pulse import Pulse
 from experts.workplace import Workplace
 from partition.manifest import Partition
 from partition.reader import ShardReader

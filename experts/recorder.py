@@ -10,16 +10,16 @@ from torch import Tensor
 
 from atoll.relay import Published, Speaker
 from atoll.types import Progress
-from experts.board import Board
 from experts.cadence import Due
 from experts.checkpointing import CheckpointWriter, Position, Saved
 from experts.engine import Snapshot, Stats
 from experts.guard import Guard
-from experts.held_out import HeldOut
-from experts.history import History
-from experts.meter import Reading
 from experts.task import Task
-from experts.tracing import Tracer
+from experts.watching.board import Board
+from experts.watching.held_out import HeldOut
+from experts.watching.history import History
+from experts.watching.meter import Reading
+from experts.watching.tracing import Tracer
 from experts.workplace import Workplace
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from atoll.parallel_section import ParallelSection
 from atoll.traces import TraceWish
 from atoll.types import Assignment
 from experts.parallel.mesh import Mesh
-from experts.pulse import Pulse
+from experts.watching.pulse import Pulse
 
 
 @dataclass(frozen=True, slots=True)

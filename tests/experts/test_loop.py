@@ -13,7 +13,7 @@ from atoll.node_cache import NodeCache
 from atoll.relay import Overcame, Progress
 from atoll.types import Role
 from experts.expert import ExpertTask, expert_task
-from experts.held_out import Examination
+from experts.watching.held_out import Examination
 from partition.reader import ShardReader
 
 

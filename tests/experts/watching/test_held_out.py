@@ -9,8 +9,8 @@ from atoll.parallel_section import ParallelSection
 from atoll.types import Role
 from experts.engines import engine_of
 from experts.expert import expert_task
-from experts.held_out import Examination
 from experts.parallel.mesh import Mesh
+from experts.watching.held_out import Examination
 from partition.reader import ShardReader
 from router.task import router_task
 from tests.ranks import ranks

@@ -6,7 +6,7 @@ import torch
 from atoll.flops import TRAINING
 from atoll.types import Role
 from experts.expert import expert_task
-from experts.meter import Meter
+from experts.watching.meter import Meter
 
 
 @pytest.fixture

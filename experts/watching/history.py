@@ -12,8 +12,8 @@ from torch import Tensor
 
 from atoll.types import Vitals
 from experts.engine import Stats
-from experts.held_out import HeldOut
-from experts.meter import Reading
+from experts.watching.held_out import HeldOut
+from experts.watching.meter import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Point:
         loss: mean over the last ``training.log_every_steps`` steps; at the job's end too, so that
             the last point may share steps with the one before.
         grad_norm: mean over the same steps, before clipping.
-        held_out: loss on the samples held out, see :mod:`experts.held_out`; None where it was not
-            measured.
+        held_out: loss on the samples held out, see :mod:`experts.watching.held_out`; None where it
+            was not measured.
         held_out_by_time: the same, by quarters of the time from data to noise.
 
-    The others are those of :class:`experts.meter.Reading`, since the last point.
+    The others are those of :class:`experts.watching.meter.Reading`, since the last point.
     """
 
     step: int

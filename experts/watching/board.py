@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from experts.canvas import Canvas
-from experts.history import Point
+from experts.watching.canvas import Canvas
+from experts.watching.history import Point
 from partition.images import encode_png
 from partition.pixels import to_uint8
 from partition.sheet import enlarged, tiled

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from atoll.types import Assignment, JobSpec, Lease, Role
-from experts.canvas import open_canvas
+from experts.watching.canvas import open_canvas
 
 # Draws with W&B offline, and reads what it keeps to send later: a log as LevelDB has them.
 WANDB = """
@@ -17,7 +17,7 @@ import numpy as np
 from pathlib import Path
 from atoll.errors import BadInput
 from atoll.types import Assignment, JobSpec, Lease, Role
-from experts.canvas import open_canvas
+from experts.watching.canvas import open_canvas
 
 spec = JobSpec("expert-0", Role.EXPERT, 0, sys.argv[1], 10, "d")
 for epoch, loss in ((1, 0.5), (2, 0.25)):

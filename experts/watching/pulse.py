@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atoll.beats import EVERY_S, Beat, Phase, write_beat
-from experts import collectives
 from experts.task import Place
+from experts.watching import flight_recorder
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Pulse:
             work_dir: where the agent looks for the beats.
             place: of this process.
         """
-        collectives.record()
+        flight_recorder.record()
         self._told = work_dir, place
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
@@ -72,8 +72,8 @@ class Pulse:
             logger.warning("no beat", extra={"fields": {"error": str(error)}})
 
     def _now(self, place: Place) -> Beat:
-        entered, inside = collectives.come_to()
-        at, call = collectives.main_thread_at()
+        entered, inside = flight_recorder.come_to()
+        at, call = flight_recorder.main_thread_at()
         if call is not None and not inside:
             inside = [call]
         where = place.rank, place.world, self._step, self._phase

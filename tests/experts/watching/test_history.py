@@ -5,9 +5,9 @@ import torch
 
 from atoll.types import Vitals
 from experts.engine import Stats
-from experts.held_out import HeldOut
-from experts.history import History
-from experts.meter import Reading
+from experts.watching.held_out import HeldOut
+from experts.watching.history import History
+from experts.watching.meter import Reading
 
 READING = Reading(
     samples_per_s=5.0, tflops_per_s=0.5, mfu=None, memory_bytes=10**9, wait_share=0.01

@@ -23,7 +23,7 @@ from torch import distributed
 
 from atoll.node_place import NodePlace
 from experts.meeting import joined
-from experts.pulse import Pulse
+from experts.watching.pulse import Pulse
 from experts.task import Place
 
 work_dir, rank, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

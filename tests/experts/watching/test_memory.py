@@ -5,7 +5,7 @@ import torch
 
 from atoll.errors import OutOfMemory
 from atoll.types import JobSpec, Role
-from experts.memory import shortage_told
+from experts.watching.memory import shortage_told
 
 CUDA = (
     "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.10 GiB of "

@@ -1,0 +1,1 @@
+"""What is seen of a training while it goes on; whoever looks has no part in it."""
