@@ -71,8 +71,8 @@ class Engine(Protocol):
         Args:
             use: is given the network, called as ``network(x_t, t, cond)``. Others may have to lend
                 their parts, so that it must call the network alike on all.
-            everywhere: whether all processes shall make something, those that share a row of a
-                batch of the same rows; otherwise only what the first one makes counts.
+            everywhere: whether every process shall make something, of its own rows of a batch;
+                otherwise what the first one makes counts alone.
 
         Returns:
             What it made; None on a process that is not needed.

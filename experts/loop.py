@@ -27,7 +27,7 @@ from experts.recorder import Findings, Recorder
 from experts.task import Examples, Place, Task
 from experts.watching.board import Board
 from experts.watching.canvas import open_canvas
-from experts.watching.held_out import Examination
+from experts.watching.held_out import Examination, HeldOut
 from experts.watching.history import History
 from experts.watching.meter import Meter
 from experts.workplace import Workplace
@@ -97,12 +97,9 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
             divergence.follow(position, stats, engine, due)
             with at.pulse.during(Phase.GRID):
-                measured = None
-                if examined and due.held_out:
-                    measured = engine.with_average(examined, everywhere=True)
                 found = Findings(
                     reading=meter.read(position.cursor) if due.report else None,
-                    held_out=measured,
+                    held_out=_measured(engine, examined) if due.held_out else None,
                     images=_drawn(task, engine, lending) if due.grid else None,
                     snapshot=engine.snapshot() if due.checkpoint else None,
                 )
@@ -137,6 +134,10 @@ def _upcoming(
             with meter.waiting():
                 made = examples.result()
             yield after, made
+
+
+def _measured(engine: Engine, examined: Examination | None) -> HeldOut | None:
+    return engine.with_average(examined, everywhere=True) if examined else None
 
 
 def _drawn(task: Task, engine: Engine, lending: Batch) -> Tensor | None:
