@@ -105,7 +105,7 @@ def test_processes_that_share_batches_share_the_samples_held_out_and_find_the_sa
     *expected, every = asked(run, {}, 1)
     assert every == 15
     with ranks(2, tmp_path) as pair:
-        for way, num in (("data", 8), ("shard", 8), ("tensor", 15), ("pipeline", 15)):
+        for way, num in (("data", 8), ("shard", 8), ("pipeline", 15)):
             for *found, rows in pair.call(asked, run, {way: 2}, 2):
                 assert found == pytest.approx(expected, rel=1e-6)
                 assert rows == num
