@@ -86,8 +86,8 @@ def checkpoint_folder(job: str, epoch: int, step: int, restarts: int = 0) -> str
 
 def is_checkpoint_folder(key: str, job: str, epoch: int, step: int) -> bool:
     """Whether a checkpoint belongs there, however often its trainer was started anew."""
-    folder = checkpoint_folder(job, epoch, step)
-    return re.fullmatch(r"(\.[1-9]\d{0,5})?", key.removeprefix(folder)) is not None
+    folder = re.escape(checkpoint_folder(job, epoch, step))
+    return re.fullmatch(rf"{folder}(\.[1-9]\d{{0,5}})?", key) is not None
 
 
 def epoch_of(key: str) -> int:

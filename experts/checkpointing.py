@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
-from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from atoll import checkpoints, layout
 from atoll.blobs import BlobStore
@@ -24,6 +27,8 @@ from atoll.types import Assignment, CheckpointRef
 from experts.engine import Snapshot
 from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
 from experts.tensors import StoredTensors
+
+_FILE_BYTES = 512 << 20  # of trainer's state, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class CheckpointWriter:
         self._pending: Future[CheckpointRef] | None = None
 
     def begin(self, saved: Saved, grid: bytes | None) -> None:
-        """Copy what must not change and return; the rest happens behind the next steps.
+        """Return at once; everything happens behind the next steps.
 
         The checkpoint before must have been collected.
 
@@ -137,16 +142,6 @@ class CheckpointWriter:
         assert self._pending is None
         folder = self._work_dir / f"staging-{saved.position.step:08d}"
         shutil.rmtree(folder, ignore_errors=True)
-        snapshot = saved.snapshot
-        average = {key: part.detach().cpu().clone() for key, part in snapshot.average.items()}
-        rest = {
-            "network": dict(snapshot.network),
-            "optimizer": dict(snapshot.optimizer),
-            "num_averaged": snapshot.num_averaged,
-        }
-        writer = HuggingFaceStorageWriter(str(folder / STATE))
-        written = async_save(rest, storage_writer=writer, no_dist=True)
-        assert isinstance(written, Future)
         progress = {
             **asdict(saved.position),
             "digest": self._assignment.spec.digest,
@@ -159,7 +154,7 @@ class CheckpointWriter:
             **({} if grid is None else {GRID: grid}),
         }
         self._pending = self._thread.submit(
-            self._publish, folder, saved.position.step, written, average, files
+            self._publish, folder, saved.position.step, saved.snapshot, files
         )
 
     def collect(self, *, wait: bool) -> CheckpointRef | None:
@@ -178,15 +173,14 @@ class CheckpointWriter:
         self,
         folder: Path,
         step: int,
-        written: Future[Any],
-        average: dict[str, Tensor],
+        snapshot: Snapshot,
         files: Mapping[str, bytes],
     ) -> CheckpointRef:
         epoch, job = self._assignment.lease.epoch, self._assignment.spec.name
         key = layout.checkpoint_folder(job, epoch, step, self._assignment.restarts)
         try:
-            _finish(written)
-            (folder / EMA).write_bytes(save(average))
+            _write_state(snapshot, folder / STATE)
+            _write_average(snapshot.average, folder / EMA)
             for name, data in files.items():
                 (folder / name).write_bytes(data)
             return checkpoints.upload(
@@ -202,10 +196,39 @@ class CheckpointWriter:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _finish(written: Future[Any]) -> None:
-    """Wait for torch's part; what went wrong there comes out as it was."""
+def _write_state(snapshot: Snapshot, folder: Path) -> None:
+    """What only a trainer needs; what went wrong comes out as it was."""
+    state = {"num_averaged": snapshot.num_averaged}
+    for prefix, tensors in (("network", snapshot.network), ("optimizer", snapshot.optimizer)):
+        state |= {f"{prefix}.{key}": tensor for key, tensor in tensors.items()}
+    writer = HuggingFaceStorageWriter(str(folder), fqn_to_index_mapping=_files_of(state))
     try:
-        written.result()
+        save(state, storage_writer=writer, no_dist=True)
     except CheckpointException as error:
         cause, _ = next(iter(error.failures.values()))
         raise cause from error
+
+
+def _files_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Into which file, from 1, each tensor goes.
+
+    A file is made up in memory first, while no other thread of the process comes to work: not even
+    the one that tells that it lives.
+    """
+    number, room, files = 1, _FILE_BYTES, {}
+    for key, tensor in state.items():
+        if tensor.nbytes > room < _FILE_BYTES:
+            number, room = number + 1, _FILE_BYTES
+        files[key] = number
+        room -= tensor.nbytes
+    return files
+
+
+def _write_average(average: Mapping[str, Tensor], path: Path) -> None:
+    """In one file, for whoever samples; it is written from where the tensors are."""
+    try:
+        save_file(dict(average), path)
+    except SafetensorError as error:
+        # Its library tells of the disk in words alone: "I/O error: ... (os error 28)".
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error

@@ -89,7 +89,7 @@ class Engine(Protocol):
     def snapshot(self) -> Snapshot:
         """The state after at least one step, whole on the first process and of no use on others.
 
-        The tensors may be the live ones: copy them before the next step changes them.
+        It is a copy, in the CPU's memory: the next step does not change it.
         """
         ...
 

@@ -24,7 +24,7 @@ from experts.engine import Engine
 from experts.engines import engine_for
 from experts.guard import Guard
 from experts.recorder import Findings, Recorder
-from experts.task import Examples, Place, Task
+from experts.task import Examples, Task
 from experts.watching.board import Board
 from experts.watching.canvas import open_canvas
 from experts.watching.held_out import Examination, HeldOut
@@ -89,9 +89,7 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
         logger.info("goes on", extra={"fields": {"step": start.step}})
     with _recorder(task, at, start, history, guard) as recorder:
         meter = Meter(task, at.device, at.mesh.layout.num, start.cursor)
-        for position, examples in _upcoming(
-            task, samples, at.mesh.rows, start, num_steps, meter=meter
-        ):
+        for position, examples in _upcoming(task, samples, at, start, num_steps, meter=meter):
             micro_batches = examples.to(at.device).split(task.training.accumulation)
             stats = engine.step(micro_batches, judge)
             due = due_after(position.step, task.training, num_steps, drained=at.drain())
@@ -114,14 +112,15 @@ def train(task: Task, samples: Samples, at: Workplace) -> bool:
 
 
 def _upcoming(
-    task: Task, samples: Samples, place: Place, start: Position, num_steps: int, *, meter: Meter
+    task: Task, samples: Samples, at: Workplace, start: Position, num_steps: int, *, meter: Meter
 ) -> Iterator[tuple[Position, Examples]]:
     """The examples of each step and the position after it, made ahead by a thread of its own."""
-    size = task.training.batch_size
+    size, place = task.training.batch_size, at.mesh.rows
 
     def make(before: Position) -> Examples:
         batch = samples.batch(before.cursor, size, place.rank, place.world)
-        return task.examples(batch, before.step + 1, place)
+        examples = task.examples(batch, before.step + 1, place)
+        return examples.pinned() if at.device.type == "cuda" else examples
 
     ahead: deque[tuple[Position, Future[Examples]]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="examples") as thread:

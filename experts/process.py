@@ -138,7 +138,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             assignment=assignment,
             store=store,
             work_dir=work_dir,
-            mesh=Mesh(layout, place.rank),
+            mesh=Mesh(layout, place.rank, device),
             parallel=parallel,
             device=device,
             drain=lambda: _any(leash.drain_asked, place),
@@ -180,6 +180,8 @@ def _settled(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here is read before it is written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.cuda.set_device(device)
 
 

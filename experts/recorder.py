@@ -86,9 +86,9 @@ class Recorder:
             self._loss = self._history.recent_loss
             finished = position.step == self._spec.steps
             self._writer.begin(saved, grid if finished else None)
-        self._tracer.follow(position.step, leaving=due.leaving)
         if due.leaving:
-            self.finish()
+            self.finish()  # before a trace is sent, for which there may be no time
+        self._tracer.follow(position.step, leaving=due.leaving)
 
     def finish(self) -> None:
         """Return once the checkpoint that is being written is complete and told of."""

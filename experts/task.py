@@ -37,6 +37,12 @@ class Examples:
         """What a network is given, in its order; without a condition where there is none."""
         return (self.x_t, self.t) if self.cond is None else (self.x_t, self.t, self.cond)
 
+    def pinned(self) -> Examples:
+        """The same examples in memory from which a GPU copies while others compute."""
+        cond = None if self.cond is None else self.cond.pin_memory()
+        x_t, t, target = (part.pin_memory() for part in (self.x_t, self.t, self.target))
+        return Examples(x_t, t, cond, target)
+
     def to(self, device: torch.device) -> Examples:
         """The same examples on another device."""
         cond = None if self.cond is None else self.cond.to(device, non_blocking=True)

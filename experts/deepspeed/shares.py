@@ -82,7 +82,7 @@ class Moments(Mapping[str, Tensor]):
         share, kind = self._place_of(key)
         kept: Tensor = self._adamw.state[share.flat][kind]
         if kind == "step":
-            return kept
+            return kept.clone()
         part, outline = _part(kept, share), self._every[key]
         whole = part.new_zeros(outline.numel())
         whole.narrow(0, share.first, share.num).copy_(part)

@@ -27,7 +27,7 @@ _GROUPS: tuple[tuple[Way, ...], ...] = (
     ("data", "shard"),
     ("shard", "tensor"),
 )
-_ALONE = Layout()
+_ALONE, _CPU = Layout(), torch.device("cpu")
 
 
 class Mesh:
@@ -36,10 +36,11 @@ class Mesh:
     Args:
         layout: of all of them.
         rank: of this one.
+        device: where it computes.
     """
 
-    def __init__(self, layout: Layout = _ALONE, rank: int = 0) -> None:
-        self.layout, self.rank = layout, rank
+    def __init__(self, layout: Layout = _ALONE, rank: int = 0, device: torch.device = _CPU) -> None:
+        self.layout, self.rank, self._device = layout, rank, device
         self._ranks = torch.arange(layout.num).reshape(astuple(layout))
         place = (self._ranks == rank).nonzero()[0].tolist()
         self._place = dict(zip(_WAYS, place, strict=True))
@@ -81,7 +82,7 @@ class Mesh:
     @cached_property
     def sharding(self) -> DeviceMesh:
         """For FSDP: replicas of the weights (rows of other data, other tokens) x shards."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = self._device.type
         if self.size("data", "sequence") == 1:
             return DeviceMesh.from_group(self.group("shard"), device, mesh_dim_names=("shard",))
         ranks = self.members("data", "sequence", "shard")

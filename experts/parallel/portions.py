@@ -67,14 +67,15 @@ class Portions:
         return self._cuts[name].whole(parts)
 
     def first(self, name: str, own: Tensor) -> Tensor:
-        """As :meth:`whole`, on the first process alone, and off its device where it has a part.
+        """As :meth:`whole`, a copy in the CPU's memory of the first process alone.
 
         A network that has to be shared out may not fit any device whole.
         """
         whole = self.whole(name, own)
-        if self._mesh.size("shard", "tensor") == 1:
-            return whole
-        return whole.cpu() if self._mesh.rank == 0 else torch.empty(0)
+        if self._mesh.rank:
+            return torch.empty(0)
+        is_live = whole.data_ptr() == local(own).data_ptr()  # what was gathered is a copy already
+        return whole.clone() if is_live and whole.is_cpu else whole.cpu()
 
     def fill(self, name: str, own: Tensor, whole: Tensor) -> None:
         """Give ``own`` its part of a whole tensor; nobody else has to be there.

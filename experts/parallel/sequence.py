@@ -78,7 +78,8 @@ class Ulysses:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """From own tokens of all heads, (B, heads, own N, d) each, to the same."""
-        stacked = torch.stack((query, key, value))
+        # Normalised and turned they may be exact; attention would round them all the same.
+        stacked = torch.stack((query.to(value.dtype), key.to(value.dtype), value))
         query, key, value = self._exchange(stacked, 1 + _HEADS, 1 + _TOKENS).unbind()
         mixed = F.scaled_dot_product_attention(query, key, value)
         return self._exchange(mixed, _TOKENS, _HEADS)

@@ -27,6 +27,7 @@ class Pulse:
     def __init__(self) -> None:
         self._step, self._phase = 0, Phase.BEGIN
         self._told: tuple[Path, Place] | None = None
+        self._is_vague = False  # whether it could not be told where the process is
 
     def beat(self, work_dir: Path, place: Place) -> None:
         """Tell of it every second, from a thread of its own, until the process ends.
@@ -72,8 +73,13 @@ class Pulse:
             logger.warning("no beat", extra={"fields": {"error": str(error)}})
 
     def _now(self, place: Place) -> Beat:
-        entered, inside = flight_recorder.come_to()
-        at, call = flight_recorder.main_thread_at()
+        try:
+            entered, inside = flight_recorder.come_to()
+            at, call = flight_recorder.main_thread_at()
+        except Exception:  # what cannot tell where it is still lives
+            if not self._is_vague:
+                logger.warning("no collectives are told", exc_info=True)
+            self._is_vague, entered, inside, at, call = True, {}, [], "", None
         if call is not None and not inside:
             inside = [call]
         where = place.rank, place.world, self._step, self._phase

@@ -82,6 +82,17 @@ def test_average_after_some_steps_is_its_closed_form():
     assert engine.snapshot().num_averaged == 4
 
 
+def test_snapshot_is_not_changed_by_the_next_step():
+    _, engine = engine_of()
+    engine.step([some_examples(0)])
+    taken = engine.snapshot()
+    kept = copy.deepcopy(taken)
+    engine.step([some_examples(1)])
+    for part in ("network", "optimizer", "average"):
+        own, before = getattr(taken, part), getattr(kept, part)
+        assert all(torch.equal(own[key], before[key]) for key in before)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision):
     settings = {"warmup_steps": 5, "weight_decay": 0.1, "precision": precision}
@@ -89,7 +100,7 @@ def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision):
     for seed in range(3):
         engine.step([some_examples(seed)])
     other, resumed = engine_of(**settings)
-    resumed.restore(copy.deepcopy(engine.snapshot()))
+    resumed.restore(engine.snapshot())
     for seed in range(3, 6):
         engine.step([some_examples(seed)])
         resumed.step([some_examples(seed)])

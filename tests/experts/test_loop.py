@@ -12,7 +12,9 @@ from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError, Lea
 from atoll.node_cache import NodeCache
 from atoll.relay import Overcame, Progress
 from atoll.types import Role
+from experts import checkpointing
 from experts.expert import ExpertTask, expert_task
+from experts.files import STATE
 from experts.watching.held_out import Examination
 from partition.reader import ShardReader
 
@@ -63,10 +65,13 @@ def assert_same(run, one, other):
 
 
 @pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
-def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role):
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role, monkeypatch):
+    monkeypatch.setattr(checkpointing, "_FILE_BYTES", 20_000)
     run = make_run(training={"held_out": 8, "held_out_every_steps": 7})
     assert run.train(run.assignment(role, epoch=1))
     assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
+    files = download(run.store, run.published(1)[-1], run.folder / "cache").files
+    assert len([name for name in files if name.startswith(STATE)]) > 3  # an index among them
 
     with pytest.raises(Crash):  # between two checkpoints: the steps after the last are lost
         run.train(run.assignment(role, epoch=2), After(14, crash=True))

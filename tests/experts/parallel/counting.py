@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from torch import distributed
 
@@ -45,9 +46,15 @@ def counted() -> Iterator[dict[str, float]]:
             setattr(distributed, name, original)
 
 
-def sent_in_a_step(parallel: str, num: int, accumulation: int) -> float:
+def sent_jointly(parallel: str, num: int) -> float:
+    """The same of an MMDiT in bf16."""
+    return sent_in_a_step(parallel, num, 1, sizes=scenes.JOINT, precision="bf16")
+
+
+def sent_in_a_step(parallel: str, num: int, accumulation: int, **settings: Any) -> float:
     """Bytes that this process sends in a step, but for what DDP does within itself."""
-    made, mesh = scenes.engine(parallel, num, distributed.get_rank(), accumulation=accumulation)
+    settings["accumulation"] = accumulation
+    made, mesh = scenes.engine(parallel, num, distributed.get_rank(), **settings)
     pieces = [scenes.examples(step, mesh.rows).split(accumulation) for step in range(2)]
     made.step(pieces[0])  # the first prepares
     with counted() as sent:

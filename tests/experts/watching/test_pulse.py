@@ -11,6 +11,9 @@ import pytest
 from atoll.beats import Phase, read_beats
 from atoll.clock import SystemClock
 from cluster.watch import Watch
+from experts.task import Place
+from experts.watching import flight_recorder
+from experts.watching.pulse import Pulse
 from tests.warm import Warm
 
 HANG_S = 12.0
@@ -88,3 +91,16 @@ def test_rank_that_is_stuck_elsewhere_is_named_with_its_line(tmp_path, how, call
         words = named(work_dir)
     assert words.startswith(f"rank 1 of 2 did not come to {call} for 12 s after step 4, and is at")
     assert words.endswith(f"in nap; rank 0 of 2 waits in {call}")
+
+
+def test_process_that_cannot_tell_where_it_is_beats_all_the_same(tmp_path, monkeypatch):
+    def unlike_itself():
+        raise KeyError("retired")
+
+    monkeypatch.setattr(flight_recorder, "come_to", unlike_itself)
+    pulse = Pulse()
+    monkeypatch.setattr(pulse, "_told", (tmp_path, Place(1, 2)))
+    pulse.stepped(7)
+    pulse.end()
+    ((beat, _),) = read_beats(tmp_path)
+    assert (beat.rank, beat.step, beat.phase, beat.inside) == (1, 7, Phase.END, ())
