@@ -17,13 +17,12 @@ from tests.integration.test_gangs_of_runs import ISLAND, agent_of
 pytestmark = pytest.mark.timeout(900)  # a trainer starts within seconds, or within a minute
 
 NETWORK = [
-    "partition.num_experts=3",
     "expert.depth=2",
     "training.batch_size=24",
     "training.accumulation=2",
     "evaluation.monolith=false",
 ]
-LAYOUTS = ["{ pipeline = 2 }", "{ sequence = 2 }", "{ shard = 2 }"]
+LAYOUTS = ["{ pipeline = 2 }", "{ sequence = 2 }"]  # shard: where nodes come and go
 STEPS = 150
 
 
@@ -41,20 +40,20 @@ def alone(tmp_path_factory):
     made.stop()
 
 
-def test_digits_on_islands_of_every_layout_survive_a_rank_and_learn_what_one_process_does(
+def test_digits_on_islands_of_two_layouts_survive_a_rank_and_learn_what_one_process_does(
     alone, make_digits, until
 ):
     mixed = make_digits("mixed", steps=STEPS)
     mixed.take_partition(alone)
     mixed.overrides = [
         *NETWORK,
-        "island.count=3",
+        "island.count=2",
         "island.processes=2",
         "island.lease_s=60",
         f"island.parallel=[{', '.join(LAYOUTS)}]",
     ]
     command = mixed.launch("train")
-    jobs = [f"expert-{number}" for number in range(3)]
+    jobs = [f"expert-{number}" for number in range(2)]
     unhurt = dict(enumerate(jobs))
 
     def hurt():
@@ -70,7 +69,7 @@ def test_digits_on_islands_of_every_layout_survive_a_rank_and_learn_what_one_pro
     restarted = {event.job for event in mixed.events() if event.kind == "trainer-restarted"}
     assert restarted == set(jobs)
     granted = {event.job: event.island for event in mixed.events() if event.kind == "lease-granted"}
-    assert sorted(granted.values()) == ["island-1", "island-2", "island-3"]
+    assert sorted(granted.values()) == ["island-1", "island-2"]
     for job in jobs:
         assert_close(
             compared(mixed.checkpoint(job)), compared(alone.checkpoint(job)), rtol=0, atol=1e-4
