@@ -14,8 +14,9 @@ from tests.integration.conftest import DigitsRun
 from tests.integration.test_digits_run import compared, losses
 from tests.integration.test_gangs_of_runs import ISLAND, agent_of
 
-pytestmark = pytest.mark.timeout(900)  # a trainer starts within seconds, or within a minute
+pytestmark = pytest.mark.timeout(900)
 
+TRAINS_S = 300  # a trainer starts within seconds, or within minutes
 NETWORK = [
     "expert.depth=2",
     "training.batch_size=24",
@@ -63,7 +64,7 @@ def test_digits_on_islands_of_two_layouts_survive_a_rank_and_learn_what_one_proc
                 del unhurt[number]
         return not unhurt
 
-    until(hurt)
+    until(hurt, TRAINS_S)
     told = mixed.finish(command)
     assert command.returncode == 0, told
     restarted = {event.job for event in mixed.events() if event.kind == "trainer-restarted"}
@@ -106,7 +107,7 @@ def test_digits_on_an_island_whose_nodes_come_and_go_learn_what_one_process_does
         "island.parallel.shard=0",
     ]
     elastic.launch("train")
-    until(lambda: any(job.checkpoint for job in elastic.jobs().values()))
+    until(lambda: any(job.checkpoint for job in elastic.jobs().values()), TRAINS_S)
     (job,) = (name for name, job in elastic.jobs().items() if job.island)
     leader, follower = elastic.nodes()
     lost = agent_of(elastic, follower)
@@ -120,13 +121,13 @@ def test_digits_on_an_island_whose_nodes_come_and_go_learn_what_one_process_does
 
     until(another)
     another().suspend()  # a machine that takes its time to start
-    until(lambda: elastic.nodes() == (leader,) and elastic.committed(job) > at_loss)
+    until(lambda: elastic.nodes() == (leader,) and elastic.committed(job) > at_loss, TRAINS_S)
     (trainer,) = agent_of(elastic, leader).children()
     trainer.suspend()  # so that it has steps left to make
     another().resume()
     until(lambda: len(elastic.nodes()) == 2)
     trainer.resume()
-    until(lambda: elastic.jobs()[job].state is JobState.DONE)
+    until(lambda: elastic.jobs()[job].state is JobState.DONE, TRAINS_S)
     assert shards(elastic, leader) == [2, 1, 2]
     last = elastic.uri / elastic.jobs()[job].checkpoint.key
     assert losses(last) == pytest.approx(losses(alone.checkpoint(job)), rel=1e-5)
