@@ -22,7 +22,7 @@ class Follower:
     """Runs this node's part of the work under a lease that the leader of its island holds.
 
     It publishes nothing and decides nothing. Whatever ends the lease ends it; how its trainer
-    breaks is told to the leader.
+    breaks or hangs is told to the leader.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Follower:
         if code:
             words, log = run.process.last_words(), run.process.last_lines()
             self._tell(Outcome(Ending.FAILED, words, log))
+        elif why := run.watch.look():
+            self._tell(Outcome(Ending.FAILED, why, run.process.last_lines()))
 
     def _tell(self, outcome: Outcome) -> None:
         """The first counts: what comes after it follows from it."""

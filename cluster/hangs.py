@@ -28,11 +28,12 @@ def hang(seen: Sequence[Seen], hang_s: float) -> str:
 
     A process that does not beat is frozen, whatever it was at. Where all beat, nobody is accused
     while any of them gets on, or is at what the others rightly wait for: the first process draws
-    grids and writes checkpoints alone.
+    grids and writes checkpoints alone. Of an island of several nodes each sees its own processes;
+    those that wait for others blame nobody, unless the first is among them.
 
     Args:
-        seen: the processes of an island, as far as they were heard; those that have ended need
-            not beat while the first still uploads.
+        seen: the processes of a node, as far as they were heard; those that have ended need not
+            beat while the first still uploads.
         hang_s: time for which nothing may move.
     """
     frozen = [it for it in seen if it.silent_s >= hang_s and it.beat.phase is not Phase.END]
@@ -40,19 +41,25 @@ def hang(seen: Sequence[Seen], hang_s: float) -> str:
     if frozen:
         return f"{_named(frozen)} gave no sign of life for {hang_s:g} s{_waits(waiting)}"
     still = all(it.beat.phase is Phase.STEP and it.still_s >= hang_s for it in seen)
-    if not waiting or not still:
+    some_elsewhere = any(len(seen) < it.beat.world for it in seen)
+    if not still or not (waiting or some_elsewhere):
         return ""
-    late = _late(seen, waiting)
-    if not late:
-        step = waiting[0].beat.step
-        return f"nothing moved for {hang_s:g} s after step {step}{_waits(waiting)}"
-    awaited = _awaited(late[0], waiting)
+    if late := _late(seen, waiting):
+        return _missed(late, waiting, hang_s)
+    if all(it.beat.rank for it in seen):
+        return ""
+    step = waiting[0].beat.step
+    return f"nothing moved for {hang_s:g} s after step {step}{_waits(waiting)}"
+
+
+def _missed(late: Sequence[Seen], waiting: Sequence[Seen], hang_s: float) -> str:
+    awaited = (
+        f"did not come to {_awaited(late[0], waiting).name}" if waiting else "came to no collective"
+    )
     at = f", and is at {late[0].beat.at}" if late[0].beat.at else ""
     others = [it for it in waiting if it not in late]
-    return (
-        f"{_named(late)} did not come to {awaited.name} for {hang_s:g} s after step "
-        f"{late[0].beat.step}{at}{_waits(others)}"
-    )
+    step = late[0].beat.step
+    return f"{_named(late)} {awaited} for {hang_s:g} s after step {step}{at}{_waits(others)}"
 
 
 def _late(seen: Sequence[Seen], waiting: Sequence[Seen]) -> list[Seen]:

@@ -10,6 +10,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -128,6 +129,8 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
         refuse_layout(parallel, config.expert, config.training)
         refuse_patches(config, *partition.shape[:2], [parallel])
     layout = parallel.over(place.world)
+    if local_rank == 0:
+        logger.info("laid out", extra={"fields": asdict(layout)})
     batch_size = task.training.batch_size
     with (
         joined(place, node, work_dir),

@@ -3,7 +3,7 @@
 It speaks the relay's protocol as the real ones do, starts in a tenth of a second, and takes
 ``--step-s`` for a step. ``--break-at N`` makes it say why it cannot go on at step N, as long as the
 file ``--while-exists`` is there. ``--fall-at N`` kills it at step N, or once it has uploaded what
-it tells nobody of, until it was started anew ``--fall`` times. On an island of several nodes no
+it tells nobody of, until it was tried ``--fall`` times. On an island of several nodes no
 step is made without all of them.
 """
 
@@ -122,9 +122,11 @@ def options() -> argparse.Namespace:
 def fall(
     given: argparse.Namespace, step: int, assignment: Assignment, *, untold: bool = False
 ) -> None:
-    if step == given.fall_at and assignment.restarts < given.fall and untold == given.untold:
+    tried = assignment.lease.epoch - 1 + assignment.restarts
+    if step == given.fall_at and tried < given.fall and untold == given.untold:
         print("falls", flush=True)
-        write_beat(given.work_dir, Beat(0, 1, step, Phase.STEP))  # its last
+        place = read_place(given.work_dir)
+        write_beat(given.work_dir, Beat(place.rank, place.num, step, Phase.STEP))  # its last
         os.kill(os.getpid(), signal.Signals[given.by])
 
 

@@ -75,6 +75,21 @@ def test_nobody_is_accused_while_the_first_rank_is_at_what_others_wait_for():
         assert hang([computes(0, phase=phase), waits(1)], HANG_S) == ""
 
 
+def test_rank_that_came_to_no_collective_while_all_others_are_elsewhere_is_named_by_its_node():
+    words = hang([computes(1)], HANG_S)
+    assert words == (
+        "rank 1 of 2 came to no collective for 30 s after step 47, and is at mine.py:3 in nap"
+    )
+    assert hang([computes(0, world=1)], HANG_S) == ""
+    assert hang([computes(0), computes(1)], HANG_S) == ""
+
+
+def test_ranks_that_wait_for_another_node_blame_nobody_unless_the_first_is_among_them():
+    assert hang([waits(2, world=4), waits(3, world=4)], HANG_S) == ""
+    words = hang([waits(0, world=4), waits(1, world=4)], HANG_S)
+    assert words.startswith("nothing moved for 30 s after step 47; rank 0 of 4 waits in")
+
+
 MOVING = st.floats(0.0, 29.9)
 TIMES = st.fixed_dictionaries({"silent_s": MOVING, "still_s": st.floats(0.0, 1e6)})
 ANY = st.builds(

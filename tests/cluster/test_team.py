@@ -71,7 +71,7 @@ def start(service, tmp_path):
         how = TrainerSettings(1, 1, (*FAKE_TRAINER, "--step-s", "0.05", *trainer))
         work, node = tmp_path / name / "work", GangNode(name, "127.0.0.1")
         work.mkdir(parents=True)
-        settings = IslandSettings("island-1", work, 10.0, 60.0, how, node=node)
+        settings = IslandSettings("island-1", work, 10.0, 60.0, how, hang_s=1.0, node=node)
         clients.append(ControlClient(address, "run"))
         told.append(Orders())
         agent = Agent(settings, clients[-1], OwnLog(), SystemClock())
@@ -106,11 +106,11 @@ def worlds(tmp_path: Path, name: str) -> list[str]:
     return [line for line in lines if line.startswith("rank")]
 
 
-def pair(start, service):
+def pair(start, service, *followers_trainer: str):
     """Two agents, of which the first leads, once both train."""
     first = start("a")
     wait_until(lambda: "island-1" in service.fleet.gangs)
-    second = start("b")
+    second = start("b", *followers_trainer)
     wait_until(lambda: job(service).progress.step >= 5)
     assert gang(service) == ("a", "b")
     return first, second
@@ -158,3 +158,11 @@ def test_trainer_killed_on_one_node_is_named_and_all_try_again(start, service, t
     who = "the leader" if node == "a" else "b"
     assert f"{who}: killed by signal 9 (SIGKILL)" in words
     assert worlds(tmp_path, "b") == ["rank 1 of 2"] * 2
+
+
+def test_trainer_that_hangs_on_a_follower_is_named_by_its_agent_and_all_try_again(start, service):
+    for _, working in pair(start, service, "--fall-at", "15", "--by", "SIGSTOP"):
+        working.result(timeout=60)
+    assert job(service).state is JobState.DONE
+    (words,) = (words for kind, words in happened(service) if kind == "attempt-failed")
+    assert "b: rank 1 of 2 gave no sign of life for 1 s" in words

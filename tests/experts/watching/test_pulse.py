@@ -63,14 +63,24 @@ def two_ranks(tmp_path, how):
         yield work_dir, ranks
 
 
-def named(work_dir):
-    """What their agent hears first."""
-    watch = Watch(work_dir, HANG_S, SystemClock())
+def named(*work_dirs):
+    """What the agents there hear first."""
+    watches = {Watch(each, HANG_S, SystemClock()): "" for each in work_dirs}
     give_up_at = time.monotonic() + 240
-    while not (words := watch.look()):
-        assert time.monotonic() < give_up_at, list(read_beats(work_dir))
+    while not all(watches.values()):
+        assert time.monotonic() < give_up_at, [list(read_beats(each)) for each in work_dirs]
         time.sleep(0.1)
-    return words
+        watches = {watch: words or watch.look() for watch, words in watches.items()}
+    return list(watches.values())
+
+
+def of_its_node(work_dir, rank):
+    """The folder, as if that rank alone were on its node."""
+    beats = work_dir.with_name(f"work-{rank}") / "beats"
+    beats.mkdir(parents=True)
+    name = f"rank-{rank}.json"
+    (beats / name).symlink_to(work_dir / "beats" / name)
+    return beats.parent
 
 
 def test_rank_that_is_stopped_is_named_and_what_the_other_waits_in(tmp_path):
@@ -80,17 +90,22 @@ def test_rank_that_is_stopped_is_named_and_what_the_other_waits_in(tmp_path):
             assert time.monotonic() < give_up_at
             time.sleep(0.05)
         ranks[1].send_signal(signal.SIGSTOP)
-        assert named(work_dir) == (
+        assert named(work_dir) == [
             "rank 1 of 2 gave no sign of life for 12 s; rank 0 of 2 waits in gloo:all_reduce"
-        )
+        ]
 
 
 @pytest.mark.parametrize(("how", "call"), [("elsewhere", "gloo:all_reduce"), ("receives", "recv")])
 def test_rank_that_is_stuck_elsewhere_is_named_with_its_line(tmp_path, how, call):
     with two_ranks(tmp_path, how) as (work_dir, _):
-        words = named(work_dir)
+        first, second = (of_its_node(work_dir, rank) for rank in (0, 1))
+        words, leaders, followers = named(work_dir, first, second)
     assert words.startswith(f"rank 1 of 2 did not come to {call} for 12 s after step 4, and is at")
     assert words.endswith(f"in nap; rank 0 of 2 waits in {call}")
+    assert leaders.startswith("nothing moved for 12 s after step ")
+    assert leaders.endswith(f"; rank 0 of 2 waits in {call}")
+    assert followers.startswith("rank 1 of 2 came to no collective for 12 s after step 4, and is")
+    assert followers.endswith("in nap")
 
 
 def test_process_that_cannot_tell_where_it_is_beats_all_the_same(tmp_path, monkeypatch):
