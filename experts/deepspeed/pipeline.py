@@ -60,7 +60,7 @@ class PipelineEngine:
         own = set(layers.parameters())
         drop(network, own)
         self._parameters = {name: each for name, each in network.named_parameters() if each in own}
-        self._average = Average(copy.deepcopy(network), training.ema_decay)
+        self._average = Average(copy.deepcopy(network), network, training.ema_decay)
         if recomputes:
             recompute(network)
         if training.compile:
@@ -104,7 +104,7 @@ class PipelineEngine:
         """
         warm_up(self._adamw, self._training, self._average.num_averaged)
         loss = self._engine.train_batch(iter([_passed(each) for each in micro_batches]))
-        self._average.update(self._network)
+        self._average.update()
         if self._stage == 1:
             self._grad_norm = grad_norm_of(self._engine)
         stats = Stats(loss, self._grad_norm)
