@@ -23,7 +23,7 @@ from atoll.errors import CheckpointMismatch
 from atoll.types import Assignment, CheckpointRef
 from experts.engine import Snapshot
 from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
-from experts.tensors import StoredTensors
+from experts.tensors import StoredTensors, file_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +140,11 @@ class CheckpointWriter:
         snapshot = saved.snapshot
         average = {key: part.detach().cpu().clone() for key, part in snapshot.average.items()}
         rest = {
-            "network": dict(snapshot.network),
-            "optimizer": dict(snapshot.optimizer),
+            **{f"network.{name}": part for name, part in snapshot.network.items()},
+            **{f"optimizer.{name}": part for name, part in snapshot.optimizer.items()},
             "num_averaged": snapshot.num_averaged,
         }
-        writer = HuggingFaceStorageWriter(str(folder / STATE))
+        writer = HuggingFaceStorageWriter(str(folder / STATE), file_numbers(rest))
         written = async_save(rest, storage_writer=writer, no_dist=True)
         assert isinstance(written, Future)
         progress = {

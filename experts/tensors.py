@@ -1,4 +1,4 @@
-"""Tensors in files, read one by one when they are asked for."""
+"""Tensors in several files, read one by one when they are asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
+
+_FILES = 8  # at most, of one state
+_LEAST_BYTES = 16 << 20  # of each but the last
 
 
 class StoredTensors(Mapping[str, Tensor]):
@@ -38,3 +41,22 @@ class StoredTensors(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def file_numbers(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """In which file each tensor goes, from 1, in their order.
+
+    Who writes a safetensors file has all of it in memory once more, so that a large state goes into
+    several.
+
+    Args:
+        tensors: by name.
+    """
+    room = size = max(_LEAST_BYTES, sum(each.nbytes for each in tensors.values()) // _FILES)
+    number, found = 1, {}
+    for name, tensor in tensors.items():
+        if room <= 0:
+            number, room = number + 1, size
+        found[name] = number
+        room -= tensor.nbytes
+    return found
