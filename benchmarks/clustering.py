@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resident import peak_bytes
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin_min
@@ -106,7 +106,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     fine, sizes = (_ours if options.side == "ours" else _sklearn)(options)
     seconds = time.perf_counter() - start
-    peak = _peak_bytes()
+    peak = peak_bytes()
     some = RowFile(options.path, options.dims).take(np.arange(min(options.samples, 16_384)))
     _, distances = pairwise_distances_argmin_min(some, fine, metric="sqeuclidean")
     return {
@@ -132,14 +132,6 @@ def _sklearn(options: argparse.Namespace) -> tuple[np.ndarray, list[int]]:
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         model.fit(rows)
     return model.cluster_centers_, []
-
-
-def _peak_bytes() -> int:
-    """Largest resident memory this process ever had; unlike rusage, without its parent's."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":

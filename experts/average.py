@@ -17,6 +17,7 @@ class Average:
 
     Args:
         network: a copy of the one to follow, shared out as that is.
+        followed: that one.
         decay: share of the old average that a step keeps, in [0, 1).
 
     Attributes:
@@ -24,20 +25,21 @@ class Average:
         num_averaged: steps that went into it.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, followed: nn.Module, decay: float) -> None:
         self.network, self.num_averaged = network.eval(), 0
+        # To look for them in all modules takes longer than to average those of a small network.
+        self._averages, self._weights = list(network.parameters()), list(followed.parameters())
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module, taken: Tensor | None = None) -> None:
+    def update(self, taken: Tensor | None = None) -> None:
         """Move towards the weights after a step; those after the first are taken as they are.
 
         Args:
-            network: with its weights.
             taken: whether the step changed them, a bool scalar; None for yes.
         """
-        averages: list[Tensor] = [local(each) for each in self.network.parameters()]
-        currents: list[Tensor] = [local(each) for each in network.parameters()]
+        averages: list[Tensor] = [local(each) for each in self._averages]
+        currents: list[Tensor] = [local(each) for each in self._weights]
         if self.num_averaged == 0:
             torch._foreach_copy_(averages, currents)
         else:

@@ -69,7 +69,7 @@ class PipelineEngine:
         }
         self._network = nn.ModuleList(self._parts.values())
         drawing = PipelinedNetwork(self._averaged, self._stages, mesh)
-        self._average = Average(drawing, training.ema_decay)
+        self._average = Average(drawing, self._network, training.ema_decay)
         self._optimizer = AdamW(self._parameters, training)
         for part in self._parts.values():
             if parallel.recompute:
@@ -87,7 +87,7 @@ class PipelineEngine:
         grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
         taken = judge(Stats(loss, grad_norm)) if judge else None
         self._optimizer.step(self._average.num_averaged, taken)
-        self._average.update(self._network, taken)
+        self._average.update(taken)
         return Stats(loss, grad_norm, taken)
 
     def with_average(

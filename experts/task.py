@@ -59,6 +59,8 @@ class Examples:
     def split(self, num: int) -> list[Examples]:
         """Micro-batches of nearly equal size, at most ``num`` of them."""
         num = min(num, len(self))
+        if num == 1:
+            return [self]
         conds = [None] * num if self.cond is None else self.cond.tensor_split(num)
         parts = (part.tensor_split(num) for part in (self.x_t, self.t, self.target))
         return [

@@ -52,7 +52,7 @@ class TorchEngine:
         self._own = Portions(self._mesh, cuts)
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
-        self._average = Average(averaged, training.ema_decay)
+        self._average = Average(averaged, network, training.ema_decay)
         self._optimizer = AdamW(self._parameters, training)
         if recomputes:
             recompute(network)
@@ -93,7 +93,7 @@ class TorchEngine:
         grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
         taken = judge(Stats(loss, grad_norm)) if judge else None
         self._optimizer.step(self._average.num_averaged, taken)
-        self._average.update(self._network, taken)
+        self._average.update(taken)
         return Stats(loss, grad_norm, taken)
 
     def snapshot(self) -> Snapshot:
@@ -130,7 +130,7 @@ class TorchEngine:
         loss = self._loss(output, examples.target).sum() / self._training.batch_size
         # DDP divides gradients by the number of processes; ours are parts of one mean already.
         parts = 1 if self._parallel is None else self._mesh.size("data", "sequence")
-        torch.autograd.backward(loss * parts)
+        torch.autograd.backward(loss if parts == 1 else loss * parts)
         return loss.detach()
 
     def _gradients_stay_here(self, *, unless: bool) -> contextlib.AbstractContextManager[None]:

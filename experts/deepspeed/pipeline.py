@@ -58,7 +58,7 @@ class DeepSpeedPipeline:
         self._stages.play(self._part, number, training.precision)
         self._stages.play(self._averaged, number, "fp32")
         drawing = PipelinedNetwork({number: self._averaged}, self._stages, mesh)
-        self._average = Average(drawing, training.ema_decay)
+        self._average = Average(drawing, self._part, training.ema_decay)
         self._parameters = dict(self._part.named_parameters())
         self._own = Portions(mesh, {})
         self._gathering = Gathering(self._stages, self._own, mesh, device)
@@ -108,7 +108,7 @@ class DeepSpeedPipeline:
         loss = self._engine.train_batch(
             iter([(each.inputs, each.target) for each in micro_batches])
         )
-        self._average.update(self._part)
+        self._average.update()
         if self._zero == 1:
             self._grad_norm = grad_norm_of(self._engine)
         stats = Stats(loss, self._grad_norm)

@@ -66,7 +66,7 @@ class ZeroEngine:
         if stage == 3:  # an engine that steps nothing, and gathers its weights layer by layer
             config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
             self._lending, *_ = deepspeed.initialize(model=averaged, config=config)
-        self._average = Average(averaged, training.ema_decay)
+        self._average = Average(averaged, network, training.ema_decay)
         group = mesh.group("shard")
         self._moments = Moments(self._adamw, self._zero, self._parameters, every, group)
 
@@ -94,7 +94,7 @@ class ZeroEngine:
         distributed.all_reduce(loss)
         warm_up(self._adamw, self._training, self._average.num_averaged)
         self._engine.step()
-        self._average.update(self._network)
+        self._average.update()
         stats = Stats(loss, grad_norm_of(self._engine))
         return replace(stats, taken=judge(stats)) if judge else stats
 
