@@ -92,7 +92,7 @@ def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
 
 
 def _layouts(wish: Wish, num: int) -> Iterator[Layout]:
-    """The one that is asked for; or from the simplest: all of it on each, shared out, and tokens."""
+    """The one that is asked for; or from the simplest, in which each has all of the network."""
     if wish.given is not None:
         layout = wish.given.over(num)
         _refuse_uneven(wish, layout, wish.given)
