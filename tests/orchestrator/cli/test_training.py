@@ -50,6 +50,8 @@ def test_cache_too_small_for_a_job_that_reads_all_clusters_is_refused(partitione
 def test_init_of_another_network_is_refused_before_anything_starts(partitioned, tmp_path):
     config = partitioned(100)
     about = {"sizes": {"width": 32, "depth": 2, "heads": 2, "patch": 2}, "shape": [1, 8, 8]}
+    about |= {"conditioning": {"kind": "none"}, "objective": "velocity"}
+    about |= {"class_names": [], "made": {}}
     header = json.dumps({"__metadata__": {"atoll": json.dumps(about)}}).encode()
     (tmp_path / "init").write_bytes(len(header).to_bytes(8, "little") + header)
     expert = config.expert.model_copy(update={"init": str(tmp_path / "init")})
