@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from atoll.errors import BadInput, ConfigError
+from atoll.expert_about import About
 from atoll.sizes import NetworkSizes, in_words, sizes_from
 
 WEIGHTS = "model.safetensors"
@@ -48,19 +51,38 @@ def told_in(file: Path) -> dict[str, Any] | None:
     """What the metadata of a safetensors file tell; None if another program wrote it.
 
     Raises:
-        BadInput: the file is none.
+        BadInput: the file is none, or tells of no network that could be built.
     """
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length)) if length <= _MOST_BYTES else None
         metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
-        if metadata is None:
-            raise BadInput(f"{file} is no file of safetensors")
+        if not isinstance(metadata, dict):
+            raise BadInput(f"{file} is no file of safetensors; name the one of an expert")
         about = json.loads(metadata[KEY]) if KEY in metadata else None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file} cannot be read as safetensors: {error}") from error
-    return about if isinstance(about, dict) else None
+    except (OSError, ValueError, TypeError) as error:
+        raise unreadable(file, error) from error
+    if not isinstance(about, dict):
+        return None
+    try:
+        About.model_validate_json(json.dumps(about), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, words = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise BadInput(
+            f"{file} does not tell what network it holds ({where}: {words}); export or import it "
+            "again"
+        ) from error
+    return about
+
+
+def unreadable(file: Path, error: Exception) -> BadInput:
+    """What to say of a file that is no safetensors, or not all of it."""
+    return BadInput(
+        f"{file} cannot be read as safetensors: {error}; copy it again, or write it anew by "
+        "`atoll export` or `atoll import`"
+    )
 
 
 def refuse_other_network(init: str, sizes: NetworkSizes, channels: int) -> dict[str, Any]:

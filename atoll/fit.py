@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from atoll.batches import batch_size
 from atoll.config import Config
 from atoll.errors import ConfigError
 from atoll.expert_file import refuse_other_network
-from atoll.parallel_fit import refuse_tokens
+from atoll.parallel_fit import refuse_rows, refuse_tokens
 from atoll.parallel_section import ParallelSection
+from atoll.types import JobSpec, Role
 
 
 def refuse_patches(
@@ -37,6 +39,27 @@ def refuse_patches(
         )
     for parallel in config.island.parallel if layouts is None else layouts:
         refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
+
+
+def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int]) -> None:
+    """Refuse a job whose batches the processes of an island cannot share, of whatever layout.
+
+    Args:
+        config: of the run.
+        specs: of the jobs.
+        sizes: samples of each cluster.
+
+    Raises:
+        ConfigError: names the job and the keys, and what would fit.
+    """
+    island, accumulation = config.island, config.training.accumulation
+    for spec in specs:
+        rows = batch_size(config, spec, sizes)
+        whole = (ParallelSection(),)  # of a router, which is small, the batch alone is shared
+        for parallel in whole if spec.role is Role.ROUTER else island.parallel:
+            for nodes in range(island.fewest_nodes, island.nodes + 1):
+                layout = parallel.over(nodes * island.processes)
+                refuse_rows(spec.name, rows, layout, parallel, accumulation)
 
 
 def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:

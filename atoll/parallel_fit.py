@@ -169,5 +169,6 @@ def refuse_rows(
             f"{job} has {batch_size} samples in a step, and a pipeline wants equal micro-batches: "
             f"training.accumulation = {accumulation}"
             + (f" on each of {layout.rows} parts" if layout.rows > 1 else "")
-            + f" does not divide them; change it, or the batch size to a multiple of {pieces}"
+            + f" does not divide them; change it, or training.batch_size, so that every job has a "
+            f"multiple of {pieces}"
         )

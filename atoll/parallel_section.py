@@ -157,9 +157,13 @@ def parallel_of(text: str) -> ParallelSection:
     Raises:
         ConfigError: it cannot be read, in a sentence.
     """
-    pairs = [word.partition("=") for word in text.split(",") if word]
+    words = [word.partition("=") for word in text.split(",") if word]
+    pairs = [(key.strip(), value) for key, _, value in words]
+    keys = [key for key, _ in pairs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise ConfigError(f"--parallel {text}: {twice} is given twice; leave one of the two out")
     try:
-        return ParallelSection.model_validate({key.strip(): value for key, _, value in pairs})
+        return ParallelSection.model_validate(dict(pairs))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from atoll.batches import batch_size
 from atoll.checkpoints import Compat
 from atoll.config import Config
 from atoll.networks import expert_flops
@@ -120,50 +120,20 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     height, width, channels = partition.shape
     shape = (channels, height, width)
     everything = tuple(range(partition.num_experts))
-    training, init, sizes = config.training, config.expert.init, config.expert.sizes
+    init, sizes = config.expert.init, config.expert.sizes
+    rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
     return ExpertTask(
         spec=spec,
         clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
-        training=training.model_copy(update={"batch_size": batch_size(training, spec, partition)}),
+        training=config.training.model_copy(update={"batch_size": rows}),
         compat=Compat(PATH, PIXELS, shape, conditioning.name, partition.digest),
         sizes=sizes,
         shape=shape,
         noising=noising_of(
-            config, spec.name, TimeDensity(training.times, training.times_shift), conditioning
+            config,
+            spec.name,
+            TimeDensity(config.training.times, config.training.times_shift),
+            conditioning,
         ),
         start=None if init is None else start_of(init, sizes, shape),
     )
-
-
-def batch_size(training: TrainingSection, spec: JobSpec, partition: Partition) -> int:
-    """The rows of one step of a job.
-
-    All experts together use ``training.batch_size``, so that they and a monolith of as many steps
-    cost the same.
-
-    Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), section 4.
-    """
-    if spec.role is Role.MONOLITH:
-        return training.batch_size
-    sizes = [shard_set.num_samples for shard_set in partition.shard_sets]
-    weights = sizes if training.share == "proportional" else [1] * len(sizes)
-    return divided(training.batch_size, weights)[spec.index]
-
-
-def divided(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole numbers in proportion to some weights, each at least 1, that add up to ``total``.
-
-    Rounded by largest remainders, the first of equals first.
-
-    Args:
-        total: at least as many as there are weights.
-        weights: positive.
-    """
-    shares = [total * weight / sum(weights) for weight in weights]
-    parts = [max(1, int(share)) for share in shares]
-    while sum(parts) != total:
-        change = 1 if sum(parts) < total else -1
-        able = [i for i, part in enumerate(parts) if part + change >= 1]
-        furthest = max(able, key=lambda i: change * (shares[i] - parts[i]))
-        parts[furthest] += change
-    return parts

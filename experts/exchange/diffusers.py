@@ -151,6 +151,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
     why = None
     if "double" in about["sizes"]:
         why = "is an MMDiT"
+    elif about["sizes"].get("frames", 1) > 1:
+        why = "paints videos, in blocks over space and over time"
     elif kind != "class":
         why = f"is conditioned on {kind}, and that embeds a class always"
     elif height != width:

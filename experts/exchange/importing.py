@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from atoll.errors import BadInput
 from atoll.expert_file import told_in
 from experts.dialect import OURS, SIT, Dialect
 from experts.exchange import diffusers, facebook
-from experts.exchange.model import Model
-from experts.networks import network_like
+from experts.exchange.model import Model, refuse_other_weights
 
 Objective = Literal["ddpm", "sit", "flow"]
 Program = Literal["facebook", "diffusers"]
@@ -64,7 +62,9 @@ def _of_folder(source: Path, objective: Objective | None, made_by: Program | Non
     folder = source / "transformer" if (source / "transformer").is_dir() else source
     about = told_in(folder / diffusers.FILE)
     if about is not None:  # Atoll wrote it
-        return Model(about, weights)
+        model = Model(about, weights)
+        refuse_other_weights(model, source)
+        return model
     about = facebook.describe(weights, config["num_attention_heads"], str(source))
     if about["shape"][1] != config["sample_size"]:
         raise BadInput(
@@ -107,19 +107,5 @@ def _understood(
         },
         weights=weights,
     )
-    _refuse_other_weights(model, source)
+    refuse_other_weights(model, source)
     return model
-
-
-def _refuse_other_weights(model: Model, source: Path) -> None:
-    with torch.device("meta"):
-        wanted = network_like(model.about).state_dict()
-    for name in sorted(wanted.keys() | model.weights.keys()):
-        for there, verb in ((wanted, "has"), (model.weights, "lacks")):
-            if name not in there:
-                raise BadInput(f"{source} is of no DiT: it {verb} {name}")
-        shapes = [tuple(each[name].shape) for each in (model.weights, wanted)]
-        if shapes[0] != shapes[1]:
-            raise BadInput(
-                f"{source} is of no DiT: its {name} is of shape {shapes[0]}, not {shapes[1]}"
-            )

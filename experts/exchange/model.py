@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from atoll.errors import BadInput
-from atoll.expert_file import KEY, WEIGHTS, read_about, weights_file
+from atoll.expert_file import KEY, WEIGHTS, read_about, unreadable, weights_file
+from experts.networks import network_like
 
 CARD = "README.md"
 
@@ -68,6 +70,32 @@ def read_model(path: Path, device: str = "cpu") -> Model:
     """A model out of its file or folder.
 
     Raises:
-        BadInput: there is no such file, or it is no expert's.
+        BadInput: there is no such file, or it is no expert's, or not all of one.
     """
-    return Model(read_about(path), load_file(weights_file(path), device=device))
+    about, file = read_about(path), weights_file(path)
+    try:
+        model = Model(about, load_file(file, device=device))
+    except (OSError, SafetensorError) as error:
+        raise unreadable(file, error) from error
+    refuse_other_weights(model, file)
+    return model
+
+
+def refuse_other_weights(model: Model, source: Path) -> None:
+    """Refuse weights that are not those of the network they are told to be of.
+
+    Raises:
+        BadInput: names the first that differs.
+    """
+    with torch.device("meta"):
+        wanted = network_like(model.about).state_dict()
+    kind = "MMDiT" if "double" in model.about["sizes"] else "DiT"
+    for name in sorted(wanted.keys() | model.weights.keys()):
+        for there, verb in ((wanted, "has"), (model.weights, "lacks")):
+            if name not in there:
+                raise BadInput(f"{source} is of no {kind}: it {verb} {name}")
+        shapes = [tuple(each[name].shape) for each in (model.weights, wanted)]
+        if shapes[0] != shapes[1]:
+            raise BadInput(
+                f"{source} is of no {kind}: its {name} is of shape {shapes[0]}, not {shapes[1]}"
+            )

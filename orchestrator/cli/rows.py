@@ -41,11 +41,16 @@ def job_row(job: JobView) -> dict[str, Any]:
         "failures": job.failures,
         "losses": job.losses,
         "preemptions": job.preemptions,
-        "loss": job.progress.loss if math.isfinite(job.progress.loss) else None,
+        "loss": _finite(job.progress.loss),
         "samples_per_s": job.progress.samples_per_s,
-        **asdict(job.progress.vitals),
+        **{name: _finite(each) for name, each in asdict(job.progress.vitals).items()},
         "why": job.reason,
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """None for what JSON has no word for, such as the mean of no steps."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def vitals_in_words(job: JobView) -> str:

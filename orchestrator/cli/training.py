@@ -53,7 +53,10 @@ def train(
     missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
-        _refuse_small_cache(config, store, [job.spec for job in missing])
+        specs = [job.spec for job in missing]
+        _refuse_small_cache(config, store, specs)
+        clusters = stages.require(store, "partition", needed_by=TRAIN)["shard_sets"]
+        fit.refuse_batches(config, specs, [each["num_samples"] for each in clusters])
         if any(job.spec.role is not Role.ROUTER for job in missing):
             *_, channels = stages.require(store, "partition", needed_by=TRAIN)["shape"]
             fit.refuse_init(config, channels)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from atoll.errors import BadInput
+from atoll.errors import BadInput, ConfigError
 from atoll.gpus import Gpu
+from atoll.parallel_fit import refuse_rows, refuse_tokens
 from atoll.parallel_section import Layout, ParallelSection
 from orchestrator.planning.memory import Memory, held
 from orchestrator.planning.networks import Network
@@ -73,6 +75,7 @@ def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
 
     Raises:
         BadInput: there is none; names the key that can mend it.
+        ConfigError: the one that was asked for cannot share the batch, or the tokens of an image.
     """
     room = USABLE * gpu.memory_bytes
     tried = [_in(wish, layout) for layout in _layouts(wish, num_gpus)]
@@ -89,18 +92,26 @@ def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
 
 
 def _layouts(wish: Wish, num: int) -> Iterator[Layout]:
-    """From the simplest: all of it on each, its state shared out, and its images' tokens too."""
+    """The one that is asked for; or from the simplest, in which each has all of the network."""
     if wish.given is not None:
-        layouts = [wish.given.over(num)]
-    else:
-        layouts = [Layout(data=num)]
-        if wish.name != "router" and num > 1:  # a router is data parallel always
-            layouts += [Layout(shard=num // part, sequence=part) for part in _divisors(num)]
-    network = wish.network
+        layout = wish.given.over(num)
+        _refuse_uneven(wish, layout, wish.given)
+        yield layout
+        return
+    layouts = [Layout(data=num)]
+    if wish.name != "router" and num > 1:  # a router is data parallel always
+        layouts += [Layout(shard=num // part, sequence=part) for part in _divisors(num)]
     for layout in layouts:
-        whole = network.heads % layout.sequence or network.image_tokens % layout.sequence
-        if layout.rows <= wish.batch and not whole:
-            yield layout
+        shares_heads = layout.sequence > 1 and wish.network.frames == 1
+        if not (shares_heads and wish.network.heads % layout.sequence):
+            with contextlib.suppress(ConfigError):
+                _refuse_uneven(wish, layout, ParallelSection(sequence=layout.sequence))
+                yield layout
+
+
+def _refuse_uneven(wish: Wish, layout: Layout, parallel: ParallelSection) -> None:
+    refuse_rows(f"the {wish.name}", wish.batch, layout, parallel, wish.accumulation)
+    refuse_tokens(parallel, wish.network.image_tokens, wish.network.frames)
 
 
 def _divisors(num: int) -> list[int]:

@@ -34,6 +34,7 @@ class Network:
         outside_parameters: of what comes before and after the blocks.
         block_modulation: parameters of the largest block that no layout cuts along ``tensor``.
         text_tokens: of those of one image, its text's.
+        frames: of a video; 1 for images.
     """
 
     parameters: int
@@ -46,6 +47,7 @@ class Network:
     outside_parameters: int
     block_modulation: int = 0
     text_tokens: int = 0
+    frames: int = 1
 
     @property
     def image_tokens(self) -> int:
@@ -86,6 +88,7 @@ def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) 
         outside_parameters=outside,
         block_modulation=modulations * _modulation(sizes.width),
         text_tokens=words,
+        frames=sizes.frames if isinstance(sizes, Sizes) else 1,
     )
 
 

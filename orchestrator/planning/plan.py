@@ -128,8 +128,8 @@ def _own_prices(config: Config, means: Means, *, is_spot: bool) -> Iterator[Pric
 
 
 def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned:
-    asked = config.island.parallel[0]
-    own = part.name == "router" or not asked.ways
+    asked, *others = config.island.parallel
+    own = part.name == "router" or not (asked.ways or others)
     wish = Wish(
         network=part.network,
         name=part.name,

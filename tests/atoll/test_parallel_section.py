@@ -155,6 +155,11 @@ def test_words_of_an_agent_that_say_no_layout_are_refused(words):
         parallel_of(words)
 
 
+def test_words_of_an_agent_that_give_a_key_twice_are_refused():
+    with pytest.raises(ConfigError, match="--parallel shard=2, shard=3: shard is given twice"):
+        parallel_of("shard=2, shard=3")
+
+
 @pytest.mark.parametrize("given", ["{ shard = 2 }", "[{ pipeline = 2 }, { recompute = true }]"])
 def test_layouts_are_written_as_tables_and_read_again(given):
     pairs = ["island.processes=2", "training.accumulation=2", f"island.parallel={given}"]

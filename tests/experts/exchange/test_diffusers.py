@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -80,13 +80,13 @@ def test_weights_that_facebook_trained_give_what_they_give_there(tmp_path):
     assert not torch.allclose(ours, asked(network, *given), atol=1e-3)  # the trap
 
 
-def expert(dialect=OURS, conditioning=BY_CLASS, shape=(4, 8, 8), objective="velocity"):
-    network = build_network(SIZES, conditioning, shape, 0, dialect)
+def expert(dialect=OURS, conditioning=BY_CLASS, shape=(4, 8, 8), objective="velocity", sizes=SIZES):
+    network = build_network(sizes, conditioning, shape, 0, dialect)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     about = {
-        "sizes": asdict(SIZES),
+        "sizes": asdict(sizes),
         "shape": list(shape),
         "conditioning": asdict(conditioning),
         "dialect": dialect.told,
@@ -121,6 +121,7 @@ def test_expert_exported_gives_the_same_in_diffusers_and_comes_back_whole(tmp_pa
         ({"conditioning": Conditioning("none")}, "conditioned on none"),
         ({"shape": (4, 8, 4)}, "8 x 4"),
         ({"objective": "epsilon"}, "tells the noise"),
+        ({"sizes": replace(SIZES, frames=2)}, "paints videos"),
     ],
 )
 def test_expert_that_diffusers_cannot_be_is_refused_and_nothing_is_written(tmp_path, given, names):

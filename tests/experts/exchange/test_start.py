@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from atoll.errors import BadInput, ConfigError
 from atoll.types import Role
 from experts.dialect import SIT
 from experts.exchange.exporting import write_ours
-from experts.exchange.model import Model
+from experts.exchange.model import Model, read_model
 from experts.expert import expert_task
 from experts.load import load_expert
 from experts.networks import build_network, network_like
@@ -93,3 +95,40 @@ def test_init_that_is_not_there_or_no_experts_is_refused(make_run, tmp_path):
     run = make_run(expert={"init": str(tmp_path / "other")})
     with pytest.raises(BadInput, match="is no file of safetensors"):
         task_of(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "told", "words"),
+    [
+        ("sizes", None, "sizes: Field required"),
+        ("sizes", {"width": 16, "deep": 1}, "sizes: .*unexpected keyword argument 'deep'"),
+        ("sizes", {"width": 16, "depth": 1, "heads": 3, "patch": 4}, "heads = 3 does not divide"),
+        ("sizes", {"width": "16", "depth": 1, "heads": 2, "patch": 4}, r"sizes\.width: .* integer"),
+        ("shape", [1, 8], "shape"),
+        ("conditioning", {"kind": "sound", "size": 1}, r"conditioning\.kind: Input should be"),
+        ("conditioning", {"kind": "class", "count": 1}, r"conditioning\.count: Extra"),
+        ("dialect", {"tongue": 1}, r"dialect\.tongue: Extra"),
+        ("objective", "score", "objective: Input should be"),
+    ],
+)
+def test_file_that_tells_of_no_network_is_refused_by_what_is_wrong(tmp_path, key, told, words):
+    about = {**ABOUT, key: told}
+    if told is None:
+        del about[key]
+    header = json.dumps({"__metadata__": {"atoll": json.dumps(about)}}).encode()
+    (tmp_path / "foreign").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(BadInput, match=f"foreign does not tell .*{words}.*; export or import it"):
+        read_model(tmp_path / "foreign")
+
+
+def test_file_cut_short_or_of_other_weights_is_refused(tmp_path):
+    weights = network_like(ABOUT).state_dict()
+    write_ours(tmp_path / "whole", Model(ABOUT, weights))
+    whole = (tmp_path / "whole" / "model.safetensors").read_bytes()
+    for num in (100, len(whole) - 100):  # in the header, and in the weights
+        (tmp_path / "short").write_bytes(whole[:num])
+        with pytest.raises(BadInput, match=r"short cannot be read as safetensors: .*; copy it"):
+            read_model(tmp_path / "short")
+    write_ours(tmp_path / "other", Model({**ABOUT, "shape": [1, 16, 16]}, weights))
+    with pytest.raises(BadInput, match="is of no DiT: its pos_embed is of shape"):
+        read_model(tmp_path / "other")

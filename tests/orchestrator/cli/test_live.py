@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from atoll.types import CheckpointRef, JobState, Progress, Vitals
 from atoll.views import FleetView, IslandView, JobView
 from orchestrator.cli.live import Lines, LiveTable, Pace, rows
-from orchestrator.cli.rows import vitals_in_words
+from orchestrator.cli.rows import job_row, vitals_in_words
 
 
 @pytest.fixture
@@ -71,6 +73,13 @@ def test_vitals_in_words_leave_out_what_is_not_known(job):
         "loss 0.25 on samples held out"
     )
     assert vitals_in_words(replace(told, state=JobState.PAUSED)) == ""
+
+
+def test_row_of_a_window_without_steps_is_json(job):
+    vitals = Vitals(tflops_per_s=1.25, memory_bytes=2 * 10**9, grad_norm=math.nan)
+    row = job_row(replace(job, progress=Progress(10, math.nan, 64.0, vitals=vitals)))
+    assert (row["loss"], row["grad_norm"], row["memory_bytes"]) == (None, None, 2 * 10**9)
+    json.dumps(row, allow_nan=False)
 
 
 def test_lines_tell_what_changed_and_sum_up_now_and_then(job, clock, capsys):

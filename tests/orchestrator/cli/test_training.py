@@ -13,7 +13,7 @@ from orchestrator.cli.training import train
 
 
 def cluster(*sizes):
-    return {"shards": [{"size_bytes": size} for size in sizes]}
+    return {"num_samples": sum(sizes) // 10**7, "shards": [{"size_bytes": each} for each in sizes]}
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def test_cache_too_small_for_a_job_that_reads_all_clusters_is_refused(partitione
 def test_init_of_another_network_is_refused_before_anything_starts(partitioned, tmp_path):
     config = partitioned(100)
     about = {"sizes": {"width": 32, "depth": 2, "heads": 2, "patch": 2}, "shape": [1, 8, 8]}
+    about |= {"conditioning": {"kind": "none"}, "objective": "velocity"}
+    about |= {"class_names": [], "made": {}}
     header = json.dumps({"__metadata__": {"atoll": json.dumps(about)}}).encode()
     (tmp_path / "init").write_bytes(len(header).to_bytes(8, "little") + header)
     expert = config.expert.model_copy(update={"init": str(tmp_path / "init")})
@@ -70,3 +72,34 @@ def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_st
     words = "training.held_out = 50 leaves nothing of cluster 1, which has 50 samples; lower it"
     with pytest.raises(ConfigError, match=re.escape(words)):
         train(config.model_copy(update={"training": training}), "train")
+
+
+@pytest.mark.parametrize(
+    ("share", "parallel", "words"),
+    [
+        # 100 and 300 samples have 4 and 12 of the 16 rows.
+        ("proportional", [{"tensor": 2}, {"pipeline": 2}], "expert-0 has 4 samples in a step, and"),
+        ("proportional", [{"shard": 0}], "too few for training.accumulation = 3 micro-batches on"),
+        (
+            "equal",
+            [{"pipeline": 2}],
+            "expert-0 has 8 samples in a step, and a pipeline wants equal",
+        ),
+    ],
+)
+def test_batch_that_a_layout_cannot_share_is_refused_before_anything_starts(
+    partitioned, share, parallel, words
+):
+    tree = partitioned(100).model_dump(mode="json")
+    tree["training"] |= {"batch_size": 16, "accumulation": 3, "share": share}
+    tree["island"] |= {"processes": 2, "parallel": parallel}
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        train(Config.model_validate(tree), "train")
+
+
+def test_router_of_fewer_rows_than_processes_is_refused_before_anything_starts(partitioned):
+    tree = partitioned(100).model_dump(mode="json")
+    tree["router"]["batch_size"] = 3
+    tree["island"] |= {"processes": 4, "parallel": {"tensor": 4}}
+    with pytest.raises(ConfigError, match="router has 3 samples in a step, too few for 4"):
+        train(Config.model_validate(tree), "route")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from atoll.errors import BadInput
+from atoll.errors import BadInput, ConfigError
 from atoll.gpus import GPUS, Gpu
 from atoll.parallel_section import Layout, parallel_of
 from atoll.sections import TrainingSection
@@ -154,6 +156,40 @@ def test_layout_that_is_asked_for_is_planned_and_refused_where_it_does_not_fit()
     assert (found.micro_batch, found.why[:26]) == (1, "as [island.parallel] asks;")
     with pytest.raises(BadInput, match=r"raise island\.parallel\.shard"):
         fit(wish, Gpu("toy", 1e12, 1e12, 3_000), 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "batch", "accumulation", "told"),
+    [
+        (
+            "shard=8",
+            16,
+            8,
+            "the expert has 16 samples in a step, too few for training.accumulation",
+        ),
+        ("data=8", 7, 1, "the expert has 7 samples in a step, too few for 8 processes"),
+        ("pipeline=8", 43, 2, "the expert has 43 samples in a step, and a pipeline wants equal"),
+    ],
+)
+def test_layout_that_trainers_refuse_is_refused_in_their_words(words, batch, accumulation, told):
+    wish = Wish(PLAIN, "expert", batch, accumulation, "fp32", given=parallel_of(words))
+    with pytest.raises(ConfigError, match=told):
+        fit(wish, Gpu("toy", 1e12, 1e12, 100_000), 8)
+
+
+def test_no_layout_is_chosen_that_trainers_refuse():
+    gpu = Gpu("toy", 1e12, 1e12, 40_000)
+    found = fit(Wish(PLAIN, "expert", 8, 4, "fp32"), gpu, 4)  # shard = 4 would want 16 images
+    assert found.name == "shard = 2, sequence = 2"
+
+
+def test_video_shares_frames_and_places_and_no_heads():
+    gpu, video = Gpu("toy", 1e12, 1e12, 10**6), replace(PLAIN, num_tokens=18, heads=4, frames=3)
+    wish = Wish(video, "expert", 4, 1, "fp32", given=parallel_of("sequence=3"))
+    assert fit(wish, gpu, 3).layout == Layout(sequence=3)
+    assert fit(replace(wish, given=None, batch=1), gpu, 3).layout == Layout(sequence=3)
+    with pytest.raises(BadInput, match="too few for 2 GPUs"):  # 2 divides the heads, no frames
+        fit(replace(wish, given=None, batch=1), gpu, 2)
 
 
 def test_batch_too_small_for_the_gpus_is_refused_unless_they_can_share_images():
