@@ -21,6 +21,7 @@ from atoll.passwords import hidden
 from atoll.provider_sections import PROVIDER_SECTIONS
 from atoll.section import Section
 
+_OF_A_KEY = re.compile(r"\w+ = ")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # in TOML; others are quoted
 
 
@@ -91,12 +92,9 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
         first, *others = error.errors()
         place = _written(tree, first["loc"])
         key = ".".join(place)
-        by_flag = key and any(
-            key == given or key.startswith(f"{given}.") or given.startswith(f"{key}.")
-            for given in overridden
-        )
-        if overridden and not key:  # what has to hold between several keys
-            name = f"{name} with --set"
+        by_flag = key and any(key == given or key.startswith(f"{given}.") for given in overridden)
+        if any(not key or given.startswith(f"{key}.") for given in overridden):
+            name = f"{name} with --set"  # what has to hold between several keys
         more = f" (and {len(others)} more)" if others else ""
         raise ConfigError(
             f"{'--set' if by_flag else name}: {_sentence(first, place)}{more}"
@@ -231,7 +229,10 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
     given = problem.get("input")
     words = given.isoformat() if isinstance(given, date | time) else repr(given)
     shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(words)})"
-    return f"{key}: {message}{shown}" if key else message
+    if not key:
+        return message
+    within = _OF_A_KEY.match(message)  # what is wrong with a section begins with one of its keys
+    return f"{key}{'.' if within else ': '}{message}{shown}"
 
 
 def _hint(place: Sequence[str]) -> str:

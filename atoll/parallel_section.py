@@ -86,6 +86,11 @@ class ParallelSection(Section):
     def _deepspeed_can_do_it(self) -> Self:
         sharding = f'sharding = "{self.sharding}"'
         by_deepspeed = self.pipeline > 1 and self.schedule == "deepspeed"
+        if self.zero and self.pipeline > 1 and not (self.zero == 1 and by_deepspeed):
+            raise ValueError(
+                f'{sharding} does not go with this pipeline; set it to "fsdp", or to "zero-1" '
+                'with schedule = "deepspeed"'
+            )
         if self.zero and self.shard == 1:
             raise ValueError(
                 f"{sharding} shares nothing out with shard = 1; raise it, or set it to 0"
@@ -95,11 +100,6 @@ class ParallelSection(Section):
         if (self.zero or by_deepspeed) and self.sequence * self.tensor > 1:
             which = sharding if self.zero else 'schedule = "deepspeed"'
             raise ValueError(f"{which} goes without sequence and tensor; set them to 1")
-        if self.zero and self.pipeline > 1 and not (self.zero == 1 and by_deepspeed):
-            raise ValueError(
-                f'{sharding} does not go with this pipeline; set it to "fsdp", or to "zero-1" '
-                'with schedule = "deepspeed"'
-            )
         if by_deepspeed and self.shard != 1 and not self.zero:
             raise ValueError(
                 'schedule = "deepspeed" does not go with FSDP; set sharding to "zero-1", or shard '

@@ -37,11 +37,17 @@ with torch.inference_mode():
 
 _IN_DIFFUSERS = """\
 ```python
-from diffusers import DiTTransformer2DModel
+import torch
+from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
 
 network = DiTTransformer2DModel.from_pretrained(".").eval()
-{fix}# From data (t = 0) to noise (t = 1); FlowMatchEulerDiscreteScheduler goes with it.
-velocity = network(x_t, timestep=1000 * t, class_labels=labels).sample
+{fix}scheduler = FlowMatchEulerDiscreteScheduler()
+scheduler.set_timesteps(50)
+images, classes = torch.randn(4, {shape}), torch.full((4,), {none})  # of no class: see the table
+with torch.inference_mode():
+    for t in scheduler.timesteps:  # 1000 for noise, 0 for data
+        velocity = network(images, timestep=t.expand(4), class_labels=classes).sample
+        images = scheduler.step(velocity, t, images).prev_sample
 ```
 """
 
@@ -103,9 +109,15 @@ def _network(model: Model) -> dict[str, str]:
         "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
         "paints": f"{channels} x {height} x {width}",
-        "condition": " ".join(str(part) for part in told.values() if part),
+        "condition": _condition(**told),
         "gives": "the noise, on DDPM's schedule" if gives == "epsilon" else f"the {gives}",
     }
+
+
+def _condition(kind: str, size: int, encoder: str) -> str:
+    if kind == "class":
+        return f"one of {size} classes, 0 to {size - 1}; {size} for none"
+    return f"text, as {size} features of {encoder}" if kind == "text" else "none"
 
 
 def _in_atoll(about: dict[str, Any]) -> str:
@@ -114,4 +126,8 @@ def _in_atoll(about: dict[str, Any]) -> str:
 
 def _in_diffusers(about: dict[str, Any]) -> str:
     ours = Dialect(**about.get("dialect", {})).divisor == OURS.divisor
-    return _IN_DIFFUSERS.format(fix=_FIX if ours else "")
+    return _IN_DIFFUSERS.format(
+        fix=_FIX if ours else "",
+        shape=", ".join(str(size) for size in about["shape"]),
+        none=about["conditioning"]["size"],
+    )

@@ -10,6 +10,7 @@ import math
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -45,19 +46,31 @@ def read_pickle(file: Path) -> dict[str, Tensor]:
         ):
             tree: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(file):  # as torch has written them since 2020
+            raise BadInput(_unreadable(file)) from error
         raise BadInput(
             f"{file} holds more than tensors, and reading it would run what its writer put there; "
             "have it saved again as a state dict alone"
         ) from error
     except _BROKEN as error:
-        raise BadInput(f"{file} cannot be read as a checkpoint of torch: {error}") from error
+        raise BadInput(_unreadable(file)) from error
     for name in ("ema", "model", "state_dict"):
         if isinstance(tree, dict) and isinstance(tree.get(name), dict):
             tree = tree[name]
             break
     if not isinstance(tree, dict) or not all(isinstance(part, Tensor) for part in tree.values()):
-        raise BadInput(f"{file} holds no state dict of a network")
+        raise BadInput(
+            f"{file} holds no state dict of a network; give the checkpoint that DiT's or SiT's "
+            "training wrote"
+        )
     return {str(key).removeprefix("module."): part.float() for key, part in tree.items()}
+
+
+def _unreadable(file: Path) -> str:
+    return (
+        f"{file} is no checkpoint of torch, or damaged, or holds more than tensors, which to read "
+        "would run what its writer put there; give a whole .pt file, saved as a state dict alone"
+    )
 
 
 def describe(weights: Mapping[str, Tensor], heads: int | None, name: str) -> dict[str, Any]:
@@ -76,7 +89,9 @@ def describe(weights: Mapping[str, Tensor], heads: int | None, name: str) -> dic
         labels = weights["y_embedder.embedding_table.weight"]
         final = weights["final_layer.linear.bias"]
     except KeyError as error:
-        raise BadInput(f"{name} is of no DiT: it has no {error}") from error
+        raise BadInput(
+            f"{name} is of no DiT: it has no {error}; what can be imported is a DiT or SiT"
+        ) from error
     width, channels, patch, _ = patches.shape
     depth = len({key.split(".")[1] for key in weights if key.startswith("blocks.")})
     heads = heads or _BODIES.get((width, depth))

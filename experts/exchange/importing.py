@@ -48,6 +48,8 @@ def _model_in(
     source: Path, objective: Objective | None, heads: int | None, made_by: Program | None
 ) -> Model:
     if source.is_dir():
+        if heads is not None:
+            raise BadInput(f"{source} tells how many heads it has; leave out --heads")
         return _of_folder(source, objective, made_by)
     if made_by == "diffusers":
         raise BadInput(f"{source} is no folder of diffusers; leave out --made-by")

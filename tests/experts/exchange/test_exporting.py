@@ -1,4 +1,6 @@
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_export_command_writes_what_was_trained_and_a_card_that_tells_of_it(run,
     assert "expert-7 is no trained expert; there are expert-0" in capsys.readouterr().err
 
 
-def test_export_for_diffusers_comes_back_as_it_was(run):
+def test_export_for_diffusers_comes_back_as_it_was_and_draws_as_its_card_says(run, monkeypatch):
     run.train(run.assignment())
     ref, uri = run.published()[-1], f"run.uri={run.config.run.uri}"
     stages.finish(run.store, "train", {}, {"expert-0": asdict(ref)})
@@ -57,3 +59,8 @@ def test_export_for_diffusers_comes_back_as_it_was(run):
     first, second = (read_model(run.folder / name) for name in ("back", "ours"))
     assert first.about == second.about
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in second.weights)
+    monkeypatch.chdir(there)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    exec(code, drawn := {})  # noqa: S102 - it is ours
+    assert drawn["images"].shape == (4, *first.about["shape"])
+    assert drawn["images"].isfinite().all()

@@ -113,7 +113,13 @@ def test_import_command_writes_a_folder_that_tells_all_of_itself(saved, tmp_path
     model = read_model(out)
     assert model.about["dialect"] == SIT.told
     card = (out / "README.md").read_text()
-    for part in ("DiT of width 16, depth 2", "dit.pt", "sit", "class 3", "chooses one"):
+    for part in (
+        "DiT of width 16, depth 2",
+        "dit.pt",
+        "sit",
+        "one of 3 classes, 0 to 2; 3 for none",
+        "chooses one",
+    ):
         assert part in card
     with pytest.raises(SystemExit) as end:
         main(["import", str(file), "-o", str(out), "--objective", "sit", "--heads", "2"])
