@@ -64,6 +64,11 @@ class Wish:
     recompute: bool = False
     given: ParallelSection | None = None
 
+    @property
+    def stage(self) -> int:
+        """Of ZeRO; FSDP's is 3."""
+        return (self.given.zero if self.given else 0) or 3
+
 
 def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
     """The layout that was asked for, or the simplest in which a network can be trained.
@@ -120,10 +125,12 @@ def _divisors(num: int) -> list[int]:
 
 def _in(wish: Wish, layout: Layout) -> Fit:
     micro_batch = -(-wish.batch // (layout.rows * wish.accumulation))
-    network, precision, recompute = wish.network, wish.precision, wish.recompute
-    memory = held(network, layout, micro_batch, precision, recompute=recompute)
+    network, precision, stage, recompute = wish.network, wish.precision, wish.stage, wish.recompute
+    memory = held(network, layout, micro_batch, precision, stage=stage, recompute=recompute)
     sent = sent_bytes(
-        network, layout, micro_batch, wish.accumulation, precision, recompute=recompute
+        *(network, layout, micro_batch, wish.accumulation, precision),
+        stage=stage,
+        recompute=recompute,
     )
     return Fit(layout, micro_batch, memory, sent, why="")
 
@@ -148,6 +155,8 @@ def _refusal(wish: Wish, least: Fit, gpu: Gpu, room: float) -> str:
         mend = "raise --gpus-per-node, choose a larger --gpu, or make the network smaller"
         if wish.given is not None:
             mend = "raise island.parallel.shard, or leave the layout out to have one chosen"
+            if wish.stage < 3:
+                mend = 'set island.parallel.sharding to "fsdp", which shares out all of the state'
     elif least.micro_batch > 1:
         mend = "raise training.accumulation" + ("" if wish.recompute else ", or give --recompute")
     else:
