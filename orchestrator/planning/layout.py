@@ -54,6 +54,7 @@ class Wish:
         precision: fp32 or bf16.
         recompute: activations are computed again in the backward pass.
         given: the layout that the configuration asks for; None to choose one.
+        asker: what asks for it, in words.
     """
 
     network: Network
@@ -63,6 +64,7 @@ class Wish:
     precision: str
     recompute: bool = False
     given: ParallelSection | None = None
+    asker: str = "[island.parallel]"
 
     @property
     def stage(self) -> int:
@@ -141,7 +143,7 @@ def _numbers(found: Fit) -> tuple[Layout, int, Memory, float]:
 
 def _why(wish: Wish, found: Fit, simplest: Fit, gpu: Gpu) -> str:
     if wish.given is not None:
-        return f"as [island.parallel] asks; {_gb(found.memory.total)} of {_of(gpu)}"
+        return f"as {wish.asker} asks; {_gb(found.memory.total)} of {_of(gpu)}"
     if found is simplest:
         return f"all of it, {_gb(found.memory.total)}, fits {_of(gpu)}"
     return (
