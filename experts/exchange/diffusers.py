@@ -35,13 +35,19 @@ _TABLE = "norm1.emb.class_embedder.embedding_table.weight"
 _TIMES = "norm1.emb.timestep_embedder.linear_"
 
 
+def network_folder(folder: Path) -> Path:
+    """Where the network lies in a folder: itself, or beneath, as in a pipeline's."""
+    beneath = folder / "transformer"
+    return beneath if (beneath / CONFIG).is_file() else folder
+
+
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and weights in a model's folder, or in a pipeline's that holds one.
 
     Raises:
         BadInput: they are not there, or of another network.
     """
-    folder = folder / "transformer" if (folder / "transformer" / CONFIG).is_file() else folder
+    folder = network_folder(folder)
     missing = next((name for name in (CONFIG, FILE) if not (folder / name).is_file()), None)
     if missing:
         raise BadInput(

@@ -61,8 +61,7 @@ def _model_in(
 def _of_folder(source: Path, objective: Objective | None, made_by: Program | None) -> Model:
     config, theirs = diffusers.read_folder(source)
     weights = diffusers.ours_from(config, theirs)
-    folder = source / "transformer" if (source / "transformer").is_dir() else source
-    about = told_in(folder / diffusers.FILE)
+    about = told_in(diffusers.network_folder(source) / diffusers.FILE)
     if about is not None:  # Atoll wrote it
         model = Model(about, weights)
         refuse_other_weights(model, source)

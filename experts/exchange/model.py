@@ -6,6 +6,7 @@ The file's own metadata tell what network the weights are of, so the file alone 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,20 @@ def write_model(
     Raises:
         BadInput: something is there already, or nothing can be written.
     """
+    # diffusers and others ask for the format; the rest is ours.
+    metadata = {"format": "pt", KEY: json.dumps(model.about)}
+    weights = {key: tensor.contiguous() for key, tensor in model.weights.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if folder.exists() and any(folder.iterdir()):
             raise BadInput(f"{folder} is not empty; choose another --out")
-        # diffusers and others ask for the format; the rest is ours.
-        metadata = {"format": "pt", KEY: json.dumps(model.about)}
-        weights = {key: tensor.contiguous() for key, tensor in model.weights.items()}
-        (folder / name).write_bytes(save(weights, metadata))
-        for other, text in {CARD: card, **others}.items():
-            (folder / other).write_text(text, encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+            made = Path(beside, "made")
+            made.mkdir()
+            (made / name).write_bytes(save(weights, metadata))
+            for other, text in {CARD: card, **others}.items():
+                (made / other).write_text(text, encoding="utf-8")
+            made.rename(folder)  # whole, or not at all; in place of an empty one
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{folder} cannot be written: {error}; choose another --out") from error
 

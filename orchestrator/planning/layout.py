@@ -54,6 +54,7 @@ class Wish:
         precision: fp32 or bf16.
         recompute: activations are computed again in the backward pass.
         given: the layout that the configuration asks for; None to choose one.
+        asker: what asks for it, in words.
     """
 
     network: Network
@@ -63,6 +64,12 @@ class Wish:
     precision: str
     recompute: bool = False
     given: ParallelSection | None = None
+    asker: str = "[island.parallel]"
+
+    @property
+    def stage(self) -> int:
+        """Of ZeRO; FSDP's is 3."""
+        return (self.given.zero if self.given else 0) or 3
 
 
 def fit(wish: Wish, gpu: Gpu, num_gpus: int) -> Fit:
@@ -120,10 +127,12 @@ def _divisors(num: int) -> list[int]:
 
 def _in(wish: Wish, layout: Layout) -> Fit:
     micro_batch = -(-wish.batch // (layout.rows * wish.accumulation))
-    network, precision, recompute = wish.network, wish.precision, wish.recompute
-    memory = held(network, layout, micro_batch, precision, recompute=recompute)
+    network, precision, stage, recompute = wish.network, wish.precision, wish.stage, wish.recompute
+    memory = held(network, layout, micro_batch, precision, stage=stage, recompute=recompute)
     sent = sent_bytes(
-        network, layout, micro_batch, wish.accumulation, precision, recompute=recompute
+        *(network, layout, micro_batch, wish.accumulation, precision),
+        stage=stage,
+        recompute=recompute,
     )
     return Fit(layout, micro_batch, memory, sent, why="")
 
@@ -134,7 +143,7 @@ def _numbers(found: Fit) -> tuple[Layout, int, Memory, float]:
 
 def _why(wish: Wish, found: Fit, simplest: Fit, gpu: Gpu) -> str:
     if wish.given is not None:
-        return f"as [island.parallel] asks; {_gb(found.memory.total)} of {_of(gpu)}"
+        return f"as {wish.asker} asks; {_gb(found.memory.total)} of {_of(gpu)}"
     if found is simplest:
         return f"all of it, {_gb(found.memory.total)}, fits {_of(gpu)}"
     return (
@@ -148,6 +157,8 @@ def _refusal(wish: Wish, least: Fit, gpu: Gpu, room: float) -> str:
         mend = "raise --gpus-per-node, choose a larger --gpu, or make the network smaller"
         if wish.given is not None:
             mend = "raise island.parallel.shard, or leave the layout out to have one chosen"
+            if wish.stage < 3:
+                mend = 'set island.parallel.sharding to "fsdp", which shares out all of the state'
     elif least.micro_batch > 1:
         mend = "raise training.accumulation" + ("" if wish.recompute else ", or give --recompute")
     else:

@@ -13,6 +13,7 @@ from orchestrator.planning.networks import Network
 
 ALONE = Layout()
 _FP32 = 4  # bytes
+_BUCKET = 500_000_000  # elements of DeepSpeed's gradients on their way, see experts.deepspeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,13 @@ class Memory:
 
 
 def held(
-    network: Network, layout: Layout, micro_batch: int, precision: str, *, recompute: bool = False
+    network: Network,
+    layout: Layout,
+    micro_batch: int,
+    precision: str,
+    *,
+    stage: int = 3,
+    recompute: bool = False,
 ) -> Memory:
     """What one GPU of an island holds, the one that holds most.
 
@@ -49,31 +56,37 @@ def held(
     a block's matrices are cut, but not its modulation. Along ``shard`` each GPU holds its part of
     the state; besides it, what lies outside the blocks is whole, and two blocks at a time, one in
     use and one on its way, in the precision of computing; and the gradients of one block before
-    they are shared out.
+    they are shared out. That is stage 3 of ZeRO, as FSDP has it. In stages 1 and 2 weights and
+    average are whole, beside a GPU's copy of the weights that it steps; in stage 1 gradients, too.
 
     Args:
         network: which.
         layout: of the island's GPUs.
         micro_batch: images of one forward pass on one GPU.
         precision: fp32 or bf16.
+        stage: of ZeRO, where there is ``shard``: 1, 2, or 3 for FSDP, too.
         recompute: activations are computed again in the backward pass.
 
-    Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), stage 3.
+    Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), section 5.
     """
     whole = network.cut_block(layout.tensor)
     blocks = (network.parameters - network.outside_parameters) / network.block_parameters
     own = network.outside_parameters + whole * blocks / layout.pipeline
     copy = 0 if precision == "fp32" else compute_bytes(precision)
     activations = activation_bytes(network, micro_batch, precision, layout, recompute=recompute)
+    part = own / layout.shard
+    average = part if stage == 3 else own
     if layout.shard == 1:
         exchange = _FP32 if layout.data * layout.sequence > 1 else 0
         weights, gradients = own * (_FP32 + copy), own * (_FP32 + exchange)
+    elif stage < 3:
+        weights = own * (_FP32 + copy) + part * _FP32
+        gradients = ((own if stage == 1 else part) + min(own, _BUCKET)) * _FP32
     else:
         gathered = network.outside_parameters + 2 * whole
-        weights = own / layout.shard * _FP32 + gathered * compute_bytes(precision)
-        gradients = own / layout.shard * _FP32 + whole * _FP32
-    part = own / layout.shard
-    return Memory(weights, gradients, part * 2 * _FP32, part * _FP32, activations)
+        weights = part * _FP32 + gathered * compute_bytes(precision)
+        gradients = part * _FP32 + whole * _FP32
+    return Memory(weights, gradients, part * 2 * _FP32, average * _FP32, activations)
 
 
 def activation_bytes(

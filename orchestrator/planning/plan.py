@@ -138,6 +138,7 @@ def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned
         precision=config.training.precision,
         recompute=means.recompute,
         given=None if own else asked,
+        asker="the first [[island.parallel]]" if others else "[island.parallel]",
     )
     found = fit(wish, means.gpu, means.island_gpus)
     return Planned(part, found, part.steps * step_s / 3600)

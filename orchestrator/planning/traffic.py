@@ -16,16 +16,19 @@ def sent_bytes(
     accumulation: int,
     precision: str,
     *,
+    stage: int = 3,
     recompute: bool = False,
 ) -> float:
     """Bytes that one GPU sends in a step, by rings: of a sum twice its part, of a gathering once.
 
     Copies of the weights add up their gradients once a step. Along ``shard`` the blocks' weights
     are gathered for the forward and for the backward pass of each micro-batch, and their gradients
-    handed out. Along ``sequence`` a block exchanges queries, keys, values and what attention makes
-    of them, and their gradients; along ``tensor`` it adds up twice on the way there and twice on
-    the way back; recomputing does the way there again. Between the stages of a pipeline tokens and
-    their gradients pass. The few numbers that all agree on are left out.
+    handed out; in ZeRO's stages 1 and 2 gradients are added up, once a step or for each
+    micro-batch, and weights gathered once. Along ``sequence`` a block exchanges queries, keys,
+    values and what attention makes of them, and their gradients; along ``tensor`` it adds up twice
+    on the way there and twice on the way back; recomputing does the way there again. Between the
+    stages of a pipeline tokens and their gradients pass. The few numbers that all agree on are left
+    out.
 
     Args:
         network: which.
@@ -33,6 +36,7 @@ def sent_bytes(
         micro_batch: images of one forward pass on one GPU.
         accumulation: micro-batches of a step.
         precision: fp32 or bf16.
+        stage: of ZeRO, where there is ``shard``: 1, 2, or 3 for FSDP, too.
         recompute: activations are computed again in the backward pass.
 
     Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), section 7; Jacobs et al., DeepSpeed Ulysses
@@ -45,12 +49,14 @@ def sent_bytes(
     tokens = micro_batch * network.num_tokens / layout.sequence * network.width
     passes = 3 if recompute else 2
     at_work = network.num_blocks / layout.pipeline * tokens * number
-    each = _others(layout.shard) * own * (2 * number + _FP32)
+    shared = _others(layout.shard) * own
+    each = {1: 0, 2: 2 * _FP32, 3: 2 * number + _FP32}[stage] * shared
+    once = {1: 3 * _FP32, 2: _FP32, 3: 0}[stage] * shared
     each += _others(layout.sequence) * 4 * passes * at_work
     each += 2 * _others(layout.tensor) * 2 * passes * at_work
     each += 2 * tokens * _FP32 if layout.pipeline > 1 else 0.0
-    copies = layout.data * layout.sequence
-    return accumulation * each + 2 * _others(copies) * own / layout.shard * _FP32
+    once += 2 * _others(layout.data * layout.sequence) * own / layout.shard * _FP32
+    return accumulation * each + once
 
 
 def _others(num: int) -> float:

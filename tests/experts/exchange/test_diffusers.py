@@ -154,6 +154,12 @@ def test_folder_of_another_network_is_refused_by_what_differs(tmp_path, key, val
         imported(tmp_path, "flow", None, None)
 
 
+def test_empty_folder_beside_a_network_does_not_hide_it(tmp_path):
+    theirs().save_pretrained(tmp_path)
+    (tmp_path / "transformer").mkdir()
+    assert imported(tmp_path, "flow", None, None).about["dialect"] == DIFFUSERS.told
+
+
 def test_folder_without_safetensors_is_refused_by_the_files_name(tmp_path):
     theirs().save_pretrained(tmp_path)
     (tmp_path / FILE).rename(tmp_path / "diffusion_pytorch_model.bin")

@@ -7,7 +7,7 @@ from atoll.errors import BadInput, ConfigError
 from atoll.types import Role
 from experts.dialect import SIT
 from experts.exchange.exporting import write_ours
-from experts.exchange.model import Model, read_model
+from experts.exchange.model import Model, read_model, write_model
 from experts.expert import expert_task
 from experts.load import load_expert
 from experts.networks import build_network, network_like
@@ -132,3 +132,16 @@ def test_file_cut_short_or_of_other_weights_is_refused(tmp_path):
     write_ours(tmp_path / "other", Model({**ABOUT, "shape": [1, 16, 16]}, weights))
     with pytest.raises(BadInput, match="is of no DiT: its pos_embed is of shape"):
         read_model(tmp_path / "other")
+
+
+def test_export_that_is_interrupted_leaves_nothing_and_the_next_goes_well(tmp_path):
+    model, out = Model(ABOUT, network_like(ABOUT).state_dict()), tmp_path / "out"
+    with pytest.raises(BadInput, match="out cannot be written"):  # after the weights are
+        write_model(out, model, "a card", others={"nowhere/config.json": "{}"})
+    assert not list(tmp_path.iterdir())
+    out.mkdir()
+    write_ours(out, model)
+    assert read_model(out).about == ABOUT
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(BadInput, match="out is not empty; choose another --out"):
+        write_ours(out, model)

@@ -132,6 +132,15 @@ def test_plan_takes_the_gpus_of_an_island_or_of_the_flag(capsys):
     assert four["jobs"][0]["sent_bytes"] == pytest.approx(1.5 * two["jobs"][0]["sent_bytes"])
 
 
+def test_plan_of_several_layouts_says_that_it_is_of_the_first(capsys):
+    first, second = "{shard=0, sharding='zero-1'}", "{tensor=2}"
+    flags = ("-s", "island.processes=2", "-s", f"island.parallel=[{first}, {second}]")
+    job, *_ = answer(capsys, *flags)["jobs"]
+    assert job["why"].startswith("as the first [[island.parallel]] asks;")
+    assert job["layout"]["shard"] == 2
+    assert job["memory"]["average"] == 4 * job["parameters"]  # whole in ZeRO's stage 1
+
+
 def test_plan_of_islands_of_several_nodes_trains_on_all_and_pays_for_each(capsys):
     flags = ("-s", "island.price_per_hour=3", "--samples", "1000", "--mfu", "0.4")
     one = answer(capsys, *flags, "--gpus-per-node", "8")

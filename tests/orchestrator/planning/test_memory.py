@@ -20,6 +20,7 @@ from experts.torch_engine import TorchEngine
 from orchestrator.planning.layout import Wish, fit
 from orchestrator.planning.memory import ALONE, activation_bytes, held
 from orchestrator.planning.networks import Network, Told, expert
+from orchestrator.planning.traffic import sent_bytes
 from orchestrator.planning.volume import CHECKPOINT_BYTES
 
 # 1000 parameters, of which 10 blocks have 90 each.
@@ -27,9 +28,9 @@ PLAIN = Network(1000, 1, num_tokens=4, width=8, heads=2, num_blocks=10,
                 block_parameters=90, outside_parameters=100)  # fmt: skip
 
 
-def state(layout, precision):
+def state(layout, precision, stage=3):
     """Bytes but for activations."""
-    found = held(PLAIN, layout, 1, precision)
+    found = held(PLAIN, layout, 1, precision, stage=stage)
     return found.total - found.activations
 
 
@@ -81,6 +82,28 @@ def test_state_of_one_gpu_is_20_bytes_to_a_parameter_in_fp32_and_26_in_bf16_data
 def test_sharded_state_is_divided_but_for_what_is_gathered():
     found = state(Layout(shard=8), "bf16")
     assert found == 20 * 1000 / 8 + 2 * (100 + 2 * 90) + 4 * 90
+
+
+@pytest.mark.parametrize(("stage", "gradients"), [(1, 1000), (2, 1000 / 8)])
+def test_zero_before_stage_3_keeps_weights_and_average_whole(stage, gradients):
+    found = held(PLAIN, Layout(shard=8), 1, "bf16", stage=stage)
+    assert found.weights == 6 * 1000 + 4 * 1000 / 8  # bf16 copies, and those that the GPU steps
+    assert found.gradients == 4 * (gradients + 1000)  # and on their way
+    assert (found.optimizer, found.average) == (8 * 1000 / 8, 4 * 1000)
+
+
+def test_zeros_gradients_are_on_their_way_a_bucket_at_a_time():
+    large = replace(PLAIN, parameters=10**9, outside_parameters=10**9 - 900)
+    assert held(large, Layout(shard=8), 1, "fp32", stage=2).gradients == 4 * (10**9 / 8 + 5e8)
+
+
+def test_sharding_that_is_asked_for_is_planned_and_refused_with_its_mend():
+    wish = Wish(PLAIN, "expert", 8, 1, "fp32", given=parallel_of("shard=0,sharding=zero-1"))
+    found = fit(wish, Gpu("toy", 1e12, 1e12, 100_000), 8)
+    assert found.memory == held(PLAIN, Layout(shard=8), 1, "fp32", stage=1)
+    assert found.sent_bytes == sent_bytes(PLAIN, Layout(shard=8), 1, 1, "fp32", stage=1)
+    with pytest.raises(BadInput, match=r'set island\.parallel\.sharding to "fsdp"'):
+        fit(wish, Gpu("toy", 1e12, 1e12, 10_000), 8)
 
 
 def test_state_of_a_stage_is_its_blocks_and_what_lies_outside_them():

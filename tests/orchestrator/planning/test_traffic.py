@@ -30,6 +30,12 @@ def test_sent_bytes_by_closed_form(layout, expected):
     assert sent_bytes(PLAIN, layout, 3, 2, "bf16") == expected
 
 
+@pytest.mark.parametrize(("stage", "sums"), [(1, 1), (2, 3)])
+def test_zero_before_stage_3_adds_gradients_up_and_gathers_weights_once(stage, sums):
+    found = sent_bytes(PLAIN, Layout(shard=4), 3, 3, "bf16", stage=stage)
+    assert found == 3 / 4 * 1000 * 4 * (2 * sums + 1)
+
+
 def test_recomputing_sends_the_way_there_again():
     once, again = (
         sent_bytes(PLAIN, Layout(tensor=2), 3, 2, "bf16", recompute=each) for each in (False, True)
