@@ -157,8 +157,8 @@ def parallel_of(text: str) -> ParallelSection:
     Raises:
         ConfigError: it cannot be read, in a sentence.
     """
-    words = [word.partition("=") for word in text.split(",") if word]
-    pairs = [(key.strip(), value) for key, _, value in words]
+    written = [word.partition("=") for word in text.split(",") if word]
+    pairs = [(key.strip(), value) for key, _, value in written]
     keys = [key for key, _ in pairs]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise ConfigError(f"--parallel {text}: {twice} is given twice; leave one of the two out")
