@@ -30,7 +30,7 @@ def weights_file(path: Path) -> Path:
     if not file.is_file():
         raise BadInput(
             f"{file} is not there; name the folder or file of an expert that `atoll export` or "
-            "`atoll import` wrote"
+            "`atoll import` wrote, which takes in those of other programs"
         )
     return file
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from atoll.errors import BadInput
+from atoll.expert_file import WEIGHTS
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dialect import DIFFUSERS, OURS, Dialect
@@ -48,6 +49,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         BadInput: they are not there, or of another network.
     """
     folder = network_folder(folder)
+    if (folder / WEIGHTS).is_file() and not (folder / CONFIG).is_file():
+        raise BadInput(f"{folder} is an expert as Atoll keeps them; use it as it is")
     missing = next((name for name in (CONFIG, FILE) if not (folder / name).is_file()), None)
     if missing:
         raise BadInput(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from atoll.errors import BadInput
@@ -25,7 +26,7 @@ from atoll.sizes import DITS, Sizes
 # What the unpickler comes upon in files that are none.
 _BROKEN = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError),
-    *(TypeError, AttributeError, struct.error),
+    *(TypeError, AttributeError, struct.error, SafetensorError),
 )
 _BODIES = {(sizes.width, sizes.depth): sizes.heads for sizes in DITS.values()}
 
