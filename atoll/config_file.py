@@ -225,7 +225,7 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         return f"{key} is not a known key{_hint(place)}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message: str = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     given = problem.get("input")
     words = given.isoformat() if isinstance(given, date | time) else repr(given)
     shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(words)})"
