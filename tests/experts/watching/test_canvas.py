@@ -38,6 +38,8 @@ def records(data, at=7, begun=b""):
             yield Record.FromString(begun)
             begun = b""
 
+import os, wandb
+wandb.teardown()  # all is written
 told = []
 for path in sorted(Path(sys.argv[1]).rglob("run-*.wandb")):
     for record in records(path.read_bytes()):
@@ -48,8 +50,6 @@ for path in sorted(Path(sys.argv[1]).rglob("run-*.wandb")):
             if name in {"loss", "_step"}:
                 told.append([name, json.loads(item.value_json)])
 
-import os, wandb
-wandb.teardown()
 del os.environ["WANDB_MODE"], os.environ["WANDB_API_KEY"]
 try:
     with open_canvas("wandb", Assignment(Lease("expert-0", "i", 3, 9.0), spec, None), 0):
