@@ -98,7 +98,7 @@ class Postgres:
         with (self.folder / "server.log").open("ab") as log:
             command = [SCRIPT, "run", str(self.folder), str(self.port)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        give_up_at = time.monotonic() + 240
+        give_up_at = time.monotonic() + 60
         while True:
             try:
                 self.execute("SELECT 1")
@@ -182,7 +182,7 @@ def slurm() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, (folder / "log").open("wb") as log:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         with subprocess.Popen([script, "run", folder, *ports], stdout=log, stderr=log) as daemons:
-            give_up_at = time.monotonic() + 240
+            give_up_at = time.monotonic() + 60
             asked = ["sinfo", "--noheader", "--format=%T"]
             while subprocess.run(asked, capture_output=True, check=False).stdout != b"idle\n":
                 assert time.monotonic() < give_up_at, (folder / "log").read_text()

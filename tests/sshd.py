@@ -65,7 +65,7 @@ class ThrowAwayHosts:
         command = [*within, SCRIPT, "run", self.folder / name, address, str(self.ports[name])]
         with log.open("wb") as output:
             self.servers[name] = subprocess.Popen(command, stdout=output, stderr=output)
-        give_up_at = time.monotonic() + 240
+        give_up_at = time.monotonic() + 30
         while "Server listening" not in log.read_text():
             assert self.servers[name].poll() is None, log.read_text()
             assert time.monotonic() < give_up_at, log.read_text()

@@ -37,7 +37,7 @@ SAY = (
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.02)

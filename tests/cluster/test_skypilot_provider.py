@@ -48,7 +48,7 @@ def make(sky, tmp_path) -> Callable[..., SkypilotProvider]:
 
 def seen(provider: SkypilotProvider, holds: Callable[[Node], bool]) -> Node:
     """The only node, once something holds of it."""
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while True:
         (node,) = provider.list(LABEL)
         if holds(node):
@@ -246,7 +246,7 @@ def pair(sky, make, monkeypatch) -> SkypilotProvider:
 
 def until_told(provider: SkypilotProvider, words: str, times: int = 1) -> str:
     """What the agents wrote, once it has words so many times."""
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while (text := provider.logs("island-1", 100)).count(words) < times:
         assert time.monotonic() < give_up_at, text
         time.sleep(0.1)
@@ -276,7 +276,7 @@ def test_agent_that_breaks_is_started_again_and_its_end_is_not_that_of_the_other
     assert again in until_told(pair, "--node node-1", times=2)
     signal_agent(sky, "worker1", signal.SIGKILL)
     (log,) = sky.glob("nodes/*/job.log")
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while task.ENDED not in log.read_text():
         assert time.monotonic() < give_up_at
     signal_agent(sky, "head", signal.SIGTERM)  # killed with the other it would not say how it ended

@@ -61,7 +61,7 @@ def test_slurm_is_given_no_token_and_no_password_of_the_database(slurm, tmp_path
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.05)

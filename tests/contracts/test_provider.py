@@ -124,7 +124,7 @@ def alive(provider: Provider, label: str) -> dict[str, bool]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.05)

@@ -59,7 +59,7 @@ def node(provider, kubernetes):
     """Waits until the one node of the run is as it should be."""
 
     def until(holds: Callable[[Node], object], asked: KubernetesProvider = provider) -> Node:
-        give_up_at = time.monotonic() + 240
+        give_up_at = time.monotonic() + 30
         while True:
             (found,) = asked.list(LABEL)
             if holds(found):
@@ -75,7 +75,7 @@ def nothing_left(kubernetes, tmp_path):
     """Whether the cluster has forgotten all, as it does in a moment, and nothing runs."""
 
     def is_so() -> bool:
-        give_up_at = time.monotonic() + 240
+        give_up_at = time.monotonic() + 30
         kinds = ("jobsets", "jobs", "pods", "secrets")
         while any(kubernetes.cluster.of(kind) for kind in kinds):
             if time.monotonic() > give_up_at:

@@ -21,7 +21,7 @@ ONE = ('ssh.hosts=["one"]', "island.count=1")
 
 
 def until(holds: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 240
+    give_up_at = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
