@@ -6,7 +6,6 @@ file, so the models below are the reference.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -144,11 +143,9 @@ class ExpertSection(Section):
         if self.preset is None:
             refuse_heads(self.width, self.heads)
         elif self.preset not in PRESETS:
-            by_letters = {name.lower(): name for name in PRESETS}
-            near = difflib.get_close_matches(self.preset.lower(), by_letters, n=1)
-            hint = f"did you mean {by_letters[near[0]]}?" if near else "there are "
-            names = "" if near else ", ".join(PRESETS)
-            raise ValueError(f'preset = "{self.preset}" is not known; {hint}{names}')
+            meant = [name for name in PRESETS if name.lower() == self.preset.lower()]
+            there = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(PRESETS)}"
+            raise ValueError(f'preset = "{self.preset}" is not known; {there}')
         if self.frames > 1 and not isinstance(self.sizes, Sizes):
             raise ValueError(f"frames = {self.frames} wants a DiT; choose another preset, or 1")
         if self.frames > 1 and self.sizes.depth < 2:

@@ -38,6 +38,11 @@ def test_sizes_of_a_section_without_preset_are_the_sections():
     assert ExpertSection(width=32, depth=2, heads=4, patch=1).sizes == Sizes(32, 2, 4, 1)
 
 
+def test_preset_in_other_letters_is_refused_with_the_right_ones():
+    with pytest.raises(ConfigError, match=r'"dit-xl/2" is not known; did you mean DiT-XL/2\?'):
+        read_config(None, ["expert.preset=dit-xl/2"])
+
+
 def test_sizes_of_an_unknown_preset_lists_those_there_are():
     with pytest.raises(ConfigError, match=r'"DiT-H/2" is not known; there are DiT-S/2, .*DiT-XL/8'):
         read_config(None, ["expert.preset=DiT-H/2"])
