@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(900)
 
 TRAINS_S = 300  # a trainer starts within seconds, or within minutes
 NETWORK = [
+    "partition.num_experts=3",
     "expert.depth=2",
     "training.batch_size=24",
     "training.accumulation=2",

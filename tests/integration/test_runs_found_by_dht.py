@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -129,7 +129,11 @@ def told(run, far):
 def agents_in_lab(run) -> list[psutil.Process]:
     """Without their trainers."""
     hosts = Path(run.config.ssh.config).parent
-    return [each for each in processes.working_in(hosts) if "agent" in each.cmdline()]
+    found = []
+    for each in processes.working_in(hosts):
+        with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+            found += [each] if "agent" in each.cmdline() else []
+    return found
 
 
 @contextmanager
