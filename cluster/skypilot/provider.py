@@ -95,7 +95,9 @@ class SkypilotProvider:
             raise IslandError(f"{island} was started before; islands are never reused")
         if former is None:
             try:
-                self._records.put(island, Record(key, self._launched(spec, idempotency_key)))
+                # Another machine's may be on its way, whose cluster is not to be seen yet.
+                request = self._view.request_of(island) or self._launched(spec, idempotency_key)
+                self._records.put(island, Record(key, request))
             except OSError as error:
                 raise IslandError(f"{island} could not be started: {error}") from error
         return self._node(island)
