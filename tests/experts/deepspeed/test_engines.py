@@ -48,6 +48,11 @@ def played_jointly(parallel, num):
     return scenes.play_jointly(parallel, num)
 
 
+def played_videos(parallel, num):
+    forget()
+    return scenes.play_video(parallel, num, 2)
+
+
 def drawn(parallel, num):
     forget()
     return scenes.draw(parallel, num)
@@ -68,6 +73,11 @@ def test_processes_under_deepspeed_learn_what_one_does(groups, serial, parallel,
 def test_pipeline_under_deepspeed_learns_what_one_process_does_of_image_and_text_together(groups):
     two = groups[2].call(played_jointly, f"pipeline=2,{ZERO_0}", 2)[0]
     assert_same(scenes.play_jointly("", 1), two)
+
+
+def test_pipeline_learns_what_one_process_does_of_videos(groups):
+    two = groups[2].call(played_videos, f"pipeline=2,{ZERO_0}", 2)[0]
+    assert_same(scenes.play_video("", 1, 2), two)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

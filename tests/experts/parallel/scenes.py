@@ -95,9 +95,9 @@ def play_jointly(parallel: str, num: int, told=BY_CLASS):
     return play(parallel, num, sizes=JOINT, told=told, accumulation=2)
 
 
-def play_video(parallel: str, num: int):
+def play_video(parallel: str, num: int, accumulation: int = 1):
     """The same of a network for videos."""
-    return play(parallel, num, sizes=VIDEO)
+    return play(parallel, num, sizes=VIDEO, accumulation=accumulation)
 
 
 def play_pipeline(parallel: str, num: int, begin: object = None, steps: int = 20):
