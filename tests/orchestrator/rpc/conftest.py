@@ -16,16 +16,14 @@ def address(service):
     server.stop(grace=None).wait()
 
 
-@pytest.fixture
-def agent(address):
+def connected(address):
     with ControlClient(address, "run") as opened:
         yield opened
 
 
-@pytest.fixture
-def operator(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
+client, agent, operator = (
+    pytest.fixture(connected, name=name) for name in ("client", "agent", "operator")
+)
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ def service(store, policy, clock):
 
 
 @pytest.fixture
-def client(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
 def gang(client, service, spec):
     """Two nodes that are gathered, and a job for them."""
     client.submit([Submission(spec())])

@@ -28,12 +28,6 @@ OURS = ((RUN_KEY, "run"),)
 
 
 @pytest.fixture
-def client(address):
-    with ControlClient(address, "run") as opened:
-        yield opened
-
-
-@pytest.fixture
 def channel(address):
     with grpc.insecure_channel(address) as opened:
         yield opened
