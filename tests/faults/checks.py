@@ -7,7 +7,7 @@ from pathlib import Path
 from atoll.blobs import open_store
 from atoll.checkpoints import download
 from atoll.types import CheckpointRef, Event
-from tests.integration.conftest import Run
+from tests.integration.runs import Run
 
 
 def assert_nothing_was_lost(run: Run, undisturbed: dict[str, str], cache: Path) -> None:

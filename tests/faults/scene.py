@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.faults.points import INSIDE, Point
-from tests.integration.conftest import Run
+from tests.integration.runs import Run
 
 LONG = 150  # steps: enough to be met by something at work
 

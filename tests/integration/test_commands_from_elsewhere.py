@@ -12,7 +12,7 @@ import shutil
 import pytest
 
 from atoll.__main__ import main
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 
 pytestmark = pytest.mark.timeout(300)
 

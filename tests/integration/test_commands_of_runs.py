@@ -13,7 +13,7 @@ import pytest
 
 from atoll import layout
 from cluster import processes
-from tests.integration.conftest import Run
+from tests.integration.runs import Run
 
 pytestmark = pytest.mark.timeout(480)
 

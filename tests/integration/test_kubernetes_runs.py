@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cluster import processes
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.kubernetes.jobs import INDEX
 
 pytestmark = pytest.mark.timeout(300)

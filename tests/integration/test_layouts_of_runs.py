@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from atoll.types import JobState
 from cluster import processes
 from cluster.processes import ProcessId
-from tests.integration.conftest import DigitsRun
+from tests.integration.runs import DigitsRun
 from tests.integration.test_digits_run import compared, losses
 from tests.integration.test_gangs_of_runs import ISLAND, agent_of
 

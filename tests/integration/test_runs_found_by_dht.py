@@ -21,7 +21,7 @@ from membership.dht import Dht
 from orchestrator.cli.peers import told_of
 from orchestrator.naming import name_of
 from tests import dht
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 

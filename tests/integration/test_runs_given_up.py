@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import processes
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.skypilot import scripted
 
 pytestmark = pytest.mark.timeout(300)

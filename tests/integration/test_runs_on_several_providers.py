@@ -8,7 +8,7 @@ import pytest
 
 from cluster import processes
 from orchestrator.endpoint import Endpoint
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 

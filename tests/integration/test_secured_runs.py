@@ -12,7 +12,7 @@ from atoll.credentials import operator_credentials
 from atoll.errors import ConfigError, Forbidden, Unreachable
 from orchestrator.connect import attach
 from orchestrator.endpoint import Endpoint
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 
 pytestmark = pytest.mark.timeout(300)
 

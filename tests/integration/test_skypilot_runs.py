@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.skypilot import scripted
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from cluster import processes
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 
 pytestmark = pytest.mark.timeout(480)
 

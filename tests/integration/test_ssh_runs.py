@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from cluster import processes
-from tests.integration.conftest import make_certificates
+from tests.integration.runs import make_certificates
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
