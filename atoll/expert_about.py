@@ -19,6 +19,7 @@ class Condition(_Told):
     kind: Literal["none", "class", "text"]
     size: NonNegativeInt = 0
     encoder: str = ""
+    tokens: NonNegativeInt = 0
 
 
 class Dialect(_Told):

@@ -1,12 +1,15 @@
 """What images are conditioned on, as one tensor with a row for each image.
 
-===== ==================================== =============================
-kind  tensor                               "no condition" for a row
-===== ==================================== =============================
-none  None                                 always
-class int64 (B,), class numbers            the number ``num_classes``
-text  float32 (B, text_dims), embeddings   a row of zeros
-===== ==================================== =============================
+===== ===================================== =============================
+kind  tensor                                "no condition" for a row
+===== ===================================== =============================
+none  None                                  always
+class int64 (B,), class numbers             the number ``num_classes``
+text  float32 (B, dims), captions' vectors; zeros
+      or (B, tokens, dims), their tokens'
+===== ===================================== =============================
+
+A caption of fewer tokens than there is room for ends in tokens of zeros.
 """
 
 from __future__ import annotations
@@ -28,23 +31,33 @@ class Conditioning:
         kind: see the module's table.
         size: number of classes, or length of an embedding; 0 without a condition.
         encoder: what made the embeddings, for ``text``; "" otherwise.
+        tokens: room for a caption's tokens, for ``text``; 0 for one vector of the whole.
     """
 
     kind: Literal["none", "class", "text"]
     size: int = 0
     encoder: str = ""
+    tokens: int = 0
 
     @property
     def name(self) -> str:
-        """How it stands in a checkpoint's compat, e.g. ``class:10``."""
-        return ":".join(str(part) for part in (self.kind, self.size, self.encoder) if part)
+        """How it stands in a checkpoint's compat, e.g. ``class:10``, ``text:77x768:…``."""
+        size = f"{self.tokens}x{self.size}" if self.tokens else self.size
+        return ":".join(str(part) for part in (self.kind, size, self.encoder) if part)
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Shape of the condition of one image."""
+        if self.kind == "text":
+            return (self.tokens, self.size) if self.tokens else (self.size,)
+        return ()
 
     def null(self, num: int, device: torch.device) -> Tensor | None:
         """The absent condition for ``num`` rows."""
         if self.kind == "class":
             return torch.full((num,), self.size, dtype=torch.int64, device=device)
         if self.kind == "text":
-            return torch.zeros(num, self.size, device=device)
+            return torch.zeros(num, *self.row, device=device)
         return None
 
     def drop(self, cond: Tensor | None, dropped: Tensor) -> Tensor | None:
@@ -69,8 +82,9 @@ class Conditioning:
             if low < 0 or high > self.size:
                 worst = low if low < 0 else high
                 raise BadInput(f"class {worst} does not exist; classes are 0 to {self.size - 1}")
-        if cond is not None and self.kind == "text" and cond.shape[1:] != (self.size,):
+        if cond is not None and self.kind == "text" and cond.shape[1:] != self.row:
+            each = f"{self.tokens} tokens of {self.size}" if self.tokens else f"{self.size}"
             raise BadInput(
-                f"the model takes embeddings of {self.size} numbers, but was given a tensor of "
+                f"the model takes embeddings of {each} numbers, but was given a tensor of "
                 f"shape {tuple(cond.shape)}"
             )

@@ -20,13 +20,12 @@ from experts.dit import Shape
 from experts.exchange.start import Start, start_of
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
 from experts.networks import build_network
-from experts.noising import Noising, conditioning_of, job_number, noising_of, point_of
+from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from partition.manifest import Partition
 from partition.reader import Batch
 
-PIXELS = "pixels"  # the space of the networks, in every checkpoint's compat
 _GRID_SIDE = 8
 _GRID_STEPS = 25
 
@@ -83,7 +82,7 @@ class ExpertTask:
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
-        point = point_of(batch, noise, t)
+        point = self.noising.at(batch, t, noise)
         return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -117,8 +116,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         ConfigError: the configuration does not fit the data, or ``expert.init`` the experts.
     """
     conditioning = conditioning_of(config, partition)
-    height, width, channels = partition.shape
-    shape = (channels, height, width)
+    space, shape = partition.space
     everything = tuple(range(partition.num_experts))
     init, sizes = config.expert.init, config.expert.sizes
     rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
@@ -126,7 +124,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         spec=spec,
         clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
         training=config.training.model_copy(update={"batch_size": rows}),
-        compat=Compat(PATH, PIXELS, shape, conditioning.name, partition.digest),
+        compat=Compat(PATH, space, shape, conditioning.name, partition.digest),
         sizes=sizes,
         shape=shape,
         noising=noising_of(
@@ -134,6 +132,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
             spec.name,
             TimeDensity(config.training.times, config.training.times_shift),
             conditioning,
+            partition.latents,
         ),
         start=None if init is None else start_of(init, sizes, shape),
     )

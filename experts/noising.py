@@ -13,7 +13,7 @@ from atoll.fit import refuse_condition
 from experts.condition import Conditioning
 from experts.flow import PathSample, TimeDensity, linear_path, seeded
 from experts.task import Place
-from partition.manifest import Partition
+from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
 from partition.reader import Batch
 from partition.text import HashedNgrams, TextEncoder
@@ -29,7 +29,8 @@ class Noising:
         times: density of training times.
         conditioning: what the network is told.
         dropout: share of rows trained without their condition.
-        encoder: of captions; None unless the condition is text.
+        encoder: of captions that are not encoded yet; None unless the condition is text.
+        latents: what the samples are stored as; None for images.
     """
 
     seed: int
@@ -38,6 +39,7 @@ class Noising:
     conditioning: Conditioning
     dropout: float
     encoder: TextEncoder | None
+    latents: Latents | None = None
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -53,31 +55,64 @@ class Noising:
         Returns:
             The points, and the conditions with some of them dropped.
         """
-        height, width, channels = batch.images.shape[1:]
         generator = seeded(torch.device("cpu"), self.seed, self.job, step)
         rows = place.rows(size)
         t = self.times.sample(size, generator)[rows]
         dropped = torch.rand(size, generator=generator)[rows] < self.dropout
-        noise = torch.randn(size, channels, height, width, generator=generator)[rows]
+        shape = self.shape_of(batch)
+        noise = torch.randn(size, *shape, generator=generator)[rows]
+        drawn = None
+        if self.latents is not None and self.latents.kind == "moments":
+            drawn = torch.randn(size, *shape, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
-        return point_of(batch, noise, t), cond
+        return linear_path(self.clean(batch, drawn), noise, t), cond
+
+    def clean(self, batch: Batch, drawn: Tensor | None = None) -> Tensor:
+        """Samples as networks see them, without noise: (B, C, H, W) float32.
+
+        Args:
+            batch: the samples.
+            drawn: standard normal, of that shape: which latent each one's moments give; None for
+                their mean. Without moments it does not matter.
+        """
+        if self.latents is None:
+            return torch.from_numpy(to_unit(batch.images))
+        latent = torch.from_numpy(batch.images).float()
+        if self.latents.kind == "moments":
+            mean, log_variance = latent.chunk(2, dim=1)
+            latent = mean if drawn is None else mean + (log_variance / 2).exp() * drawn
+        return (latent - self.latents.shift) * self.latents.scale
+
+    def shape_of(self, batch: Batch) -> tuple[int, int, int]:
+        """Channels, height and width of what networks see of a batch."""
+        if self.latents is not None:
+            return self.latents.shape
+        height, width, channels = batch.images.shape[1:]
+        return channels, height, width
+
+    def at(self, batch: Batch, t: Tensor, noise: Tensor) -> PathSample:
+        """Samples on their way to a noise (B, C, H, W), at times (B,); latents by their means."""
+        return linear_path(self.clean(batch), noise, t)
 
     def condition(self, batch: Batch) -> Tensor | None:
         """What each sample is conditioned on, see :mod:`experts.condition`."""
         if self.conditioning.kind == "class":
             labels = torch.from_numpy(batch.labels)
             return torch.where(labels < 0, self.conditioning.size, labels)
+        if batch.texts is not None:
+            return torch.from_numpy(batch.texts).float()
         if self.encoder is not None and batch.captions is not None:
             return torch.from_numpy(self.encoder.encode(batch.captions))
         return None
 
 
-def point_of(batch: Batch, noise: Tensor, t: Tensor) -> PathSample:
-    """Samples, as they are stored, on their way to a noise (B, C, H, W), at times (B,)."""
-    return linear_path(torch.from_numpy(to_unit(batch.images)), noise, t)
-
-
-def noising_of(config: Config, job: str, times: TimeDensity, conditioning: Conditioning) -> Noising:
+def noising_of(
+    config: Config,
+    job: str,
+    times: TimeDensity,
+    conditioning: Conditioning,
+    latents: Latents | None = None,
+) -> Noising:
     """How a job of this run draws its training points."""
     return Noising(
         seed=config.run.seed,
@@ -86,6 +121,7 @@ def noising_of(config: Config, job: str, times: TimeDensity, conditioning: Condi
         conditioning=conditioning,
         dropout=config.expert.condition_dropout,
         encoder=HashedNgrams(conditioning.size) if conditioning.kind == "text" else None,
+        latents=latents,
     )
 
 
@@ -101,6 +137,9 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
     )
     if kind == "class":
         return Conditioning("class", len(partition.class_names))
+    if kind == "text" and partition.texts is not None:
+        texts = partition.texts
+        return Conditioning("text", texts.dims, texts.encoder, texts.tokens)
     if kind == "text":
         encoder = HashedNgrams(config.expert.text_dims)
         return Conditioning("text", encoder.dims, encoder.name)

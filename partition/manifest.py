@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from atoll.blobs import Blob
+
+PIXELS = "pixels"  # the space of networks that see images as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,67 @@ class ShardSet:
     shards: tuple[Shard, ...]
 
 
+class Space(NamedTuple):
+    """What the networks work on.
+
+    Attributes:
+        name: ``pixels``, or what tells these latents from others; in every checkpoint's compat.
+        shape: channels, height, width.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What an autoencoder made of the images.
+
+    Networks see ``(latent - shift) * scale``.
+
+    Attributes:
+        model: sha256 (hex) of the autoencoder's files, which :mod:`partition.model_files` keeps.
+        kind: ``moments``, the mean and the logarithm of the variance, of which a latent is drawn
+            whenever a sample is read; or ``samples``, drawn once.
+        shape: channels, height, width of a latent.
+        scale: see above.
+        shift: see above.
+        shards: of each cluster, one beside each tar of its images, with its samples in its order.
+    """
+
+    model: str
+    kind: Literal["moments", "samples"]
+    shape: tuple[int, int, int]
+    scale: float
+    shift: float
+    shards: tuple[tuple[Shard, ...], ...]
+
+    @property
+    def space(self) -> Space:
+        """Where the networks work."""
+        name = f"latents:{self.model[:16]}:{self.scale:g}:{self.shift:g}"
+        return Space(name, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What a text encoder made of the captions.
+
+    Attributes:
+        encoder: its name in every checkpoint's compat, which its files follow from.
+        model: sha256 (hex) of its files, which :mod:`partition.model_files` keeps.
+        tokens: most of a caption; 0 for one vector of the whole.
+        dims: length of a vector.
+        shards: of each cluster, one beside each tar of its images, with its samples in its order.
+    """
+
+    encoder: str
+    model: str
+    tokens: int
+    dims: int
+    shards: tuple[tuple[Shard, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """K centroids and the assignment of every sample to one of them.
@@ -65,6 +128,8 @@ class Partition:
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
+        latents: what networks see of the images; None where they see pixels.
+        texts: what networks see of the captions; None where they are encoded when they are read.
     """
 
     digest: str
@@ -76,6 +141,16 @@ class Partition:
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
+    latents: Latents | None = None
+    texts: Texts | None = None
+
+    @property
+    def space(self) -> Space:
+        """What the networks work on."""
+        if self.latents is not None:
+            return self.latents.space
+        height, width, channels = self.shape
+        return Space(PIXELS, (channels, height, width))
 
     @property
     def num_experts(self) -> int:
@@ -83,8 +158,10 @@ class Partition:
         return len(self.shard_sets)
 
     def as_json(self) -> dict[str, Any]:
-        """For a stage manifest; :meth:`from_json` reads it back."""
-        return asdict(self)
+        """For a stage manifest; :meth:`from_json` reads it back. What was encoded is not in it."""
+        tree = asdict(self)
+        del tree["latents"], tree["texts"]
+        return tree
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Partition:

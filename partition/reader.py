@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from atoll.blobs import BlobStore
 from atoll.errors import BadInput, BlobDamaged, DataError
 from atoll.fit import refuse_held_out
 from atoll.node_cache import NodeCache
+from partition.form import Form, read_array
 from partition.held_out import split
-from partition.images import decode_png
 from partition.manifest import Partition, Shard
 from partition.order import EndlessOrder
 from partition.shards import places
@@ -29,18 +30,22 @@ class Batch:
     """Samples as they are stored.
 
     Attributes:
-        images: (B, H, W, C), uint8.
+        images: (B, H, W, C), uint8; or what an autoencoder made of them, (B, C, h, w) or, of
+            moments, (B, 2 C, h, w), float16, see :class:`partition.manifest.Latents`.
         labels: (B,), int64; -1 for samples without a label.
         clusters: (B,), int64; the cluster each sample belongs to.
         captions: B texts; None for data without captions.
         indices: (B,), int64; which sample of the reader each row is.
+        texts: what a text encoder made of the captions, (B, dims) or (B, tokens, dims), float16;
+            None where nothing did beforehand.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     clusters: NDArray[np.int64]
     captions: tuple[str, ...] | None
     indices: NDArray[np.int64]
+    texts: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,17 @@ class _ShardIndex:
 
     shard: Shard
     path: Path
-    images: NDArray[np.int64]  # (n, 2): offset and size of each PNG, bytes
+    images: NDArray[np.int64]  # (n, 2): offset and size of each PNG or latent, bytes
     abouts: NDArray[np.int64]  # (n, 2): the same of each JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _TextIndex:
+    """Where the encoded captions of one tar lie in its file."""
+
+    shard: Shard
+    path: Path
+    texts: NDArray[np.int64]  # (n, 2)
 
 
 class ShardReader:
@@ -68,6 +82,7 @@ class ShardReader:
             clusters are needed at once, since the order leads through all of them; no others.
         seed: chooses the order.
         held_out: samples of each cluster that the order leaves out, see :mod:`partition.held_out`.
+        pixels: whether to read the images themselves, even where networks see latents of them.
         memory_bytes: most that decoded images may take.
         heard: told of bytes of shards as they come to hand, by any thread.
 
@@ -89,6 +104,7 @@ class ShardReader:
         seed: int,
         *,
         held_out: int = 0,
+        pixels: bool = False,
         memory_bytes: int = _MEMORY_BYTES,
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -96,18 +112,20 @@ class ShardReader:
         _refuse_unknown(chosen, partition)
         sizes = [partition.shard_sets[cluster].num_samples for cluster in chosen]
         refuse_held_out(held_out, dict(zip(chosen, sizes, strict=True)))
-        self._partition = partition
-        owned = [(shard, owner) for owner in chosen for shard in partition.shard_sets[owner].shards]
+        self._form = Form.of(partition, pixels=pixels)
+        owned = [(shard, owner) for owner in chosen for shard in self._form.shards(owner)]
         shards, owners = zip(*owned, strict=True)
-        self._files = cache.hold(store, [shard.blob for shard in shards], heard)
+        texts = [shard for owner in chosen for shard in self._form.texts(owner)]
+        self._files = cache.hold(store, [shard.blob for shard in (*shards, *texts)], heard)
         self._shards = [self._indexed(shard) for shard in shards]
+        self._texts = [self._indexed_text(shard) for shard in texts]
         self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
         self._clusters = np.asarray(owners, np.int64)
         self.num_samples = int(self._starts[-1])
         self._split = split(sizes, held_out)
         self._order = EndlessOrder(self._split.num_learnt, seed)
-        size_bytes = self.num_samples * int(np.prod(partition.shape))
-        self._kept = _Kept(self.num_samples, partition) if size_bytes <= memory_bytes else None
+        size_bytes = self.num_samples * self._form.row_bytes
+        self._kept = _Kept(self.num_samples, self._form) if size_bytes <= memory_bytes else None
 
     def batch(self, cursor: int, size: int, rank: int = 0, world: int = 1) -> Batch:
         """This rank's slice of a batch of the endless order.
@@ -130,7 +148,7 @@ class ShardReader:
 
     def _read(self, indices: NDArray[np.int64]) -> Batch:
         if self._kept is None:
-            holder, rows = _Kept(len(indices), self._partition), np.arange(len(indices))
+            holder, rows = _Kept(len(indices), self._form), np.arange(len(indices))
             self._decode_into(holder, rows, indices)
         else:
             holder, rows = self._kept, indices
@@ -141,8 +159,9 @@ class ShardReader:
             images=holder.images[rows],
             labels=holder.labels[rows],
             clusters=self._clusters[self._shard_of(indices)],
-            captions=captions if self._partition.has_captions else None,
+            captions=captions if self._form.has_captions else None,
             indices=indices,
+            texts=None if holder.texts is None else holder.texts[rows],
         )
 
     def _shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -158,12 +177,33 @@ class ShardReader:
                 for place in np.flatnonzero(shards == number):
                     row, within = rows[place], indices[place] - self._starts[number]
                     file.seek(shard.images[within, 0])
-                    holder.images[row] = decode_png(file.read(shard.images[within, 1]))
+                    holder.images[row] = self._form.decode(file.read(shard.images[within, 1]))
                     file.seek(shard.abouts[within, 0])
                     about = json.loads(file.read(shard.abouts[within, 1]))
                     holder.labels[row] = -1 if about["label"] is None else about["label"]
                     holder.captions[row] = about["caption"] or ""
                     holder.filled[row] = True
+            if holder.texts is not None:
+                self._decode_texts(holder.texts, rows, indices, number)
+
+    def _decode_texts(
+        self,
+        room: NDArray[np.float16],
+        rows: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        number: int,
+    ) -> None:
+        """Those of one tar; a caption of fewer tokens than there is room for ends in zeros."""
+        text = self._texts[number]
+        with self._sense_made_of(text.shard), text.path.open("rb") as file:
+            for place in np.flatnonzero(self._shard_of(indices) == number):
+                at, size = text.texts[indices[place] - self._starts[number]]
+                file.seek(at)
+                vectors = read_array(file.read(size))
+                if room.ndim == 2:
+                    room[rows[place]] = vectors
+                else:
+                    room[rows[place], : len(vectors)] = vectors
 
     def _indexed(self, shard: Shard) -> _ShardIndex:
         try:
@@ -171,7 +211,16 @@ class ShardReader:
         except BlobDamaged as error:  # a copy of it was fetched again
             raise DataError(str(error)) from error
         with self._sense_made_of(shard):
-            return _index(path, shard)
+            found = _places(path, shard, files=2)
+        return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
+
+    def _indexed_text(self, shard: Shard) -> _TextIndex:
+        try:
+            path = self._files.path(shard.blob)
+        except BlobDamaged as error:
+            raise DataError(str(error)) from error
+        with self._sense_made_of(shard):
+            return _TextIndex(shard, path, _places(path, shard, files=1))
 
     @contextlib.contextmanager
     def _sense_made_of(self, shard: Shard) -> Iterator[None]:
@@ -189,21 +238,25 @@ class ShardReader:
 class _Kept:
     """Room for decoded samples."""
 
-    def __init__(self, num: int, partition: Partition) -> None:
-        self.images = np.zeros((num, *partition.shape), np.uint8)
+    def __init__(self, num: int, form: Form) -> None:
+        self.images = np.zeros((num, *form.shape), form.dtype)
+        self.texts = (
+            None if form.text_shape is None else np.zeros((num, *form.text_shape), np.float16)
+        )
         self.labels = np.full(num, -1, np.int64)
         self.captions = [""] * num
         self.filled = np.zeros(num, np.bool_)
 
 
-def _index(path: Path, shard: Shard) -> _ShardIndex:
+def _places(path: Path, shard: Shard, files: int) -> NDArray[np.int64]:
+    """Where the files of a tar lie, so many for each sample."""
     found = places(path)
-    if len(found) != 2 * shard.num_samples:
+    if len(found) != files * shard.num_samples:
         raise BlobDamaged(
-            f"{shard.key} holds {len(found)} files, not the {2 * shard.num_samples} of its "
+            f"{shard.key} holds {len(found)} files, not the {files * shard.num_samples} of its "
             "manifest; run `atoll partition` under a run.uri of its own"
         )
-    return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
+    return found
 
 
 def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:

@@ -24,9 +24,8 @@ from atoll.sizes import Sizes
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape
-from experts.expert import PIXELS
 from experts.flow import PATH, TimeDensity, seeded
-from experts.noising import Noising, conditioning_of, noising_of, point_of
+from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Examples, Place
 from partition.manifest import Partition
 from partition.reader import Batch
@@ -82,7 +81,7 @@ class RouterTask:
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
-        point, cond = point_of(batch, noise, t), self.noising.condition(batch)
+        point, cond = self.noising.at(batch, t, noise), self.noising.condition(batch)
         return Examples(point.x_t, t, cond, torch.from_numpy(batch.clusters))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -102,16 +101,15 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     """
     condition = conditioning_of(config, partition)
     seen = condition if config.router.condition else Conditioning("none")
-    height, width, channels = partition.shape
-    shape = (channels, height, width)
+    space, shape = partition.space
     own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
     return RouterTask(
         spec=spec,
         num_experts=partition.num_experts,
         training=config.training.model_copy(update=own),
         # What the ensemble is conditioned on, whether its router sees that or not.
-        compat=Compat(PATH, PIXELS, shape, condition.name, partition.digest),
+        compat=Compat(PATH, space, shape, condition.name, partition.digest),
         sizes=config.router.sizes,
         shape=shape,
-        noising=noising_of(config, spec.name, TimeDensity("uniform"), seen),
+        noising=noising_of(config, spec.name, TimeDensity("uniform"), seen, partition.latents),
     )

@@ -51,7 +51,7 @@ class Examination:
         self, task: Task, batch: Batch, device: torch.device, mesh: Mesh | None = None
     ) -> None:
         self._task, self._device, self._mesh = task, device, mesh or Mesh()
-        examples = task.examples_at(batch, *_points(batch))
+        examples = task.examples_at(batch, *_points(batch, task.compat.shape))
         self._times, place = examples.t, self._mesh.rows
         # As many for each, so that all ask alike; where they do not come out even, the last again.
         num = -(-len(examples) // place.world)
@@ -83,12 +83,11 @@ class Examination:
         return torch.cat(parts)[: len(self._times)]
 
 
-def _points(batch: Batch) -> tuple[Tensor, Tensor]:
+def _points(batch: Batch, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Times and noise of each sample: the same for a cluster, whoever learns from it."""
-    _, height, width, channels = batch.images.shape
     times, noises = [], []
     for cluster, num in zip(*np.unique(batch.clusters, return_counts=True), strict=True):
         generator = seeded(torch.device("cpu"), job_number("held-out"), int(cluster))
         times.append((torch.arange(num) + 0.5) / num)  # the order of the samples has no meaning
-        noises.append(torch.randn(num, channels, height, width, generator=generator))
+        noises.append(torch.randn(num, *shape, generator=generator))
     return torch.cat(times), torch.cat(noises)

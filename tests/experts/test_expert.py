@@ -41,7 +41,7 @@ def test_expert_reads_its_cluster_and_the_monolith_all(run):
 def test_about_of_a_task_survives_json_and_tells_its_sizes(run):
     about = json.loads(json.dumps(task_of(run).about))
     assert Sizes(**about["sizes"]) == Sizes(16, 1, 2, 4)
-    assert about["conditioning"] == {"kind": "class", "size": 10, "encoder": ""}
+    assert about["conditioning"] == {"kind": "class", "size": 10, "encoder": "", "tokens": 0}
     assert asdict(task_of(run).noising.conditioning) == about["conditioning"]
 
 
