@@ -35,9 +35,15 @@ class TrainingSection(Section):
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="of the averaged weights used to sample"
     )
-    times: Literal["uniform", "logit-normal", "shifted"] = Field(
-        "uniform", description="density of training times: uniform | logit-normal | shifted"
+    times: Literal["uniform", "logit-normal", "shifted", "snr"] = Field(
+        "uniform",
+        description="density of training times: uniform | logit-normal | shifted | snr, a "
+        "logit-normal that the spread of the data is reckoned into",
     )
+    times_mean: float = Field(
+        0.0, description="for logit-normal and snr: of the logit of a time; above 0 favours noise"
+    )
+    times_std: float = Field(1.0, gt=0, description="for logit-normal and snr: of that logit")
     times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")

@@ -18,11 +18,12 @@ from atoll.types import JobSpec, Role
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
-from experts.flow import PATH, TimeDensity, flow_loss, seeded
+from experts.flow import PATH, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
+from experts.times import times_of
 from partition.manifest import Partition
 from partition.reader import Batch
 
@@ -130,7 +131,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         noising=noising_of(
             config,
             spec.name,
-            TimeDensity(config.training.times, config.training.times_shift),
+            times_of(config.training, partition),
             conditioning,
             partition.latents,
         ),

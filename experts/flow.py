@@ -10,7 +10,7 @@ Models (arXiv 2501.05450).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -66,29 +66,6 @@ def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
 def per_row(t: Tensor, like: Tensor) -> Tensor:
     """``t`` of shape (B,) shaped to multiply ``like`` of shape (B, ...)."""
     return t.reshape(-1, *[1] * (like.dim() - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class TimeDensity:
-    """How training times are drawn.
-
-    Attributes:
-        kind: ``uniform``; ``logit-normal``, the logistic of a standard normal (Esser et al., arXiv
-            2403.03206, section 3.1); ``shifted``, uniform moved towards noise (section 5.3.2).
-        shift: for ``shifted``; 1 is uniform, more than 1 favours noise.
-    """
-
-    kind: Literal["uniform", "logit-normal", "shifted"] = "uniform"
-    shift: float = 1.0
-
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
-        """Draw times, (num,) float32 in [0, 1], on the generator's device."""
-        if self.kind == "logit-normal":
-            return torch.sigmoid(torch.randn(num, generator=generator, device=generator.device))
-        t = torch.rand(num, generator=generator, device=generator.device)
-        if self.kind == "shifted":
-            return self.shift * t / (1 + (self.shift - 1) * t)
-        return t
 
 
 def flow_loss(predicted: Tensor, velocity: Tensor) -> Tensor:

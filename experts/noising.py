@@ -11,8 +11,9 @@ from torch import Tensor
 from atoll.config import Config
 from atoll.fit import refuse_condition
 from experts.condition import Conditioning
-from experts.flow import PathSample, TimeDensity, linear_path, seeded
+from experts.flow import PathSample, linear_path, seeded
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
 from partition.reader import Batch

@@ -130,6 +130,7 @@ class Partition:
         shard_sets: one for each cluster.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
+        std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
     """
 
     digest: str
@@ -143,6 +144,7 @@ class Partition:
     shard_sets: tuple[ShardSet, ...]
     latents: Latents | None = None
     texts: Texts | None = None
+    std: float = 0.0
 
     @property
     def space(self) -> Space:
@@ -186,4 +188,5 @@ class Partition:
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,
+            std=tree.get("std", 0.0),
         )

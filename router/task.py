@@ -24,9 +24,10 @@ from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape
-from experts.flow import PATH, TimeDensity, seeded
+from experts.flow import PATH, seeded
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Examples, Place
+from experts.times import TimeDensity
 from partition.manifest import Partition
 from partition.reader import Batch
 from router.network import build_router

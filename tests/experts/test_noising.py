@@ -5,9 +5,9 @@ import torch
 from atoll.config import Config
 from atoll.errors import ConfigError
 from experts.condition import Conditioning
-from experts.flow import TimeDensity
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Partition, ShardSet
 from partition.reader import Batch
 
