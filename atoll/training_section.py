@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from atoll.section import Section
+
+Objective = Literal["velocity", "epsilon", "v"]
 
 
 class TrainingSection(Section):
@@ -45,6 +47,17 @@ class TrainingSection(Section):
     )
     times_std: float = Field(1.0, gt=0, description="for logit-normal and snr: of that logit")
     times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    objective: Objective = Field(
+        "velocity",
+        description="what networks learn to tell: velocity, on the linear path | epsilon, the "
+        "noise, or v, on a schedule of DDPM's",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        (), description='of the experts in turn, in place of objective: ["epsilon", "velocity"]'
+    )
+    noise_schedule: Literal["linear", "cosine"] = Field(
+        "linear", description="of 1000 steps, for epsilon and v: linear (DDPM) | cosine"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
@@ -59,6 +72,16 @@ class TrainingSection(Section):
     board: Literal["tensorboard", "wandb", "none"] = Field(
         "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
     )
+
+    @model_validator(mode="after")
+    def _snr_is_that_of_the_linear_path(self) -> Self:
+        others = {self.objective, *self.objectives} - {"velocity"}
+        if self.times == "snr" and others:
+            raise ValueError(
+                f'times = "snr" chooses times of the linear path, and objective = "{min(others)}" '
+                'has the steps of a schedule; set times to "uniform"'
+            )
+        return self
 
     @field_validator("held_out")
     @classmethod

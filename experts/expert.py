@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,10 @@ from atoll.types import JobSpec, Role
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
-from experts.flow import PATH, flow_loss, seeded
+from experts.flow import PATH, VelocityField, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.objectives import objective_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from experts.times import times_of
@@ -54,6 +55,7 @@ class ExpertTask:
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
             "dialect": self._dialect.told,
+            **self.noising.objective.told,
             "batch_size": self.training.batch_size,
             "ema_decay": self.training.ema_decay,
         }
@@ -77,18 +79,23 @@ class ExpertTask:
         return OURS if self.start is None else self.start.dialect
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
-        """See :class:`experts.task.Task`; the target is the velocity."""
+        """See :class:`experts.task.Task`; the target is what the objective says."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
-        return Examples(point.x_t, point.t, cond, point.velocity)
+        return Examples(point.x_t, point.t, cond, point.target)
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
         point = self.noising.at(batch, t, noise)
-        return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
+        return Examples(point.x_t, t, self.noising.condition(batch), point.target)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`."""
         return flow_loss(output, target)
+
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """See :class:`experts.task.Task`; the loss of the velocity."""
+        field = self.noising.objective.field(network, examples.t.device)
+        return flow_loss(field(examples.x_t, examples.t, examples.cond), examples.target)
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
         """See :class:`experts.task.Task`; one noise for every job and step.
@@ -100,7 +107,8 @@ class ExpertTask:
         noise = torch.randn(_GRID_SIDE**2, *self.shape, generator=generator).to(device)
         cond = self._grid_conditions(batch, torch.arange(len(noise)))
         cond = None if cond is None else cond.to(device)
-        return integrate(network, noise, cond, steps=_GRID_STEPS)
+        field = self.noising.objective.field(network, device)
+        return integrate(field, noise, cond, steps=_GRID_STEPS)
 
     def _grid_conditions(self, batch: Batch, turn: Tensor) -> Tensor | None:
         if self.noising.conditioning.kind == "class":
@@ -128,12 +136,15 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         compat=Compat(PATH, space, shape, conditioning.name, partition.digest),
         sizes=sizes,
         shape=shape,
-        noising=noising_of(
-            config,
-            spec.name,
-            times_of(config.training, partition),
-            conditioning,
-            partition.latents,
+        noising=replace(
+            noising_of(
+                config,
+                spec.name,
+                times_of(config.training, partition),
+                conditioning,
+                partition.latents,
+            ),
+            objective=objective_of(config.training, spec),
         ),
         start=None if init is None else start_of(init, sizes, shape),
     )

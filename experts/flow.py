@@ -38,17 +38,17 @@ class VelocityField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PathSample:
-    """A point on the path between an image and a noise, and the velocity there.
+    """A point on a path between an image and a noise, and what is to be learned there.
 
     Attributes:
         x_t: (B, C, H, W).
-        t: (B,).
-        velocity: (B, C, H, W), the regression target.
+        t: (B,), the time that a network is told.
+        target: (B, C, H, W), what it should answer; on the linear path the velocity.
     """
 
     x_t: Tensor
     t: Tensor
-    velocity: Tensor
+    target: Tensor
 
 
 def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
@@ -60,7 +60,7 @@ def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
         t: (B,).
     """
     at = per_row(t, x0)
-    return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, velocity=noise - x0)
+    return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, target=noise - x0)
 
 
 def per_row(t: Tensor, like: Tensor) -> Tensor:
@@ -68,9 +68,9 @@ def per_row(t: Tensor, like: Tensor) -> Tensor:
     return t.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def flow_loss(predicted: Tensor, velocity: Tensor) -> Tensor:
+def flow_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Squared error of the velocity (B, C, H, W), averaged over each row: (B,)."""
-    return F.mse_loss(predicted.float(), velocity, reduction="none").flatten(1).mean(1)
+    return F.mse_loss(predicted.float(), target, reduction="none").flatten(1).mean(1)
 
 
 def seeded(device: torch.device, *parts: int) -> torch.Generator:

@@ -11,7 +11,7 @@ def test_linear_path_runs_from_image_to_noise():
     torch.testing.assert_close(point.x_t[0], x0[0])
     torch.testing.assert_close(point.x_t[1], 0.75 * x0[1] + 0.25 * noise[1])
     torch.testing.assert_close(point.x_t[2], noise[2])
-    torch.testing.assert_close(point.velocity, noise - x0)
+    torch.testing.assert_close(point.target, noise - x0)
 
 
 def test_flow_loss_averages_each_row_alone():
