@@ -58,6 +58,9 @@ class TrainingSection(Section):
     noise_schedule: Literal["linear", "cosine"] = Field(
         "linear", description="of 1000 steps, for epsilon and v: linear (DDPM) | cosine"
     )
+    min_snr: float = Field(
+        0.0, ge=0, description="errors of the image count min(SNR, this); 0 = as they are, 5 usual"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")

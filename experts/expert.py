@@ -25,6 +25,7 @@ from experts.objectives import objective_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from experts.times import times_of
+from experts.weighing import weighted_loss, with_weights
 from partition.manifest import Partition
 from partition.reader import Batch
 
@@ -79,9 +80,13 @@ class ExpertTask:
         return OURS if self.start is None else self.start.dialect
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
-        """See :class:`experts.task.Task`; the target is what the objective says."""
+        """See :class:`experts.task.Task`; the target is what the objective says, and its weight."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
-        return Examples(point.x_t, point.t, cond, point.target)
+        target, most_snr = point.target, self.training.min_snr
+        if most_snr:
+            weights = self.noising.objective.weights(point.t, most_snr)
+            target = with_weights(target, weights)
+        return Examples(point.x_t, point.t, cond, target)
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
@@ -90,7 +95,7 @@ class ExpertTask:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`."""
-        return flow_loss(output, target)
+        return weighted_loss(output, target) if self.training.min_snr else flow_loss(output, target)
 
     def measure(self, network: VelocityField, examples: Examples) -> Tensor:
         """See :class:`experts.task.Task`; the loss of the velocity."""

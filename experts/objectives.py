@@ -39,6 +39,18 @@ class Objective(Protocol):
         """
         ...
 
+    def weights(self, t: Tensor, most_snr: float) -> Tensor:
+        """How much rows count so that an error of the image counts min(SNR, most_snr), (B,).
+
+        The SNR is alpha^2 / sigma^2, and an error of an answer is so many times that of the image.
+        Source: Hang et al., Min-SNR Weighting Strategy (arXiv 2303.09556), section 3.4.
+
+        Args:
+            t: the times that a network is told, (B,).
+            most_snr: gamma.
+        """
+        ...
+
     def field(self, network: VelocityField, device: torch.device) -> VelocityField:
         """The velocity of the linear path that a network's answers stand for.
 
@@ -61,6 +73,10 @@ class Velocity:
     def point(self, x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
         """See :class:`Objective`."""
         return linear_path(x0, noise, t)
+
+    def weights(self, t: Tensor, most_snr: float) -> Tensor:
+        """See :class:`Objective`: x0 is off by t times what the velocity is."""
+        return torch.minimum((1 - t).square(), most_snr * t.square())
 
     def field(
         self,
@@ -98,6 +114,13 @@ class Diffusion:
         alpha, sigma = torch.sigmoid(2 * signal).sqrt(), torch.sigmoid(-2 * signal).sqrt()
         target = noise if self.target == "epsilon" else alpha * noise - sigma * x0
         return PathSample(alpha * x0 + sigma * noise, step / OURS.scale, target)
+
+    def weights(self, t: Tensor, most_snr: float) -> Tensor:
+        """See :class:`Objective`: x0 is off by sigma what v is, by sigma / alpha what eps is."""
+        signal = NoiseSchedule(self.schedule).signal_at(OURS.scale * t)
+        if self.target == "epsilon":
+            return (most_snr * torch.exp(-2 * signal)).clamp(max=1)
+        return torch.minimum(torch.sigmoid(2 * signal), most_snr * torch.sigmoid(-2 * signal))
 
     def field(self, network: VelocityField, device: torch.device) -> Converted:
         """See :class:`Objective`."""
