@@ -9,7 +9,7 @@ from atoll.batches import batch_size
 from atoll.config import Config
 from atoll.errors import ConfigError
 from atoll.expert_file import refuse_other_network
-from atoll.parallel_fit import refuse_rows, refuse_tokens
+from atoll.parallel_fit import refuse_groups, refuse_rows, refuse_tokens
 from atoll.parallel_section import ParallelSection
 from atoll.types import JobSpec, Role
 
@@ -60,6 +60,8 @@ def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int
             for nodes in range(island.fewest_nodes, island.nodes + 1):
                 layout = parallel.over(nodes * island.processes)
                 refuse_rows(spec.name, rows, layout, parallel, accumulation)
+                if spec.role is not Role.ROUTER:
+                    refuse_groups(spec.name, rows, layout, config.training.immiscible)
 
 
 def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:

@@ -173,3 +173,25 @@ def refuse_rows(
             + f" does not divide them; change it, or training.batch_size, so that every job has a "
             f"multiple of {pieces}"
         )
+
+
+def refuse_groups(job: str, batch_size: int, layout: Layout, immiscible: int) -> None:
+    """Refuse a batch of which processes share a group whose noises are assigned together.
+
+    Args:
+        job: its name.
+        batch_size: rows of one of its steps.
+        layout: of the island.
+        immiscible: rows of a group, one after the other from the first; 0 for none.
+
+    Raises:
+        ConfigError: names the keys, and what would fit.
+    """
+    begins = [batch_size * number // layout.rows for number in range(layout.rows)]
+    if immiscible and any(row % immiscible for row in begins):
+        raise ConfigError(
+            f"training.immiscible = {immiscible} assigns noises among so many rows, and of the "
+            f"{batch_size} rows of {job} in a step {layout.rows} processes have parts that cut "
+            "such groups; change it, or training.batch_size, so that every job has a multiple of "
+            f"{immiscible * layout.rows}"
+        )

@@ -61,6 +61,9 @@ class TrainingSection(Section):
     min_snr: float = Field(
         0.0, ge=0, description="errors of the image count min(SNR, this); 0 = as they are, 5 usual"
     )
+    immiscible: int = Field(
+        0, ge=0, description="rows among which noises go to the nearest images; 0 = to any"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")

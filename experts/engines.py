@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from atoll.parallel_fit import refuse_rows
+from atoll.parallel_fit import refuse_groups, refuse_rows
 from atoll.parallel_section import ParallelSection
 from atoll.training_section import TrainingSection
 from experts.deepspeed.pipeline import DeepSpeedPipeline
@@ -29,6 +29,7 @@ def engine_for(task: Task, at: Workplace) -> Engine:
     refuse_rows(
         job, training.batch_size, at.mesh.layout, at.parallel, accumulation=training.accumulation
     )
+    refuse_groups(job, training.batch_size, at.mesh.layout, training.immiscible)
     return engine_of(task.build().to(at.device), task.loss, training, at.mesh, at.parallel)
 
 

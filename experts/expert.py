@@ -150,6 +150,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
                 partition.latents,
             ),
             objective=objective_of(config.training, spec),
+            immiscible=config.training.immiscible,
         ),
         start=None if init is None else start_of(init, sizes, shape),
     )

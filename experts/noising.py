@@ -12,6 +12,7 @@ from atoll.config import Config
 from atoll.fit import refuse_condition
 from experts.condition import Conditioning
 from experts.flow import PathSample, linear_path, seeded
+from experts.immiscible import assigned
 from experts.objectives import VELOCITY, Objective
 from experts.task import Place
 from experts.times import TimeDensity
@@ -34,6 +35,7 @@ class Noising:
         encoder: of captions that are not encoded yet; None unless the condition is text.
         latents: what the samples are stored as; None for images.
         objective: what is learned at the points.
+        immiscible: rows among which noises are assigned; 0 leaves them as they are drawn.
     """
 
     seed: int
@@ -44,6 +46,7 @@ class Noising:
     encoder: TextEncoder | None
     latents: Latents | None = None
     objective: Objective = VELOCITY
+    immiscible: int = 0
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -69,7 +72,10 @@ class Noising:
         if self.latents is not None and self.latents.kind == "moments":
             drawn = torch.randn(size, *shape, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
-        return self.objective.point(self.clean(batch, drawn), noise, t), cond
+        x0 = self.clean(batch, drawn)
+        if self.immiscible:
+            noise = assigned(x0, noise, self.immiscible)
+        return self.objective.point(x0, noise, t), cond
 
     def clean(self, batch: Batch, drawn: Tensor | None = None) -> Tensor:
         """Samples as networks see them, without noise: (B, C, H, W) float32.

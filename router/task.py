@@ -108,6 +108,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     seen = condition if config.router.condition else Conditioning("none")
     space, shape = partition.space
     own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    own["immiscible"] = 0  # a router is taught by independent noise
     return RouterTask(
         spec=spec,
         num_experts=partition.num_experts,

@@ -4,8 +4,11 @@ import pytest
 
 from atoll.config_file import commented, parse_config, read_config
 from atoll.errors import ConfigError
-from atoll.parallel_fit import refuse_rows, refuse_tokens
+from atoll.fit import refuse_batches
+from atoll.jobs import job_specs
+from atoll.parallel_fit import refuse_groups, refuse_rows, refuse_tokens
 from atoll.parallel_section import Layout, ParallelSection, parallel_of
+from atoll.types import Role
 
 PIPELINE = ["island.parallel.pipeline=2", "island.processes=4"]
 
@@ -179,3 +182,22 @@ def test_tokens_and_rows_that_do_not_come_out_even_are_refused():
     with pytest.raises(ConfigError, match="accumulation = 3 on each of 2 parts does not divide"):
         refuse_rows("expert-0", 16, Layout(pipeline=2, data=2), pipeline, 3)
     refuse_rows("expert-0", 12, Layout(pipeline=2, data=2), pipeline, 3)
+
+
+def test_groups_of_assigned_noises_that_processes_would_cut_are_refused():
+    with pytest.raises(ConfigError, match=r"training\.immiscible = 8 .* has a multiple of 16$"):
+        refuse_groups("expert-0", 24, Layout(data=2), 8)
+    for rows, processes, size in ((24, 3, 8), (20, 1, 8), (20, 2, 5), (7, 3, 0), (30, 2, 15)):
+        refuse_groups("expert-0", rows, Layout(data=processes), size)
+
+
+def test_groups_that_a_job_would_cut_are_refused_before_it_starts_but_for_the_router():
+    pairs = ["island.processes=2", "training.immiscible=16", "training.batch_size=128"]
+    config = read_config(None, pairs)  # of four experts, each of 32 rows
+    sizes = [10] * 4
+    specs = job_specs(config, "p", [Role.EXPERT, Role.MONOLITH, Role.ROUTER])
+    refuse_batches(config, specs, sizes)
+    odd = read_config(None, [*pairs, "training.batch_size=96", "router.batch_size=50"])
+    refuse_batches(odd, job_specs(odd, "p", [Role.MONOLITH, Role.ROUTER]), sizes)
+    with pytest.raises(ConfigError, match="24 rows of expert-0 in a step 2 processes have parts"):
+        refuse_batches(odd, specs, sizes)

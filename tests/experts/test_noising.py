@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,20 @@ def test_draw_over_several_processes_is_the_draw_of_one_cut_to_pieces():
     assert torch.equal(torch.cat([point.x_t for point, _ in parts]), whole.x_t)
     assert torch.equal(torch.cat([point.target for point, _ in parts]), whole.target)
     assert torch.equal(torch.cat([part for _, part in parts]), cond)
+
+
+def test_draw_of_noises_assigned_in_whole_groups_is_the_same_over_any_processes():
+    noising, batch = replace(by_class(), immiscible=3), some_batch(12)
+    (whole, _), (plain, _) = (each.draw(batch, 5, 12, Place()) for each in (noising, by_class()))
+    assert torch.equal(whole.t, plain.t)
+    assert not torch.equal(whole.target, plain.target)
+    for world in (2, 4):
+        parts = [
+            noising.draw(rows_of(batch, place.rows(12)), 5, 12, place)[0]
+            for place in (Place(rank, world) for rank in range(world))
+        ]
+        assert torch.equal(torch.cat([point.x_t for point in parts]), whole.x_t)
+        assert torch.equal(torch.cat([point.target for point in parts]), whole.target)
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"job": 2}, {"step": 2}])
