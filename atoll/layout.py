@@ -40,6 +40,11 @@ def shard(cluster: int, number: int, digest: str) -> str:
     return f"{shard_folder(cluster)}/shard-{number:06d}-{digest[:12]}.tar"
 
 
+def features(shard: str, digest: str) -> str:
+    """Features of the samples of a tar; named by its digest and by their own (sha256, hex)."""
+    return f"partition/features/{shard[:12]}-{digest[:12]}.npy"
+
+
 def centroids(digest: str) -> str:
     """The centroids of a partition; named by content like its shards."""
     return f"partition/centroids-{digest[:12]}.npz"

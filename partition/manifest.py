@@ -128,6 +128,8 @@ class Partition:
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
+        features: what the samples were clustered by, of each cluster one file beside each tar, see
+            :mod:`partition.feature_shards`.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
     """
@@ -141,6 +143,7 @@ class Partition:
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
+    features: tuple[tuple[Shard, ...], ...] = ()
     latents: Latents | None = None
     texts: Texts | None = None
 
@@ -186,4 +189,7 @@ class Partition:
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,
+            features=tuple(
+                tuple(Shard(**shard) for shard in shards) for shards in tree["features"]
+            ),
         )

@@ -22,6 +22,7 @@ from atoll.digests import digest_of
 from atoll.errors import DataError, StorageFull
 from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
+from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
 from partition.intake import Intake
 from partition.manifest import Partition, ShardSet, Skipped
@@ -103,6 +104,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
             montage.add(cluster, sample.image)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
+        kept = keep_features(store, rows, assignment.clusters, shard_sets)
     store.publish(layout.MONTAGE, montage.as_png())
     model = CentroidModel(
         features=features,
@@ -123,6 +125,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
+        features=kept,
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]
@@ -136,6 +139,8 @@ def _keys(made: Partition) -> Iterator[str]:
     yield made.centroids
     for shard_set in made.shard_sets:
         yield from (shard.key for shard in shard_set.shards)
+    for shards in made.features:
+        yield from (shard.key for shard in shards)
 
 
 def _inputs(config: Config) -> dict[str, Any]:
