@@ -39,6 +39,12 @@ class TrainingSection(Section):
         "uniform", description="density of training times: uniform | logit-normal | shifted"
     )
     times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    align: float = Field(
+        0.0, ge=0, description="weight of hidden states' alignment with the images' features"
+    )
+    align_depth: int = Field(
+        0, ge=0, description="blocks before the states that are aligned; 0 = a third of all"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")

@@ -84,7 +84,7 @@ def _trained(config: Config, store: BlobStore, partition: Partition) -> list[Che
     (spec,) = job_specs(config, partition.digest, [Role.EXPERT])
     task = expert_task(config, spec, partition)
     cache = open_cache(config.cache, config.run.uri)
-    samples = ShardReader(store, partition, None, cache, config.run.seed)
+    samples = ShardReader(store, partition, None, cache, config.run.seed, features=task.aligns)
     with tempfile.TemporaryDirectory() as work_dir:
         at = Workplace(
             # An epoch of no other training, so that what was cut short stands in nobody's way.

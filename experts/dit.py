@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
 from atoll.sizes import Sizes
+from experts.alignment import Aligner, aligned
 from experts.blocks import Block, FinalLayer, fresh
 from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
@@ -26,7 +27,11 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 
 class DiT(nn.Module):
-    """A velocity field learned by a transformer on patches."""
+    """A velocity field learned by a transformer on patches.
+
+    Attributes:
+        aligner: see :mod:`experts.alignment`; None without one.
+    """
 
     pos_embed: Tensor
 
@@ -50,10 +55,14 @@ class DiT(nn.Module):
             Block(sizes.width, sizes.heads, dialect) for _ in range(sizes.depth)
         )
         self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
+        self.aligner: Aligner | None = None
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-        """See :class:`experts.flow.VelocityField`."""
-        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+        """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well."""
+        x, c = self.embed(x_t, t, cond)
+        if self.aligner is not None and self.training:
+            return aligned(self, x, c)
+        return self.finish(*self.advance(x, c))
 
     def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens, (B, N, D), and what each block is told of time and condition, (B, D)."""
@@ -63,11 +72,17 @@ class DiT(nn.Module):
             c = c + self.y_embedder(cond)
         return x, c
 
-    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The same after all blocks that are here."""
-        for block in self.blocks:
+    def advance(
+        self, x: Tensor, c: Tensor, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same after some blocks, by default all that are here."""
+        for block in self.blocks if blocks is None else blocks:
             x = block(x, c)
         return x, c
+
+    def image_tokens(self, x: Tensor) -> Tensor:
+        """Those of the image, which are all."""
+        return x
 
     def finish(self, x: Tensor, c: Tensor) -> Tensor:
         """The velocity, (B, C, H, W)."""

@@ -15,6 +15,7 @@ from atoll.networks import expert_flops
 from atoll.sizes import NetworkSizes
 from atoll.training_section import TrainingSection
 from atoll.types import JobSpec, Role
+from experts.alignment import aligner_flops, alignment_loss, parted
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
@@ -42,6 +43,7 @@ class ExpertTask:
     shape: Shape
     noising: Noising
     start: Start | None
+    feature_dims: int = 0
 
     @property
     def about(self) -> dict[str, Any]:
@@ -60,13 +62,22 @@ class ExpertTask:
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        return expert_flops(self.sizes, self.noising.conditioning, self.shape)
+        flops = expert_flops(self.sizes, self.noising.conditioning, self.shape)
+        return flops + (aligner_flops(self.sizes.width, self.feature_dims) if self.aligns else 0)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether it learns from features, too, see :mod:`experts.alignment`."""
+        return self.training.align > 0
 
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
         conditioning = self.noising.conditioning
-        network = build_network(self.sizes, conditioning, self.shape, seed, self._dialect)
+        aligned = (self.feature_dims, self._align_depth) if self.aligns else None
+        network = build_network(
+            self.sizes, conditioning, self.shape, seed, self._dialect, aligned=aligned
+        )
         if self.start is not None:
             self.start.give(network, conditioning)
         return network
@@ -75,10 +86,19 @@ class ExpertTask:
     def _dialect(self) -> Dialect:
         return OURS if self.start is None else self.start.dialect
 
+    @property
+    def _align_depth(self) -> int:
+        return self.training.align_depth or max(1, self.sizes.depth // 3)
+
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
-        """See :class:`experts.task.Task`; the target is the velocity."""
+        """See :class:`experts.task.Task`; the target is the velocity, and features after it."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
-        return Examples(point.x_t, point.t, cond, point.velocity)
+        target = point.velocity
+        if self.aligns:
+            assert batch.features is not None
+            features = torch.from_numpy(batch.features)
+            target = torch.cat([target.flatten(1), features], dim=1)
+        return Examples(point.x_t, point.t, cond, target)
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
@@ -86,8 +106,14 @@ class ExpertTask:
         return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """See :class:`experts.task.Task`."""
-        return flow_loss(output, target)
+        """See :class:`experts.task.Task`; an aligned answer's counts its alignment, too."""
+        if output.dim() > 2:
+            return flow_loss(output, target)
+        (velocity, said), (wanted, features) = (
+            parted(each, self.shape) for each in (output, target)
+        )
+        aligned = alignment_loss(said, features)
+        return flow_loss(velocity, wanted) + self.training.align * aligned
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
         """See :class:`experts.task.Task`; one noise for every job and step.
@@ -135,4 +161,5 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
             partition.latents,
         ),
         start=None if init is None else start_of(init, sizes, shape),
+        feature_dims=partition.features.dims,
     )

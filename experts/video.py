@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from atoll.sizes import Sizes
 from experts.blocks import Block
@@ -45,8 +45,11 @@ class SpaceTimeDiT(DiT):
         for block in self._own_blocks()[1::2]:
             block.over_time = True
 
-    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`experts.dit.DiT`."""
+    def advance(
+        self, x: Tensor, c: Tensor, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`experts.dit.DiT`; through all blocks, since they turn as they alternate."""
+        assert blocks is None
         x = x.reshape(len(x), -1, self._places, x.shape[-1])  # (B, T, S, D)
         over_time = False
         for block in self._own_blocks():

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from atoll import layout
 from atoll.blobs import BlobStore
-from partition.manifest import Shard, ShardSet
+from partition.manifest import KeptFeatures, Shard, ShardSet
 from partition.rowfile import RowFile
 
 
 def keep_features(
     store: BlobStore, rows: RowFile, clusters: NDArray[np.int32], shard_sets: tuple[ShardSet, ...]
-) -> tuple[tuple[Shard, ...], ...]:
+) -> KeptFeatures:
     """Store the features of each tar's samples beside it, in their order.
 
     Args:
@@ -32,7 +32,8 @@ def keep_features(
     Raises:
         StorageFull: the store has no space left.
     """
-    return tuple(tuple(_kept(store, rows, clusters, shard_set)) for shard_set in shard_sets)
+    shards = tuple(tuple(_kept(store, rows, clusters, each)) for each in shard_sets)
+    return KeptFeatures(rows.width, shards)
 
 
 def _kept(

@@ -120,7 +120,9 @@ class ShardReader:
         owned = [(shard, owner) for owner in chosen for shard in self._form.shards(owner)]
         shards, owners = zip(*owned, strict=True)
         texts = [shard for owner in chosen for shard in self._form.texts(owner)]
-        others = [shard for owner in chosen if features for shard in partition.features[owner]]
+        others = [
+            shard for owner in chosen if features for shard in partition.features.shards[owner]
+        ]
         wanted = [shard.blob for shard in (*shards, *texts, *others)]
         self._files = cache.hold(store, wanted, heard)
         self._shards = [self._indexed(shard) for shard in shards]

@@ -139,7 +139,7 @@ def _keys(made: Partition) -> Iterator[str]:
     yield made.centroids
     for shard_set in made.shard_sets:
         yield from (shard.key for shard in shard_set.shards)
-    for shards in made.features:
+    for shards in made.features.shards:
         yield from (shard.key for shard in shards)
 
 

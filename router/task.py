@@ -50,6 +50,11 @@ class RouterTask:
         return tuple(range(self.num_experts))
 
     @property
+    def aligns(self) -> bool:
+        """See :class:`experts.task.Task`: a router learns from images alone."""
+        return False
+
+    @property
     def about(self) -> dict[str, Any]:
         """See :class:`experts.task.Task`; :mod:`router.load` reads it."""
         return {

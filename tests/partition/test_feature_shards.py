@@ -37,9 +37,9 @@ def test_features_read_beside_a_sample_are_those_its_image_has(run, tmp_path):
     model = load_centroids(store, partition)
     wanted = model.features.transform(batch.images)
     np.testing.assert_allclose(batch.features, wanted, rtol=1e-3, atol=1e-3)
-    assert sum(len(shards) for shards in partition.features) == sum(
-        len(shard_set.shards) for shard_set in partition.shard_sets
-    )
+    assert partition.features.dims == 5
+    of_images = [len(shard_set.shards) for shard_set in partition.shard_sets]
+    assert [len(shards) for shards in partition.features.shards] == of_images
 
 
 def test_features_of_one_cluster_follow_its_own_samples(run, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from atoll.parallel_section import ParallelSection
 from atoll.sizes import MMDiTSizes, Sizes
 from atoll.training_section import TrainingSection
+from experts.alignment import alignment_loss, parted
 from experts.condition import Conditioning
 from experts.engines import engine_of
 from experts.flow import flow_loss
@@ -23,18 +24,29 @@ DEEP = replace(SIZES, depth=4)  # for as many stages
 VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
+FEATURES = 5
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
 
 BY_CLASS, BY_TEXT = Conditioning("class", 3), Conditioning("text", 6, "encoder")
 
 
-def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY_CLASS, **settings):
+def engine(
+    parallel: str = "",
+    num: int = 1,
+    rank: int = 0,
+    *,
+    sizes=SIZES,
+    told=BY_CLASS,
+    aligned=None,
+    loss=flow_loss,
+    **settings,
+):
     """An engine of a small network on so many processes; and the mesh of them."""
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_network(sizes, told, SHAPE, seed=0)
+    network = build_network(sizes, told, SHAPE, seed=0, aligned=aligned)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():
@@ -47,7 +59,7 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY
         **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
         | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
     )
-    return engine_of(network, flow_loss, training, mesh, section), mesh
+    return engine_of(network, loss, training, mesh, section), mesh
 
 
 def examples(step: int, place: Place, told=BY_CLASS) -> Examples:
@@ -93,6 +105,18 @@ def play_in_pieces(parallel: str, num: int):
 def play_jointly(parallel: str, num: int, told=BY_CLASS):
     """The same with an MMDiT, each batch in two micro-batches."""
     return play(parallel, num, sizes=JOINT, told=told, accumulation=2)
+
+
+def play_aligned(parallel: str, num: int, sizes=SIZES):
+    """The same of a network that is aligned with features, after its first block."""
+    return play(parallel, num, sizes=sizes, aligned=(FEATURES, 1), loss=_aligned_loss)
+
+
+def _aligned_loss(output, target):
+    """Of the flow, and of features that follow from the target."""
+    velocity, said = parted(output, SHAPE)
+    features = target.flatten(1)[:, :FEATURES]
+    return flow_loss(velocity, target) + 0.5 * alignment_loss(said, features)
 
 
 def play_video(parallel: str, num: int, accumulation: int = 1):

@@ -106,6 +106,13 @@ def test_four_processes_learn_what_one_does_of_image_and_words_together(four, pa
     assert_same(one, four.call(scenes.play_jointly, parallel, 4, scenes.BY_TEXT)[0])
 
 
+@pytest.mark.parametrize("sizes", [scenes.SIZES, scenes.JOINT])
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "tensor=2"])
+def test_two_processes_align_as_one_does(pair, parallel, sizes):
+    one = scenes.play_aligned("", 1, sizes)
+    assert_same(one, pair.call(scenes.play_aligned, parallel, 2, sizes)[0])
+
+
 def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
     told, snapshot = pair.call(scenes.play, "shard=2", 2, None, 7)[0]
     more, snapshot = four.call(scenes.play, "data=2,shard=2", 4, snapshot, 6)[0]
