@@ -30,10 +30,10 @@ from atoll.sections import (
     RouterSection,
     RunSection,
     SamplingSection,
-    TrainingSection,
 )
 from atoll.serving_section import ServingSection
 from atoll.strategies import num_experts_of
+from atoll.training_section import TrainingSection
 
 
 class Config(Section):

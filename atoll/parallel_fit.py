@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
-from atoll.sections import ExpertSection, TrainingSection
+from atoll.sections import ExpertSection
 from atoll.sizes import NetworkSizes, Sizes
+from atoll.training_section import TrainingSection
 
 KEY = "island.parallel"
 

@@ -155,62 +155,6 @@ class ExpertSection(Section):
         return self
 
 
-class TrainingSection(Section):
-    """How experts and monolith are trained."""
-
-    steps: int = Field(
-        1000, ge=1, description="optimizer steps of every expert and of the monolith"
-    )
-    batch_size: int = Field(128, ge=1, description="over all experts: the monolith uses all of it")
-    share: Literal["equal", "proportional"] = Field(
-        "equal", description="an expert's part of the batch: equal, or as its cluster's size"
-    )
-    accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
-    learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    on_spike: Literal["stop", "skip", "rollback"] = Field(
-        "stop",
-        description="stop once a loss or gradient is not finite | skip such steps, and those that "
-        "leap up | rollback to the last checkpoint instead, and pass over the samples since",
-    )
-    spike_factor: float = Field(
-        10.0, gt=1, description="times the mean of the steps before that is a leap"
-    )
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
-    )
-    times: Literal["uniform", "logit-normal", "shifted"] = Field(
-        "uniform", description="density of training times: uniform | logit-normal | shifted"
-    )
-    times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
-    compile: bool = Field(False, description="torch.compile the network")
-    checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
-    log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
-    grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
-    held_out: int = Field(
-        0, ge=0, description="samples of each cluster kept out of training, to measure the loss on"
-    )
-    held_out_every_steps: int = Field(
-        500, ge=1, description="steps between two losses on the samples held out"
-    )
-    board: Literal["tensorboard", "wandb", "none"] = Field(
-        "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
-    )
-
-    @field_validator("held_out")
-    @classmethod
-    def _every_quarter_of_the_times_has_one(cls, num: int) -> int:
-        if 0 < num < 4:
-            raise ValueError(
-                f"is {num}, and the loss is measured in four parts of the time from data to noise; "
-                "give at least 4, or 0 for none"
-            )
-        return num
-
-
 class CheckpointsSection(Section):
     """Which checkpoints of a job are kept, besides its newest and those that stages name."""
 

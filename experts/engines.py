@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from atoll.parallel_fit import refuse_rows
 from atoll.parallel_section import ParallelSection
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.deepspeed.pipeline import DeepSpeedPipeline
 from experts.deepspeed.zero import ZeroEngine
 from experts.engine import Engine

@@ -12,8 +12,8 @@ from atoll.batches import batch_size
 from atoll.checkpoints import Compat
 from atoll.config import Config
 from atoll.networks import expert_flops
-from atoll.sections import TrainingSection
 from atoll.sizes import NetworkSizes
+from atoll.training_section import TrainingSection
 from atoll.types import JobSpec, Role
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.parallel.portions import local
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")

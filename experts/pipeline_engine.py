@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from atoll.parallel_section import ParallelSection
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.average import Average
 from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW, outlines, parameter_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from partition.reader import Batch
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.average import Average
 from experts.devices import arithmetic
 from experts.engine import Judge, Made, Snapshot, Stats

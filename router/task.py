@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from atoll.checkpoints import Compat
 from atoll.config import Config
 from atoll.flops import router_flops
-from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
+from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, distributed, nn
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.average import Average
 from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
+from atoll.training_section import TrainingSection
 from experts.condition import Conditioning
 from experts.dit import build_dit
 from experts.flow import flow_loss

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.engine import Stats
 from experts.flow import flow_loss
 from experts.guard import Guard

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 
 from atoll.parallel_section import ParallelSection
-from atoll.sections import TrainingSection
 from atoll.sizes import MMDiTSizes, Sizes
+from atoll.training_section import TrainingSection
 from experts.condition import Conditioning
 from experts.engines import engine_of
 from experts.flow import flow_loss

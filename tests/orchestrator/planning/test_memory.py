@@ -10,8 +10,8 @@ import torch
 from atoll.errors import BadInput, ConfigError
 from atoll.gpus import GPUS, Gpu
 from atoll.parallel_section import Layout, parallel_of
-from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
+from atoll.training_section import TrainingSection
 from experts.blocks import Block
 from experts.condition import Conditioning
 from experts.dit import build_dit
