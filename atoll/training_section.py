@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from atoll.passwords import UrlWithoutPassword
+from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
 
 
@@ -22,6 +24,14 @@ class TrainingSection(Section):
     accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
     learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    schedule: Literal["constant", "linear", "cosine", "refined"] = Field(
+        "constant",
+        description="of the learning rate after warm-up: constant | linear or cosine, down to zero "
+        "with the last step | refined, to the gradients of an earlier run",
+    )
+    refined_from: UrlWithoutPassword | None = Field(
+        None, min_length=1, description="uri of the run whose curves a refined schedule is made of"
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     on_spike: Literal["stop", "skip", "rollback"] = Field(
@@ -63,3 +73,8 @@ class TrainingSection(Section):
                 "give at least 4, or 0 for none"
             )
         return num
+
+    @model_validator(mode="after")
+    def _schedule_can_be_followed(self) -> Self:
+        refuse_schedule(self.schedule, self.refined_from, self.steps, self.warmup_steps)
+        return self

@@ -12,8 +12,10 @@ grid.png                  sample images, in the last checkpoint of a job that dr
 ========================= ======================================================================
 """
 
+from atoll import layout
+
 STATE = "state"
 EMA = "ema.safetensors"
 PROGRESS = "progress.json"
-HISTORY = "history.json"
+HISTORY = layout.HISTORY
 GRID = "grid.png"

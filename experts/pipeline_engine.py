@@ -21,6 +21,7 @@ from experts.parallel.pipeline_schedule import Schedule
 from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute, spread
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -34,6 +35,7 @@ class PipelineEngine:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands among others.
         parallel: what the mesh is the layout of.
+        rate: learning rate of each step; None for that of ``training`` alone.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class PipelineEngine:
         training: TrainingSection,
         mesh: Mesh,
         parallel: ParallelSection,
+        *,
+        rate: Rate | None = None,
     ) -> None:
         self._training, self._mesh = training, mesh
         num = mesh.size("pipeline")
@@ -70,7 +74,7 @@ class PipelineEngine:
         self._network = nn.ModuleList(self._parts.values())
         drawing = PipelinedNetwork(self._averaged, self._stages, mesh)
         self._average = Average(drawing, self._network, training.ema_decay)
-        self._optimizer = AdamW(self._parameters, training)
+        self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         for part in self._parts.values():
             if parallel.recompute:
                 recompute(part)

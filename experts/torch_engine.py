@@ -21,6 +21,7 @@ from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
 from experts.parallel.portions import Portions, local
 from experts.parallel.spreading import blocks_of, recompute, spread
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -32,6 +33,7 @@ class TorchEngine:
         loss: of each row, from output and target.
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands among others.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -42,6 +44,7 @@ class TorchEngine:
         training: TrainingSection,
         mesh: Mesh | None = None,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._network, self._loss, self._training = network, loss, training
@@ -53,7 +56,7 @@ class TorchEngine:
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
         self._average = Average(averaged, network, training.ema_decay)
-        self._optimizer = AdamW(self._parameters, training)
+        self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         if recomputes:
             recompute(network)
         if training.compile:

@@ -15,7 +15,7 @@ from experts.average import Average
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, outlines, parameter_of, warm_up
+from experts.optimizer import adamw, outlines, parameter_of, set_rate
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
 from experts.parallel.pipeline_gathering import Gathering
@@ -23,6 +23,7 @@ from experts.parallel.pipeline_network import PipelinedNetwork
 from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -36,6 +37,7 @@ class DeepSpeedPipeline:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands; there are ``pipeline`` and ``data`` or ``shard``.
         zero: stage of ZeRO, 0 or 1; 1 shares out the optimizer's state along ``shard``.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -47,6 +49,7 @@ class DeepSpeedPipeline:
         mesh: Mesh,
         zero: int,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._training, self._mesh, self._zero = training, mesh, zero
@@ -76,6 +79,7 @@ class DeepSpeedPipeline:
                 partition_method="uniform",
             )
         self._adamw = adamw(self._parameters.values(), training)
+        self._rate = rate or rate_of(training)
         self._engine, self._optimizer, *_ = deepspeed.initialize(
             model=layers,
             optimizer=self._adamw,
@@ -104,7 +108,7 @@ class DeepSpeedPipeline:
 
         It is judged when it is made: whoever refuses it has to go back.
         """
-        warm_up(self._adamw, self._training, self._average.num_averaged)
+        set_rate(self._adamw, self._rate(self._average.num_averaged))
         loss = self._engine.train_batch(
             iter([(each.inputs, each.target) for each in micro_batches])
         )

@@ -19,9 +19,10 @@ from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.deepspeed.weights import fill_weights, whole_weights
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, outlines, warm_up
+from experts.optimizer import adamw, outlines, set_rate
 from experts.parallel.mesh import Mesh
 from experts.parallel.spreading import recompute
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -34,6 +35,7 @@ class ZeroEngine:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands; all ranks lie along ``shard``.
         stage: 1 shares out the optimizer's state, 2 the gradients too, 3 the weights too.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -45,6 +47,7 @@ class ZeroEngine:
         mesh: Mesh,
         stage: int,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._network, self._loss, self._training = network, loss, training
@@ -60,6 +63,7 @@ class ZeroEngine:
         deepspeed = started(self._device)
         config = settings(stage, network, training)
         self._adamw = adamw(self._parameters.values(), training)
+        self._rate = rate or rate_of(training)
         self._engine, self._zero, *_ = deepspeed.initialize(
             model=Rounded(network, training.precision), optimizer=self._adamw, config=config
         )
@@ -92,7 +96,7 @@ class ZeroEngine:
             self._engine.set_gradient_accumulation_boundary(last)
             loss += self._backward(examples)
         distributed.all_reduce(loss)
-        warm_up(self._adamw, self._training, self._average.num_averaged)
+        set_rate(self._adamw, self._rate(self._average.num_averaged))
         self._engine.step()
         self._average.update()
         stats = Stats(loss, grad_norm_of(self._engine))

@@ -45,6 +45,7 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY
     mesh = MESHES[layout, rank]
     training = TrainingSection(
         **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
+        | {"schedule": "linear", "steps": 20}
         | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
     )
     return engine_of(network, flow_loss, training, mesh, section), mesh
