@@ -67,14 +67,24 @@ def assert_same(run, one, other):
     assert progress == other_progress
 
 
-@pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
-def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role, monkeypatch):
+@pytest.mark.parametrize(
+    ("role", "profile", "averages"),
+    [
+        (Role.EXPERT, "exponential", {"ema.safetensors"}),
+        (Role.MONOLITH, "power", {"ema.safetensors", "ema-1.safetensors"}),
+    ],
+)
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(
+    make_run, role, profile, averages, monkeypatch
+):
     monkeypatch.setattr(checkpointing, "_FILE_BYTES", 20_000)
-    run = make_run(training={"held_out": 8, "held_out_every_steps": 7, "schedule": "cosine"})
+    recipe = {"schedule": "cosine", "ema_profile": profile}
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7, **recipe})
     assert run.train(run.assignment(role, epoch=1))
     assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
     files = download(run.store, run.published(1)[-1], run.folder / "cache").files
     assert len([name for name in files if name.startswith(STATE)]) > 3  # an index among them
+    assert {name for name in files if name.startswith("ema")} == averages
 
     with pytest.raises(Crash):  # between two checkpoints: the steps after the last are lost
         run.train(run.assignment(role, epoch=2), After(14, crash=True))
