@@ -22,6 +22,7 @@ from experts.exchange.start import Start, start_of
 from experts.flow import PATH, TimeDensity, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.profiles import told_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from partition.manifest import Partition
@@ -56,7 +57,7 @@ class ExpertTask:
             "conditioning": asdict(self.noising.conditioning),
             "dialect": self._dialect.told,
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property

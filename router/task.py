@@ -26,6 +26,7 @@ from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.flow import PATH, TimeDensity, seeded
 from experts.noising import Noising, conditioning_of, noising_of
+from experts.profiles import told_of
 from experts.task import Examples, Place
 from partition.manifest import Partition
 from partition.reader import Batch
@@ -64,7 +65,7 @@ class RouterTask:
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property
@@ -108,6 +109,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     seen = condition if config.router.condition else Conditioning("none")
     space, shape = partition.space
     own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    own["ema_profile"] = "exponential"  # of which its section has the decay
     return RouterTask(
         spec=spec,
         num_experts=partition.num_experts,
