@@ -10,6 +10,8 @@ from atoll.passwords import UrlWithoutPassword
 from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
 
+Objective = Literal["velocity", "epsilon", "v"]
+
 
 class TrainingSection(Section):
     """How experts and monolith are trained."""
@@ -55,10 +57,30 @@ class TrainingSection(Section):
         min_length=1,
         description="for power: of memories, as parts of the training; the first is sampled from",
     )
-    times: Literal["uniform", "logit-normal", "shifted"] = Field(
-        "uniform", description="density of training times: uniform | logit-normal | shifted"
+    times: Literal["uniform", "logit-normal", "shifted", "snr"] = Field(
+        "uniform",
+        description="density of training times: uniform | logit-normal | shifted | snr, a "
+        "logit-normal that the spread of the data is reckoned into",
     )
+    times_mean: float = Field(
+        0.0, description="for logit-normal and snr: of the logit of a time; above 0 favours noise"
+    )
+    times_std: float = Field(1.0, gt=0, description="for logit-normal and snr: of that logit")
     times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    objective: Objective = Field(
+        "velocity",
+        description="what networks learn to tell: velocity, on the linear path | epsilon, the "
+        "noise, or v, on a schedule of DDPM's",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        (), description='of the experts in turn, in place of objective: ["epsilon", "velocity"]'
+    )
+    noise_schedule: Literal["linear", "cosine"] = Field(
+        "linear", description="of 1000 steps, for epsilon and v: linear (DDPM) | cosine"
+    )
+    min_snr: float = Field(
+        0.0, ge=0, description="errors of the image count min(SNR, this); 0 = as they are, 5 usual"
+    )
     align: float = Field(
         0.0, ge=0, description="weight of hidden states' alignment with the images' features"
     )
@@ -84,6 +106,16 @@ class TrainingSection(Section):
     def num_averages(self) -> int:
         """Copies of the weights that are averaged."""
         return len(self.ema_lengths) if self.ema_profile == "power" else 1
+
+    @model_validator(mode="after")
+    def _snr_is_that_of_the_linear_path(self) -> Self:
+        others = {self.objective, *self.objectives} - {"velocity"}
+        if self.times == "snr" and others:
+            raise ValueError(
+                f'times = "snr" chooses times of the linear path, and objective = "{min(others)}" '
+                'has the steps of a schedule; set times to "uniform"'
+            )
+        return self
 
     @field_validator("held_out")
     @classmethod

@@ -29,6 +29,7 @@ from partition.manifest import Partition, ShardSet, Skipped
 from partition.montage import Montage
 from partition.shards import ShardWriter
 from partition.sources import Sample, open_source
+from partition.spread import Spread
 
 STAGE = "partition"
 _log = logging.getLogger(__name__)
@@ -95,13 +96,14 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         refuse_extractor(config, len(class_names))
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
-        montage = Montage(assignment.sizes)
+        montage, spread = Montage(assignment.sizes), Spread()
         writer = ShardWriter(
             store, scratch, config.partition.num_experts, config.partition.samples_per_shard
         )
         for index, (sample, cluster) in enumerate(_paired(intake, assignment.clusters)):
             writer.write(cluster, index, sample)
             montage.add(cluster, sample.image)
+            spread.add(sample.image)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
         kept = keep_features(store, rows, assignment.clusters, shard_sets)
@@ -126,6 +128,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
         features=kept,
+        std=spread.std,
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]

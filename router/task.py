@@ -24,10 +24,11 @@ from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape
-from experts.flow import PATH, TimeDensity, seeded
+from experts.flow import PATH, VelocityField, seeded
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.profiles import told_of
 from experts.task import Examples, Place
+from experts.times import TimeDensity
 from partition.manifest import Partition
 from partition.reader import Batch
 from router.network import build_router
@@ -93,6 +94,10 @@ class RouterTask:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`; nats."""
         return F.cross_entropy(output.float(), target, reduction="none")
+
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """See :class:`experts.task.Task`; the loss itself."""
+        return self.loss(network(examples.x_t, examples.t, examples.cond), examples.target)
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:  # noqa: ARG002
         """See :class:`experts.task.Task`; a router paints nothing."""

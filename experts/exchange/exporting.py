@@ -49,7 +49,6 @@ def expert_model(
     training = config.training.model_dump(mode="json", include=set(_RECIPE))
     about: dict[str, Any] = {
         **folder.about,
-        "objective": "velocity",
         "class_names": list(partition.class_names),
         "compat": folder.compat,
         "made": {

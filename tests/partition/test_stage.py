@@ -99,6 +99,7 @@ def test_manifest_tells_counts_shape_and_classes(done: Done) -> None:
     assert (made.num_samples, made.shape, made.num_experts) == (90, (6, 5, 3), 3)
     assert made.class_names == ("round", "square", "star")
     assert made.has_captions
+    assert made.std == pytest.approx((done.images / 127.5).std(), rel=1e-12)
     assert [s.num_samples for s in made.shard_sets] == [30, 30, 30]
     assert [[t.num_samples for t in s.shards] for s in made.shard_sets] == [[20, 10]] * 3
     assert sorted(s.label_counts for s in made.shard_sets) == [(0, 0, 30), (0, 30, 0), (30, 0, 0)]
