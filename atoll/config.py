@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
+from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
@@ -41,6 +42,7 @@ class Config(Section):
 
     run: RunSection = RunSection()
     data: DataSection = DataSection()
+    captions: CaptionsSection = CaptionsSection()
     partition: PartitionSection = PartitionSection()
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()

@@ -60,11 +60,19 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
+        **_told(config),
         "training": config.training.model_dump(mode="json", exclude=_CADENCE | _REMEDY),
     }
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)
     return settings
+
+
+def _told(config: Config) -> dict[str, Any]:
+    """How captions become conditions; the number that are encoded together changes nothing."""
+    if config.expert.condition != "text":
+        return {}
+    return {"captions": config.captions.model_dump(mode="json", exclude={"batch_size"})}
 
 
 def _name(role: Role, index: int) -> str:

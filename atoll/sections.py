@@ -123,7 +123,6 @@ class ExpertSection(Section):
         lt=1,
         description="share of samples trained without their condition, for guidance",
     )
-    text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
     @field_validator("init")
     @classmethod

@@ -75,7 +75,7 @@ def subject_of(config: Config, told: Data) -> Subject:
         condition = Told("class", classes)
         assumed[0] += f" in {classes:,} classes"
     elif config.expert.condition == "text":
-        condition = Told("text", config.expert.text_dims)
+        condition = Told("text", config.captions.dims)
     if told.caption_tokens:
         if condition.kind != "text" or not isinstance(config.expert.sizes, MMDiTSizes):
             raise BadInput(
