@@ -137,6 +137,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _cross_attention_has_tokens(self) -> Self:
+        if self.expert.cross_attention and not self.captions.tokens:
+            raise ValueError(
+                "expert.cross_attention = true looks at a caption's tokens, and captions.tokens = "
+                "0 leaves one vector of the whole; set it, to 77 for CLIP, say"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _strategies_can_work(self) -> Self:
         rows = [("evaluation.strategies", strategy) for strategy in self.evaluation.strategies]
         for key, strategy in [("sampling.strategy", self.sampling.strategy), *rows]:
