@@ -64,14 +64,15 @@ def model_name(name: str) -> str:
     return f"models/named/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
-def encoded_shard(series: str, shard: str) -> str:
-    """What was made of the samples of one tar.
+def encoded_shard(series: str, shard: str, digest: str) -> str:
+    """What was made of the samples of one tar; named by content, as that is.
 
     Args:
         series: sha256 (hex) of what is made of them and how.
         shard: sha256 (hex) of the tar.
+        digest: sha256 (hex) of the bytes that were made of it.
     """
-    return f"partition/encoded/{series[:16]}/{shard[:16]}.tar"
+    return f"partition/encoded/{series[:16]}/{shard[:16]}-{digest[:12]}.tar"
 
 
 def encoded_record(series: str, shard: str) -> str:

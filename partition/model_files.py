@@ -18,6 +18,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atoll import layout
 from atoll.blob_checks import check, digest_file, writing
@@ -134,6 +135,12 @@ def kept_model(store: BlobStore, name: str, key: str, extra: str) -> str:
     return digest
 
 
+def model_config(store: BlobStore, digest: str) -> Any:
+    """What ``config.json`` of a model says that the run keeps. Raises: BlobMissing, BlobDamaged."""
+    expected = _files(store, digest)["config.json"]
+    return json.loads(store.get_bytes(layout.model_file(digest, "config.json"), expected))
+
+
 def fetch_model(store: BlobStore, digest: str, cache: Path) -> Path:
     """A folder with the files of a model that the run keeps, each verified.
 
@@ -147,14 +154,18 @@ def fetch_model(store: BlobStore, digest: str, cache: Path) -> Path:
         BlobDamaged: a file is not what was kept.
         StorageFull: this machine has no space left.
     """
-    manifest = layout.model_manifest(digest)
-    files: dict[str, str] = json.loads(store.get_bytes(manifest))
-    check(digest_of(files), digest, manifest)
     folder = cache.absolute() / "models" / digest[:16]
-    for name, expected in files.items():
+    for name, expected in _files(store, digest).items():
         path = store.fetch(layout.model_file(digest, name), expected, cache / "model-files")
         _link(folder / name, path.absolute())
     return folder
+
+
+def _files(store: BlobStore, digest: str) -> dict[str, str]:
+    manifest = layout.model_manifest(digest)
+    files: dict[str, str] = json.loads(store.get_bytes(manifest))
+    check(digest_of(files), digest, manifest)
+    return files
 
 
 def _link(link: Path, path: Path) -> None:
