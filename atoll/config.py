@@ -12,6 +12,7 @@ from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
+from atoll.latents_section import LatentsSection
 from atoll.membership_section import MembershipSection
 from atoll.parallel_fit import refuse_layout
 from atoll.provider_sections import (
@@ -44,6 +45,7 @@ class Config(Section):
     data: DataSection = DataSection()
     captions: CaptionsSection = CaptionsSection()
     partition: PartitionSection = PartitionSection()
+    latents: LatentsSection = LatentsSection()
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
@@ -167,6 +169,22 @@ class Config(Section):
             raise ValueError(
                 'sampling.gate = "centroid" compares noised pixels with centroids, and needs '
                 'partition.features = "pca"; use the learned gate'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _latents_are_of_single_images(self) -> Self:
+        if self.latents.vae is None:
+            return self
+        if self.expert.frames > 1:
+            raise ValueError(
+                f"expert.frames = {self.expert.frames}, and latents.vae would blur each frame into "
+                "the next one's edge; leave latents.vae out, or set expert.frames to 1"
+            )
+        if self.sampling.gate == "centroid":
+            raise ValueError(
+                'sampling.gate = "centroid" compares noised pixels with centroids, and with '
+                "latents.vae there are none; use the learned gate"
             )
         return self
 
