@@ -65,6 +65,7 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
+        **_told(config),
         "training": config.training.model_dump(
             mode="json", exclude=(_CADENCE if role is Role.ROUTER else own) | _REMEDY
         ),
@@ -72,6 +73,13 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=own)
     return settings
+
+
+def _told(config: Config) -> dict[str, Any]:
+    """How captions become conditions; the number that are encoded together changes nothing."""
+    if config.expert.condition != "text":
+        return {}
+    return {"captions": config.captions.model_dump(mode="json", exclude={"batch_size"})}
 
 
 def _name(role: Role, index: int) -> str:

@@ -51,6 +51,41 @@ def centroids(digest: str) -> str:
     return f"partition/centroids-{digest[:12]}.npz"
 
 
+def model_manifest(digest: str) -> str:
+    """What an encoder's files are, each with its digest.
+
+    Args:
+        digest: of the encoder, see :mod:`partition.model_files`.
+    """
+    return f"models/{digest[:16]}.json"
+
+
+def model_file(digest: str, name: str) -> str:
+    """One of an encoder's files."""
+    return f"models/{digest[:16]}/{name}"
+
+
+def model_name(name: str) -> str:
+    """Which encoder a name of the configuration stood for."""
+    return f"models/named/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+def encoded_shard(series: str, shard: str, digest: str) -> str:
+    """What was made of the samples of one tar; named by content, as that is.
+
+    Args:
+        series: sha256 (hex) of what is made of them and how.
+        shard: sha256 (hex) of the tar.
+        digest: sha256 (hex) of the bytes that were made of it.
+    """
+    return f"partition/encoded/{series[:16]}/{shard[:16]}-{digest[:12]}.tar"
+
+
+def encoded_record(series: str, shard: str) -> str:
+    """Written after that, and says that it is whole."""
+    return f"partition/encoded/{series[:16]}/{shard[:16]}.json"
+
+
 def expert_job(index: int) -> str:
     """Name of the job that trains an expert."""
     return f"expert-{index}"

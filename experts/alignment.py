@@ -12,6 +12,7 @@ Source: Yu et al., Representation Alignment for Generation (arXiv 2410.06940), s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -55,35 +56,34 @@ class Alignable(Protocol):
     aligner: Aligner | None
     blocks: nn.ModuleList
 
-    def advance(
-        self, x: Tensor, c: Tensor, blocks: nn.ModuleList | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens after some blocks, by default all of them."""
+    @property
+    def advance(self) -> Callable[..., tuple[Tensor, ...]]:
+        """From streams of tokens and what is told to the same after ``blocks``, by default all."""
         ...
 
     def image_tokens(self, x: Tensor) -> Tensor:
         """Those of the image, among all tokens."""
         ...
 
-    def finish(self, x: Tensor, c: Tensor) -> Tensor:
-        """The velocity."""
+    @property
+    def finish(self) -> Callable[..., Tensor]:
+        """From the streams to the velocity."""
         ...
 
 
-def aligned(network: Alignable, x: Tensor, c: Tensor) -> Tensor:
+def aligned(network: Alignable, *streams: Tensor) -> Tensor:
     """What a network answers, and what its aligner says on the way: (B, C H W + dims).
 
     Args:
         network: has an aligner.
-        x: its tokens before the blocks, (B, N, D).
-        c: what each block is told.
+        streams: what its first block is given: tokens, (B, N, D), and what blocks are told.
     """
     assert network.aligner is not None
     depth = network.aligner.depth
-    x, c = network.advance(x, c, network.blocks[:depth])
-    said = network.aligner(network.image_tokens(x))
-    x, c = network.advance(x, c, network.blocks[depth:])
-    return torch.cat([network.finish(x, c).flatten(1), said], dim=1)
+    streams = network.advance(*streams, blocks=network.blocks[:depth])
+    said = network.aligner(network.image_tokens(streams[0]))
+    streams = network.advance(*streams, blocks=network.blocks[depth:])
+    return torch.cat([network.finish(*streams).flatten(1), said], dim=1)
 
 
 def parted(rows: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ class MMDiT(nn.Module):
         return x, self.t_embedder(t) + words.pooled
 
     def advance(
-        self, x: Tensor, c: Tensor, blocks: nn.ModuleList | None = None
+        self, x: Tensor, c: Tensor, *, blocks: nn.ModuleList | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same after some blocks, by default all that are here."""
         for block in self.blocks if blocks is None else blocks:

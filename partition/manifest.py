@@ -85,6 +85,13 @@ class Latents:
     shift: float
     shards: tuple[tuple[Shard, ...], ...]
 
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Latents:
+        """Read what ``dataclasses.asdict`` wrote."""
+        channels, height, width = tree["shape"]
+        shards = _shards_from(tree["shards"])
+        return cls(**tree | {"shape": (channels, height, width), "shards": shards})
+
     @property
     def space(self) -> Space:
         """Where the networks work."""
@@ -109,6 +116,11 @@ class Texts:
     tokens: int
     dims: int
     shards: tuple[tuple[Shard, ...], ...]
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Texts:
+        """Read what ``dataclasses.asdict`` wrote."""
+        return cls(**tree | {"shards": _shards_from(tree["shards"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +225,7 @@ class Partition:
             ),
             std=tree["std"],
         )
+
+
+def _shards_from(clusters: list[list[dict[str, Any]]]) -> tuple[tuple[Shard, ...], ...]:
+    return tuple(tuple(Shard(**shard) for shard in cluster) for cluster in clusters)

@@ -22,7 +22,7 @@ from partition.images import encode_png
 from partition.manifest import Shard, ShardSet
 from partition.sources import Sample
 
-_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
+END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 _SIZE = slice(124, 136)  # of a file, in its header: octal digits
 
 
@@ -77,8 +77,8 @@ class ShardWriter:
         }
         text = json.dumps(about, ensure_ascii=False).encode()
         with shard.path.open("ab") as file:
-            file.write(_member(f"{index:09d}.png", encode_png(sample.image)))
-            file.write(_member(f"{index:09d}.json", text))
+            file.write(member(f"{index:09d}.png", encode_png(sample.image)))
+            file.write(member(f"{index:09d}.json", text))
         shard.num_samples += 1
         if sample.label is not None:
             shard.label_counts[sample.label] = shard.label_counts.get(sample.label, 0) + 1
@@ -106,7 +106,7 @@ class ShardWriter:
 
     def _seal(self, shard: _OpenShard) -> None:
         with shard.path.open("ab") as file:
-            file.write(_END_OF_TAR)
+            file.write(END_OF_TAR)
         digest = digest_file(shard.path)
         key = layout.shard(shard.cluster, len(shard.done), digest)
         # The key names the content, so what an interrupted run left there is this very tar.
@@ -137,7 +137,7 @@ def places(path: Path) -> NDArray[np.int64]:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _member(name: str, data: bytes) -> bytes:
+def member(name: str, data: bytes) -> bytes:
     """One file of a tar: header, bytes, padding; without owner or time."""
     info = tarfile.TarInfo(name)
     info.size = len(data)

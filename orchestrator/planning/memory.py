@@ -104,10 +104,14 @@ def activation_bytes(
     Of each token a block keeps 6 width features in float32 (twice a norm's input and output, twice
     what a gate scales) and 14 in the precision of computing (the inputs of four projections, 1 + 1
     + 1 + 4; queries, keys and values, 3; the GELU's input, 4); two means and two deviations, and a
-    logarithm for each head. Of each image 9 width features. What comes before and after the blocks
-    is left out. With recomputing, the inputs of the blocks and one whole block are kept.
+    logarithm for each head. Of each image 9 width features. Cross-attention keeps of each token 3
+    features more in the precision of computing (its input, queries, and the input of the projection
+    at the end) and another logarithm, and of each token of the text keys and values. What comes
+    before and after the blocks is left out. With recomputing, the inputs of the blocks and one
+    whole block are kept.
 
-    Along ``sequence`` a GPU has its tokens, along ``tensor`` its part of 12 of the 14 features. In
+    Along ``sequence`` a GPU has its tokens, along ``tensor`` its part of 12 of the 14 features, and
+    of all of cross-attention's but its input. In
     a pipeline it has its part of the blocks, and of those as many micro-batches at a time as there
     are parts (1F1B), which comes to all blocks again.
 
@@ -119,9 +123,13 @@ def activation_bytes(
         recompute: activations are computed again in the backward pass.
     """
     width, tokens = network.width, network.num_tokens / layout.sequence
-    features = 6 * _FP32 + (2 + 12 / layout.tensor) * compute_bytes(precision)
+    number = compute_bytes(precision)
+    features = 6 * _FP32 + (2 + 12 / layout.tensor) * number
     token = width * features + (4 + network.heads / layout.tensor) * _FP32
     block = micro_batch * (tokens * token + 9 * width * _FP32)
+    if network.words:
+        heard = width * (1 + 2 / layout.tensor) * number + network.heads / layout.tensor * _FP32
+        block += micro_batch * (tokens * heard + network.words * 2 * width / layout.tensor * number)
     if not recompute:
         return network.num_blocks * block
     return block + network.num_blocks * micro_batch * tokens * width * _FP32

@@ -21,7 +21,9 @@ from experts.task import Examples, Place
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
 DEEP = replace(SIZES, depth=4)  # for as many stages
+LISTENING = replace(SIZES, cross_attention=True, modulation="single")
 VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
+VIDEO_LISTENING = replace(LISTENING, frames=4)
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
 FEATURES = 5
@@ -64,12 +66,13 @@ def engine(
 
 
 def examples(step: int, place: Place, told=BY_CLASS) -> Examples:
-    """A process's part of the batch of a step; of texts, of three words each."""
+    """A process's part of the batch of a step; of texts, of none to three words each."""
     generator = torch.Generator().manual_seed(step)
     x_t, target = (torch.randn(ROWS, *SHAPE, generator=generator) for _ in range(2))
     t = torch.rand(ROWS, generator=generator)
     if told.kind == "text":
         cond = torch.randn(ROWS, 3, told.size, generator=generator)
+        cond[torch.arange(3) >= torch.arange(ROWS).unsqueeze(1) % 4] = 0
     else:
         cond = torch.randint(0, 4, (ROWS,), generator=generator)
     rows = place.rows(ROWS)
@@ -118,6 +121,11 @@ def _aligned_loss(output, target):
     velocity, said = parted(output, SHAPE)
     features = target.flatten(1)[:, :FEATURES]
     return flow_loss(velocity, target) + 0.5 * alignment_loss(said, features)
+
+
+def play_listening(parallel: str, num: int, sizes=LISTENING):
+    """The same with a DiT whose blocks look at a text and share one modulation."""
+    return play(parallel, num, sizes=sizes, told=BY_TEXT, accumulation=2)
 
 
 def play_video(parallel: str, num: int, accumulation: int = 1):

@@ -114,6 +114,23 @@ def test_two_processes_align_as_one_does(pair, parallel, sizes):
     assert_same(one, pair.call(scenes.play_aligned, parallel, 2, sizes)[0])
 
 
+@pytest.fixture(scope="module")
+def listening():
+    return scenes.play_listening("", 1)
+
+
+@pytest.mark.parametrize(
+    "parallel", ["data=2", "shard=2,recompute=true", "sequence=2", "tensor=2", "pipeline=2"]
+)
+def test_two_processes_learn_what_one_does_of_image_looking_at_words(pair, listening, parallel):
+    assert_same(listening, pair.call(scenes.play_listening, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", ["sequence=2,tensor=2", "shard=2,tensor=2,recompute=true"])
+def test_four_processes_learn_what_one_does_of_image_looking_at_words(four, listening, parallel):
+    assert_same(listening, four.call(scenes.play_listening, parallel, 4)[0])
+
+
 def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
     told, snapshot = pair.call(scenes.play, "shard=2", 2, None, 7)[0]
     more, snapshot = four.call(scenes.play, "data=2,shard=2", 4, snapshot, 6)[0]
@@ -154,3 +171,5 @@ def test_processes_that_share_videos_learn_what_one_does(pair, four):
     assert_same(one, four.call(scenes.play_video, "sequence=4,recompute=true", 4)[0])
     assert_same(one, four.call(scenes.play_video, "shard=2,sequence=2", 4)[0])
     assert_same(one, four.call(scenes.play_video, "sequence=2,tensor=2", 4)[0])
+    told = scenes.play_listening("", 1, scenes.VIDEO_LISTENING)
+    assert_same(told, pair.call(scenes.play_listening, "sequence=2", 2, scenes.VIDEO_LISTENING)[0])

@@ -49,8 +49,18 @@ def test_activations_of_a_block_in_bf16_are_a_little_more_than_torch_keeps_on_a_
     assert 0.9 < found / activation_bytes(network, 2, "bf16") < 1
 
 
-def kept_bytes(width: int, heads: int, num: int, tokens: int, dtype: torch.dtype) -> int:
-    block, kept = Block(width, heads), {}
+def test_activations_of_a_block_that_looks_at_words_are_what_torch_keeps():
+    network = Network(1, 1, 16, 64, 4, 1, 1, 0, words=5)
+    words = torch.randn(2, 5, 64)
+    found = kept_bytes(64, 4, 2, 16, torch.float32, words)
+    # Besides: the words, which all blocks keep together, and a number for each that says if it is
+    # heard.
+    shared = words.nbytes + 2 * 5 * 4
+    assert found - shared == activation_bytes(network, 2, "fp32")
+
+
+def kept_bytes(width: int, heads: int, num: int, tokens: int, dtype: torch.dtype, *words) -> int:
+    block, kept = Block(width, heads, cross_attention=bool(words)), {}
     own = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
     x, c = torch.randn(num, tokens, width, requires_grad=True), torch.randn(num, width)
 
@@ -62,7 +72,7 @@ def kept_bytes(width: int, heads: int, num: int, tokens: int, dtype: torch.dtype
 
     lowered = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), lowered:
-        block(x * 1, c)
+        block(x * 1, c, *words)
     return sum(size for size, _ in kept.values())
 
 
