@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from atoll import layout, stages
 from atoll.blob_checks import is_full
@@ -19,15 +15,16 @@ from atoll.blobs import BlobStore, make_place, open_store
 from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
-from atoll.errors import DataError, StorageFull
+from atoll.errors import StorageFull
 from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
 from partition.features import fit_features, write_features
-from partition.intake import Intake
+from partition.intake import Intake, workers_for
 from partition.manifest import Partition, ShardSet, Skipped
 from partition.montage import Montage
 from partition.shards import ShardWriter
-from partition.sources import Sample, open_source
+from partition.sources import open_source
+from partition.spool import Spool
 
 STAGE = "partition"
 _log = logging.getLogger(__name__)
@@ -83,24 +80,26 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     if stages.find(store, STAGE) is not None:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
-    intake = Intake(source, config.data)
-    with _scratch(layout.state_folder(config.run.uri)) as scratch:
+    workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
+    intake = Intake(source, config.data, workers, needs_captions=needs_captions)
+    with _scratch(layout.state_folder(config.run.uri)) as scratch, workers:
         height, width, _ = intake.shape
         refuse_patches(config, height, width)
-        features = fit_features(config.partition, intake, progress)
-        rows = write_features(features, intake, scratch / "features", progress)
+        spool = Spool(intake, scratch / "samples", workers)
+        features = fit_features(config.partition, spool, progress)
+        rows = write_features(features, spool, scratch / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
-        montage = Montage(assignment.sizes)
+        clusters, montage = map(int, assignment.clusters), Montage(assignment.sizes)
         writer = ShardWriter(
             store, scratch, config.partition.num_experts, config.partition.samples_per_shard
         )
-        for index, (sample, cluster) in enumerate(_paired(intake, assignment.clusters)):
-            writer.write(cluster, index, sample)
-            montage.add(cluster, sample.image)
+        for index, (sample, cluster) in enumerate(zip(spool, clusters, strict=True)):
+            writer.append(cluster, sample.label, sample.members)
+            montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
     store.publish(layout.MONTAGE, montage.as_png())
@@ -140,22 +139,8 @@ def _keys(made: Partition) -> Iterator[str]:
 
 def _inputs(config: Config) -> dict[str, Any]:
     sections = config.model_dump(mode="json", include={"data", "partition"})
+    del sections["data"]["workers"]  # however many there are, they make the same
     return {**sections, "run": {"seed": config.run.seed}}
-
-
-def _paired(intake: Intake, clusters: NDArray[np.int32]) -> Iterator[tuple[Sample, int]]:
-    """Each sample with its cluster.
-
-    Raises:
-        DataError: the source gives other samples than it gave before.
-    """
-    for sample, cluster in itertools.zip_longest(intake, clusters):
-        if sample is None or cluster is None:
-            raise DataError(
-                "the data changed while they were read; run the same command again once they are "
-                "at rest"
-            )
-        yield sample, int(cluster)
 
 
 def _digest(centroids: str, shard_sets: tuple[ShardSet, ...]) -> str:
