@@ -36,6 +36,7 @@ COMMANDS = {
         "cluster.doctor:doctor", "What this machine can do, and what is missing.", MAIN
     ),
     "partition": Entry("partition.cli:partition", "Split the data set into clusters.", STAGES),
+    "encode": Entry("partition.cli:encode", "Help to encode what is partitioned.", STAGES),
     "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
     "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),

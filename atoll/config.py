@@ -8,9 +8,11 @@ from pydantic import model_validator
 
 from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
+from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
+from atoll.latents_section import LatentsSection
 from atoll.membership_section import MembershipSection
 from atoll.parallel_fit import refuse_layout
 from atoll.provider_sections import (
@@ -19,6 +21,7 @@ from atoll.provider_sections import (
     SlurmSection,
     SshSection,
 )
+from atoll.schedule_fit import refuse_long_warmup
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -41,7 +44,9 @@ class Config(Section):
 
     run: RunSection = RunSection()
     data: DataSection = DataSection()
+    captions: CaptionsSection = CaptionsSection()
     partition: PartitionSection = PartitionSection()
+    latents: LatentsSection = LatentsSection()
     expert: ExpertSection = ExpertSection()
     training: TrainingSection = TrainingSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
@@ -92,6 +97,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _router_decays_too(self) -> Self:
+        training = self.training
+        refuse_long_warmup(
+            training.schedule,
+            {"router.steps": self.router.steps},
+            {"training.warmup_steps": training.warmup_steps},
+        )
+        return self
+
+    @model_validator(mode="after")
     def _records_can_be_signed(self) -> Self:
         if self.membership.peers and not self.orchestrator.tls:
             raise ValueError(
@@ -135,6 +150,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _cross_attention_has_tokens(self) -> Self:
+        if self.expert.cross_attention and not self.captions.tokens:
+            raise ValueError(
+                "expert.cross_attention = true looks at a caption's tokens, and captions.tokens = "
+                "0 leaves one vector of the whole; set it, to 77 for CLIP, say"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _strategies_can_work(self) -> Self:
         rows = [("evaluation.strategies", strategy) for strategy in self.evaluation.strategies]
         for key, strategy in [("sampling.strategy", self.sampling.strategy), *rows]:
@@ -156,6 +180,22 @@ class Config(Section):
             raise ValueError(
                 'sampling.gate = "centroid" compares noised pixels with centroids, and needs '
                 'partition.features = "pca"; use the learned gate'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _latents_are_of_single_images(self) -> Self:
+        if self.latents.vae is None:
+            return self
+        if self.expert.frames > 1:
+            raise ValueError(
+                f"expert.frames = {self.expert.frames}, and latents.vae would blur each frame into "
+                "the next one's edge; leave latents.vae out, or set expert.frames to 1"
+            )
+        if self.sampling.gate == "centroid":
+            raise ValueError(
+                'sampling.gate = "centroid" compares noised pixels with centroids, and with '
+                "latents.vae there are none; use the learned gate"
             )
         return self
 

@@ -33,7 +33,17 @@ Finding = dict[str, str]
 _GIB = 2**30
 _LEAST_GIB = 1.0
 _PROBE_S = 120.0
-_EXTRAS = ("train", "evaluate", "transformers", "ode", "s3", "postgres", "dht", "deepspeed")
+_EXTRAS = (
+    "train",
+    "evaluate",
+    "transformers",
+    "latents",
+    "ode",
+    "s3",
+    "postgres",
+    "dht",
+    "deepspeed",
+)
 
 # Run in a process of its own, so that the control plane never loads torch.
 _PROBE = """

@@ -13,6 +13,7 @@ ORCHESTRATOR = "orchestrator.json"  # where the run's orchestrator is called
 MONTAGE = "partition/montage.png"
 REPORT = "report.html"
 EVALUATION = "evaluation/results.json"
+HISTORY = "history.json"  # in a checkpoint's folder: its job's curve
 
 
 def run_name(place: str) -> str:
@@ -40,9 +41,49 @@ def shard(cluster: int, number: int, digest: str) -> str:
     return f"{shard_folder(cluster)}/shard-{number:06d}-{digest[:12]}.tar"
 
 
+def features(shard: str, digest: str) -> str:
+    """Features of the samples of a tar; named by its digest and by their own (sha256, hex)."""
+    return f"partition/features/{shard[:12]}-{digest[:12]}.npy"
+
+
 def centroids(digest: str) -> str:
     """The centroids of a partition; named by content like its shards."""
     return f"partition/centroids-{digest[:12]}.npz"
+
+
+def model_manifest(digest: str) -> str:
+    """What an encoder's files are, each with its digest.
+
+    Args:
+        digest: of the encoder, see :mod:`partition.model_files`.
+    """
+    return f"models/{digest[:16]}.json"
+
+
+def model_file(digest: str, name: str) -> str:
+    """One of an encoder's files."""
+    return f"models/{digest[:16]}/{name}"
+
+
+def model_name(name: str) -> str:
+    """Which encoder a name of the configuration stood for."""
+    return f"models/named/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+def encoded_shard(series: str, shard: str, digest: str) -> str:
+    """What was made of the samples of one tar; named by content, as that is.
+
+    Args:
+        series: sha256 (hex) of what is made of them and how.
+        shard: sha256 (hex) of the tar.
+        digest: sha256 (hex) of the bytes that were made of it.
+    """
+    return f"partition/encoded/{series[:16]}/{shard[:16]}-{digest[:12]}.tar"
+
+
+def encoded_record(series: str, shard: str) -> str:
+    """Written after that, and says that it is whole."""
+    return f"partition/encoded/{series[:16]}/{shard[:16]}.json"
 
 
 def expert_job(index: int) -> str:
@@ -100,6 +141,11 @@ def checkpoint_of(key: str) -> str:
     """The folder of the checkpoint that a file belongs to; "" for any other file."""
     found = re.match(r"checkpoints/[^/]+/epoch-\d+/step-\d+(\.\d+)?(?=/)", key)
     return found[0] if found else ""
+
+
+def refined_schedule(job: str) -> str:
+    """The curve of an earlier run from which a job's learning rate follows."""
+    return f"schedules/{job}.json"
 
 
 def trace(job: str, step: int, wish: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.section import Section
-from atoll.sizes import PRESETS, NetworkSizes, Sizes, refuse_heads
+from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
 
@@ -34,8 +34,10 @@ class DataSection(Section):
     source: Literal["digits", "npz", "folder", "webdataset"] = Field(
         "digits", description="digits | npz | folder | webdataset"
     )
-    path: str | None = Field(
-        None, description="file, folder, or tar pattern like shard-{000..007}.tar"
+    path: UrlWithoutPassword | None = Field(
+        None,
+        description="file, folder, or tar pattern like shard-{000..007}.tar, of http(s):// or s3://"
+        " as well",
     )
     images: str = Field(
         "images", description="npz: array of images (N, H, W) or (N, H, W, C), uint8"
@@ -48,6 +50,12 @@ class DataSection(Section):
     size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
     on_error: Literal["refuse", "skip"] = Field(
         "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="processes that decode images; 0 = none but the command's own; unset = one for "
+        "each core where images are many files",
     )
 
 
@@ -111,6 +119,14 @@ class ExpertSection(Section):
     frames: int = Field(
         1, ge=1, description="of a video, one below the other in each image; 1 = images"
     )
+    cross_attention: bool = Field(
+        False, description="of a DiT told by text: every block looks at the caption's tokens"
+    )
+    modulation: Modulated = Field(
+        "block",
+        description="of a DiT, what shifts and scales tokens by time and condition: block, a layer "
+        "in each | single, one for all (adaLN-single)",
+    )
     init: str | None = Field(
         None,
         min_length=1,
@@ -123,7 +139,6 @@ class ExpertSection(Section):
         lt=1,
         description="share of samples trained without their condition, for guidance",
     )
-    text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
     @field_validator("init")
     @classmethod
@@ -133,10 +148,17 @@ class ExpertSection(Section):
     @property
     def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
-        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch, self.frames)
+        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch)
         if self.preset is not None:
             sizes = PRESETS[self.preset]
-        return replace(sizes, frames=self.frames) if isinstance(sizes, Sizes) else sizes
+        if not isinstance(sizes, Sizes):
+            return sizes
+        return replace(
+            sizes,
+            frames=self.frames,
+            cross_attention=self.cross_attention,
+            modulation=self.modulation,
+        )
 
     @model_validator(mode="after")
     def _sizes_exist(self) -> Self:
@@ -151,6 +173,21 @@ class ExpertSection(Section):
         if self.frames > 1 and self.sizes.depth < 2:
             raise ValueError(
                 f"frames = {self.frames} wants a block over space and one over time; raise depth"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _options_are_those_of_the_network(self) -> Self:
+        has_options = self.cross_attention or self.modulation == "single"
+        if has_options and not isinstance(self.sizes, Sizes):
+            raise ValueError(
+                f'preset = "{self.preset}" is no DiT: it attends to text as it is, and has '
+                'modulation of its own; leave out cross_attention and modulation = "single"'
+            )
+        if self.cross_attention and self.condition != "text":
+            raise ValueError(
+                f'cross_attention = true looks at captions, and condition = "{self.condition}"; '
+                'set condition to "text", or leave cross_attention out'
             )
         return self
 

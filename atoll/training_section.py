@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from atoll.passwords import UrlWithoutPassword
+from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
 
 Objective = Literal["velocity", "epsilon", "v"]
@@ -24,6 +26,14 @@ class TrainingSection(Section):
     accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
     learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    schedule: Literal["constant", "linear", "cosine", "refined"] = Field(
+        "constant",
+        description="of the learning rate after warm-up: constant | linear or cosine, down to zero "
+        "with the last step | refined, to the gradients of an earlier run",
+    )
+    refined_from: UrlWithoutPassword | None = Field(
+        None, min_length=1, description="uri of the run whose curves a refined schedule is made of"
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     on_spike: Literal["stop", "skip", "rollback"] = Field(
@@ -34,8 +44,18 @@ class TrainingSection(Section):
     spike_factor: float = Field(
         10.0, gt=1, description="times the mean of the steps before that is a leap"
     )
+    ema_profile: Literal["exponential", "power"] = Field(
+        "exponential",
+        description="of the averaged weights used to sample: exponential, of one decay | power, of "
+        "several lengths, of which atoll average makes any other",
+    )
     ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
+        0.999, ge=0, lt=1, description="for exponential: kept of the average by a step"
+    )
+    ema_lengths: tuple[Annotated[float, Field(gt=0, le=0.28)], ...] = Field(
+        (0.05, 0.10),
+        min_length=1,
+        description="for power: of memories, as parts of the training; the first is sampled from",
     )
     times: Literal["uniform", "logit-normal", "shifted", "snr"] = Field(
         "uniform",
@@ -64,6 +84,12 @@ class TrainingSection(Section):
     immiscible: int = Field(
         0, ge=0, description="rows among which noises go to the nearest images; 0 = to any"
     )
+    align: float = Field(
+        0.0, ge=0, description="weight of hidden states' alignment with the images' features"
+    )
+    align_depth: int = Field(
+        0, ge=0, description="blocks before the states that are aligned; 0 = a third of all"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
     compile: bool = Field(False, description="torch.compile the network")
     checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
@@ -78,6 +104,11 @@ class TrainingSection(Section):
     board: Literal["tensorboard", "wandb", "none"] = Field(
         "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
     )
+
+    @property
+    def num_averages(self) -> int:
+        """Copies of the weights that are averaged."""
+        return len(self.ema_lengths) if self.ema_profile == "power" else 1
 
     @model_validator(mode="after")
     def _snr_is_that_of_the_linear_path(self) -> Self:
@@ -98,3 +129,15 @@ class TrainingSection(Section):
                 "give at least 4, or 0 for none"
             )
         return num
+
+    @field_validator("ema_lengths")
+    @classmethod
+    def _each_length_once(cls, lengths: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(lengths)) < len(lengths):
+            raise ValueError(f"names a length twice: {list(lengths)}; name each once")
+        return lengths
+
+    @model_validator(mode="after")
+    def _schedule_can_be_followed(self) -> Self:
+        refuse_schedule(self.schedule, self.refined_from, self.steps, self.warmup_steps)
+        return self

@@ -15,6 +15,7 @@ from atoll.networks import expert_flops
 from atoll.sizes import NetworkSizes
 from atoll.training_section import TrainingSection
 from atoll.types import JobSpec, Role
+from experts.alignment import aligner_flops, alignment_loss, parted
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
@@ -22,6 +23,7 @@ from experts.flow import PATH, VelocityField, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.objectives import objective_of
+from experts.profiles import told_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from experts.times import times_of
@@ -45,6 +47,7 @@ class ExpertTask:
     shape: Shape
     noising: Noising
     start: Start | None
+    feature_dims: int = 0
 
     @property
     def about(self) -> dict[str, Any]:
@@ -58,19 +61,28 @@ class ExpertTask:
             "dialect": self._dialect.told,
             **self.noising.objective.told,
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        return expert_flops(self.sizes, self.noising.conditioning, self.shape)
+        flops = expert_flops(self.sizes, self.noising.conditioning, self.shape)
+        return flops + (aligner_flops(self.sizes.width, self.feature_dims) if self.aligns else 0)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether it learns from features, too, see :mod:`experts.alignment`."""
+        return self.training.align > 0
 
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
         conditioning = self.noising.conditioning
-        network = build_network(self.sizes, conditioning, self.shape, seed, self._dialect)
+        aligned = (self.feature_dims, self._align_depth) if self.aligns else None
+        network = build_network(
+            self.sizes, conditioning, self.shape, seed, self._dialect, aligned=aligned
+        )
         if self.start is not None:
             self.start.give(network, conditioning)
         return network
@@ -79,13 +91,24 @@ class ExpertTask:
     def _dialect(self) -> Dialect:
         return OURS if self.start is None else self.start.dialect
 
+    @property
+    def _align_depth(self) -> int:
+        return self.training.align_depth or max(1, self.sizes.depth // 3)
+
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
-        """See :class:`experts.task.Task`; the target is what the objective says, and its weight."""
+        """See :class:`experts.task.Task`; the target is what the objective says, and its weight.
+
+        Features that the network is aligned with come after both.
+        """
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
         target, most_snr = point.target, self.training.min_snr
         if most_snr:
             weights = self.noising.objective.weights(point.t, most_snr)
             target = with_weights(target, weights)
+        if self.aligns:
+            assert batch.features is not None
+            features = torch.from_numpy(batch.features)
+            target = torch.cat([target.flatten(1), features], dim=1)
         return Examples(point.x_t, point.t, cond, target)
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
@@ -94,8 +117,17 @@ class ExpertTask:
         return Examples(point.x_t, t, self.noising.condition(batch), point.target)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """See :class:`experts.task.Task`."""
-        return weighted_loss(output, target) if self.training.min_snr else flow_loss(output, target)
+        """See :class:`experts.task.Task`; an aligned answer's counts its alignment, too."""
+        if output.dim() > 2:
+            return self._told_loss(output, target)
+        channels, *sides = self.shape
+        weighed = (channels + bool(self.training.min_snr), *sides)
+        (told, said), (wanted, features) = parted(output, self.shape), parted(target, weighed)
+        aligned = alignment_loss(said, features)
+        return self._told_loss(told, wanted) + self.training.align * aligned
+
+    def _told_loss(self, told: Tensor, target: Tensor) -> Tensor:
+        return weighted_loss(told, target) if self.training.min_snr else flow_loss(told, target)
 
     def measure(self, network: VelocityField, examples: Examples) -> Tensor:
         """See :class:`experts.task.Task`; the loss of the velocity."""
@@ -153,4 +185,5 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
             immiscible=config.training.immiscible,
         ),
         start=None if init is None else start_of(init, sizes, shape),
+        feature_dims=partition.features.dims,
     )

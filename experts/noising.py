@@ -32,7 +32,7 @@ class Noising:
         times: density of training times.
         conditioning: what the network is told.
         dropout: share of rows trained without their condition.
-        encoder: of captions that are not encoded yet; None unless the condition is text.
+        encoder: of captions that are not encoded yet; None where there are none.
         latents: what the samples are stored as; None for images.
         objective: what is learned at the points.
         immiscible: rows among which noises are assigned; 0 leaves them as they are drawn.
@@ -130,7 +130,7 @@ def noising_of(
         times=times,
         conditioning=conditioning,
         dropout=config.expert.condition_dropout,
-        encoder=HashedNgrams(conditioning.size) if conditioning.kind == "text" else None,
+        encoder=ngrams_of(conditioning),
         latents=latents,
     )
 
@@ -151,9 +151,15 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
         texts = partition.texts
         return Conditioning("text", texts.dims, texts.encoder, texts.tokens)
     if kind == "text":
-        encoder = HashedNgrams(config.expert.text_dims)
-        return Conditioning("text", encoder.dims, encoder.name)
+        encoder = HashedNgrams(config.captions.dims, config.captions.tokens)
+        return Conditioning("text", encoder.dims, encoder.name, encoder.tokens)
     return Conditioning("none")
+
+
+def ngrams_of(conditioning: Conditioning) -> HashedNgrams | None:
+    """What encodes captions when they are read; None where a model did it before, or nothing."""
+    encoder = HashedNgrams(conditioning.size, conditioning.tokens)
+    return encoder if conditioning.encoder == encoder.name else None
 
 
 def job_number(job: str) -> int:

@@ -118,6 +118,11 @@ class Task(Protocol):
         """Operations of one forward pass on one image, see :mod:`atoll.flops`."""
         ...
 
+    @property
+    def aligns(self) -> bool:
+        """Whether batches shall bring the features that samples were clustered by."""
+        ...
+
     def build(self) -> nn.Module:
         """The network before its first step, called as ``network(x_t, t, cond)``."""
         ...

@@ -22,7 +22,11 @@ from partition.manifest import Partition
 def partition(
     config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False
 ) -> None:
-    """Split the data set into one cluster for each expert and write their shards."""
+    """Split the data set into one cluster for each expert and write their shards.
+
+    What the configuration wants encoded, such as images by an autoencoder, is encoded afterwards;
+    `atoll encode` does the same on other machines beside this one.
+    """
     from atoll import layout
     from partition.stage import find_partition
 
@@ -31,6 +35,7 @@ def partition(
     if found is not None:
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
+    _encode(settings, made)
     if made.skipped:
         say(_left_out(made))
     if json_:
@@ -39,6 +44,34 @@ def partition(
         title = f"{made.num_samples:,} samples in {made.num_experts} clusters"
         show(title, _rows(made), as_json=False)
     say(f"samples of each cluster: {settings.run.uri.rstrip('/')}/{layout.MONTAGE}")
+
+
+def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Encode a partitioned data set, alone or beside other machines that do.
+
+    What is done already is found and kept.
+    """
+    from atoll.blobs import open_store
+    from atoll.errors import BadInput
+    from partition.encoding.stage import wants_encoding
+    from partition.stage import load_partition
+
+    settings = run_config(config, set_ or ())
+    if not wants_encoding(settings):
+        raise BadInput("there is nothing to encode; set latents.vae to an autoencoder")
+    _encode(settings, load_partition(open_store(settings.run.uri), "encode"))
+
+
+def _encode(settings: Config, made: Partition) -> None:
+    from partition.encoding.stage import is_encoded, run_encode, wants_encoding
+
+    if not wants_encoding(settings):
+        return
+    if is_encoded(settings, made):
+        say(f"already encoded: {settings.run.uri} holds it; nothing to do")
+        return
+    with progress_bars() as progress:
+        run_encode(settings, made, progress)
 
 
 def _run(settings: Config) -> Any:

@@ -85,6 +85,13 @@ class Latents:
     shift: float
     shards: tuple[tuple[Shard, ...], ...]
 
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Latents:
+        """Read what ``dataclasses.asdict`` wrote."""
+        channels, height, width = tree["shape"]
+        shards = _shards_from(tree["shards"])
+        return cls(**tree | {"shape": (channels, height, width), "shards": shards})
+
     @property
     def space(self) -> Space:
         """Where the networks work."""
@@ -110,6 +117,25 @@ class Texts:
     dims: int
     shards: tuple[tuple[Shard, ...], ...]
 
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Texts:
+        """Read what ``dataclasses.asdict`` wrote."""
+        return cls(**tree | {"shards": _shards_from(tree["shards"])})
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFeatures:
+    """What the samples were clustered by.
+
+    Attributes:
+        dims: length of a vector.
+        shards: of each cluster, a file beside each tar of its images, with its samples in its
+            order, see :mod:`partition.feature_shards`.
+    """
+
+    dims: int
+    shards: tuple[tuple[Shard, ...], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -128,6 +154,7 @@ class Partition:
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
+        features: what the samples were clustered by.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
         std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
@@ -142,6 +169,7 @@ class Partition:
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
+    features: KeptFeatures = KeptFeatures(0, ())
     latents: Latents | None = None
     texts: Texts | None = None
     std: float = 0.0
@@ -188,5 +216,16 @@ class Partition:
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,
-            std=tree.get("std", 0.0),
+            features=KeptFeatures(
+                tree["features"]["dims"],
+                tuple(
+                    tuple(Shard(**shard) for shard in shards)
+                    for shards in tree["features"]["shards"]
+                ),
+            ),
+            std=tree["std"],
         )
+
+
+def _shards_from(clusters: list[list[dict[str, Any]]]) -> tuple[tuple[Shard, ...], ...]:
+    return tuple(tuple(Shard(**shard) for shard in cluster) for cluster in clusters)

@@ -26,6 +26,7 @@ from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.flow import PATH, VelocityField, seeded
 from experts.noising import Noising, conditioning_of, noising_of
+from experts.profiles import told_of
 from experts.task import Examples, Place
 from experts.times import TimeDensity
 from partition.manifest import Partition
@@ -51,6 +52,11 @@ class RouterTask:
         return tuple(range(self.num_experts))
 
     @property
+    def aligns(self) -> bool:
+        """See :class:`experts.task.Task`: a router learns from images alone."""
+        return False
+
+    @property
     def about(self) -> dict[str, Any]:
         """See :class:`experts.task.Task`; :mod:`router.load` reads it."""
         return {
@@ -60,7 +66,7 @@ class RouterTask:
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property
@@ -108,6 +114,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     seen = condition if config.router.condition else Conditioning("none")
     space, shape = partition.space
     own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    own["ema_profile"] = "exponential"  # of which its section has the decay
     own["immiscible"] = 0  # a router is taught by independent noise
     return RouterTask(
         spec=spec,

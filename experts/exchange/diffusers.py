@@ -162,6 +162,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
         why = "is an MMDiT"
     elif about["sizes"].get("frames", 1) > 1:
         why = "paints videos, in blocks over space and over time"
+    elif about["sizes"].get("modulation", "block") != "block":
+        why = "has one modulation for all blocks"
     elif kind != "class":
         why = f"is conditioned on {kind}, and that embeds a class always"
     elif height != width:

@@ -19,6 +19,7 @@ from experts.exchange import diffusers
 from experts.exchange.card import card
 from experts.exchange.model import Model, write_model
 from experts.files import EMA
+from experts.profiles import told_in
 from partition.stage import load_partition
 
 _RECIPE = ("learning_rate", "weight_decay", "times", "precision")
@@ -58,7 +59,7 @@ def expert_model(
             "checkpoint": ref.digest[:12],
             **training,
             "batch_size": folder.about["batch_size"],
-            "ema_decay": folder.about["ema_decay"],
+            **told_in(folder.about),
         },
     }
     if config.expert.init is not None:

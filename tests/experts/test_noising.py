@@ -92,7 +92,7 @@ def test_draw_of_unlabelled_samples_gives_them_no_class():
 
 
 def test_draw_with_captions_gives_their_embeddings():
-    tree = {"data": {"source": "folder"}, "expert": {"condition": "text", "text_dims": 16}}
+    tree = {"data": {"source": "folder"}, "expert": {"condition": "text"}, "captions": {"dims": 16}}
     config = Config.model_validate(tree)
     conditioning = conditioning_of(config, partition_with())
     noising = noising_of(config, "expert-0", TimeDensity(), conditioning)

@@ -1,0 +1,68 @@
+"""What encoders have made of a run's samples, as far as the control plane needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from atoll import stages
+from atoll.blobs import BlobStore
+from atoll.config import Config
+from atoll.errors import BadInput, StageMissing
+
+
+def stage_of(series: str) -> str:
+    """Name of the stage that makes a series, ``latents`` or ``texts``."""
+    return f"encode-{series}"
+
+
+def wanted_by(config: Config) -> Mapping[str, str | None]:
+    """What encodes each series, by the key of the configuration that says so; None for nothing."""
+    return {"latents.vae": config.latents.vae}
+
+
+def find_encoded(store: BlobStore, series: str) -> dict[str, Any] | None:
+    """What was made last of a series, see :mod:`partition.manifest`; None if nothing was."""
+    return stages.find(store, stage_of(series))
+
+
+def refuse_unencoded(store: BlobStore, config: Config, needed_by: str) -> None:
+    """Refuse to work on a run that is not encoded as its configuration asks for.
+
+    Args:
+        store: of the run.
+        config: of the run.
+        needed_by: command to name.
+
+    Raises:
+        StageMissing: something is not encoded yet; says which command does it.
+        BadInput: something is encoded that the configuration does not ask for; names the key.
+    """
+    for key, encoder in wanted_by(config).items():
+        series = key.partition(".")[0]
+        made = find_encoded(store, series)
+        if encoder is not None and made is None:
+            raise StageMissing(
+                f"`atoll {needed_by}` learns from what {key} = {encoder!r} encodes, which has not "
+                "been done to its end here; run `atoll encode` first"
+            )
+        if encoder is None and made is not None:
+            raise BadInput(
+                f"the samples of this run are encoded, and the configuration has no {key} now; set "
+                "it back, or give new settings a run.uri of their own"
+            )
+
+
+def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Channels, height and width of what networks see.
+
+    Args:
+        store: of the run.
+        partition: the stage's result, as JSON.
+    """
+    latents = find_encoded(store, "latents")
+    if latents is not None:
+        channels, height, width = latents["shape"]
+    else:
+        height, width, channels = partition["shape"]
+    return channels, height, width

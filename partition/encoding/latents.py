@@ -1,0 +1,184 @@
+"""Latents of the images, see :class:`partition.encoding.series.Series`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atoll.blobs import BlobStore
+from atoll.config import Config
+from atoll.digests import digest_of
+from atoll.errors import BadInput
+from partition.autoencoder import KEY, Autoencoder, Fit, fit_of
+from partition.encoding.series import Encoded, Stored
+from partition.form import write_array
+from partition.images import decode_png
+from partition.manifest import Latents, Shard
+from partition.model_files import fetch_model, kept_model, model_config
+
+_TINY = 1e-12  # latents that are all alike have no scale
+
+
+@dataclass(frozen=True, slots=True)
+class LatentSeries:
+    """What ``[latents]`` asks for.
+
+    Attributes:
+        model: digest of the autoencoder.
+        kind: what is kept of each image.
+        fit: of the autoencoder to the images.
+        scale: by which networks see latents multiplied; ``measured``, or None for the model's own.
+        shift: which is taken from them before; None for the model's own.
+        precision: of the autoencoder.
+        seed: of the run; latents that are drawn once follow from it.
+        batch_size: images encoded together.
+        workers: processes.
+    """
+
+    model: str
+    kind: Literal["moments", "samples"]
+    fit: Fit
+    scale: float | Literal["measured"] | None
+    shift: float | None
+    precision: Literal["fp32", "bf16"]
+    seed: int
+    batch_size: int
+    workers: int
+    name: str = "latents"
+
+    @classmethod
+    def planned(cls, config: Config, store: BlobStore, image: tuple[int, int, int]) -> LatentSeries:
+        """The series of a run, whose store keeps the autoencoder from now on.
+
+        Args:
+            config: of the run; ``latents.vae`` is set.
+            store: of the run.
+            image: height, width and channels.
+
+        Raises:
+            BadInput: the autoencoder cannot be used, or does not fit; names the key.
+        """
+        section = config.latents
+        assert section.vae is not None
+        model = kept_model(store, section.vae, KEY, "latents")
+        fit = fit_of(model_config(store, model), section.vae, image)
+        if section.kind == "moments" and not fit.has_moments:
+            raise BadInput(
+                f'latents.kind = "moments", and {KEY} = {section.vae!r} draws nothing: it has none;'
+                ' set latents.kind to "samples"'
+            )
+        return cls(
+            model=model,
+            kind=section.kind,
+            fit=fit,
+            scale=section.scale,
+            shift=section.shift,
+            precision=section.precision,
+            seed=config.run.seed,
+            batch_size=section.batch_size,
+            workers=section.workers,
+        )
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """See :class:`partition.encoding.series.Series`."""
+        return {**self._shaping, "scale": self.scale, "shift": self.shift}
+
+    @property
+    def digest(self) -> str:
+        """See :class:`partition.encoding.series.Series`."""
+        return digest_of(["latents", self._shaping])
+
+    @property
+    def _shaping(self) -> dict[str, Any]:
+        """Of ``[latents]``, what the bytes follow from."""
+        drawn = {"seed": self.seed} if self.kind == "samples" else {}
+        return {"vae": self.model, "kind": self.kind, "precision": self.precision, **drawn}
+
+    def open(self, store: BlobStore, cache: Path, device: torch.device) -> LatentEncoder:
+        """See :class:`partition.encoding.series.Series`."""
+        folder = fetch_model(store, self.model, cache)
+        return LatentEncoder(Autoencoder(folder, device, self.precision), self)
+
+    def result(self, shards: tuple[tuple[Shard, ...], ...], sums: Mapping[str, float]) -> Latents:
+        """See :class:`partition.encoding.series.Series`.
+
+        Where neither the configuration nor the autoencoder has a scale, it is measured: latents
+        times 1 / their standard deviation have one of 1, see section 4.3.2 of Rombach et al.
+        """
+        scale = self.fit.scale if self.scale is None else self.scale
+        if scale is None or scale == "measured":
+            mean = sums["sum"] / sums["num"]
+            scale = 1 / math.sqrt(max(sums["squares"] / sums["num"] - mean**2, _TINY))
+        return Latents(
+            model=self.model,
+            kind=self.kind,
+            shape=self.fit.shape,
+            scale=scale,
+            shift=self.fit.shift if self.shift is None else self.shift,
+            shards=shards,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LatentEncoder:
+    """See :class:`partition.encoding.series.Encoder`.
+
+    Attributes:
+        autoencoder: that encodes.
+        series: what is kept of what it answers.
+    """
+
+    autoencoder: Autoencoder
+    series: LatentSeries
+
+    def prepare(self, sample: Stored) -> tuple[Stored, NDArray[np.uint8]]:
+        """See :class:`partition.encoding.series.Encoder`."""
+        return sample, decode_png(sample.image)
+
+    def encode(self, prepared: Sequence[tuple[Stored, NDArray[np.uint8]]]) -> Encoded:
+        """See :class:`partition.encoding.series.Encoder`."""
+        samples, images = zip(*prepared, strict=True)
+        answer = self.autoencoder.encode(np.stack(images))
+        mean, variance = answer, torch.zeros(())
+        if self.series.fit.has_moments:
+            mean, log_variance = answer.chunk(2, dim=1)
+            variance = log_variance.exp()
+        if self.series.kind == "samples" and self.series.fit.has_moments:
+            answer = mean = mean + variance.sqrt() * torch.stack(list(map(self._drawn, samples)))
+            variance = torch.zeros(())
+        kept = answer.numpy().astype(np.float16)
+        if not np.isfinite(kept).all():
+            raise BadInput(
+                f"{KEY} gives numbers that 16 bits cannot hold, or none, for some of "
+                f"{samples[0].told['key']} to {samples[-1].told['key']}; set latents.precision to "
+                '"fp32", or choose another autoencoder'
+            )
+        square = mean.double().square() + variance.double()
+        return Encoded(
+            files=[
+                {"npy": write_array(array), "json": sample.about}
+                for sample, array in zip(samples, kept, strict=True)
+            ],
+            sums={
+                "num": float(mean.numel()),
+                "sum": float(mean.double().sum()),
+                "squares": float(square.sum()),
+            },
+        )
+
+    def _drawn(self, sample: Stored) -> Tensor:
+        """Standard normal, of a latent's shape: a function of the run's seed and the sample."""
+        text = f"{self.series.seed} {sample.told['key']}".encode()
+        seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big", signed=True)
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self.series.fit.shape, generator=generator)

@@ -1,0 +1,134 @@
+"""The encode stage: what encoders make of a partition's samples, once.
+
+Any number of machines may work on it at the same time. Each takes tars that nobody has recorded
+yet, in an order of its own, so that two of them seldom meet at the same one; if they do, both make
+the same bytes. What was recorded before a crash is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from atoll import layout, stages
+from atoll.blobs import BlobStore, open_store
+from atoll.command import Progress
+from atoll.config import Config
+from atoll.encoded import stage_of, wanted_by
+from partition.encoding.series import Series
+from partition.encoding.shard import Record, find_record
+from partition.encoding.workers import Task, encoded, num_cores, num_workers
+from partition.manifest import Partition, Shard
+from partition.scratch import scratch
+
+_log = logging.getLogger(__name__)
+
+
+def wants_encoding(config: Config) -> bool:
+    """Whether the configuration asks for anything to be encoded."""
+    return any(encoder is not None for encoder in wanted_by(config).values())
+
+
+def is_encoded(config: Config, partition: Partition) -> bool:
+    """Whether all that the configuration asks for is made, and still there.
+
+    Raises:
+        BadInput: an encoder cannot be used, or something was made with other settings; names the
+            key.
+    """
+    store = open_store(config.run.uri)
+    return all(_is_made(store, partition, series) for series in series_of(config, partition))
+
+
+def run_encode(config: Config, partition: Partition, progress: Progress) -> None:
+    """Encode what the configuration asks for; done once for a run.
+
+    Args:
+        config: the run.
+        partition: of its data.
+        progress: called as it goes on.
+
+    Raises:
+        BadInput: an encoder cannot be used or does not fit the data, or something was made with
+            other settings; names the key.
+        StorageFull: no space left; the same command goes on once there is.
+        OutOfMemory: a model needs more than there is.
+    """
+    store = open_store(config.run.uri)
+    for series in series_of(config, partition):
+        if not _is_made(store, partition, series):
+            _make(config, store, partition, series, progress)
+
+
+def series_of(config: Config, partition: Partition) -> list[Series]:
+    """What is to be made of the samples.
+
+    Raises:
+        BadInput: an encoder cannot be used, or does not fit the data; names the key.
+    """
+    found: list[Series] = []
+    if config.latents.vae is not None:
+        from partition.encoding.latents import LatentSeries  # noqa: PLC0415 - optional
+
+        found.append(LatentSeries.planned(config, open_store(config.run.uri), partition.shape))
+    return found
+
+
+def _make(
+    config: Config, store: BlobStore, partition: Partition, series: Series, progress: Progress
+) -> None:
+    clusters = [shard_set.shards for shard_set in partition.shard_sets]
+    every = [shard for shards in clusters for shard in shards]
+    found = ((shard, find_record(store, series, shard)) for shard in every)
+    records = {shard.digest: record for shard, record in found if record is not None}
+    missing = [shard for shard in every if shard.digest not in records]
+    random.shuffle(missing)
+
+    def open_ones() -> Iterator[Shard]:
+        for shard in missing:
+            record = find_record(store, series, shard)  # somebody else's, meanwhile
+            if record is None:
+                yield shard
+            else:
+                records[shard.digest] = record
+
+    doing = f"encoding {series.name}"
+    with scratch(layout.state_folder(config.run.uri), "encode") as folder:
+        workers = num_workers(series.workers, max(len(missing), 1))
+        task = Task(
+            config.run.uri,
+            config.cache,
+            series,
+            folder=folder,
+            models=layout.state_folder(config.run.uri) / "cache",
+            threads=max(1, num_cores() // workers),
+        )
+        progress(doing, _num_done(records), partition.num_samples)
+        for shard, record in encoded(task, open_ones(), workers):
+            records[shard.digest] = record
+            progress(doing, _num_done(records), partition.num_samples)
+    sums: dict[str, float] = {}
+    for shard in every:  # in their order, in which floating-point sums come out alike
+        for name, value in records[shard.digest].sums.items():
+            sums[name] = sums.get(name, 0.0) + value
+    made = tuple(tuple(records[shard.digest].shard for shard in shards) for shards in clusters)
+    result = asdict(series.result(made, sums))
+    stages.finish(store, stage_of(series.name), _inputs(partition, series), result)
+    _log.info("encoded", extra={"fields": {"series": series.name, "digest": series.digest}})
+
+
+def _is_made(store: BlobStore, partition: Partition, series: Series) -> bool:
+    result = stages.finished(store, stage_of(series.name), _inputs(partition, series))
+    if result is None:
+        return False
+    return all(store.exists(shard["key"]) for shards in result["shards"] for shard in shards)
+
+
+def _inputs(partition: Partition, series: Series) -> dict[str, object]:
+    return {"partition": {"digest": partition.digest}, series.name: series.inputs}
+
+
+def _num_done(records: dict[str, Record]) -> int:
+    return sum(record.shard.num_samples for record in records.values())

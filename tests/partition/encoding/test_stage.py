@@ -1,0 +1,136 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atoll import layout
+from atoll.blobs import open_store
+from atoll.encoded import refuse_unencoded
+from atoll.errors import BadInput, StageMissing
+from partition.encoding import workers
+from partition.encoding.stage import is_encoded, run_encode, series_of
+from partition.manifest import Latents
+from partition.stage import load_partition
+from tests.autoencoders import write_vae
+
+Make = Callable[..., Any]
+
+
+def encode(config: Any, made: Any) -> Latents:
+    run_encode(config, made, lambda *_: None)
+    found = load_partition(open_store(config.run.uri)).latents
+    assert found is not None
+    return found
+
+
+def digests(latents: Latents) -> list[list[str]]:
+    return [[shard.digest for shard in shards] for shards in latents.shards]
+
+
+def test_every_tar_of_images_gets_one_beside_it(partitioned: Make) -> None:
+    config, made = partitioned()
+    latents = encode(config, made)
+    assert [[shard.num_samples for shard in each.shards] for each in made.shard_sets] == [
+        [shard.num_samples for shard in shards] for shards in latents.shards
+    ]
+    for shard in (shard for shards in latents.shards for shard in shards):
+        path = Path(config.run.uri) / shard.key
+        assert path.stat().st_size == shard.size_bytes
+
+
+def test_encoding_that_was_killed_goes_on_to_the_same_bytes(
+    partitioned: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = digests(encode(*partitioned("whole")))
+    config, made = partitioned("killed")
+    encode_shard, done = workers.encode_shard, []
+
+    def dying(*given: Any, **named: Any) -> Any:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(encode_shard(*given, **named))
+        return done[-1]
+
+    monkeypatch.setattr(workers, "encode_shard", dying)
+    with pytest.raises(KeyboardInterrupt):
+        encode(config, made)
+    assert not is_encoded(config, made)
+    monkeypatch.setattr(
+        workers, "encode_shard", lambda *a, **n: done.append(1) or encode_shard(*a, **n)
+    )
+    assert digests(encode(config, made)) == whole
+    assert len(done) == sum(map(len, whole))  # none a second time
+    assert is_encoded(config, made)
+    encode(config, made)
+    assert len(done) == sum(map(len, whole))
+
+
+def test_several_processes_make_the_bytes_of_one(partitioned: Make) -> None:
+    one, two = encode(*partitioned("one")), encode(*partitioned("two", workers=2))
+    assert one == two
+
+
+def test_tar_that_is_gone_is_made_again(partitioned: Make) -> None:
+    config, made = partitioned()
+    latents = encode(config, made)
+    gone = latents.shards[0][0].key
+    (Path(config.run.uri) / gone).unlink()
+    assert not is_encoded(config, made)
+    assert encode(config, made) == latents
+    assert is_encoded(config, made)
+
+
+def test_machine_without_the_model_takes_what_others_have_done_and_no_more(
+    partitioned: Make, tmp_path: Path
+) -> None:
+    config, made = partitioned(vae=write_vae(tmp_path / "vae", blocks=2))
+    latents = encode(config, made)
+    (tmp_path / "run" / layout.stage_manifest("encode-latents")).unlink()
+    gone = latents.shards[0][0].key
+    (tmp_path / "run" / gone).unlink()
+    (tmp_path / "vae").rename(tmp_path / "elsewhere")
+    kept = sorted((tmp_path / "run" / gone).parent.glob("*.json"))
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert encode(config, made) == latents
+    after = [path.stat().st_mtime_ns for path in kept]
+    assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
+
+
+def test_changed_encoder_is_refused_by_key(partitioned: Make, tmp_path: Path) -> None:
+    vae = write_vae(tmp_path / "vae", blocks=2)
+    config, made = partitioned(vae=vae)
+    encode(config, made)
+    write_vae(tmp_path / "vae", blocks=2, seed=1)
+    with pytest.raises(BadInput, match=r"this run was made with latents\.vae = .* run\.uri"):
+        encode(config, made)
+
+
+def test_run_that_is_not_encoded_as_wanted_names_command_or_key(partitioned: Make) -> None:
+    config, made = partitioned()
+    store = open_store(config.run.uri)
+    with pytest.raises(
+        StageMissing, match=r"`atoll train` .* latents\.vae .* `atoll encode` first"
+    ):
+        refuse_unencoded(store, config, "train")
+    encode(config, made)
+    refuse_unencoded(store, config, "train")
+    pixels = config.model_copy(update={"latents": config.latents.model_copy(update={"vae": None})})
+    with pytest.raises(BadInput, match=r"has no latents\.vae now; set it back"):
+        refuse_unencoded(store, pixels, "train")
+
+
+def test_what_bytes_follow_from_is_in_their_place(partitioned: Make) -> None:
+    config, made = partitioned()
+    found = {}
+    for key, value in {
+        "kind": "samples",
+        "precision": "bf16",
+        "scale": 2.0,
+        "batch_size": 7,
+    }.items():
+        other = config.model_copy(
+            update={"latents": config.latents.model_copy(update={key: value})}
+        )
+        found[key] = series_of(other, made)[0].digest != series_of(config, made)[0].digest
+    assert found == {"kind": True, "precision": True, "scale": False, "batch_size": False}
