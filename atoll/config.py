@@ -86,6 +86,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _there_is_a_condition_to_perturb(self) -> Self:
+        gamma = self.training.perturb_condition
+        if gamma and self.expert.condition == "none":
+            raise ValueError(
+                f"training.perturb_condition = {gamma:g} is noise on embedded conditions, and "
+                'expert.condition = "none"; set it to 0'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _training_can_go_back(self) -> Self:
         island = self.island
         if self.training.on_spike == "rollback" and (island.nodes > 1 or not island.restarts):

@@ -84,6 +84,9 @@ class TrainingSection(Section):
     immiscible: int = Field(
         0, ge=0, description="rows among which noises go to the nearest images; 0 = to any"
     )
+    perturb_condition: float = Field(
+        0.0, ge=0, description="length of the noise on embedded conditions; 0 = none, 1 usual"
+    )
     align: float = Field(
         0.0, ge=0, description="weight of hidden states' alignment with the images' features"
     )

@@ -129,7 +129,10 @@ def timestep_waves(t: Tensor, dialect: Dialect = OURS) -> Tensor:
 
 
 class LabelEmbedder(nn.Module):
-    """Class numbers as vectors, (B,) to (B, D); the row after the last class means "no class"."""
+    """Class numbers as vectors, (B,) to (B, D); the row after the last class means "no class".
+
+    In training a row may bring what is added to its vector, (B, 1 + D) with the number first.
+    """
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
@@ -137,8 +140,9 @@ class LabelEmbedder(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Look the classes up, (B, D)."""
-        embedded: Tensor = self.embedding_table(labels)
-        return embedded
+        numbers = labels if labels.dim() == 1 else labels[:, 0].long()
+        embedded: Tensor = self.embedding_table(numbers)
+        return embedded if labels.dim() == 1 else embedded + labels[:, 1:]
 
 
 class TextEmbedder(nn.Module):

@@ -23,6 +23,7 @@ from experts.flow import PATH, VelocityField, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.objectives import objective_of
+from experts.perturbation import Perturbation
 from experts.profiles import told_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
@@ -165,6 +166,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     space, shape = partition.space
     everything = tuple(range(partition.num_experts))
     init, sizes = config.expert.init, config.expert.sizes
+    gamma = config.training.perturb_condition
     rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
     return ExpertTask(
         spec=spec,
@@ -183,6 +185,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
             ),
             objective=objective_of(config.training, spec),
             immiscible=config.training.immiscible,
+            perturbation=Perturbation(gamma, conditioning, sizes.width) if gamma else None,
         ),
         start=None if init is None else start_of(init, sizes, shape),
         feature_dims=partition.features.dims,

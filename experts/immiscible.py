@@ -1,6 +1,6 @@
 """Which noise each image of a batch goes to: the nearer one, as far as there are enough.
 
-Source: Li et al., Immiscible Diffusion (arXiv 2406.12303), section 3.2.
+Source: Li et al., Immiscible Diffusion (arXiv 2406.12303).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from experts.condition import Conditioning
 from experts.flow import PathSample, linear_path, seeded
 from experts.immiscible import assigned
 from experts.objectives import VELOCITY, Objective
+from experts.perturbation import Perturbation
 from experts.task import Place
 from experts.times import TimeDensity
 from partition.manifest import Latents, Partition
@@ -36,6 +37,7 @@ class Noising:
         latents: what the samples are stored as; None for images.
         objective: what is learned at the points.
         immiscible: rows among which noises are assigned; 0 leaves them as they are drawn.
+        perturbation: of embedded conditions; None leaves them as they are.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Noising:
     latents: Latents | None = None
     objective: Objective = VELOCITY
     immiscible: int = 0
+    perturbation: Perturbation | None = None
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -60,7 +63,7 @@ class Noising:
             place: which of them these are.
 
         Returns:
-            The points, and the conditions with some of them dropped.
+            The points, and the conditions with some of them dropped, and perturbed.
         """
         generator = seeded(torch.device("cpu"), self.seed, self.job, step)
         rows = place.rows(size)
@@ -72,6 +75,8 @@ class Noising:
         if self.latents is not None and self.latents.kind == "moments":
             drawn = torch.randn(size, *shape, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
+        if self.perturbation is not None and cond is not None:
+            cond = self.perturbation.add(cond, self.perturbation.sample(size, generator)[rows])
         x0 = self.clean(batch, drawn)
         if self.immiscible:
             noise = assigned(x0, noise, self.immiscible)

@@ -16,7 +16,9 @@ from experts.engines import engine_of
 from experts.flow import flow_loss
 from experts.networks import build_network
 from experts.parallel.mesh import Mesh
+from experts.perturbation import Perturbation
 from experts.task import Examples, Place
+from experts.weighing import weighted_loss, with_weights
 
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
@@ -79,8 +81,16 @@ def examples(step: int, place: Place, told=BY_CLASS) -> Examples:
     return Examples(x_t[rows], t[rows], cond[rows], target[rows])
 
 
-def play(parallel: str, num: int, begin: object = None, steps: int = 20, **settings):
-    """Some steps, from the beginning or a snapshot.
+def play(
+    parallel: str,
+    num: int,
+    begin: object = None,
+    steps: int = 20,
+    *,
+    change=lambda each: each,
+    **settings,
+):
+    """Some steps, from the beginning or a snapshot, of examples that are changed.
 
     Returns:
         The losses and gradient norms, and the snapshot after the last step.
@@ -93,7 +103,7 @@ def play(parallel: str, num: int, begin: object = None, steps: int = 20, **setti
         done = int(begin.num_averaged)
     told = []
     for step in range(done, done + steps):
-        some = examples(step, mesh.rows, settings.get("told", BY_CLASS))
+        some = change(examples(step, mesh.rows, settings.get("told", BY_CLASS)))
         pieces = some.split(settings.get("accumulation", 1))
         stats = made.step(pieces)
         told.append((float(stats.loss), float(stats.grad_norm)))
@@ -121,6 +131,19 @@ def _aligned_loss(output, target):
     velocity, said = parted(output, SHAPE)
     features = target.flatten(1)[:, :FEATURES]
     return flow_loss(velocity, target) + 0.5 * alignment_loss(said, features)
+
+
+def play_weighed(parallel: str, num: int):
+    """The same of rows that bring weights, and noise for their classes."""
+    return play(
+        parallel, num, sizes=DEEP, loss=weighted_loss, change=_weighed_and_noisy, accumulation=2
+    )
+
+
+def _weighed_and_noisy(plain: Examples) -> Examples:
+    noise = plain.x_t.flatten(1)[:, : DEEP.width]
+    cond = Perturbation(1.0, BY_CLASS, DEEP.width).add(plain.cond, noise)
+    return replace(plain, cond=cond, target=with_weights(plain.target, plain.t))
 
 
 def play_listening(parallel: str, num: int, sizes=LISTENING):

@@ -89,6 +89,16 @@ def test_pieces_of_a_batch_learn_what_the_whole_does(four, serial):
 
 
 @pytest.fixture(scope="module")
+def weighed():
+    return scenes.play_weighed("", 1)
+
+
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2", "pipeline=2"])
+def test_two_processes_learn_what_one_does_of_rows_with_weights_and_noise(pair, weighed, parallel):
+    assert_same(weighed, pair.call(scenes.play_weighed, parallel, 2)[0])
+
+
+@pytest.fixture(scope="module")
 def joint():
     return scenes.play_jointly("", 1)
 
