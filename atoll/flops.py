@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from atoll.routing import Routing
 from atoll.sizes import MLP_RATIO, TIME_DIMS, NetworkSizes, Sizes
 
 TRAINING = 3  # a backward pass costs two forward passes
@@ -50,8 +51,17 @@ def num_tokens(sizes: NetworkSizes, shape: Shape) -> int:
     return (shape[1] // sizes.patch) * (shape[2] // sizes.patch)
 
 
-def dit_flops(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
-    """Operations of one forward pass of a DiT on one image."""
+def dit_flops(
+    sizes: Sizes, conditioning: Condition, shape: Shape, routing: Routing | None = None
+) -> int:
+    """Operations of one forward pass of a DiT on one image.
+
+    Args:
+        sizes: how large.
+        conditioning: what it is told.
+        shape: channels, height and width of the image.
+        routing: of tokens that pass by some blocks, of a DiT on images; None where all go through.
+    """
     tokens, num_pixels = num_tokens(sizes, shape), shape[0] * sizes.patch**2
     final = linear_flops(1, sizes.width, 2 * sizes.width)
     final += linear_flops(tokens, sizes.width, num_pixels)
@@ -63,7 +73,20 @@ def dit_flops(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
         + _dit_attention(sizes, tokens)
         + (_cross_flops(sizes, conditioning, tokens) if sizes.cross_attention else 0)
         + final
+        - (0 if routing is None else _saved_flops(sizes, conditioning, tokens, routing))
     )
+
+
+def _saved_flops(sizes: Sizes, conditioning: Condition, tokens: int, routing: Routing) -> int:
+    """Operations that tokens spare which pass by some blocks of a DiT on images."""
+    num_blocks = len(range(sizes.depth)[routing.blocks(sizes.depth)])
+    all_of_them, kept = (
+        _tokens_flops(num, sizes.width)
+        + attention_flops(num, sizes.width)
+        + (_listening_flops(sizes, conditioning, num) if sizes.cross_attention else 0)
+        for num in (tokens, routing.num_kept(tokens))
+    )
+    return num_blocks * (all_of_them - kept)
 
 
 def _dit_attention(sizes: Sizes, tokens: int) -> int:
@@ -104,10 +127,15 @@ def _cross_flops(sizes: Sizes, conditioning: Condition, tokens: int) -> int:
     """Operations of embedding a caption's tokens, and of all blocks that look at them."""
     words, width = num_words(conditioning), sizes.width
     embedder = linear_flops(words, conditioning.size, width) + linear_flops(words, width, width)
-    block = linear_flops(tokens, width, 2 * width)  # queries, and the projection at the end
-    block += linear_flops(words, width, 2 * width)  # keys and values
-    block += 2 * 2 * tokens * words * width  # scores, and the mean by them
+    block = linear_flops(words, width, 2 * width)  # keys and values
+    block += _listening_flops(sizes, conditioning, tokens)
     return embedder + sizes.depth * block
+
+
+def _listening_flops(sizes: Sizes, conditioning: Condition, tokens: int) -> int:
+    """Operations of a block's tokens that look at those of a caption."""
+    ends = linear_flops(tokens, sizes.width, 2 * sizes.width)  # queries, and the projection
+    return ends + 2 * 2 * tokens * num_words(conditioning) * sizes.width  # scores, and the mean
 
 
 def attention_flops(num_tokens: int, width: int) -> int:

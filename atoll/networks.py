@@ -5,6 +5,7 @@ from __future__ import annotations
 from atoll.flops import Condition, Shape, dit_flops
 from atoll.mmdit import mmdit_flops, mmdit_parameters
 from atoll.parameters import dit_parameters
+from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes
 
 
@@ -15,8 +16,10 @@ def expert_parameters(sizes: NetworkSizes, conditioning: Condition, shape: Shape
     return dit_parameters(sizes, conditioning, shape)
 
 
-def expert_flops(sizes: NetworkSizes, conditioning: Condition, shape: Shape) -> int:
-    """Operations of one forward pass of an expert on one image."""
+def expert_flops(
+    sizes: NetworkSizes, conditioning: Condition, shape: Shape, routing: Routing | None = None
+) -> int:
+    """Operations of one forward pass of an expert on one image; with a routing, in training."""
     if isinstance(sizes, MMDiTSizes):
         return mmdit_flops(sizes, conditioning, shape)
-    return dit_flops(sizes, conditioning, shape)
+    return dit_flops(sizes, conditioning, shape, routing)

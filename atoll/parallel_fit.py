@@ -23,6 +23,7 @@ def refuse_layout(
     refuse_compiled(parallel, compiled=training.compile)
     refuse_skipping(parallel, training.on_spike)
     refuse_aligned(parallel, expert.sizes, training.align, training.align_depth)
+    refuse_routed(parallel, expert.sizes, training)
     refuse_pipeline(parallel, training.accumulation, compiles=training.compile)
 
 
@@ -86,6 +87,39 @@ def refuse_aligned(
         raise ConfigError(
             f"training.align_depth = {depth} leaves no block after it, and the expert has "
             f"{sizes.depth}; lower it"
+        )
+
+
+def refuse_routed(
+    parallel: ParallelSection, sizes: NetworkSizes, training: TrainingSection
+) -> None:
+    """Refuse to lead tokens around blocks that have not all of an image's tokens in one process.
+
+    Raises:
+        ConfigError: names the keys and the mend.
+    """
+    routing = training.routing
+    if routing is None:
+        return
+    told = f"training.route_tokens = {routing.rate:g}"
+    for key in ("pipeline", "sequence"):
+        if (parts := getattr(parallel, key)) > 1:
+            raise ConfigError(
+                f"{told} does not go together with {KEY}.{key} = {parts}: no process has all "
+                "tokens before and behind the blocks; set one of the two back"
+            )
+    if not isinstance(sizes, Sizes) or sizes.frames > 1:
+        other = "an MMDiT" if not isinstance(sizes, Sizes) else "a network for videos"
+        raise ConfigError(f"{told} is for a DiT on images, and [expert] is {other}; set it to 0")
+    if training.align:
+        raise ConfigError(
+            f"{told} does not go together with training.align = {training.align:g}, which reads "
+            "all tokens between two blocks; set one of the two to 0"
+        )
+    if routing.after + routing.before >= sizes.depth:
+        raise ConfigError(
+            f"training.route_after = {routing.after} and route_before = {routing.before} leave no "
+            f"block to pass by of the expert's {sizes.depth}; lower them"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from atoll.passwords import UrlWithoutPassword
+from atoll.routing import Routing
 from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
 
@@ -87,6 +88,11 @@ class TrainingSection(Section):
     perturb_condition: float = Field(
         0.0, ge=0, description="length of the noise on embedded conditions; 0 = none, 1 usual"
     )
+    route_tokens: float = Field(
+        0.0, ge=0, lt=1, description="share of tokens that pass by the blocks in the middle"
+    )
+    route_after: int = Field(2, ge=0, description="blocks before those that tokens pass by")
+    route_before: int = Field(4, ge=0, description="blocks behind those that tokens pass by")
     align: float = Field(
         0.0, ge=0, description="weight of hidden states' alignment with the images' features"
     )
@@ -107,6 +113,12 @@ class TrainingSection(Section):
     board: Literal["tensorboard", "wandb", "none"] = Field(
         "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
     )
+
+    @property
+    def routing(self) -> Routing | None:
+        """Of tokens; None if all go through all blocks."""
+        rate = self.route_tokens
+        return Routing(rate, self.route_after, self.route_before) if rate else None
 
     @property
     def num_averages(self) -> int:

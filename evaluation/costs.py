@@ -43,12 +43,14 @@ def training_costs(
         weights: of all of them, see :func:`evaluation.trained.weights_of`.
     """
     prices, batch = prices_of(ensemble), config.training.batch_size
+    told, shape, routing = ensemble.conditioning, ensemble.shape, config.training.routing
+    forward = expert_flops(ensemble.sizes, told, shape, routing)
     each = [layout.expert_job(index) for index in range(len(ensemble.experts))]
-    experts = weights[each[0]]["step"] * batch * prices.expert
+    experts = weights[each[0]]["step"] * batch * forward
 
-    def line(part: str, jobs: list[str], size: int, forward: float) -> TrainingCost:
+    def line(part: str, jobs: list[str], size: int, price: float) -> TrainingCost:
         num_steps = weights[jobs[0]]["step"]
-        operations = num_steps * size * forward
+        operations = num_steps * size * price
         return TrainingCost(
             part,
             len(jobs),
@@ -59,9 +61,9 @@ def training_costs(
             {"seed": config.run.seed, "checkpoints": {job: weights[job] for job in jobs}},
         )
 
-    lines = [line("experts", each, batch, prices.expert)]
+    lines = [line("experts", each, batch, forward)]
     if monolith is not None:
-        lines.insert(0, line(MONOLITH, [layout.MONOLITH_JOB], batch, prices.expert))
+        lines.insert(0, line(MONOLITH, [layout.MONOLITH_JOB], batch, forward))
     if ensemble.router is not None:
         lines.append(line("router", [layout.ROUTER_JOB], config.router.batch_size, prices.gate))
     return tuple(lines)

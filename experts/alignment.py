@@ -50,10 +50,9 @@ class Aligner(nn.Module):
         return said
 
 
-class Alignable(Protocol):
-    """What an aligner can look into."""
+class Streamed(Protocol):
+    """A network that can be asked block by block."""
 
-    aligner: Aligner | None
     blocks: nn.ModuleList
 
     @property
@@ -61,13 +60,19 @@ class Alignable(Protocol):
         """From streams of tokens and what is told to the same after ``blocks``, by default all."""
         ...
 
-    def image_tokens(self, x: Tensor) -> Tensor:
-        """Those of the image, among all tokens."""
-        ...
-
     @property
     def finish(self) -> Callable[..., Tensor]:
         """From the streams to the velocity."""
+        ...
+
+
+class Alignable(Streamed, Protocol):
+    """What an aligner can look into."""
+
+    aligner: Aligner | None
+
+    def image_tokens(self, x: Tensor) -> Tensor:
+        """Those of the image, among all tokens."""
         ...
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
+from atoll.routing import Routing
 from atoll.sizes import Sizes
 from experts.alignment import Aligner, aligned
 from experts.blocks import Block, FinalLayer, Modulation, fresh
@@ -26,6 +27,7 @@ from experts.embeddings import (
     sincos_positions,
     unpatchify,
 )
+from experts.routing import routed
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -35,6 +37,7 @@ class DiT(nn.Module):
 
     Attributes:
         aligner: see :mod:`experts.alignment`; None without one.
+        routing: see :mod:`experts.routing`; None without one.
     """
 
     pos_embed: Tensor
@@ -71,10 +74,18 @@ class DiT(nn.Module):
         )
         self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
         self.aligner: Aligner | None = None
+        self.routing: Routing | None = None
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-        """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well."""
+    def forward(
+        self, x_t: Tensor, t: Tensor, cond: Tensor | None, kept: Tensor | None = None
+    ) -> Tensor:
+        """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well.
+
+        Of the tokens, ``kept`` (B, n) says which do not pass by some blocks; None if all do not.
+        """
         streams = self.embed(x_t, t, cond)
+        if kept is not None:
+            return routed(self, kept, *streams)
         if self.aligner is not None and self.training:
             return aligned(self, *streams)
         return self.finish(*self.advance(*streams))

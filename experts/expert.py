@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from atoll.batches import batch_size
 from atoll.checkpoints import Compat
 from atoll.config import Config
+from atoll.flops import num_tokens
 from atoll.networks import expert_flops
 from atoll.sizes import NetworkSizes
 from atoll.training_section import TrainingSection
@@ -25,6 +26,7 @@ from experts.noising import Noising, conditioning_of, job_number, noising_of
 from experts.objectives import objective_of
 from experts.perturbation import Perturbation
 from experts.profiles import told_of
+from experts.routing import draw_kept
 from experts.solvers import integrate
 from experts.task import Examples, Place
 from experts.times import times_of
@@ -68,7 +70,8 @@ class ExpertTask:
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        flops = expert_flops(self.sizes, self.noising.conditioning, self.shape)
+        told, routing = self.noising.conditioning, self.training.routing
+        flops = expert_flops(self.sizes, told, self.shape, routing)
         return flops + (aligner_flops(self.sizes.width, self.feature_dims) if self.aligns else 0)
 
     @property
@@ -82,7 +85,13 @@ class ExpertTask:
         conditioning = self.noising.conditioning
         aligned = (self.feature_dims, self._align_depth) if self.aligns else None
         network = build_network(
-            self.sizes, conditioning, self.shape, seed, self._dialect, aligned=aligned
+            self.sizes,
+            conditioning,
+            self.shape,
+            seed,
+            self._dialect,
+            aligned=aligned,
+            routing=self.training.routing,
         )
         if self.start is not None:
             self.start.give(network, conditioning)
@@ -110,7 +119,17 @@ class ExpertTask:
             assert batch.features is not None
             features = torch.from_numpy(batch.features)
             target = torch.cat([target.flatten(1), features], dim=1)
-        return Examples(point.x_t, point.t, cond, target)
+        return Examples(point.x_t, point.t, cond, target, self._kept(step, place))
+
+    def _kept(self, step: int, place: Place) -> Tensor | None:
+        """Which tokens go through all blocks; drawn apart, so that all else is as without."""
+        routing, rows = self.training.routing, self.training.batch_size
+        if routing is None:
+            return None
+        parts = (self.noising.seed, self.noising.job, job_number("route"), step)
+        generator = seeded(torch.device("cpu"), *parts)
+        num = num_tokens(self.sizes, self.shape)
+        return draw_kept(routing, rows, num, generator)[place.rows(rows)]
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atoll.fit import refuse_patch
+from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes, sizes_from
 from experts.alignment import PREFIX, Aligner
 from experts.blocks import fresh
@@ -68,6 +69,7 @@ def build_network(
     dialect: Dialect = OURS,
     *,
     aligned: tuple[int, int] | None = None,
+    routing: Routing | None = None,
 ) -> ExpertNetwork:
     """A fresh network; equal seeds give equal weights, wherever it is moved afterwards.
 
@@ -78,6 +80,7 @@ def build_network(
         seed: of the initial weights; the global generator is left as it was.
         dialect: of weights that it shall be given.
         aligned: dims of an aligner's answer, and the blocks before it; None for no aligner.
+        routing: of tokens, in training; for a DiT on images. None for no routing.
 
     Raises:
         ConfigError: the patch does not divide the image.
@@ -86,4 +89,7 @@ def build_network(
     network = fresh(lambda: network_of(sizes, conditioning, shape, dialect), seed)
     if aligned is not None:  # afterwards: the other weights are those of a network without one
         network.aligner = fresh(lambda: Aligner(sizes.width, *aligned), seed)
+    if routing is not None:
+        assert isinstance(network, DiT)
+        network.routing = routing
     return network

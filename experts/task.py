@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,12 +24,15 @@ class Examples:
         t: their times, (B,) float32.
         cond: their conditions, see :mod:`experts.condition`; None without one.
         target: what the task's loss compares the network's output with, (B, ...).
+        kept: which tokens go through all blocks, see :mod:`experts.routing`, (B, n) int64; None
+            where all do.
     """
 
     x_t: Tensor
     t: Tensor
     cond: Tensor | None
     target: Tensor
+    kept: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.t)
@@ -38,36 +42,41 @@ class Examples:
         """What a network is given, in its order; without a condition where there is none."""
         return (self.x_t, self.t) if self.cond is None else (self.x_t, self.t, self.cond)
 
+    @property
+    def asked(self) -> tuple[Tensor | None, ...]:
+        """What a whole network is given, in its order, with what is told in training alone."""
+        asked = (self.x_t, self.t, self.cond)
+        return asked if self.kept is None else (*asked, self.kept)
+
     def pinned(self) -> Examples:
         """The same examples in memory from which a GPU copies while others compute."""
-        cond = None if self.cond is None else self.cond.pin_memory()
-        x_t, t, target = (part.pin_memory() for part in (self.x_t, self.t, self.target))
-        return Examples(x_t, t, cond, target)
+        return self._changed(lambda part: part.pin_memory())
 
     def to(self, device: torch.device) -> Examples:
         """The same examples on another device."""
-        cond = None if self.cond is None else self.cond.to(device, non_blocking=True)
-        x_t, t, target = (
-            part.to(device, non_blocking=True) for part in (self.x_t, self.t, self.target)
-        )
-        return Examples(x_t, t, cond, target)
+        return self._changed(lambda part: part.to(device, non_blocking=True))
 
     def at(self, rows: Tensor) -> Examples:
         """Some of the rows, by their numbers."""
-        cond = None if self.cond is None else self.cond[rows]
-        return Examples(self.x_t[rows], self.t[rows], cond, self.target[rows])
+        return self._changed(lambda part: part[rows])
 
     def split(self, num: int) -> list[Examples]:
         """Micro-batches of nearly equal size, at most ``num`` of them."""
         num = min(num, len(self))
-        if num == 1:
-            return [self]
-        conds = [None] * num if self.cond is None else self.cond.tensor_split(num)
-        parts = (part.tensor_split(num) for part in (self.x_t, self.t, self.target))
-        return [
-            Examples(x_t, t, cond, target)
-            for x_t, t, target, cond in zip(*parts, conds, strict=True)
-        ]
+
+        def piece(number: int) -> Examples:
+            return self._changed(lambda part: part.tensor_split(num)[number])
+
+        return [self] if num == 1 else [piece(number) for number in range(num)]
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Examples:
+        return Examples(
+            change(self.x_t),
+            change(self.t),
+            None if self.cond is None else change(self.cond),
+            change(self.target),
+            None if self.kept is None else change(self.kept),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ class Task(Protocol):
 
     @property
     def flops(self) -> int:
-        """Operations of one forward pass on one image, see :mod:`atoll.flops`."""
+        """Operations of one forward pass in training on one image, see :mod:`atoll.flops`."""
         ...
 
     @property

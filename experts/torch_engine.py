@@ -136,7 +136,7 @@ class TorchEngine:
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network
         with arithmetic(self._training.precision, self._device):
-            output = run(examples.x_t, examples.t, examples.cond)
+            output = run(*examples.asked)
         loss = self._loss(output, examples.target).sum() / self._training.batch_size
         # DDP divides gradients by the number of processes; ours are parts of one mean already.
         parts = 1 if self._parallel is None else self._mesh.size("data", "sequence")

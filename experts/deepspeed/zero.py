@@ -125,7 +125,7 @@ class ZeroEngine:
         self._averages.num_averaged = int(snapshot.num_averaged)
 
     def _backward(self, examples: Examples) -> Tensor:
-        output = self._engine(examples.x_t, examples.t, examples.cond)
+        output = self._engine(*examples.asked)
         loss = self._loss(output, examples.target).sum() / self._training.batch_size
         # DeepSpeed averages gradients over the processes; ours are parts of one mean already.
         self._engine.backward(loss * self._mesh.layout.rows, scale_wrt_gas=False)

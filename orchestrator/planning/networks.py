@@ -14,6 +14,7 @@ from atoll.parameters import (
     modulation_parameters,
     router_parameters,
 )
+from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 
@@ -31,7 +32,7 @@ class Network:
 
     Attributes:
         parameters: all of them.
-        forward_flops: operations of one forward pass on one image.
+        forward_flops: operations of one forward pass in training on one image.
         num_tokens: of one image, with those of its text where both attend together.
         width: features of a token.
         heads: attention heads.
@@ -67,13 +68,16 @@ class Network:
         return self.block_modulation + (self.block_parameters - self.block_modulation) / num
 
 
-def expert(sizes: NetworkSizes, told: Told, shape: Shape) -> Network:
+def expert(
+    sizes: NetworkSizes, told: Told, shape: Shape, routing: Routing | None = None
+) -> Network:
     """An expert, or a monolith, as ``[expert]`` describes it.
 
     Args:
         sizes: how large.
         told: its condition; an MMDiT has a caption's tokens among its own.
         shape: channels, height and width of an image.
+        routing: of its tokens, in training.
     """
     parameters, tokens = expert_parameters(sizes, told, shape), num_tokens(sizes, shape)
     joined, words, modulation = 0, 0, modulation_parameters(sizes.width)
@@ -90,7 +94,7 @@ def expert(sizes: NetworkSizes, told: Told, shape: Shape) -> Network:
             words = num_words(told)
     return Network(
         parameters=parameters,
-        forward_flops=expert_flops(sizes, told, shape),
+        forward_flops=expert_flops(sizes, told, shape, routing),
         num_tokens=tokens + joined,
         width=sizes.width,
         heads=sizes.heads,

@@ -96,7 +96,7 @@ def subject_of(config: Config, told: Data) -> Subject:
     elif told.sample_bytes is None:
         assumed.append(f"{sample_bytes:,} bytes to a sample: its pixels as they are")
     return Subject(
-        expert=expert(config.expert.sizes, condition, shape),
+        expert=expert(config.expert.sizes, condition, shape, config.training.routing),
         router=router(config.router.sizes, seen, shape, config.partition.num_experts),
         data_bytes=None if samples is None else samples * sample_bytes,
         assumed=tuple(assumed),

@@ -58,6 +58,11 @@ def played_listening(parallel, num):
     return scenes.play_listening(parallel, num)
 
 
+def played_routed(parallel, num):
+    forget()
+    return scenes.play_routed(parallel, num)
+
+
 def drawn(parallel, num):
     forget()
     return scenes.draw(parallel, num)
@@ -88,6 +93,11 @@ def test_pipeline_learns_what_one_process_does_of_videos(groups):
 def test_pipeline_learns_what_one_process_does_of_image_looking_at_words(groups):
     two = groups[2].call(played_listening, f"pipeline=2,{ZERO_0}", 2)[0]
     assert_same(scenes.play_listening("", 1), two)
+
+
+def test_processes_under_deepspeed_learn_what_one_does_if_tokens_pass_by_blocks(groups):
+    two = groups[2].call(played_routed, "shard=2,sharding=zero-2", 2)[0]
+    assert_same(scenes.play_routed("", 1), two)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

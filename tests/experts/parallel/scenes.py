@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from atoll.parallel_section import ParallelSection
+from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, Sizes
 from atoll.training_section import TrainingSection
 from experts.alignment import alignment_loss, parted
@@ -28,6 +29,7 @@ VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
 VIDEO_LISTENING = replace(LISTENING, frames=4)
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
+ROUTING = Routing(0.5, 1, 1)
 FEATURES = 5
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
@@ -43,6 +45,7 @@ def engine(
     sizes=SIZES,
     told=BY_CLASS,
     aligned=None,
+    routing=None,
     loss=flow_loss,
     **settings,
 ):
@@ -50,7 +53,7 @@ def engine(
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_network(sizes, told, SHAPE, seed=0, aligned=aligned)
+    network = build_network(sizes, told, SHAPE, seed=0, aligned=aligned, routing=routing)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():
@@ -144,6 +147,16 @@ def _weighed_and_noisy(plain: Examples) -> Examples:
     noise = plain.x_t.flatten(1)[:, : DEEP.width]
     cond = Perturbation(1.0, BY_CLASS, DEEP.width).add(plain.cond, noise)
     return replace(plain, cond=cond, target=with_weights(plain.target, plain.t))
+
+
+def play_routed(parallel: str, num: int):
+    """The same of a network that half the tokens pass by the middle of."""
+    return play(parallel, num, sizes=DEEP, routing=ROUTING, change=_routed, accumulation=2)
+
+
+def _routed(plain: Examples) -> Examples:
+    kept = plain.x_t.flatten(1)[:, :16].argsort(1)[:, : ROUTING.num_kept(16)]
+    return replace(plain, kept=kept)
 
 
 def play_listening(parallel: str, num: int, sizes=LISTENING):

@@ -99,6 +99,16 @@ def test_two_processes_learn_what_one_does_of_rows_with_weights_and_noise(pair, 
 
 
 @pytest.fixture(scope="module")
+def routed():
+    return scenes.play_routed("", 1)
+
+
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "tensor=2"])
+def test_two_processes_learn_what_one_does_if_tokens_pass_by_blocks(pair, routed, parallel):
+    assert_same(routed, pair.call(scenes.play_routed, parallel, 2)[0])
+
+
+@pytest.fixture(scope="module")
 def joint():
     return scenes.play_jointly("", 1)
 

@@ -9,6 +9,7 @@ from atoll.__main__ import main
 from atoll.blobs import open_store
 from atoll.config_file import read_config, save_config
 from atoll.jobs import job_specs
+from atoll.routing import Routing
 from atoll.sizes import PRESETS
 from atoll.types import CheckpointRecord, CheckpointRef, Event, Role
 from experts.condition import Conditioning
@@ -75,6 +76,15 @@ def test_plan_of_a_preset_counts_as_the_network_and_its_flops_do(capsys, preset)
     assert expert["flops"] == 1000 * expert["step_flops"]
     assert monolith["step_flops"] == 4 * expert["step_flops"]
     assert router["name"] == "router"
+
+
+def test_plan_counts_the_tokens_that_pass_by_blocks_in_training(capsys):
+    flags = (*PRESET, "-s", "expert.preset=DiT-S/2", "--size", "64", "--classes", "7")
+    found = answer(capsys, *flags, "-s", "router.patch=4", "-s", "training.route_tokens=0.5")
+    sizes, told, shape = PRESETS["DiT-S/2"], Conditioning("class", 7), (3, 64, 64)
+    forward = expert_flops(sizes, told, shape, Routing(0.5, 2, 4))
+    assert found["jobs"][0]["step_flops"] == TRAINING * 32 * forward
+    assert forward < expert_flops(sizes, told, shape)
 
 
 def test_plan_shows_people_every_table_and_what_it_rests_on(capsys, tmp_path):
