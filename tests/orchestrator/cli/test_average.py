@@ -1,21 +1,27 @@
 """`atoll average`, from a registry's checkpoints to an ensemble that samples by them."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from atoll import stages
+from atoll.averaged import stage_of
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.config_file import save_config
+from atoll.config_file import run_config, save_config
+from atoll.jobs import shaping_settings
 from atoll.relay import Listener, Published
-from atoll.types import CheckpointRecord, Keeping, Role, Submission
+from atoll.types import CheckpointRecord, CheckpointRef, Keeping, Role, Submission
+from evaluation.trained import trained
 from orchestrator.cli.kept import kept_checkpoints
 from orchestrator.fleet import operations
 from orchestrator.fleet.state import Change, Fleet
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import default_database, sqlite_url
-from partition.stage import run_partition
+from partition.stage import load_partition, run_partition
 from tests.orchestrator.conftest import POLICY
 from tests.trained_run import SETTINGS, Run
 
@@ -30,7 +36,9 @@ def run(tmp_path_factory):
     run_partition(made.config, lambda *_: None)
     save_config(open_store(made.uri), made.config)
     specs = [made.spec(Role.EXPERT, number) for number in range(2)]
-    made.finish("train", {spec.name: made.train(spec) for spec in specs})
+    settings = shaping_settings(made.config, load_partition(made.store).digest, Role.EXPERT)
+    last = {spec.name: asdict(made.train(spec)) for spec in specs}
+    stages.finish(made.store, "train", settings, last)
     records = []
     for spec in specs:
         said = Listener(folder / f"work-{spec.name}-1").heard()
@@ -51,7 +59,7 @@ def test_kept_checkpoints_are_those_that_the_registry_still_has(run):
     assert steps == {"expert-0": [3, 9, 12], "expert-1": [3, 9, 12]}
 
 
-def test_average_command_makes_every_length_for_every_expert_and_sample_takes_it(
+def test_average_command_makes_every_length_and_whoever_uses_the_experts_takes_it(
     run, atoll, tmp_path
 ):
     words = ("average", "--set", f"run.uri={run.uri}", "--json")
@@ -79,6 +87,18 @@ def test_average_command_makes_every_length_for_every_expert_and_sample_takes_it
     assert atoll("sample", *like)[0] == 0
     (again,) = (tmp_path / "again").glob("0*.png")
     assert again.read_bytes() == images[1].read_bytes()
+
+    averages = stages.require(open_store(run.uri), stage_of(0.07), "average")
+    average = CheckpointRef(**averages["expert-0"])
+    keys = ["sampling.ema_length=0.07", "sampling.gate=prior", "evaluation.monolith=false"]
+    judged = trained(run_config(None, [f"run.uri={run.uri}", *keys]), "evaluate")
+    assert judged == {job: CheckpointRef(**tree) for job, tree in averages.items()}
+    told = (f"--set=run.uri={run.uri}", f"--set={keys[0]}", "--out", tmp_path / "exported")
+    assert atoll("export", "expert-0", *told)[0] == 0
+    exported = load_file(tmp_path / "exported" / "model.safetensors")
+    stored = load_file(f"{run.uri}/{average.key}/ema.safetensors")
+    assert exported.keys() == stored.keys()
+    assert all(torch.equal(exported[name], stored[name]) for name in stored)
 
     code, _, told = sample("d", "ema_length=0.2")
     assert code == 2
