@@ -208,7 +208,7 @@ def average(
     rows = [
         {"length": each, **asdict(made)}
         for each in length
-        for made in make_averages(store, settings, each, kept, cache)
+        for made in make_averages(store, each, kept, cache)
     ]
     show("averages", rows, as_json=json_)
 

@@ -16,7 +16,6 @@ from atoll.averaged import stage_of
 from atoll.blob_checks import writing
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder, Compat
-from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.errors import BadInput
 from atoll.types import CheckpointRef
@@ -46,7 +45,6 @@ class Made:
 
 def make_averages(
     store: BlobStore,
-    config: Config,
     length: float,
     kept: Mapping[str, Iterable[CheckpointRef]],
     cache: Path,
@@ -55,7 +53,6 @@ def make_averages(
 
     Args:
         store: where the run is.
-        config: of the run.
         length: see :class:`experts.reconstruction.Profile`.
         kept: checkpoints that are still there, by job.
         cache: folder for copies from a store that is not on this machine.
@@ -66,29 +63,21 @@ def make_averages(
         CheckpointDamaged: a file of one is gone, or not what was written.
         StorageFull: no space left.
     """
-    if config.training.ema_profile != "power":
-        raise BadInput(
-            'training.ema_profile = "exponential": averages of such a profile make none of another '
-            'length; train with "power" under a run.uri of its own'
-        )
     trained = stages.require(store, "train", "average")
     before = stages.find(store, stage_of(length)) or {}
     rows, result = list[Made](), dict[str, Any]()
     for job, tree in trained.items():
         refs = _up_to(CheckpointRef(**tree), kept.get(job, ()))
         folders = [checkpoints.download(store, ref, cache, names=()) for ref in refs]
-        tracked = [
-            Profile(folder.ref.step, each)
-            for folder in folders
-            for each in folder.about["ema_lengths"]
-        ]
+        lengths = _lengths(folders[-1])
+        tracked = [Profile(ref.step, each) for ref in refs for each in lengths]
         mixture = mixture_of(tracked, Profile(refs[-1].step, length))
         if mixture.error > _MOST_ERROR:
             raise BadInput(
-                f"--length {length:g}: the {len(refs)} checkpoints that are left of {job} make it "
-                f"with an error of {mixture.error:.0%}; choose a length nearer to "
-                f"training.ema_lengths = {list(config.training.ema_lengths)}, or let runs keep "
-                "more of them by checkpoints.keep_every_steps"
+                f"--length {length:g}: with the checkpoints of {job} that are left, {len(refs)}, "
+                f"it would be {mixture.error:.0%} off; choose a length nearer to "
+                f"training.ema_lengths = {lengths}, or let runs keep more checkpoints by "
+                "checkpoints.keep_every_steps"
             )
         key = layout.average_folder(job, length, digest_of([ref.digest for ref in refs]))
         result[job] = before.get(job, {})
@@ -99,6 +88,18 @@ def make_averages(
         rows.append(Made(job, refs[-1].step, len(refs), mixture.error))
     stages.finish(store, stage_of(length), {"length": length}, result)
     return rows
+
+
+def _lengths(last: CheckpointFolder) -> list[float]:
+    """Of the averages that a job tracked, in all of its checkpoints."""
+    lengths: list[float] = last.about.get("ema_lengths", [])
+    if not lengths:
+        raise BadInput(
+            f"{last.about['role']}s of this run were trained with training.ema_profile = "
+            '"exponential", and averages of that make none of another length; train with "power" '
+            "under a run.uri of its own"
+        )
+    return lengths
 
 
 def _up_to(last: CheckpointRef, kept: Iterable[CheckpointRef]) -> list[CheckpointRef]:
@@ -136,7 +137,7 @@ def _averages(
     """Parts and weights, each read when it is asked for."""
     parts = iter(mixture.parts)
     for folder in folders:
-        names = [average_file(number) for number, _ in enumerate(folder.about["ema_lengths"])]
+        names = [average_file(number) for number, _ in enumerate(_lengths(folder))]
         files = checkpoints.download(store, folder.ref, cache, names=names).files
         for name in names:
             yield next(parts), StoredTensors([files[name]])

@@ -48,7 +48,7 @@ def finished(run):
 
     def average(length, kept=refs):
         cache = run.folder / "cache"
-        (made,) = make_averages(run.store, run.config, length, {JOB: kept}, cache)
+        (made,) = make_averages(run.store, length, {JOB: kept}, cache)
         return made, stages.find(run.store, stage_of(length))[JOB]
 
     return run, refs, average
@@ -136,7 +136,9 @@ def test_average_that_was_interrupted_is_made_anew(averaging):
 
 def test_average_that_too_few_checkpoints_are_left_for_is_refused(averaging):
     _, _, average = averaging
-    words = r"--length 0\.25: the 1 checkpoints .* of expert-0 .* error of \d+%.*keep_every_steps"
+    words = (
+        r"--length 0\.25: .* of expert-0 that are left, 1, it would be \d+% off.*keep_every_steps"
+    )
     with pytest.raises(BadInput, match=words):
         average(0.25, [])
 
