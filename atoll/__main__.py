@@ -6,8 +6,8 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -39,6 +39,9 @@ COMMANDS = {
     "encode": Entry("partition.cli:encode", "Help to encode what is partitioned.", STAGES),
     "train": Entry("orchestrator.cli.runs:train", "Train the experts, and the monolith.", STAGES),
     "route": Entry("orchestrator.cli.runs:route", "Train the router.", STAGES),
+    "average": Entry(
+        "atoll.__main__:average", "Average weights over another length, after training.", STAGES
+    ),
     "sample": Entry("router.cli:sample", "Draw images from the ensemble.", STAGES),
     "generate": Entry("atoll.generate:generate", "Have images drawn by a service.", STAGES),
     "evaluate": Entry("evaluation.cli:evaluate", "Judge every selection strategy.", STAGES),
@@ -171,6 +174,43 @@ def run(config: ConfigOption = None, set_: SetOption = None, json_: JsonOption =
     evaluate(config, set_, json_=json_)
     with contextlib.redirect_stdout(for_people):
         report(config, set_)
+
+
+def average(
+    length: Annotated[
+        list[float],
+        typer.Option(
+            min=0.001,
+            max=0.28,
+            help="Of the average, as a part of the training. Repeatable: sampling.ema_length and "
+            "evaluation tell which is best.",
+        ),
+    ],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make averages of other lengths than those that were tracked, for experts and monolith.
+
+    They are mixed from the averages in all checkpoints that are left, as exactly as the table
+    says. What samples, judges, serves or exports by sampling.ema_length takes them.
+    """
+    from atoll import layout
+    from atoll.blobs import open_store
+    from atoll.command import show
+    from atoll.config_file import run_config
+    from experts.averaging import make_averages
+    from orchestrator.cli.kept import kept_checkpoints
+
+    settings = run_config(config, set_ or ())
+    store, kept = open_store(settings.run.uri), kept_checkpoints(settings)
+    cache = layout.state_folder(settings.run.uri) / "cache"
+    rows = [
+        {"length": each, **asdict(made)}
+        for each in length
+        for made in make_averages(store, each, kept, cache)
+    ]
+    show("averages", rows, as_json=json_)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

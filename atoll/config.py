@@ -185,6 +185,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _averages_can_be_made(self) -> Self:
+        length = self.sampling.ema_length
+        if length is not None and self.training.ema_profile != "power":
+            raise ValueError(
+                f"sampling.ema_length = {length:g} is made of averages of power profiles, and "
+                f'training.ema_profile = "{self.training.ema_profile}"; leave it out, or train '
+                'with "power"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gate_knows_the_features(self) -> Self:
         if self.sampling.gate == "centroid" and self.partition.features != "pca":
             raise ValueError(

@@ -143,6 +143,11 @@ def checkpoint_of(key: str) -> str:
     return found[0] if found else ""
 
 
+def average_folder(job: str, length: float, digest: str) -> str:
+    """Folder of a job's checkpoint with an average of a length; named by what it was made of."""
+    return f"averages/{job}/length-{length:g}/{digest[:12]}"
+
+
 def refined_schedule(job: str) -> str:
     """The curve of an earlier run from which a job's learning rate follows."""
     return f"schedules/{job}.json"

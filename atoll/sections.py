@@ -280,6 +280,13 @@ class SamplingSection(Section):
         description="who knows the clusters apart: learned (the router) | centroid | prior | "
         "uniform",
     )
+    ema_length: float | None = Field(
+        None,
+        gt=0,
+        le=0.28,
+        description="of the experts' averaged weights, made by atoll average; without it, as they "
+        "were trained",
+    )
     strategy: Strategy = Field(
         "top-1",
         description="full | top-N | threshold-P | nucleus-P | sample | ancestral | coupled",

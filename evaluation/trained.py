@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from atoll import stages
+from atoll.averaged import as_sampled
 from atoll.blobs import BlobStore, open_store
 from atoll.checkpoints import MANIFEST
 from atoll.config import Config
@@ -24,7 +25,8 @@ def trained(config: Config, needed_by: str) -> dict[str, CheckpointRef]:
         needed_by: command to name where something is missing.
 
     Raises:
-        StageMissing: a job is not trained, or not to its last step; says which command trains it.
+        StageMissing: a job is not trained, or not to its last step; says which command trains it;
+            or there is no average of ``sampling.ema_length``.
         BadInput: the run was made with other settings; names the key.
     """
     store = open_store(config.run.uri)
@@ -46,7 +48,7 @@ def trained(config: Config, needed_by: str) -> dict[str, CheckpointRef]:
                     f"run does not hold; run `atoll {stage}` first"
                 )
             refs[spec.name] = CheckpointRef(**made[spec.name])
-    return refs
+    return as_sampled(store, config, refs, needed_by)
 
 
 def weights_of(store: BlobStore, refs: dict[str, CheckpointRef]) -> dict[str, Any]:

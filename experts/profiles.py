@@ -13,8 +13,8 @@ import numpy as np
 
 from atoll.training_section import TrainingSection
 
+# The part of an average that weights become, after so many steps were averaged already.
 Share = Callable[[int], float]
-"""The part of an average that weights become, after so many steps were averaged already."""
 
 
 def shares_of(training: TrainingSection) -> tuple[Share, ...]:

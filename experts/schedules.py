@@ -30,8 +30,8 @@ from atoll import layout
 from atoll.blobs import BlobStore
 from atoll.training_section import TrainingSection
 
+# The learning rate of the step after so many.
 Rate = Callable[[int], float]
-"""The learning rate of the step after so many."""
 
 _SMOOTHED = 0.1  # of a curve, the paper's tau
 

@@ -51,14 +51,14 @@ class TorchEngine:
         self._network, self._loss, self._training = network, loss, training
         self._mesh = mesh or Mesh()
         shares = shares_of(training)
-        averaged = [copy.deepcopy(network) for _ in shares]
+        self._averaged = [copy.deepcopy(network) for _ in shares]
         cuts = spread(network, self._mesh, training.precision)
-        for each in averaged:
+        for each in self._averaged:
             spread(each, self._mesh, "fp32")  # it is asked outside of any training's arithmetic
         self._own = Portions(self._mesh, cuts)
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
-        self._averages, self._averaged = Averages(averaged, network, shares), averaged
+        self._averages = Averages(self._averaged, network, shares)
         self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         if recomputes:
             recompute(network)

@@ -103,6 +103,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
             strategy=sampling.strategy,
             gate=sampling.gate,
             checkpoints=checkpoints,
+            ema_length=sampling.ema_length,
         )
         for number, name in enumerate(names, start=seed)
     }

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from atoll import checkpoints, layout, stages
+from atoll.averaged import as_sampled
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
@@ -152,7 +153,8 @@ def trained_run(store: BlobStore, config: Config, needed_by: str) -> TrainedRun:
         needed_by: command to name where a stage is missing.
 
     Raises:
-        StageMissing: experts, or the router where it is asked for, are not trained yet.
+        StageMissing: experts, or the router where it is asked for, are not trained yet; or averages
+            of ``sampling.ema_length`` are not made.
     """
     partition = load_partition(store, needed_by)
     trained = stages.require(store, "train", needed_by)
@@ -163,7 +165,7 @@ def trained_run(store: BlobStore, config: Config, needed_by: str) -> TrainedRun:
     if config.sampling.gate == "learned":
         routed = stages.require(store, "route", needed_by)
         refs[layout.ROUTER_JOB] = CheckpointRef(**routed[layout.ROUTER_JOB])
-    return TrainedRun(partition, refs)
+    return TrainedRun(partition, as_sampled(store, config, refs, needed_by))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

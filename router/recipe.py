@@ -33,6 +33,7 @@ class Recipe:
         strategy: how experts were selected.
         gate: what told the clusters apart.
         checkpoints: digest of each job's checkpoint, by name of the job.
+        ema_length: of the experts' averages; None for that of their training.
     """
 
     seed: int
@@ -43,12 +44,14 @@ class Recipe:
     strategy: str
     gate: str
     checkpoints: dict[str, str]
+    ema_length: float | None = None
 
     @property
     def overrides(self) -> list[str]:
         """The settings of a run that draws the image again, as ``--set`` takes them."""
-        keys = ("solver", "steps", "guidance", "strategy", "gate")
-        return [f"sampling.{key}={json.dumps(getattr(self, key))}" for key in keys]
+        keys = ("solver", "steps", "guidance", "strategy", "gate", "ema_length")
+        told = {key: getattr(self, key) for key in keys}
+        return [f"sampling.{key}={json.dumps(it)}" for key, it in told.items() if it is not None]
 
     @property
     def text(self) -> str:

@@ -62,6 +62,7 @@ def export(
 ) -> None:
     """Write a trained expert as one safetensors file with a card, or as diffusers has it."""
     from atoll import layout, stages
+    from atoll.averaged import as_sampled
     from atoll.blobs import open_store
     from atoll.types import CheckpointRef
     from experts.exchange.exporting import expert_model, write_diffusers, write_ours
@@ -72,6 +73,7 @@ def export(
     if job not in trained:
         raise BadInput(f"{job} is no trained expert; there are {', '.join(sorted(trained))}")
     cache = layout.state_folder(settings.run.uri) / "cache"
-    model = expert_model(store, settings, job, CheckpointRef(**trained[job]), cache)
+    refs = as_sampled(store, settings, {job: CheckpointRef(**trained[job])}, "export")
+    model = expert_model(store, settings, job, refs[job], cache)
     (write_ours if for_ == "atoll" else write_diffusers)(out, model)
     say(f"wrote {job} to {out}, with a card that says how to use it")

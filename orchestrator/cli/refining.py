@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from atoll.types import CheckpointRef, JobSpec
 _FEWEST_POINTS = 20  # a tenth of them is smoothed over
 
 
-def lay_down(config: Config, store: BlobStore, stage: str, specs: Sequence[JobSpec]) -> None:
+def lay_down(
+    config: Config, store: BlobStore, stage: str, specs: Sequence[JobSpec], begun: Collection[str]
+) -> None:
     """Store the curve that each job's schedule is refined by, once: a job never changes it.
 
     Islands read it there; they need not reach the earlier run, which may go on or be deleted.
@@ -28,9 +30,11 @@ def lay_down(config: Config, store: BlobStore, stage: str, specs: Sequence[JobSp
         store: where the run is.
         stage: ``train`` or ``route``, in the earlier run too.
         specs: its jobs.
+        begun: those of them that have written a checkpoint.
 
     Raises:
-        BadInput: the earlier run did not train such a job to its end, or has too few points.
+        BadInput: the earlier run did not train such a job to its end, or has too few points; or a
+            job was begun, and what its schedule was made of is gone.
         CheckpointDamaged: the checkpoint with its curve is not what was written.
     """
     uri = config.training.refined_from
@@ -40,6 +44,11 @@ def lay_down(config: Config, store: BlobStore, stage: str, specs: Sequence[JobSp
         key = layout.refined_schedule(spec.name)
         if store.exists(key) and json.loads(store.get_bytes(key))["from"] == uri:
             continue
+        if spec.name in begun:
+            raise BadInput(
+                f"{key} is gone, by which the schedule of {spec.name} was refined; copy it back "
+                "into the run, or train under a run.uri of its own"
+            )
         points = _curve(uri, stage, spec.name, layout.state_folder(config.run.uri) / "cache")
         store.publish(key, json.dumps({"from": uri, "points": points}).encode())
         say(f"{spec.name}: schedule refined by {len(points)} points of its curve in {uri}")

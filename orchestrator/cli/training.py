@@ -49,7 +49,7 @@ def train(
     if done:
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
-        lay_down(config, store, stage.name, stage.specs)
+        lay_down(config, store, stage.name, stage.specs, stage.written)
         # Laid down, so that others are refused by name once there is a checkpoint.
         stages.finish(store, begun(stage.name), stage.inputs, {})
     missing = [job for stage in wanted for job in stage.missing()]
@@ -107,6 +107,11 @@ class _Stage:
             except CheckpointDamaged as error:
                 say(f"{spec.name} is trained again: {error}")
                 self.damaged.add(spec.name)
+
+    @property
+    def written(self) -> set[str]:
+        """Jobs that left something in the store."""
+        return {job for job, epoch in self.epochs.items() if epoch}
 
     def is_made(self, spec: JobSpec) -> bool:
         made = self.before.get(spec.name, {})

@@ -97,6 +97,7 @@ class Menu:
                 strategy=order.strategy or self.defaults.strategy,
                 gate=self.defaults.gate,
                 checkpoints=dict(self.checkpoints),
+                ema_length=self.defaults.ema_length,
             )
             for seed, word in zip(seeds, words, strict=True)
         )

@@ -60,6 +60,7 @@ def test_commented_explains_every_key() -> None:
         ("training.ema_lengths=[0.1, 0.3]", ["training.ema_lengths", "0.28"]),
         ("training.ema_lengths=[0.1, 0.1]", ["training.ema_lengths", "twice", "0.1"]),
         ("training.ema_lengths=[]", ["training.ema_lengths", "at least 1"]),
+        ("sampling.ema_length=0.1", ["sampling.ema_length = 0.1", "ema_profile", "power"]),
         ("training.schedule=refined", ["training.schedule", "refined_from", "uri"]),
         ("training.refined_from=runs/a", ["training.refined_from", '"constant"', "leave"]),
         ("training.learning_rate=inf", ["training.learning_rate", "finite"]),

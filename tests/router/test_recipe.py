@@ -17,6 +17,7 @@ RECIPE = Recipe(
     strategy="top-2",
     gate="learned",
     checkpoints={"expert-0": "ab", "router": "cd"},
+    ema_length=0.13,
 )
 
 

@@ -51,8 +51,8 @@ def later(tmp_path):
     )
     store = open_store(config.run.uri)
 
-    def begin(role=Role.EXPERT, stage="train"):
-        lay_down(config, store, stage, job_specs(config, "p", [role]))
+    def begin(role=Role.EXPERT, stage="train", begun=()):
+        lay_down(config, store, stage, job_specs(config, "p", [role]), begun)
         return lambda job: json.loads(store.get_bytes(layout.refined_schedule(job)))["points"]
 
     return begin
@@ -82,6 +82,19 @@ def test_lay_down_keeps_what_was_laid_down_when_the_earlier_run_goes_on(earlier,
     before = later()("expert-0")
     earlier("expert-0", *norms(40), epoch=2)
     assert later()("expert-0") == before
+
+
+def test_lay_down_for_a_job_that_was_begun_keeps_its_curve_or_says_that_it_is_gone(
+    earlier, later, tmp_path
+):
+    earlier("expert-0", *norms(20))
+    earlier("expert-1", *norms(20))
+    before = later()("expert-0")
+    assert later(begun=["expert-0"])("expert-0") == before
+    (tmp_path / "later" / layout.refined_schedule("expert-0")).unlink()
+    words = r"schedules/expert-0\.json is gone, by which the schedule of expert-0 was refined; copy"
+    with pytest.raises(BadInput, match=words):
+        later(begun=["expert-0"])
 
 
 def test_lay_down_of_a_router_reads_the_stage_that_trained_it(earlier, later):

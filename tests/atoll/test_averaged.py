@@ -1,0 +1,46 @@
+import re
+
+import pytest
+
+from atoll import stages
+from atoll.averaged import as_sampled, stage_of
+from atoll.blobs import open_store
+from atoll.config import Config
+from atoll.errors import StageMissing
+from atoll.types import CheckpointRef
+
+TRAINED = {name: CheckpointRef(name, "d", 30, 1) for name in ("expert-0", "monolith", "router")}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path))
+
+
+def config(length=None):
+    training, sampling = {"ema_profile": "power"}, {"ema_length": length}
+    return Config.model_validate({"training": training, "sampling": sampling})
+
+
+def made(step=30):
+    tree = {"key": "averages/x", "digest": "a", "step": step, "epoch": 1}
+    return {"expert-0": tree, "monolith": tree}
+
+
+def test_checkpoints_without_a_length_are_those_trained(store):
+    assert as_sampled(store, config(), TRAINED, "sample") == TRAINED
+
+
+def test_checkpoints_of_a_length_are_the_averages_and_the_router_as_it_is(store):
+    stages.finish(store, stage_of(0.13), {}, made())
+    averages = CheckpointRef("averages/x", "a", 30, 1)
+    expected = {"expert-0": averages, "monolith": averages, "router": TRAINED["router"]}
+    assert as_sampled(store, config(0.13), TRAINED, "sample") == expected
+
+
+@pytest.mark.parametrize("before", [{}, made(step=20)])
+def test_averages_that_are_missing_or_of_earlier_steps_name_the_command(store, before):
+    stages.finish(store, stage_of(0.13), {}, before)
+    words = "no average of that length for expert-0 at step 30; run `atoll average --length 0.13`"
+    with pytest.raises(StageMissing, match=re.escape(words)):
+        as_sampled(store, config(0.13), TRAINED, "sample")
