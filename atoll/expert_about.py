@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from atoll.sizes import refuse_heads, sizes_from
 
@@ -31,6 +38,15 @@ class Dialect(_Told):
     mlp_eps: float | None = None
 
 
+class Latents(_Told):
+    """What the network paints, see :class:`partition.manifest.Latents`, and ``latents.vae``."""
+
+    model: str
+    vae: str | None
+    scale: PositiveFloat
+    shift: float
+
+
 class About(BaseModel):
     """All that is read of it; whoever wrote the file may have told more."""
 
@@ -41,6 +57,7 @@ class About(BaseModel):
     objective: Literal["velocity", "epsilon"]
     class_names: list[str]
     made: dict[str, Any]
+    latents: Latents | None = None
 
     @field_validator("sizes")
     @classmethod
