@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from atoll.budget_section import BudgetSection
 from atoll.cache_section import CacheSection
+from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
@@ -20,6 +21,7 @@ from atoll.provider_sections import (
     SlurmSection,
     SshSection,
 )
+from atoll.schedule_fit import refuse_long_warmup
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -31,10 +33,10 @@ from atoll.sections import (
     RouterSection,
     RunSection,
     SamplingSection,
-    TrainingSection,
 )
 from atoll.serving_section import ServingSection
 from atoll.strategies import num_experts_of
+from atoll.training_section import TrainingSection
 
 
 class Config(Section):
@@ -42,6 +44,7 @@ class Config(Section):
 
     run: RunSection = RunSection()
     data: DataSection = DataSection()
+    captions: CaptionsSection = CaptionsSection()
     partition: PartitionSection = PartitionSection()
     latents: LatentsSection = LatentsSection()
     expert: ExpertSection = ExpertSection()
@@ -94,6 +97,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _router_decays_too(self) -> Self:
+        training = self.training
+        refuse_long_warmup(
+            training.schedule,
+            {"router.steps": self.router.steps},
+            {"training.warmup_steps": training.warmup_steps},
+        )
+        return self
+
+    @model_validator(mode="after")
     def _records_can_be_signed(self) -> Self:
         if self.membership.peers and not self.orchestrator.tls:
             raise ValueError(
@@ -133,6 +146,15 @@ class Config(Section):
             raise ValueError(
                 f'expert.condition = "{kind}" needs data.{array}, the name of their array in the '
                 'file; set it, or expert.condition to "none"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cross_attention_has_tokens(self) -> Self:
+        if self.expert.cross_attention and not self.captions.tokens:
+            raise ValueError(
+                "expert.cross_attention = true looks at a caption's tokens, and captions.tokens = "
+                "0 leaves one vector of the whole; set it, to 77 for CLIP, say"
             )
         return self
 

@@ -76,13 +76,13 @@ def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int
 
 def seen_bytes(store: BlobStore, partition: Mapping[str, Any]) -> list[int]:
     """Bytes of the tars of each cluster that its trainer reads; arguments as of the above."""
-    latents, texts = (find_encoded(store, series) for series in ("latents", "texts"))
+    latents, captions = (find_encoded(store, series) for series in ("latents", "captions"))
     read = [
         [each["shards"] for each in partition["shard_sets"]]
         if latents is None
         else latents["shards"]
     ]
-    read += [] if texts is None else [texts["shards"]]
+    read += [] if captions is None else [captions["shards"]]
     return [
         sum(shard["size_bytes"] for shards in of_cluster for shard in shards)
         for of_cluster in zip(*read, strict=True)

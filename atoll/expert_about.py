@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
+    Tag,
+    model_validator,
 )
 
-from atoll.sizes import refuse_heads, sizes_from
+from atoll.sizes import Modulated, refuse_heads
 
 
 class _Told(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class _Heads(_Told):
+    width: PositiveInt
+    heads: PositiveInt
+    patch: PositiveInt
+
+    @model_validator(mode="after")
+    def _share_the_width(self) -> Self:
+        refuse_heads(self.width, self.heads)
+        return self
+
+
+class DiT(_Heads):
+    """As :class:`atoll.sizes.Sizes` has it."""
+
+    depth: PositiveInt
+    frames: PositiveInt = 1
+    cross_attention: bool = False
+    modulation: Modulated = "block"
+
+
+class MMDiT(_Heads):
+    """As :class:`atoll.sizes.MMDiTSizes` has it."""
+
+    double: PositiveInt
+    single: PositiveInt
+
+
+KINDS = ("DiT", "MMDiT")  # which of them sizes are of, their names say
+
+
+def _kind(sizes: Any) -> str:
+    return KINDS[isinstance(sizes, dict) and "double" in sizes]
 
 
 class Condition(_Told):
@@ -50,21 +86,14 @@ class Latents(_Told):
 class About(BaseModel):
     """All that is read of it; whoever wrote the file may have told more."""
 
-    sizes: dict[str, PositiveInt]
+    sizes: Annotated[
+        Annotated[DiT, Tag(KINDS[0])] | Annotated[MMDiT, Tag(KINDS[1])], Discriminator(_kind)
+    ]
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     conditioning: Condition
     dialect: Dialect = Dialect()
-    objective: Literal["velocity", "epsilon"]
+    objective: Literal["velocity", "epsilon", "v"]
+    noise_schedule: Literal["linear", "cosine"] = "linear"
     class_names: list[str]
     made: dict[str, Any]
     latents: Latents | None = None
-
-    @field_validator("sizes")
-    @classmethod
-    def _are_of_a_network(cls, fields: dict[str, int]) -> dict[str, int]:
-        try:
-            sizes = sizes_from(fields)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-        refuse_heads(sizes.width, sizes.heads)
-        return fields

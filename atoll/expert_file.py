@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from atoll.errors import BadInput, ConfigError
-from atoll.expert_about import About
+from atoll.expert_about import KINDS, About
 from atoll.sizes import NetworkSizes, in_words, sizes_from
 
 WEIGHTS = "model.safetensors"
@@ -69,7 +69,8 @@ def told_in(file: Path) -> dict[str, Any] | None:
         About.model_validate_json(json.dumps(about), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where, words = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        where = ".".join(str(part) for part in first["loc"] if part not in KINDS)
+        words = first["msg"].removeprefix("Value error, ")
         raise BadInput(
             f"{file} does not tell what network it holds ({where}: {words}); export or import it "
             "again"

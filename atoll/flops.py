@@ -21,6 +21,7 @@ class Condition(Protocol):
     Attributes:
         kind: none, class or text.
         size: number of classes, or length of an embedding.
+        tokens: of a caption, at most; 0 for one embedding of the whole.
     """
 
     @property
@@ -32,6 +33,16 @@ class Condition(Protocol):
     def size(self) -> int:
         """Number of classes, or length of an embedding."""
         ...
+
+    @property
+    def tokens(self) -> int:
+        """Of a caption, at most; 0 for one embedding of the whole."""
+        ...
+
+
+def num_words(conditioning: Condition) -> int:
+    """Embeddings of one caption, with those of padding."""
+    return max(1, conditioning.tokens)
 
 
 def num_tokens(sizes: NetworkSizes, shape: Shape) -> int:
@@ -47,8 +58,10 @@ def dit_flops(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
     return (
         linear_flops(tokens, num_pixels, sizes.width)
         + vector_flops(sizes.width, conditioning)
-        + sizes.depth * _weights_flops(tokens, sizes.width)
+        + sizes.depth * _tokens_flops(tokens, sizes.width)
+        + (sizes.depth if sizes.modulation == "block" else 1) * _modulation_flops(sizes.width)
         + _dit_attention(sizes, tokens)
+        + (_cross_flops(sizes, conditioning, tokens) if sizes.cross_attention else 0)
         + final
     )
 
@@ -74,12 +87,27 @@ def router_flops(sizes: Sizes, conditioning: Condition, shape: Shape, num_expert
 
 def block_flops(num_tokens: int, width: int) -> int:
     """Operations of one transformer block on the tokens of one image."""
-    return _weights_flops(num_tokens, width) + attention_flops(num_tokens, width)
+    own = _tokens_flops(num_tokens, width) + _modulation_flops(width)
+    return own + attention_flops(num_tokens, width)
 
 
-def _weights_flops(num_tokens: int, width: int) -> int:
+def _tokens_flops(num_tokens: int, width: int) -> int:
     weights = 3 * width**2 + width**2 + 2 * MLP_RATIO * width**2  # qkv, proj, mlp
-    return 2 * num_tokens * weights + linear_flops(1, width, 6 * width)
+    return 2 * num_tokens * weights
+
+
+def _modulation_flops(width: int) -> int:
+    return linear_flops(1, width, 6 * width)
+
+
+def _cross_flops(sizes: Sizes, conditioning: Condition, tokens: int) -> int:
+    """Operations of embedding a caption's tokens, and of all blocks that look at them."""
+    words, width = num_words(conditioning), sizes.width
+    embedder = linear_flops(words, conditioning.size, width) + linear_flops(words, width, width)
+    block = linear_flops(tokens, width, 2 * width)  # queries, and the projection at the end
+    block += linear_flops(words, width, 2 * width)  # keys and values
+    block += 2 * 2 * tokens * words * width  # scores, and the mean by them
+    return embedder + sizes.depth * block
 
 
 def attention_flops(num_tokens: int, width: int) -> int:

@@ -6,7 +6,7 @@ Black Forest Labs published with FLUX.1 for the arrangement.
 
 from __future__ import annotations
 
-from atoll.flops import Condition, Shape, attention_flops, linear_flops, num_tokens
+from atoll.flops import Condition, Shape, attention_flops, linear_flops, num_tokens, num_words
 from atoll.parameters import linear_parameters
 from atoll.sizes import MLP_RATIO, TIME_DIMS, MMDiTSizes
 
@@ -26,19 +26,10 @@ def mmdit_parameters(sizes: MMDiTSizes, conditioning: Condition, shape: Shape) -
     )
 
 
-def mmdit_flops(
-    sizes: MMDiTSizes, conditioning: Condition, shape: Shape, text_tokens: int = 1
-) -> int:
-    """Operations of one forward pass of an MMDiT on one image.
-
-    Args:
-        sizes: how large.
-        conditioning: what it is told.
-        shape: channels, height and width of the image.
-        text_tokens: of its caption.
-    """
+def mmdit_flops(sizes: MMDiTSizes, conditioning: Condition, shape: Shape) -> int:
+    """Operations of one forward pass of an MMDiT on one image, and on all tokens of its text."""
     width, num_pixels = sizes.width, shape[0] * sizes.patch**2
-    image_tokens = num_tokens(sizes, shape)
+    image_tokens, text_tokens = num_tokens(sizes, shape), num_words(conditioning)
     tokens = image_tokens + text_tokens
     # 12 width² weights on each token in either kind of block; modulation on the image alone.
     on_tokens = linear_flops(tokens, width, 4 * width + 2 * MLP_RATIO * width)

@@ -15,17 +15,8 @@ def expert_parameters(sizes: NetworkSizes, conditioning: Condition, shape: Shape
     return dit_parameters(sizes, conditioning, shape)
 
 
-def expert_flops(
-    sizes: NetworkSizes, conditioning: Condition, shape: Shape, text_tokens: int = 1
-) -> int:
-    """Operations of one forward pass of an expert on one image.
-
-    Args:
-        sizes: how large.
-        conditioning: what it is told.
-        shape: channels, height and width of the image.
-        text_tokens: of its caption, where image and text attend together.
-    """
+def expert_flops(sizes: NetworkSizes, conditioning: Condition, shape: Shape) -> int:
+    """Operations of one forward pass of an expert on one image."""
     if isinstance(sizes, MMDiTSizes):
-        return mmdit_flops(sizes, conditioning, shape, text_tokens)
+        return mmdit_flops(sizes, conditioning, shape)
     return dit_flops(sizes, conditioning, shape)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
-from atoll.sections import ExpertSection, TrainingSection
+from atoll.sections import ExpertSection
 from atoll.sizes import NetworkSizes, Sizes
+from atoll.training_section import TrainingSection
 
 KEY = "island.parallel"
 
@@ -21,6 +22,7 @@ def refuse_layout(
     refuse_sizes(parallel, expert.sizes)
     refuse_compiled(parallel, compiled=training.compile)
     refuse_skipping(parallel, training.on_spike)
+    refuse_aligned(parallel, expert.sizes, training.align, training.align_depth)
     refuse_pipeline(parallel, training.accumulation, compiles=training.compile)
 
 
@@ -57,6 +59,33 @@ def refuse_compiled(parallel: ParallelSection, *, compiled: bool) -> None:
         raise ConfigError(
             f'training.compile does not go with {KEY}.sharding = "zero-3", which gathers weights '
             'between all layers; set it to false, or sharding to "zero-2" or "fsdp"'
+        )
+
+
+def refuse_aligned(
+    parallel: ParallelSection, sizes: NetworkSizes, align: float, depth: int
+) -> None:
+    """Refuse to look into a network whose blocks or tokens lie in several processes.
+
+    Raises:
+        ConfigError: names the keys and the mend.
+    """
+    if not align:
+        return
+    for key in ("pipeline", "sequence"):
+        if (parts := getattr(parallel, key)) > 1:
+            raise ConfigError(
+                f"training.align = {align:g} does not go together with {KEY}.{key} = {parts}: no "
+                "process has all tokens between two blocks; set one of the two back"
+            )
+    if isinstance(sizes, Sizes) and sizes.frames > 1:
+        raise ConfigError(
+            f"training.align = {align:g} is for images; set it to 0, or expert.frames to 1"
+        )
+    if depth >= sizes.depth:
+        raise ConfigError(
+            f"training.align_depth = {depth} leaves no block after it, and the expert has "
+            f"{sizes.depth}; lower it"
         )
 
 

@@ -9,9 +9,13 @@ from atoll.sizes import MLP_RATIO, TIME_DIMS, Sizes
 def dit_parameters(sizes: Sizes, conditioning: Condition, shape: Shape) -> int:
     """Parameters of :class:`experts.dit.DiT`."""
     width, num_pixels = sizes.width, shape[0] * sizes.patch**2
+    shared = modulation_parameters(width) if sizes.modulation == "single" else 0
+    captions = linear_parameters(conditioning.size, width) + linear_parameters(width, width)
     return (
         _ends(sizes, conditioning, shape)
-        + sizes.depth * block_parameters(width)
+        + shared
+        + (captions if sizes.cross_attention else 0)
+        + sizes.depth * dit_block_parameters(sizes)
         + linear_parameters(width, 2 * width)
         + linear_parameters(width, num_pixels)
     )
@@ -27,6 +31,16 @@ def router_parameters(sizes: Sizes, conditioning: Condition, shape: Shape, num_e
     )
 
 
+def dit_block_parameters(sizes: Sizes) -> int:
+    """Parameters of one block of a DiT, as its options have it."""
+    width, found = sizes.width, block_parameters(sizes.width)
+    if sizes.modulation == "single":
+        found += 6 * width - modulation_parameters(width)  # offsets alone
+    if sizes.cross_attention:
+        found += 2 * linear_parameters(width, width) + linear_parameters(width, 2 * width)
+    return found
+
+
 def block_parameters(width: int) -> int:
     """Parameters of one transformer block with adaLN."""
     return (
@@ -34,8 +48,13 @@ def block_parameters(width: int) -> int:
         + linear_parameters(width, width)
         + linear_parameters(width, MLP_RATIO * width)
         + linear_parameters(MLP_RATIO * width, width)
-        + linear_parameters(width, 6 * width)
+        + modulation_parameters(width)
     )
+
+
+def modulation_parameters(width: int) -> int:
+    """Parameters of six vectors from one."""
+    return linear_parameters(width, 6 * width)
 
 
 def linear_parameters(num_inputs: int, num_outputs: int) -> int:

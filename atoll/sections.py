@@ -15,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.passwords import UrlWithoutPassword
 from atoll.section import Section
-from atoll.sizes import PRESETS, NetworkSizes, Sizes, refuse_heads
+from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
 
@@ -34,8 +34,10 @@ class DataSection(Section):
     source: Literal["digits", "npz", "folder", "webdataset"] = Field(
         "digits", description="digits | npz | folder | webdataset"
     )
-    path: str | None = Field(
-        None, description="file, folder, or tar pattern like shard-{000..007}.tar"
+    path: UrlWithoutPassword | None = Field(
+        None,
+        description="file, folder, or tar pattern like shard-{000..007}.tar, of http(s):// or s3://"
+        " as well",
     )
     images: str = Field(
         "images", description="npz: array of images (N, H, W) or (N, H, W, C), uint8"
@@ -48,6 +50,12 @@ class DataSection(Section):
     size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
     on_error: Literal["refuse", "skip"] = Field(
         "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="processes that decode images; 0 = none but the command's own; unset = one for "
+        "each core where images are many files",
     )
 
 
@@ -111,6 +119,14 @@ class ExpertSection(Section):
     frames: int = Field(
         1, ge=1, description="of a video, one below the other in each image; 1 = images"
     )
+    cross_attention: bool = Field(
+        False, description="of a DiT told by text: every block looks at the caption's tokens"
+    )
+    modulation: Modulated = Field(
+        "block",
+        description="of a DiT, what shifts and scales tokens by time and condition: block, a layer "
+        "in each | single, one for all (adaLN-single)",
+    )
     init: str | None = Field(
         None,
         min_length=1,
@@ -123,7 +139,6 @@ class ExpertSection(Section):
         lt=1,
         description="share of samples trained without their condition, for guidance",
     )
-    text_dims: int = Field(256, ge=8, description="length of a caption's embedding")
 
     @field_validator("init")
     @classmethod
@@ -133,10 +148,17 @@ class ExpertSection(Section):
     @property
     def sizes(self) -> NetworkSizes:
         """Those of the preset, or the section's own."""
-        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch, self.frames)
+        sizes: NetworkSizes = Sizes(self.width, self.depth, self.heads, self.patch)
         if self.preset is not None:
             sizes = PRESETS[self.preset]
-        return replace(sizes, frames=self.frames) if isinstance(sizes, Sizes) else sizes
+        if not isinstance(sizes, Sizes):
+            return sizes
+        return replace(
+            sizes,
+            frames=self.frames,
+            cross_attention=self.cross_attention,
+            modulation=self.modulation,
+        )
 
     @model_validator(mode="after")
     def _sizes_exist(self) -> Self:
@@ -154,61 +176,20 @@ class ExpertSection(Section):
             )
         return self
 
-
-class TrainingSection(Section):
-    """How experts and monolith are trained."""
-
-    steps: int = Field(
-        1000, ge=1, description="optimizer steps of every expert and of the monolith"
-    )
-    batch_size: int = Field(128, ge=1, description="over all experts: the monolith uses all of it")
-    share: Literal["equal", "proportional"] = Field(
-        "equal", description="an expert's part of the batch: equal, or as its cluster's size"
-    )
-    accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
-    learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    on_spike: Literal["stop", "skip", "rollback"] = Field(
-        "stop",
-        description="stop once a loss or gradient is not finite | skip such steps, and those that "
-        "leap up | rollback to the last checkpoint instead, and pass over the samples since",
-    )
-    spike_factor: float = Field(
-        10.0, gt=1, description="times the mean of the steps before that is a leap"
-    )
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
-    )
-    times: Literal["uniform", "logit-normal", "shifted"] = Field(
-        "uniform", description="density of training times: uniform | logit-normal | shifted"
-    )
-    times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of forward and backward")
-    compile: bool = Field(False, description="torch.compile the network")
-    checkpoint_every_steps: int = Field(200, ge=1, description="work lost by a crash, at most")
-    log_every_steps: int = Field(20, ge=1, description="steps between two points of a curve")
-    grid_every_steps: int = Field(500, ge=1, description="steps between two sample grids")
-    held_out: int = Field(
-        0, ge=0, description="samples of each cluster kept out of training, to measure the loss on"
-    )
-    held_out_every_steps: int = Field(
-        500, ge=1, description="steps between two losses on the samples held out"
-    )
-    board: Literal["tensorboard", "wandb", "none"] = Field(
-        "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
-    )
-
-    @field_validator("held_out")
-    @classmethod
-    def _every_quarter_of_the_times_has_one(cls, num: int) -> int:
-        if 0 < num < 4:
+    @model_validator(mode="after")
+    def _options_are_those_of_the_network(self) -> Self:
+        has_options = self.cross_attention or self.modulation == "single"
+        if has_options and not isinstance(self.sizes, Sizes):
             raise ValueError(
-                f"is {num}, and the loss is measured in four parts of the time from data to noise; "
-                "give at least 4, or 0 for none"
+                f'preset = "{self.preset}" is no DiT: it attends to text as it is, and has '
+                'modulation of its own; leave out cross_attention and modulation = "single"'
             )
-        return num
+        if self.cross_attention and self.condition != "text":
+            raise ValueError(
+                f'cross_attention = true looks at captions, and condition = "{self.condition}"; '
+                'set condition to "text", or leave cross_attention out'
+            )
+        return self
 
 
 class CheckpointsSection(Section):

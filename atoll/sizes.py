@@ -1,16 +1,20 @@
 """How large a network is, in sizes of its own or by a name.
 
 Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), table 1;
-McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), for the 3B.
+McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450), for the 3B; Chen et al.,
+PixArt-alpha (arXiv 2310.00426), section 2.3, for cross-attention and shared modulation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 MLP_RATIO = 4  # features inside an MLP for each one of a token
 TIME_DIMS = 256  # a cosine and a sine of each frequency of a time
+
+Modulated = Literal["block", "single"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class Sizes:
         heads: attention heads; divides width.
         patch: pixels along the side of a token.
         frames: of a video, one below the other in each image; 1 for images.
+        cross_attention: whether the image's tokens look at the caption's in every block.
+        modulation: ``block`` for a layer of each block's own from time and condition to what shifts
+            and scales its tokens, ``single`` for one that all blocks share, with offsets.
     """
 
     width: int
@@ -30,6 +37,8 @@ class Sizes:
     heads: int
     patch: int
     frames: int = 1
+    cross_attention: bool = False
+    modulation: Modulated = "block"
 
     @property
     def over_time(self) -> int:
@@ -87,13 +96,17 @@ PRESETS: dict[str, NetworkSizes] = {**DITS, **MMDITS}
 def in_words(sizes: NetworkSizes) -> str:
     """Sizes for people, e.g. ``DiT of width 64, depth 3, heads 4, patch 2``."""
     kind = "MMDiT" if isinstance(sizes, MMDiTSizes) else "DiT"
-    told = {name: size for name, size in asdict(sizes).items() if (name, size) != ("frames", 1)}
-    return f"{kind} of {', '.join(f'{name} {size}' for name, size in told.items())}"
+    usual = {field.name: field.default for field in fields(sizes)}
+    told = {name: size for name, size in asdict(sizes).items() if size != usual[name]}
+    words = (
+        name.replace("_", "-") if size is True else f"{name} {size}" for name, size in told.items()
+    )
+    return f"{kind} of {', '.join(words)}"
 
 
-def sizes_from(fields: Mapping[str, int]) -> NetworkSizes:
+def sizes_from(told: Mapping[str, Any]) -> NetworkSizes:
     """The sizes that a checkpoint tells of; their names say of which kind of network."""
-    return MMDiTSizes(**fields) if "double" in fields else Sizes(**fields)
+    return MMDiTSizes(**told) if "double" in told else Sizes(**told)
 
 
 def refuse_heads(width: int, heads: int) -> None:

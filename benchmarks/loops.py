@@ -23,7 +23,7 @@ from atoll.jobs import job_specs
 from atoll.node_cache import NodeCache
 from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Progress
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from atoll.types import Assignment, Lease, Role
 from experts.dialect import DIFFUSERS
 from experts.exchange.diffusers import config_of

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 
 from atoll.parallel_section import Layout
-from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
+from atoll.training_section import TrainingSection
 from experts.blocks import Attention
 from experts.condition import Conditioning
 from experts.flow import flow_loss

@@ -1,8 +1,9 @@
-"""The transformer block with adaLN-zero, and how its weights begin.
+"""The transformer block with adaLN-zero, its options, and how its weights begin.
 
 Names and shapes are those of facebookresearch/DiT, so that weights exchange without renaming.
 
-Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), section 3.2.
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748), section 3.2;
+Chen et al., PixArt-alpha (arXiv 2310.00426), section 2.3, for cross-attention and adaLN-single.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atoll.sizes import MLP_RATIO
+from atoll.sizes import MLP_RATIO, Modulated
+from experts.cross_attention import CrossAttention
 from experts.dialect import OURS, Dialect
 from experts.embeddings import LabelEmbedder, PatchEmbed, TextEmbedder, TimestepEmbedder
 
@@ -74,8 +76,35 @@ class Modulation(nn.Sequential):
         super().__init__(nn.SiLU(), nn.Linear(width, num * width))
 
 
+class Offset(nn.Module):
+    """A block's own part of a modulation that all blocks share (adaLN-single).
+
+    Args:
+        width: features of a token.
+        num: how many vectors.
+    """
+
+    def __init__(self, width: int, num: int) -> None:
+        super().__init__()
+        self.width = width
+        self.offset = nn.Parameter(torch.zeros(num * width))
+
+    def forward(self, c: Tensor) -> Tensor:
+        """The vectors of each image, out of what :class:`experts.dit.DiT` tells its blocks."""
+        return c[:, self.width :] + self.offset
+
+
 class Block(nn.Module):
     """Attention and MLP, each shifted, scaled and gated by the image's conditioning vector.
+
+    Between them its tokens may look at the caption's.
+
+    Args:
+        width: features of a token.
+        heads: of attention; divides width.
+        dialect: see :mod:`experts.dialect`.
+        modulation: see :class:`atoll.sizes.Sizes`.
+        cross_attention: whether there is one.
 
     Attributes:
         over_time: whether it looks along the frames of a video, see :mod:`experts.video`.
@@ -83,20 +112,31 @@ class Block(nn.Module):
 
     over_time = False
 
-    def __init__(self, width: int, heads: int, dialect: Dialect = OURS) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        dialect: Dialect = OURS,
+        modulation: Modulated = "block",
+        *,
+        cross_attention: bool = False,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=_EPS)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=dialect.mlp_eps)
         self.mlp = Mlp(width)
-        self.adaLN_modulation = Modulation(width, 6)
+        self.cross_attn = CrossAttention(width, heads) if cross_attention else None
+        self.adaLN_modulation = Modulation(width, 6) if modulation == "block" else Offset(width, 6)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, words: Tensor | None = None) -> Tensor:
         """One layer of the transformer.
 
         Args:
             x: tokens, (B, N, D); or in groups that do not look at each other, (B, G, N, D).
-            c: embedded time and condition of each image, (B, D).
+            c: embedded time and condition of each image, (B, D); with shared modulation, what that
+                makes of it besides, (B, D + 6 D).
+            words: tokens of captions, (B, T, D), for cross-attention.
 
         Returns:
             Of the shape of x.
@@ -105,6 +145,8 @@ class Block(nn.Module):
         parts = told.chunk(6, dim=-1)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         x = torch.addcmul(x, gate_attn, self.attn(modulate(self.norm1(x), shift_attn, scale_attn)))
+        if self.cross_attn is not None:
+            x = x + self.cross_attn(x, words)
         return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
 
 
@@ -165,6 +207,8 @@ def initialise(network: nn.Module) -> None:
                 nn.init.normal_(layer.weight, std=0.02)
         elif isinstance(module, Modulation):
             _zero(module[1])
+        elif isinstance(module, CrossAttention):
+            _zero(module.proj)
         elif isinstance(module, FinalLayer):
             _zero(module.linear)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 
 
 @dataclass(frozen=True, slots=True)

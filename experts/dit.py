@@ -2,17 +2,22 @@
 
 State-dict keys and shapes are those of facebookresearch/DiT without its learned sigma.
 
-Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748).
+Source: Peebles & Xie, Scalable Diffusion Models with Transformers (arXiv 2212.09748);
+Chen et al., PixArt-alpha (arXiv 2310.00426), section 2.3, for cross-attention to captions and for
+modulation that all blocks share (adaLN-single).
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from atoll.fit import refuse_patch
 from atoll.sizes import Sizes
-from experts.blocks import Block, FinalLayer, fresh
+from experts.alignment import Aligner, aligned
+from experts.blocks import Block, FinalLayer, Modulation, fresh
 from experts.condition import Conditioning
+from experts.cross_attention import CaptionTokens
 from experts.dialect import OURS, Dialect
 from experts.embeddings import (
     PatchEmbed,
@@ -26,7 +31,11 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 
 class DiT(nn.Module):
-    """A velocity field learned by a transformer on patches."""
+    """A velocity field learned by a transformer on patches.
+
+    Attributes:
+        aligner: see :mod:`experts.alignment`; None without one.
+    """
 
     pos_embed: Tensor
 
@@ -44,34 +53,64 @@ class DiT(nn.Module):
         self.x_embedder = PatchEmbed(channels, sizes.patch, sizes.width)
         self.t_embedder = TimestepEmbedder(sizes.width, dialect)
         self.y_embedder = condition_embedder(conditioning, sizes.width)
+        self.words = (
+            CaptionTokens(conditioning.size, sizes.width) if sizes.cross_attention else None
+        )
+        self.modulation = Modulation(sizes.width, 6) if sizes.modulation == "single" else None
         positions = sincos_positions(height // sizes.patch, width // sizes.patch, sizes.width)
         self.register_buffer("pos_embed", positions)
         self.blocks = nn.ModuleList(
-            Block(sizes.width, sizes.heads, dialect) for _ in range(sizes.depth)
+            Block(
+                sizes.width,
+                sizes.heads,
+                dialect,
+                sizes.modulation,
+                cross_attention=sizes.cross_attention,
+            )
+            for _ in range(sizes.depth)
         )
         self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
+        self.aligner: Aligner | None = None
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-        """See :class:`experts.flow.VelocityField`."""
-        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+        """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well."""
+        streams = self.embed(x_t, t, cond)
+        if self.aligner is not None and self.training:
+            return aligned(self, *streams)
+        return self.finish(*self.advance(*streams))
 
-    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens, (B, N, D), and what each block is told of time and condition, (B, D)."""
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What the first block is given.
+
+        Returns:
+            Tokens, (B, N, D); what each block is told of time and condition, (B, D), and with
+            shared modulation what that makes of it besides, (B, D + 6 D); and for cross-attention
+            the tokens of captions, (B, T, D).
+        """
         x = self.x_embedder(x_t) + self.pos_embed
         c = self.t_embedder(t)
         if self.y_embedder is not None:
             c = c + self.y_embedder(cond)
-        return x, c
+        if self.modulation is not None:
+            c = torch.cat([c, self.modulation(c)], dim=1)
+        return (x, c) if self.words is None else (x, c, self.words(cond))
 
-    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The same after all blocks that are here."""
-        for block in self.blocks:
-            x = block(x, c)
-        return x, c
+    def advance(
+        self, x: Tensor, c: Tensor, *words: Tensor, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, ...]:
+        """The same after some blocks, by default all that are here."""
+        for block in self.blocks if blocks is None else blocks:
+            x = block(x, c, *words)
+        return x, c, *words
 
-    def finish(self, x: Tensor, c: Tensor) -> Tensor:
+    def image_tokens(self, x: Tensor) -> Tensor:
+        """Those of the image, which are all."""
+        return x
+
+    def finish(self, x: Tensor, c: Tensor, *_: Tensor) -> Tensor:
         """The velocity, (B, C, H, W)."""
-        return unpatchify(self.final_layer(x, c), self.shape, self.sizes.patch)
+        told = c[:, : self.sizes.width]
+        return unpatchify(self.final_layer(x, told), self.shape, self.sizes.patch)
 
 
 def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int) -> DiT:

@@ -8,7 +8,7 @@ import torch
 
 from atoll.errors import ConfigError, Leapt
 from atoll.relay import Overcame, Speaker
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from atoll.types import IncidentKind, JobSpec, Role
 from experts.cadence import Due
 from experts.checkpointing import Position

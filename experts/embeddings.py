@@ -142,16 +142,40 @@ class LabelEmbedder(nn.Module):
 
 
 class TextEmbedder(nn.Module):
-    """Caption embeddings as vectors, (B, text_dims) to (B, D); a row of zeros gives the bias."""
+    """Embeddings of text as vectors, (..., dims) to (..., D); zeros give the bias."""
 
     def __init__(self, text_dims: int, width: int) -> None:
         super().__init__()
         self.proj = nn.Linear(text_dims, width)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Project the embeddings, (B, D)."""
+        """Project the embeddings, (..., D)."""
         embedded: Tensor = self.proj(embeddings)
         return embedded
+
+
+class CaptionEmbedder(TextEmbedder):
+    """Captions as one vector each, (B, dims) or of their tokens (B, T, dims), to (B, D)."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Project the mean of each caption's own tokens, (B, D)."""
+        return super().forward(mean_of_tokens(embeddings))
+
+
+def mean_of_tokens(embeddings: Tensor) -> Tensor:
+    """Captions as a whole, (B, dims), from their tokens, (B, T, dims), without padding.
+
+    What is a whole already stays; a caption without tokens is zeros.
+    """
+    if embeddings.dim() == 2:
+        return embeddings
+    num = own_tokens(embeddings).sum(1, keepdim=True).clamp(min=1)
+    return embeddings.sum(1) / num
+
+
+def own_tokens(embeddings: Tensor) -> Tensor:
+    """Which tokens, (B, T) bool, of (B, T, D) are a caption's own: padding is zeros."""
+    return embeddings.any(2)
 
 
 def condition_embedder(conditioning: Conditioning, width: int) -> nn.Module | None:
@@ -159,5 +183,5 @@ def condition_embedder(conditioning: Conditioning, width: int) -> nn.Module | No
     if conditioning.kind == "class":
         return LabelEmbedder(conditioning.size, width)
     if conditioning.kind == "text":
-        return TextEmbedder(conditioning.size, width)
+        return CaptionEmbedder(conditioning.size, width)
     return None

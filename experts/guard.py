@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from experts.engine import Stats
 
 _KNOWN = 20  # steps before anything is called a spike: losses fall fast at first

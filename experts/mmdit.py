@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from atoll.sizes import MMDiTSizes
+from experts.alignment import Aligner, aligned
 from experts.blocks import FinalLayer
 from experts.condition import Conditioning
 from experts.dit import Shape
@@ -27,6 +28,7 @@ class MMDiT(nn.Module):
 
     Attributes:
         own: which of an image's tokens the blocks in this process are given.
+        aligner: see :mod:`experts.alignment`; None without one.
     """
 
     pos_embed: Tensor
@@ -46,10 +48,14 @@ class MMDiT(nn.Module):
         single = (SingleBlock(sizes.width, sizes.heads) for _ in range(sizes.single))
         self.blocks = nn.ModuleList([*double, *single])
         self.final_layer = FinalLayer(sizes.width, sizes.patch, channels)
+        self.aligner: Aligner | None = None
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-        """See :class:`experts.flow.VelocityField`."""
-        return self.finish(*self.advance(*self.embed(x_t, t, cond)))
+        """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well."""
+        x, c = self.embed(x_t, t, cond)
+        if self.aligner is not None and self.training:
+            return aligned(self, x, c)
+        return self.finish(*self.advance(x, c))
 
     def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens of text and image, (B, T + N, D), and what each block is told, (B, D)."""
@@ -57,13 +63,19 @@ class MMDiT(nn.Module):
         x = torch.cat([words.tokens, self.x_embedder(x_t)], dim=1)
         return x, self.t_embedder(t) + words.pooled
 
-    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The same after all blocks that are here."""
-        for block in self.blocks:
+    def advance(
+        self, x: Tensor, c: Tensor, *, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same after some blocks, by default all that are here."""
+        for block in self.blocks if blocks is None else blocks:
             x = block(x, c, self.pos_embed[self.own])
         return x, c
 
+    def image_tokens(self, x: Tensor) -> Tensor:
+        """Those of the image, after those of the text."""
+        return x[:, -len(self.pos_embed[self.own]) :]
+
     def finish(self, x: Tensor, c: Tensor) -> Tensor:
         """The velocity, (B, C, H, W)."""
-        image = x[:, -len(self.pos_embed[self.own]) :]
-        return unpatchify(self.final_layer(image, c), self.shape, self.sizes.patch)
+        image = self.final_layer(self.image_tokens(x), c)
+        return unpatchify(image, self.shape, self.sizes.patch)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atoll.fit import refuse_patch
 from atoll.sizes import MMDiTSizes, NetworkSizes, sizes_from
+from experts.alignment import PREFIX, Aligner
 from experts.blocks import fresh
 from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
@@ -50,11 +51,12 @@ def network_from(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Exp
         weights: its state dict; the tensors themselves become the network's.
 
     Returns:
-        It in evaluation mode, to be asked and not to be trained.
+        It in evaluation mode, to be asked and not to be trained, without an aligner.
     """
     with torch.device("meta"):
         network = network_like(about)
-    network.load_state_dict(weights, assign=True)
+    own = {name: each for name, each in weights.items() if not name.startswith(PREFIX)}
+    network.load_state_dict(own, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -64,6 +66,8 @@ def build_network(
     shape: Shape,
     seed: int,
     dialect: Dialect = OURS,
+    *,
+    aligned: tuple[int, int] | None = None,
 ) -> ExpertNetwork:
     """A fresh network; equal seeds give equal weights, wherever it is moved afterwards.
 
@@ -73,9 +77,13 @@ def build_network(
         shape: channels, height and width of the images.
         seed: of the initial weights; the global generator is left as it was.
         dialect: of weights that it shall be given.
+        aligned: dims of an aligner's answer, and the blocks before it; None for no aligner.
 
     Raises:
         ConfigError: the patch does not divide the image.
     """
     refuse_patch(sizes.patch, *shape[1:])
-    return fresh(lambda: network_of(sizes, conditioning, shape, dialect), seed)
+    network = fresh(lambda: network_of(sizes, conditioning, shape, dialect), seed)
+    if aligned is not None:  # afterwards: the other weights are those of a network without one
+        network.aligner = fresh(lambda: Aligner(sizes.width, *aligned), seed)
+    return network

@@ -11,8 +11,10 @@ from torch import Tensor
 from atoll.config import Config
 from atoll.fit import refuse_condition
 from experts.condition import Conditioning
-from experts.flow import PathSample, TimeDensity, linear_path, seeded
+from experts.flow import PathSample, linear_path, seeded
+from experts.objectives import VELOCITY, Objective
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
 from partition.reader import Batch
@@ -29,8 +31,9 @@ class Noising:
         times: density of training times.
         conditioning: what the network is told.
         dropout: share of rows trained without their condition.
-        encoder: of captions that are not encoded yet; None unless the condition is text.
+        encoder: of captions that are not encoded yet; None where there are none.
         latents: what the samples are stored as; None for images.
+        objective: what is learned at the points.
     """
 
     seed: int
@@ -40,6 +43,7 @@ class Noising:
     dropout: float
     encoder: TextEncoder | None
     latents: Latents | None = None
+    objective: Objective = VELOCITY
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -65,7 +69,7 @@ class Noising:
         if self.latents is not None and self.latents.kind == "moments":
             drawn = torch.randn(size, *shape, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
-        return linear_path(self.clean(batch, drawn), noise, t), cond
+        return self.objective.point(self.clean(batch, drawn), noise, t), cond
 
     def clean(self, batch: Batch, drawn: Tensor | None = None) -> Tensor:
         """Samples as networks see them, without noise: (B, C, H, W) float32.
@@ -91,7 +95,7 @@ class Noising:
         return channels, height, width
 
     def at(self, batch: Batch, t: Tensor, noise: Tensor) -> PathSample:
-        """Samples on their way to a noise (B, C, H, W), at times (B,); latents by their means."""
+        """Samples on the linear path to a noise (B, C, H, W), at times (B,); latents by means."""
         return linear_path(self.clean(batch), noise, t)
 
     def condition(self, batch: Batch) -> Tensor | None:
@@ -120,7 +124,7 @@ def noising_of(
         times=times,
         conditioning=conditioning,
         dropout=config.expert.condition_dropout,
-        encoder=HashedNgrams(conditioning.size) if conditioning.kind == "text" else None,
+        encoder=ngrams_of(conditioning),
         latents=latents,
     )
 
@@ -141,9 +145,15 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
         texts = partition.texts
         return Conditioning("text", texts.dims, texts.encoder, texts.tokens)
     if kind == "text":
-        encoder = HashedNgrams(config.expert.text_dims)
-        return Conditioning("text", encoder.dims, encoder.name)
+        encoder = HashedNgrams(config.captions.dims, config.captions.tokens)
+        return Conditioning("text", encoder.dims, encoder.name, encoder.tokens)
     return Conditioning("none")
+
+
+def ngrams_of(conditioning: Conditioning) -> HashedNgrams | None:
+    """What encodes captions when they are read; None where a model did it before, or nothing."""
+    encoder = HashedNgrams(conditioning.size, conditioning.tokens)
+    return encoder if conditioning.encoder == encoder.name else None
 
 
 def job_number(job: str) -> int:

@@ -121,6 +121,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
         cache,
         config.run.seed,
         held_out=task.training.held_out,
+        features=task.aligns,
         heard=fetching.heard,
     )
     fetching.done()

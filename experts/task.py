@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
+from experts.flow import VelocityField
 from partition.reader import Batch
 
 
@@ -117,6 +118,11 @@ class Task(Protocol):
         """Operations of one forward pass on one image, see :mod:`atoll.flops`."""
         ...
 
+    @property
+    def aligns(self) -> bool:
+        """Whether batches shall bring the features that samples were clustered by."""
+        ...
+
     def build(self) -> nn.Module:
         """The network before its first step, called as ``network(x_t, t, cond)``."""
         ...
@@ -132,7 +138,7 @@ class Task(Protocol):
         ...
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
-        """Examples at given times and noise, each with its condition.
+        """Examples on the linear path at given times and noise, each with its condition.
 
         Args:
             batch: the samples.
@@ -143,6 +149,14 @@ class Task(Protocol):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of each row, (B,) float32."""
+        ...
+
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """How far a network is off at examples of :meth:`examples_at`, (B,) float32.
+
+        Where :meth:`loss` weighs rows, or is of something else than the path's velocity, this does
+        and is not: it is what jobs are compared by.
+        """
         ...
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from experts.condition import Conditioning
-from experts.embeddings import LabelEmbedder, TextEmbedder
+from experts.embeddings import LabelEmbedder, TextEmbedder, mean_of_tokens
 
 
 class Words(NamedTuple):
@@ -27,7 +27,11 @@ class Words(NamedTuple):
 
 
 class CaptionWords(nn.Module):
-    """Embeddings of captions, (B, text_dims), or of their tokens, (B, T, text_dims)."""
+    """Embeddings of captions, (B, text_dims), or of their tokens, (B, T, text_dims).
+
+    Padding is embedded and attended to as any token, as SD3 and FLUX.1 do: where captions have one
+    length, no layout has to tell who attends to what. The caption as a whole is without it.
+    """
 
     def __init__(self, text_dims: int, width: int) -> None:
         super().__init__()
@@ -35,9 +39,9 @@ class CaptionWords(nn.Module):
         self.pooled = nn.Sequential(nn.Linear(text_dims, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, cond: Tensor, num: int) -> Words:
-        """A token for each embedding; their mean is the caption as a whole."""
+        """A token for each embedding; the mean of its own is the caption as a whole."""
         embeddings = cond.reshape(num, -1, cond.shape[-1])
-        return Words(self.tokens(embeddings), self.pooled(embeddings.mean(1)))
+        return Words(self.tokens(embeddings), self.pooled(mean_of_tokens(embeddings)))
 
 
 class ClassWord(nn.Module):

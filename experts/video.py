@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from atoll.sizes import Sizes
 from experts.blocks import Block
@@ -45,22 +45,25 @@ class SpaceTimeDiT(DiT):
         for block in self._own_blocks()[1::2]:
             block.over_time = True
 
-    def advance(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`experts.dit.DiT`."""
+    def advance(
+        self, x: Tensor, c: Tensor, *words: Tensor, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, ...]:
+        """See :class:`experts.dit.DiT`; through all blocks, since they turn as they alternate."""
+        assert blocks is None
         x = x.reshape(len(x), -1, self._places, x.shape[-1])  # (B, T, S, D)
         over_time = False
         for block in self._own_blocks():
             if block.over_time is not over_time:
                 over_time = block.over_time
                 x = self.turned(x, over_time)
-            x = _along_time(block, x, c) if over_time else block(x, c)
+            x = _along_time(block, x, c, *words) if over_time else block(x, c, *words)
         if over_time:
             x = self.turned(x, False)
-        return x.flatten(FRAMES, PLACES), c
+        return x.flatten(FRAMES, PLACES), c, *words
 
     def _own_blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
 
-def _along_time(block: Callable[[Tensor, Tensor], Tensor], x: Tensor, c: Tensor) -> Tensor:
-    return block(x.transpose(FRAMES, PLACES), c).transpose(FRAMES, PLACES)
+def _along_time(block: Callable[..., Tensor], x: Tensor, *told: Tensor) -> Tensor:
+    return block(x.transpose(FRAMES, PLACES), *told).transpose(FRAMES, PLACES)

@@ -124,6 +124,20 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFeatures:
+    """What the samples were clustered by.
+
+    Attributes:
+        dims: length of a vector.
+        shards: of each cluster, a file beside each tar of its images, with its samples in its
+            order, see :mod:`partition.feature_shards`.
+    """
+
+    dims: int
+    shards: tuple[tuple[Shard, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """K centroids and the assignment of every sample to one of them.
 
@@ -140,8 +154,10 @@ class Partition:
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
+        features: what the samples were clustered by.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
+        std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
     """
 
     digest: str
@@ -153,8 +169,10 @@ class Partition:
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
+    features: KeptFeatures = KeptFeatures(0, ())
     latents: Latents | None = None
     texts: Texts | None = None
+    std: float = 0.0
 
     @property
     def space(self) -> Space:
@@ -198,6 +216,14 @@ class Partition:
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,
+            features=KeptFeatures(
+                tree["features"]["dims"],
+                tuple(
+                    tuple(Shard(**shard) for shard in shards)
+                    for shards in tree["features"]["shards"]
+                ),
+            ),
+            std=tree["std"],
         )
 
 

@@ -38,6 +38,7 @@ class Batch:
         indices: (B,), int64; which sample of the reader each row is.
         texts: what a text encoder made of the captions, (B, dims) or (B, tokens, dims), float16;
             None where nothing did beforehand.
+        features: what the samples were clustered by, (B, F) float32; None unless asked for.
     """
 
     images: NDArray[Any]
@@ -46,6 +47,7 @@ class Batch:
     captions: tuple[str, ...] | None
     indices: NDArray[np.int64]
     texts: NDArray[np.float16] | None = None
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class ShardReader:
         seed: chooses the order.
         held_out: samples of each cluster that the order leaves out, see :mod:`partition.held_out`.
         pixels: whether to read the images themselves, even where networks see latents of them.
+        features: whether batches bring what samples were clustered by.
         memory_bytes: most that decoded images may take.
         heard: told of bytes of shards as they come to hand, by any thread.
 
@@ -105,6 +108,7 @@ class ShardReader:
         *,
         held_out: int = 0,
         pixels: bool = False,
+        features: bool = False,
         memory_bytes: int = _MEMORY_BYTES,
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -116,9 +120,14 @@ class ShardReader:
         owned = [(shard, owner) for owner in chosen for shard in self._form.shards(owner)]
         shards, owners = zip(*owned, strict=True)
         texts = [shard for owner in chosen for shard in self._form.texts(owner)]
-        self._files = cache.hold(store, [shard.blob for shard in (*shards, *texts)], heard)
+        others = [
+            shard for owner in chosen if features for shard in partition.features.shards[owner]
+        ]
+        wanted = [shard.blob for shard in (*shards, *texts, *others)]
+        self._files = cache.hold(store, wanted, heard)
         self._shards = [self._indexed(shard) for shard in shards]
         self._texts = [self._indexed_text(shard) for shard in texts]
+        self._features = [self._mapped(shard) for shard in others]
         self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
         self._clusters = np.asarray(owners, np.int64)
         self.num_samples = int(self._starts[-1])
@@ -162,7 +171,14 @@ class ShardReader:
             captions=captions if self._form.has_captions else None,
             indices=indices,
             texts=None if holder.texts is None else holder.texts[rows],
+            features=self._features_of(indices) if self._features else None,
         )
+
+    def _features_of(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        numbers = self._shard_of(indices)
+        withins = indices - self._starts[numbers]
+        parts = [self._features[n][within] for n, within in zip(numbers, withins, strict=True)]
+        return np.stack(parts).astype(np.float32)
 
     def _shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self._starts, indices, side="right") - 1
@@ -206,21 +222,27 @@ class ShardReader:
                     room[rows[place], : len(vectors)] = vectors
 
     def _indexed(self, shard: Shard) -> _ShardIndex:
-        try:
-            path = self._files.path(shard.blob)
-        except BlobDamaged as error:  # a copy of it was fetched again
-            raise DataError(str(error)) from error
+        path = self._path_of(shard)
         with self._sense_made_of(shard):
             found = _places(path, shard, files=2)
         return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
 
     def _indexed_text(self, shard: Shard) -> _TextIndex:
-        try:
-            path = self._files.path(shard.blob)
-        except BlobDamaged as error:
-            raise DataError(str(error)) from error
+        path = self._path_of(shard)
         with self._sense_made_of(shard):
             return _TextIndex(shard, path, _places(path, shard, files=1))
+
+    def _path_of(self, shard: Shard) -> Path:
+        try:
+            return self._files.path(shard.blob)
+        except BlobDamaged as error:  # a copy of it was fetched again
+            raise DataError(str(error)) from error
+
+    def _mapped(self, shard: Shard) -> NDArray[np.float16]:
+        path = self._path_of(shard)
+        with self._sense_made_of(shard):
+            array: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
 
     @contextlib.contextmanager
     def _sense_made_of(self, shard: Shard) -> Iterator[None]:

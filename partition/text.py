@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,15 +17,23 @@ class TextEncoder(Protocol):
     Attributes:
         name: stands in a checkpoint's compat; two encoders of one name give equal vectors.
         dims: length of a vector.
+        tokens: of a caption, at most, each a vector; 0 for one vector of the whole.
     """
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def dims(self) -> int: ...  # noqa: D102
+    @property
+    def tokens(self) -> int: ...  # noqa: D102
 
     def encode(self, captions: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of captions, (N, dims) float32; a row of zeros for an empty caption."""
+        """Vectors of captions.
+
+        Returns:
+            (N, dims) float32, or (N, tokens, dims), where a caption of fewer ends in zeros; zeros
+            alone for an empty caption.
+        """
         ...
 
 
@@ -33,17 +42,28 @@ class HashedNgrams:
 
     Args:
         dims: length of a vector.
+        tokens: words of a caption, at most, each a vector; 0 for one vector of all.
 
     Source: Weinberger et al., Feature Hashing for Large Scale Multitask Learning (arXiv 0902.2206).
     """
 
-    def __init__(self, dims: int) -> None:
-        self.dims = dims
+    def __init__(self, dims: int, tokens: int = 0) -> None:
+        self.dims, self.tokens = dims, tokens
         self.name = f"char-ngrams-2-4-{dims}"
 
     def encode(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """See :class:`TextEncoder`."""
-        rows: NDArray[np.float32] = self._vectorizer.transform(captions).toarray()
+        if not self.tokens:
+            return self._vectors(captions)
+        words = [caption.split()[: self.tokens] for caption in captions]
+        rows = np.zeros((len(captions), self.tokens, self.dims), np.float32)
+        places = [(row, place) for row, each in enumerate(words) for place in range(len(each))]
+        if places:
+            rows[tuple(zip(*places, strict=True))] = self._vectors([*itertools.chain(*words)])
+        return rows
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = self._vectorizer.transform(texts).toarray()
         return rows
 
     @functools.cached_property

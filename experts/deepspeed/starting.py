@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from atoll.errors import ConfigError
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 
 _BUCKET = 500_000_000  # elements, DeepSpeed's own; small networks need no such buffer
 

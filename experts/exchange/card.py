@@ -56,6 +56,12 @@ for block in network.transformer_blocks:  # the weights are for frequencies over
     block.norm1.emb.time_proj.downscale_freq_shift = 0
 """
 
+_GIVES = {
+    "velocity": "the velocity",
+    "epsilon": "the noise, on DDPM's schedule ({})",
+    "v": "v, on DDPM's schedule ({})",
+}
+
 _ROLES = {
     "expert": """\
 A diffusion transformer that has learned one cluster of a data set. Of a decentralized model it is
@@ -103,21 +109,23 @@ def _network(model: Model) -> dict[str, str]:
     about = model.about
     buffers = model.weights["pos_embed"].numel()
     count = sum(part.numel() for part in model.weights.values()) - buffers
-    told, gives = about["conditioning"], about["objective"]
+    told = about["conditioning"]
     return {
         "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
         "paints": _painted(about),
         "condition": _condition(**told),
-        "gives": "the noise, on DDPM's schedule" if gives == "epsilon" else f"the {gives}",
+        "gives": _GIVES[about["objective"]].format(about.get("noise_schedule", "linear")),
     }
 
 
-def _condition(kind: str, size: int, encoder: str, tokens: int = 0) -> str:
+def _condition(kind: str, size: int, encoder: str = "", tokens: int = 0) -> str:
     if kind == "class":
         return f"one of {size} classes, 0 to {size - 1}; {size} for none"
-    each = f" for each of up to {tokens} tokens" if tokens else ""
-    return f"text, as {size} features of {encoder}{each}" if kind == "text" else "none"
+    each = f" for each of {tokens} tokens" if tokens else ""
+    return (
+        f"text, as {size} features{each} of {encoder}; zeros for none" if kind == "text" else "none"
+    )
 
 
 def _painted(about: dict[str, Any]) -> str:

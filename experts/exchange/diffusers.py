@@ -162,6 +162,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
         why = "is an MMDiT"
     elif about["sizes"].get("frames", 1) > 1:
         why = "paints videos, in blocks over space and over time"
+    elif about["sizes"].get("modulation", "block") != "block":
+        why = "has one modulation for all blocks"
     elif kind != "class":
         why = f"is conditioned on {kind}, and that embeds a class always"
     elif height != width:
@@ -169,7 +171,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
     elif (dialect.scale, dialect.offset) != (OURS.scale, OURS.offset):
         why = "embeds times as SiT does"
     elif about["objective"] != "velocity":
-        why = "tells the noise, for which there is the folder it came from"
+        told = {"epsilon": "the noise", "v": "v"}[about["objective"]]
+        why = f"tells {told}, and that a velocity"
     if why:
         raise BadInput(
             f"diffusers has no network for this expert, which {why}; export it --for atoll"

@@ -19,7 +19,7 @@ from experts.dialect import Dialect
 from experts.dit import Shape
 from experts.exchange.model import read_model
 
-_POSITIONS, _CONDITION = "pos_embed", "y_embedder."
+_POSITIONS, _CONDITION = "pos_embed", ("y_embedder.", "words.")
 
 logger = logging.getLogger(__name__)
 

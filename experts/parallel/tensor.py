@@ -10,6 +10,7 @@ from torch.distributed import ProcessGroup
 from torch.nn import functional as F
 
 from experts.blocks import Attention, Mlp
+from experts.cross_attention import CrossAttention
 from experts.mmdit_blocks import Projections
 from experts.parallel.collectives import add_up, lend
 from experts.parallel.portions import Cut
@@ -38,12 +39,17 @@ def share_features(network: nn.Module, group: ProcessGroup) -> dict[str, Cut]:
             cuts |= _last(module.proj, f"{name}.proj", group)
             for norm in (module.q_norm, module.k_norm):
                 _lend_scale(norm, group)
+        elif isinstance(module, CrossAttention):
+            cuts |= _first(module.q_linear, f"{name}.q_linear", group)
+            cuts |= _first(module.kv_linear, f"{name}.kv_linear", group, num_parts=2)
+            cuts |= _last(module.proj, f"{name}.proj", group)
+            module.heads //= group.size()
         elif isinstance(module, Mlp):
             cuts |= _first(module.fc1, f"{name}.fc1", group)
             cuts |= _last(module.fc2, f"{name}.fc2", group)
         else:
             continue
-        module.register_forward_pre_hook(lambda _, given: (lend(given[0], group),))
+        module.register_forward_pre_hook(lambda _, given: tuple(lend(x, group) for x in given))
     return cuts
 
 

@@ -46,7 +46,7 @@ def plan(
         int | None, typer.Option(min=1, help="Of the data.", show_default="1000, of digits 10")
     ] = None,
     caption_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of a caption, for an MMDiT.", show_default="1")
+        int | None, typer.Option(min=1, help="Of a caption.", show_default="captions.tokens")
     ] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="In the data set, for the shards' bytes.")

@@ -43,7 +43,7 @@ _CAPTIONS = 256  # tokens of one, as a T5 encoder of 4,096 features gives them
 # Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450).
 MODELS = {
     "ddm-3b": Model(
-        expert=expert(MMDITS["MMDiT-3B"], Told("text", 4096), _LATENTS, _CAPTIONS),
+        expert=expert(MMDITS["MMDiT-3B"], Told("text", 4096, _CAPTIONS), _LATENTS),
         router=router(DITS["DiT-B/2"], Told("none", 0), _LATENTS, 8),
         settings=(
             "expert.preset=MMDiT-3B",

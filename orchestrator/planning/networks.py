@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from atoll.flops import Shape, num_tokens, router_flops
+from atoll.flops import Shape, num_tokens, num_words, router_flops
 from atoll.mmdit import double_parameters, mmdit_parameters
 from atoll.networks import expert_flops, expert_parameters
-from atoll.parameters import block_parameters, linear_parameters, router_parameters
+from atoll.parameters import (
+    block_parameters,
+    dit_block_parameters,
+    modulation_parameters,
+    router_parameters,
+)
 from atoll.sizes import MMDiTSizes, NetworkSizes, Sizes
 
 
@@ -17,6 +22,7 @@ class Told(NamedTuple):
 
     kind: Literal["none", "class", "text"]
     size: int
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Network:
         outside_parameters: of what comes before and after the blocks.
         block_modulation: parameters of the largest block that no layout cuts along ``tensor``.
         text_tokens: of those of one image, its text's.
+        words: tokens of a text that every block looks at by cross-attention; 0 without it.
         frames: of a video; 1 for images.
     """
 
@@ -47,6 +54,7 @@ class Network:
     outside_parameters: int
     block_modulation: int = 0
     text_tokens: int = 0
+    words: int = 0
     frames: int = 1
 
     @property
@@ -59,35 +67,39 @@ class Network:
         return self.block_modulation + (self.block_parameters - self.block_modulation) / num
 
 
-def expert(sizes: NetworkSizes, told: Told, shape: Shape, text_tokens: int = 1) -> Network:
+def expert(sizes: NetworkSizes, told: Told, shape: Shape) -> Network:
     """An expert, or a monolith, as ``[expert]`` describes it.
 
     Args:
         sizes: how large.
-        told: its condition.
+        told: its condition; an MMDiT has a caption's tokens among its own.
         shape: channels, height and width of an image.
-        text_tokens: of its caption, which an MMDiT has among its own.
     """
     parameters, tokens = expert_parameters(sizes, told, shape), num_tokens(sizes, shape)
-    words, modulations = 0, 1
+    joined, words, modulation = 0, 0, modulation_parameters(sizes.width)
     if isinstance(sizes, MMDiTSizes):
-        words, modulations = text_tokens, 2  # a double block has one for each kind
+        joined, modulation = num_words(told), 2 * modulation  # a double block has one of each kind
         block = double_parameters(sizes)
         outside = mmdit_parameters(replace(sizes, double=0, single=0), told, shape)
     else:
-        block = block_parameters(sizes.width)
+        block = dit_block_parameters(sizes)
         outside = parameters - sizes.depth * block
+        if sizes.modulation == "single":
+            modulation = 6 * sizes.width
+        if sizes.cross_attention:
+            words = num_words(told)
     return Network(
         parameters=parameters,
-        forward_flops=expert_flops(sizes, told, shape, text_tokens),
-        num_tokens=tokens + words,
+        forward_flops=expert_flops(sizes, told, shape),
+        num_tokens=tokens + joined,
         width=sizes.width,
         heads=sizes.heads,
         num_blocks=sizes.depth,
         block_parameters=block,
         outside_parameters=outside,
-        block_modulation=modulations * _modulation(sizes.width),
-        text_tokens=words,
+        block_modulation=modulation,
+        text_tokens=joined,
+        words=words,
         frames=sizes.frames if isinstance(sizes, Sizes) else 1,
     )
 
@@ -105,10 +117,5 @@ def router(sizes: Sizes, told: Told, shape: Shape, num_experts: int) -> Network:
         num_blocks=sizes.depth,
         block_parameters=block,
         outside_parameters=parameters - sizes.depth * block,
-        block_modulation=_modulation(sizes.width),
+        block_modulation=modulation_parameters(sizes.width),
     )
-
-
-def _modulation(width: int) -> int:
-    """Parameters of six vectors from one."""
-    return linear_parameters(width, 6 * width)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from atoll.config import Config
 from atoll.errors import BadInput
 from atoll.fit import refuse_patches
-from atoll.sizes import MMDiTSizes
+from atoll.sizes import Sizes
 from orchestrator.planning.networks import Network, Told, expert, router
 
 _DIGITS = {"size": 8, "channels": 1, "classes": 10, "samples": 1797}
@@ -23,7 +23,8 @@ class Data:
         classes: of its labels.
         samples: images in the data set.
         sample_bytes: of one in a shard.
-        caption_tokens: of its caption, where image and text attend together.
+        caption_tokens: of its caption, of which each is attended to; else those of
+            ``captions.tokens``.
     """
 
     size: int | None = None
@@ -75,12 +76,16 @@ def subject_of(config: Config, told: Data) -> Subject:
         condition = Told("class", classes)
         assumed[0] += f" in {classes:,} classes"
     elif config.expert.condition == "text":
-        condition = Told("text", config.expert.text_dims)
+        tokens = told.caption_tokens or config.captions.tokens
+        condition = Told("text", config.captions.dims, tokens)
+        if config.captions.encoder != "ngrams":
+            assumed.append(f"vectors of captions.dims = {config.captions.dims:,}")
     if told.caption_tokens:
-        if condition.kind != "text" or not isinstance(config.expert.sizes, MMDiTSizes):
+        sizes = config.expert.sizes
+        if condition.kind != "text" or (isinstance(sizes, Sizes) and not sizes.cross_attention):
             raise BadInput(
-                "--caption-tokens is for an MMDiT that reads captions; leave it out, or set "
-                'expert.preset to one and expert.condition to "text"'
+                "--caption-tokens is for a network that attends to captions: an MMDiT, or a DiT "
+                'with expert.cross_attention, and expert.condition = "text"; leave it out'
             )
         assumed.append(f"captions of {told.caption_tokens:,} tokens")
     shape = (channels, size, size)
@@ -91,7 +96,7 @@ def subject_of(config: Config, told: Data) -> Subject:
     elif told.sample_bytes is None:
         assumed.append(f"{sample_bytes:,} bytes to a sample: its pixels as they are")
     return Subject(
-        expert=expert(config.expert.sizes, condition, shape, told.caption_tokens or 1),
+        expert=expert(config.expert.sizes, condition, shape),
         router=router(config.router.sizes, seen, shape, config.partition.num_experts),
         data_bytes=None if samples is None else samples * sample_bytes,
         assumed=tuple(assumed),

@@ -26,9 +26,10 @@ def sent_bytes(
     handed out; in ZeRO's stages 1 and 2 gradients are added up, once a step or for each
     micro-batch, and weights gathered once. Along ``sequence`` a block exchanges queries, keys,
     values and what attention makes of them, and their gradients; along ``tensor`` it adds up twice
-    on the way there and twice on the way back; recomputing does the way there again. Between the
-    stages of a pipeline tokens and their gradients pass. The few numbers that all agree on are left
-    out.
+    on the way there and twice on the way back, once more each for cross-attention, whose text has a
+    gradient besides; recomputing does the way there again. Between the stages of a pipeline tokens
+    and their gradients pass, and those of a text that is looked at. The few numbers that all agree
+    on are left out.
 
     Args:
         network: which.
@@ -47,14 +48,17 @@ def sent_bytes(
     inside = network.cut_block(layout.tensor) * blocks / layout.pipeline
     own = inside + network.outside_parameters
     tokens = micro_batch * network.num_tokens / layout.sequence * network.width
+    heard = micro_batch * network.words * network.width
     passes = 3 if recompute else 2
     at_work = network.num_blocks / layout.pipeline * tokens * number
+    heard_at_work = network.num_blocks / layout.pipeline * heard * number
     shared = _others(layout.shard) * own
     each = {1: 0, 2: 2 * _FP32, 3: 2 * number + _FP32}[stage] * shared
     once = {1: 3 * _FP32, 2: _FP32, 3: 0}[stage] * shared
     each += _others(layout.sequence) * 4 * passes * at_work
-    each += 2 * _others(layout.tensor) * 2 * passes * at_work
-    each += 2 * tokens * _FP32 if layout.pipeline > 1 else 0.0
+    sums = 3 if network.words else 2
+    each += 2 * _others(layout.tensor) * (sums * passes * at_work + heard_at_work)
+    each += 2 * (tokens + heard) * _FP32 if layout.pipeline > 1 else 0.0
     once += 2 * _others(layout.data * layout.sequence) * own / layout.shard * _FP32
     return accumulation * each + once
 

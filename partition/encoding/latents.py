@@ -160,7 +160,7 @@ class LatentEncoder:
         if self.series.kind == "samples" and self.series.fit.has_moments:
             answer = mean = mean + variance.sqrt() * torch.stack(list(map(self._drawn, samples)))
             variance = torch.zeros(())
-        kept = answer.numpy().astype(np.float16)
+        kept = answer.half().numpy()
         if not np.isfinite(kept).all():
             raise BadInput(
                 f"{KEY} gives numbers that 16 bits cannot hold, or none, for some of "

@@ -1,7 +1,12 @@
 import pytest
 
 from atoll.networks import expert_parameters
-from atoll.parameters import dit_parameters, linear_parameters, router_parameters
+from atoll.parameters import (
+    dit_block_parameters,
+    dit_parameters,
+    linear_parameters,
+    router_parameters,
+)
 from atoll.sizes import DITS, Sizes
 from experts.condition import Conditioning
 from experts.dit import DiT
@@ -9,16 +14,29 @@ from router.network import RouterNet
 
 CONDITIONS = [Conditioning("none"), Conditioning("class", 10), Conditioning("text", 24, "e")]
 SIZES = [Sizes(16, 2, 2, 2), Sizes(64, 3, 4, 4), Sizes(32, 1, 4, 1), DITS["DiT-S/2"]]
+SHARED = Sizes(16, 3, 2, 2, modulation="single")
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONS)
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("sizes", [*SIZES, SHARED])
 def test_parameters_are_those_of_the_networks(sizes, conditioning):
     shape = (3, 8, 16)
     expert = DiT(sizes, conditioning, shape)
     assert _count(expert) == dit_parameters(sizes, conditioning, shape)
     router = RouterNet(sizes, conditioning, shape, num_experts=5)
     assert _count(router) == router_parameters(sizes, conditioning, shape, 5)
+
+
+@pytest.mark.parametrize("tokens", [0, 7])
+@pytest.mark.parametrize("modulation", ["block", "single"])
+def test_parameters_with_cross_attention_are_those_of_the_network_and_of_its_blocks(
+    modulation, tokens
+):
+    sizes = Sizes(16, 3, 2, 2, cross_attention=True, modulation=modulation)
+    conditioning, shape = Conditioning("text", 24, "e", tokens), (3, 8, 16)
+    expert = DiT(sizes, conditioning, shape)
+    assert _count(expert) == dit_parameters(sizes, conditioning, shape)
+    assert _count(expert.blocks[0]) == dit_block_parameters(sizes)
 
 
 @pytest.mark.parametrize("patch", [2, 4, 8])

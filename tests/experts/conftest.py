@@ -61,16 +61,15 @@ class Run:
         path.mkdir(exist_ok=True)
         return path
 
+    def batch(self, task, num):
+        """The first samples a task learns from."""
+        return self._samples(task).batch(0, num)
+
     def train(self, assignment, drain=lambda: False, wish=lambda: None):
         """Train in this process; returns whether it finished."""
         work_dir = self.work_dir(f"work-{assignment.lease.epoch}")
         task = expert_task(self.config, assignment.spec, self.partition)
-        seed = self.config.run.seed
-        cache = NodeCache(self.folder / "shards")
-        held_out = task.training.held_out
-        samples = ShardReader(
-            self.store, self.partition, task.clusters, cache, seed, held_out=held_out
-        )
+        samples = self._samples(task)
         at = Workplace(
             assignment,
             self.store,
@@ -86,6 +85,17 @@ class Run:
     def said(self, epoch=1):
         """What the trainer of a lease said."""
         return list(Listener(self.work_dir(f"work-{epoch}")).heard())
+
+    def _samples(self, task):
+        return ShardReader(
+            self.store,
+            self.partition,
+            task.clusters,
+            NodeCache(self.folder / "shards"),
+            self.config.run.seed,
+            held_out=task.training.held_out,
+            features=task.aligns,
+        )
 
     def published(self, epoch=1):
         """The checkpoints it reported."""

@@ -83,6 +83,15 @@ def test_dit_with_another_condition_in_one_row_changes_that_row_alone(conditioni
     assert differs[1:].max() < 1e-6
 
 
+def test_dit_told_by_tokens_hears_the_mean_of_a_captions_own():
+    x, t = inputs(2)
+    network = stirred(build_dit(TINY, Conditioning("text", 8, "encoder", 4), (1, 8, 8), seed=0))
+    tokens = torch.zeros(2, 4, 8)
+    tokens[0, :3] = torch.randn(3, 8)
+    whole = torch.stack([tokens[0, :3].mean(0), torch.zeros(8)])
+    assert torch.allclose(network(x, t, tokens), network(x, t, whole), atol=1e-6)
+
+
 def test_dit_on_images_that_are_not_square_keeps_their_shape():
     x, t = inputs(2, (3, 4, 8))
     network = stirred(build_dit(TINY, Conditioning("none"), (3, 4, 8), seed=0))

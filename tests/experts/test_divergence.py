@@ -6,7 +6,7 @@ from torch import nn
 
 from atoll.errors import ConfigError, Leapt
 from atoll.relay import Listener, Overcame, Speaker
-from atoll.sections import TrainingSection
+from atoll.training_section import TrainingSection
 from atoll.types import IncidentKind, JobSpec, Role
 from experts.cadence import due_after
 from experts.checkpointing import Position

@@ -24,6 +24,17 @@ def test_dit_flops_equal_what_torch_counts(conditioning):
     assert counted.get_total_flops() == dit_flops(sizes, conditioning, shape)
 
 
+@pytest.mark.parametrize("modulation", ["block", "single"])
+@pytest.mark.parametrize("tokens", [0, 5])
+def test_dit_flops_with_options_equal_what_torch_counts(modulation, tokens):
+    sizes = Sizes(16, 2, 2, 2, cross_attention=True, modulation=modulation)
+    conditioning, shape = Conditioning("text", 8, "e", tokens), (3, 4, 8)
+    network = build_dit(sizes, conditioning, shape, seed=0)
+    with FlopCounterMode(display=False) as counted, sdpa_kernel(SDPBackend.MATH):
+        network(torch.zeros(1, *shape), torch.zeros(1), conditioning.null(1, torch.device("cpu")))
+    assert counted.get_total_flops() == dit_flops(sizes, conditioning, shape)
+
+
 def test_training_costs_three_forward_passes_up_to_the_first_layers():
     sizes, shape = Sizes(width=16, depth=4, heads=2, patch=2), (1, 16, 16)
     network = build_dit(sizes, Conditioning("none"), shape, seed=0)

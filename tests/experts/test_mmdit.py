@@ -71,6 +71,15 @@ def test_mmdit_told_a_sequence_of_embeddings_listens_to_each():
     assert (network(x, t, several) - network(x, t, swapped)).abs().amax() > 1e-4
 
 
+def test_mmdit_is_told_the_mean_of_a_captions_own_tokens_besides():
+    captions = stirred(build_network(TINY, BY_TEXT, (1, 8, 8), seed=0)).y_embedder
+    cond = torch.randn(2, 4, 8)
+    cond[0, 1:], cond[1] = 0, 0
+    pooled = captions(cond, 2).pooled
+    assert torch.allclose(pooled[0], captions.pooled(cond[0, 0]))
+    assert torch.allclose(pooled[1], captions.pooled(torch.zeros(8)))
+
+
 def test_mmdit_on_images_that_are_not_square_tells_patches_apart():
     network = stirred(build_network(TINY, NONE, (3, 4, 8), seed=0))
     x, t = torch.zeros(1, 3, 4, 8), torch.tensor([0.5])

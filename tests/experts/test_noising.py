@@ -5,9 +5,9 @@ import torch
 from atoll.config import Config
 from atoll.errors import ConfigError
 from experts.condition import Conditioning
-from experts.flow import TimeDensity
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Partition, ShardSet
 from partition.reader import Batch
 
@@ -55,7 +55,7 @@ def test_draw_over_several_processes_is_the_draw_of_one_cut_to_pieces():
         for place in (Place(rank, 3) for rank in range(3))
     ]
     assert torch.equal(torch.cat([point.x_t for point, _ in parts]), whole.x_t)
-    assert torch.equal(torch.cat([point.velocity for point, _ in parts]), whole.velocity)
+    assert torch.equal(torch.cat([point.target for point, _ in parts]), whole.target)
     assert torch.equal(torch.cat([part for _, part in parts]), cond)
 
 
@@ -76,7 +76,7 @@ def test_draw_of_unlabelled_samples_gives_them_no_class():
 
 
 def test_draw_with_captions_gives_their_embeddings():
-    tree = {"data": {"source": "folder"}, "expert": {"condition": "text", "text_dims": 16}}
+    tree = {"data": {"source": "folder"}, "expert": {"condition": "text"}, "captions": {"dims": 16}}
     config = Config.model_validate(tree)
     conditioning = conditioning_of(config, partition_with())
     noising = noising_of(config, "expert-0", TimeDensity(), conditioning)

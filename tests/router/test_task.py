@@ -6,8 +6,8 @@ import torch
 
 from atoll.config import Config
 from atoll.jobs import job_specs
-from atoll.sections import TrainingSection
 from atoll.sizes import Sizes
+from atoll.training_section import TrainingSection
 from atoll.types import Role
 from experts.condition import Conditioning
 from experts.flow import linear_path, seeded

@@ -53,6 +53,11 @@ def played_videos(parallel, num):
     return scenes.play_video(parallel, num, 2)
 
 
+def played_listening(parallel, num):
+    forget()
+    return scenes.play_listening(parallel, num)
+
+
 def drawn(parallel, num):
     forget()
     return scenes.draw(parallel, num)
@@ -78,6 +83,11 @@ def test_pipeline_under_deepspeed_learns_what_one_process_does_of_image_and_text
 def test_pipeline_learns_what_one_process_does_of_videos(groups):
     two = groups[2].call(played_videos, f"pipeline=2,{ZERO_0}", 2)[0]
     assert_same(scenes.play_video("", 1, 2), two)
+
+
+def test_pipeline_learns_what_one_process_does_of_image_looking_at_words(groups):
+    two = groups[2].call(played_listening, f"pipeline=2,{ZERO_0}", 2)[0]
+    assert_same(scenes.play_listening("", 1), two)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -101,7 +101,10 @@ def test_init_that_is_not_there_or_no_experts_is_refused(make_run, tmp_path):
     ("key", "told", "words"),
     [
         ("sizes", None, "sizes: Field required"),
-        ("sizes", {"width": 16, "deep": 1}, "sizes: .*unexpected keyword argument 'deep'"),
+        ("sizes", {"width": 16, "heads": 2, "patch": 4}, r"sizes\.depth: Field required"),
+        ("sizes", {**ABOUT["sizes"], "deep": 1}, r"sizes\.deep: Extra"),
+        ("sizes", {**ABOUT["sizes"], "modulation": "none"}, r"sizes\.modulation: Input should be"),
+        ("sizes", {**ABOUT["sizes"], "cross_attention": 1}, r"sizes\.cross_attention: .*boolean"),
         ("sizes", {"width": 16, "depth": 1, "heads": 3, "patch": 4}, "heads = 3 does not divide"),
         ("sizes", {"width": "16", "depth": 1, "heads": 2, "patch": 4}, r"sizes\.width: .* integer"),
         ("shape", [1, 8], "shape"),

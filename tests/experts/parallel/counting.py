@@ -51,11 +51,17 @@ def sent_jointly(parallel: str, num: int) -> float:
     return sent_in_a_step(parallel, num, 1, sizes=scenes.JOINT, precision="bf16")
 
 
+def sent_listening(parallel: str, num: int) -> float:
+    """The same of a DiT whose blocks look at a text."""
+    return sent_in_a_step(parallel, num, 1, sizes=scenes.LISTENING, told=scenes.BY_TEXT)
+
+
 def sent_in_a_step(parallel: str, num: int, accumulation: int, **settings: Any) -> float:
     """Bytes that this process sends in a step, but for what DDP does within itself."""
     settings["accumulation"] = accumulation
     made, mesh = scenes.engine(parallel, num, distributed.get_rank(), **settings)
-    pieces = [scenes.examples(step, mesh.rows).split(accumulation) for step in range(2)]
+    told = settings.get("told", scenes.BY_CLASS)
+    pieces = [scenes.examples(step, mesh.rows, told).split(accumulation) for step in range(2)]
     made.step(pieces[0])  # the first prepares
     with counted() as sent:
         made.step(pieces[1])

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 
 from atoll.parallel_section import ParallelSection
-from atoll.sections import TrainingSection
 from atoll.sizes import MMDiTSizes, Sizes
+from atoll.training_section import TrainingSection
+from experts.alignment import alignment_loss, parted
 from experts.condition import Conditioning
 from experts.engines import engine_of
 from experts.flow import flow_loss
@@ -20,21 +21,34 @@ from experts.task import Examples, Place
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
 DEEP = replace(SIZES, depth=4)  # for as many stages
+LISTENING = replace(SIZES, cross_attention=True, modulation="single")
 VIDEO = replace(SIZES, frames=4)  # of 2 x 8 pixels
+VIDEO_LISTENING = replace(LISTENING, frames=4)
 JOINT = MMDiTSizes(width=32, double=1, single=1, heads=4, patch=2)
 ROWS = 8
+FEATURES = 5
 MESHES: dict[tuple[object, ...], Mesh] = {}
 
 
 BY_CLASS, BY_TEXT = Conditioning("class", 3), Conditioning("text", 6, "encoder")
 
 
-def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY_CLASS, **settings):
+def engine(
+    parallel: str = "",
+    num: int = 1,
+    rank: int = 0,
+    *,
+    sizes=SIZES,
+    told=BY_CLASS,
+    aligned=None,
+    loss=flow_loss,
+    **settings,
+):
     """An engine of a small network on so many processes; and the mesh of them."""
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_network(sizes, told, SHAPE, seed=0)
+    network = build_network(sizes, told, SHAPE, seed=0, aligned=aligned)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # away from the start, where most gradients are zero
         for parameter in network.parameters():
@@ -45,18 +59,20 @@ def engine(parallel: str = "", num: int = 1, rank: int = 0, sizes=SIZES, told=BY
     mesh = MESHES[layout, rank]
     training = TrainingSection(
         **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
-        | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
+        | {"schedule": "linear", "steps": 20, "weight_decay": 0.01}
+        | {"ema_profile": "power", "ema_lengths": (0.2, 0.1), **settings}
     )
-    return engine_of(network, flow_loss, training, mesh, section), mesh
+    return engine_of(network, loss, training, mesh, section), mesh
 
 
 def examples(step: int, place: Place, told=BY_CLASS) -> Examples:
-    """A process's part of the batch of a step; of texts, of three words each."""
+    """A process's part of the batch of a step; of texts, of none to three words each."""
     generator = torch.Generator().manual_seed(step)
     x_t, target = (torch.randn(ROWS, *SHAPE, generator=generator) for _ in range(2))
     t = torch.rand(ROWS, generator=generator)
     if told.kind == "text":
         cond = torch.randn(ROWS, 3, told.size, generator=generator)
+        cond[torch.arange(3) >= torch.arange(ROWS).unsqueeze(1) % 4] = 0
     else:
         cond = torch.randint(0, 4, (ROWS,), generator=generator)
     rows = place.rows(ROWS)
@@ -95,6 +111,23 @@ def play_jointly(parallel: str, num: int, told=BY_CLASS):
     return play(parallel, num, sizes=JOINT, told=told, accumulation=2)
 
 
+def play_aligned(parallel: str, num: int, sizes=SIZES):
+    """The same of a network that is aligned with features, after its first block."""
+    return play(parallel, num, sizes=sizes, aligned=(FEATURES, 1), loss=_aligned_loss)
+
+
+def _aligned_loss(output, target):
+    """Of the flow, and of features that follow from the target."""
+    velocity, said = parted(output, SHAPE)
+    features = target.flatten(1)[:, :FEATURES]
+    return flow_loss(velocity, target) + 0.5 * alignment_loss(said, features)
+
+
+def play_listening(parallel: str, num: int, sizes=LISTENING):
+    """The same with a DiT whose blocks look at a text and share one modulation."""
+    return play(parallel, num, sizes=sizes, told=BY_TEXT, accumulation=2)
+
+
 def play_video(parallel: str, num: int, accumulation: int = 1):
     """The same of a network for videos."""
     return play(parallel, num, sizes=VIDEO, accumulation=accumulation)
@@ -110,7 +143,7 @@ def leave(parallel: str, num: int) -> int:
     made, mesh = engine(parallel, num, torch.distributed.get_rank(), sizes=DEEP, accumulation=4)
     made.step(examples(0, mesh.rows).split(4))
     snapshot = made.snapshot()
-    every = (snapshot.network, snapshot.optimizer, snapshot.average)
+    every = (snapshot.network, snapshot.optimizer, *snapshot.averages)
     return sum(each.numel() for tensors in every for each in tensors.values())
 
 

@@ -48,7 +48,8 @@ def assert_same(one, other):
     (told, snapshot), (others, other_snapshot) = one, other
     torch.testing.assert_close(torch.tensor(others), torch.tensor(told), rtol=1e-5, atol=1e-6)
     assert other_snapshot.num_averaged == snapshot.num_averaged
-    parts = [(snapshot.network, other_snapshot.network), (snapshot.average, other_snapshot.average)]
+    averages = zip(snapshot.averages, other_snapshot.averages, strict=True)
+    parts = [(snapshot.network, other_snapshot.network), *averages]
     for moment in ("step", "exp_avg", "exp_avg_sq"):
         own, others = (
             {key: part for key, part in each.optimizer.items() if key.endswith(f".{moment}")}
@@ -106,6 +107,30 @@ def test_four_processes_learn_what_one_does_of_image_and_words_together(four, pa
     assert_same(one, four.call(scenes.play_jointly, parallel, 4, scenes.BY_TEXT)[0])
 
 
+@pytest.mark.parametrize("sizes", [scenes.SIZES, scenes.JOINT])
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "tensor=2"])
+def test_two_processes_align_as_one_does(pair, parallel, sizes):
+    one = scenes.play_aligned("", 1, sizes)
+    assert_same(one, pair.call(scenes.play_aligned, parallel, 2, sizes)[0])
+
+
+@pytest.fixture(scope="module")
+def listening():
+    return scenes.play_listening("", 1)
+
+
+@pytest.mark.parametrize(
+    "parallel", ["data=2", "shard=2,recompute=true", "sequence=2", "tensor=2", "pipeline=2"]
+)
+def test_two_processes_learn_what_one_does_of_image_looking_at_words(pair, listening, parallel):
+    assert_same(listening, pair.call(scenes.play_listening, parallel, 2)[0])
+
+
+@pytest.mark.parametrize("parallel", ["sequence=2,tensor=2", "shard=2,tensor=2,recompute=true"])
+def test_four_processes_learn_what_one_does_of_image_looking_at_words(four, listening, parallel):
+    assert_same(listening, four.call(scenes.play_listening, parallel, 4)[0])
+
+
 def test_interrupted_twice_and_resumed_in_other_layouts_equals_uninterrupted(pair, four, serial):
     told, snapshot = pair.call(scenes.play, "shard=2", 2, None, 7)[0]
     more, snapshot = four.call(scenes.play, "data=2,shard=2", 4, snapshot, 6)[0]
@@ -146,3 +171,5 @@ def test_processes_that_share_videos_learn_what_one_does(pair, four):
     assert_same(one, four.call(scenes.play_video, "sequence=4,recompute=true", 4)[0])
     assert_same(one, four.call(scenes.play_video, "shard=2,sequence=2", 4)[0])
     assert_same(one, four.call(scenes.play_video, "sequence=2,tensor=2", 4)[0])
+    told = scenes.play_listening("", 1, scenes.VIDEO_LISTENING)
+    assert_same(told, pair.call(scenes.play_listening, "sequence=2", 2, scenes.VIDEO_LISTENING)[0])

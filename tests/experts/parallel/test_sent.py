@@ -9,6 +9,7 @@ from tests.experts.parallel import counting, scenes
 
 NETWORK = expert(scenes.SIZES, Told("class", 3), scenes.SHAPE)
 JOINT = expert(scenes.JOINT, Told("class", 3), scenes.SHAPE)
+LISTENING = expert(scenes.LISTENING, Told("text", 6, 3), scenes.SHAPE)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -33,3 +34,14 @@ def test_bytes_of_image_and_text_in_bf16_are_as_a_plan_foretells(pair):
     assert sum(pair.call(counting.sent_jointly, "sequence=2", 2)) / 2 == pytest.approx(
         expected, rel=0.05
     )
+
+
+@pytest.mark.parametrize("way", ["shard", "sequence", "tensor"])
+def test_bytes_of_image_looking_at_words_are_as_a_plan_foretells(pair, way):
+    layout = Layout(**{way: 2})
+    rows = scenes.ROWS // layout.rows
+    expected = sent_bytes(LISTENING, layout, rows, 1, "fp32")
+    if way == "sequence":
+        expected -= sent_bytes(LISTENING, Layout(data=2), rows, 1, "fp32")
+    found = pair.call(counting.sent_listening, f"{way}=2", 2)
+    assert found[0] == pytest.approx(expected, rel=0.03)

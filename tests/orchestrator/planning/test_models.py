@@ -57,7 +57,7 @@ def test_its_operations_are_about_six_to_a_parameter_that_a_token_passes_and_att
 
 
 def test_its_expert_is_that_of_the_preset_with_the_same_captions():
-    settings = ("expert.preset=MMDiT-3B", "expert.condition=text", "expert.text_dims=4096")
+    settings = ("expert.preset=MMDiT-3B", "expert.condition=text", "captions.dims=4096")
     data = ("data.source=folder", "data.path=latents")
     config = read_config(None, [*DDM.settings, *settings, *data])
     assert subject_of(config, Data(64, 16, caption_tokens=256)).expert == DDM.expert

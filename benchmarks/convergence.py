@@ -1,0 +1,150 @@
+"""How soon each training recipe gets to good images, at equal training FLOPs.
+
+    python benchmarks/convergence.py configs/mnist.toml --seeds 3 --set data.path=mnist.npz
+
+One network learns the whole data set by each recipe of benchmarks/recipes.toml, and its images are
+measured at every checkpoint. A recipe whose learning rate follows the length of the training is
+trained anew for each length. Baseline: the recipe `plain`. What was measured is kept in --out, so
+that the command goes on where it was stopped. Prints a table on standard error and one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tomllib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from trials import Point, judge, trial
+
+from atoll.blobs import open_store
+from atoll.config_file import read_config
+from evaluation.themed import INK, drawing, series
+from partition.stage import run_partition
+
+PLAIN = "plain"
+RECIPES = Path(__file__).parent / "recipes.toml"
+
+
+def lengths_of(recipe: dict[str, Any], steps: list[int]) -> list[int]:
+    """The trainings that a recipe takes to be measured after each number of steps."""
+    fixed = recipe["training"].get("schedule", "constant") == "constant"
+    return steps[-1:] if fixed else steps
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Settings by section, with some of them replaced."""
+    return {name: {**base.get(name, {}), **over.get(name, {})} for name in {**base, **over}}
+
+
+def compared(
+    base: dict[str, Any], recipes: dict[str, Any], args: argparse.Namespace
+) -> dict[str, dict[int, list[Point]]]:
+    """Points of all recipes: by name and number of steps, one of each seed."""
+    asked = []
+    for name, over in recipes.items():
+        for length in lengths_of(merged(base, over), args.steps):
+            every = args.steps[0] if length == args.steps[-1] else length
+            own = {"steps": length, "checkpoint_every_steps": every, "board": "none"}
+            recipe = merged(merged(base, over), {"training": own})
+            asked += [(name, recipe, seed) for seed in range(args.seeds)]
+    asked.sort(key=lambda each: each[2])  # first a seed of everything
+    found: dict[str, dict[int, list[Point]]] = {name: {} for name in recipes}
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        futures = [
+            (name, recipe, pool.submit(trial, recipe, seed, args.out))
+            for name, recipe, seed in asked
+        ]
+        for name, recipe, future in futures:
+            scheduled = lengths_of(recipe, args.steps) == args.steps
+            points = future.result()
+            for point in points[-1:] if scheduled else points:
+                if point.steps in args.steps:
+                    found[name].setdefault(point.steps, []).append(point)
+            last = points[-1]
+            print(f"{name:<24} {last.steps:>6} steps {last.frechet:8.3f}", file=sys.stderr)
+    return found
+
+
+def summary(found: dict[str, dict[int, list[Point]]]) -> dict[str, Any]:
+    """Mean and spread of each recipe's distances, by steps, and how many FLOPs it saves."""
+    goal = _mean(found[PLAIN][max(found[PLAIN])])
+    rows = {}
+    for name, points in found.items():
+        reached = [each[0].flops for _, each in sorted(points.items()) if _mean(each) <= goal]
+        full = max(each[0].flops for each in found[PLAIN].values())
+        rows[name] = {
+            "frechet": {steps: _spread(each) for steps, each in sorted(points.items())},
+            "recall": round(statistics.mean(p.recall for p in points[max(points)]), 3),
+            "flops_to_goal": round(reached[0] / full, 3) if reached else None,
+        }
+    return rows
+
+
+def _mean(points: list[Point]) -> float:
+    return statistics.mean(each.frechet for each in points)
+
+
+def _spread(points: list[Point]) -> list[float]:
+    values = [each.frechet for each in points]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return [round(statistics.mean(values), 3), round(deviation, 3)]
+
+
+def draw_picture(found: dict[str, dict[int, list[Point]]], path: Path) -> None:
+    """Quality against FLOPs, a line for each recipe, with the spread of its seeds."""
+    with drawing() as figure:
+        axes = figure.subplots()
+        for number, (name, points) in enumerate(found.items()):
+            places = [points[steps] for steps in sorted(points)]
+            flops = [each[0].flops / 1e12 for each in places]
+            means, spreads = zip(*map(_spread, places), strict=True)
+            colour = INK if name == PLAIN else series(number)
+            axes.errorbar(flops, means, spreads, label=name, color=colour, capsize=2, linewidth=1.3)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("training TFLOP")
+        axes.set_ylabel("Fréchet distance")
+        axes.legend(fontsize=7, ncols=2)
+        figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config")
+    parser.add_argument("--recipes", type=Path, default=RECIPES)
+    parser.add_argument("--only", nargs="*", help="names of recipes, besides plain")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, nargs="+", default=[375, 750, 1500, 3000])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--out", type=Path, default=Path("runs/convergence"))
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    recipes = tomllib.loads(args.recipes.read_text(encoding="utf-8"))
+    if args.only is not None:
+        recipes = {name: recipes[name] for name in [PLAIN, *args.only]}
+    uri = f"run.uri={(args.out / 'run').absolute()}"
+    one = [uri, "partition.num_experts=1", 'evaluation.strategies=["full"]']
+    config = read_config(Path(args.config), [*args.overrides, *one])
+    base = config.model_dump(mode="json", exclude_unset=True)
+    partition = run_partition(config, lambda *_: None)
+    judge(config, open_store(config.run.uri), partition)  # made once, before others look for it
+    found = compared(base, recipes, args)
+    rows = summary(found)
+    for name, row in sorted(rows.items(), key=lambda each: list(each[1]["frechet"].values())[-1]):
+        told = "  ".join(f"{mean:8.3f} ± {std:<6.3f}" for mean, std in row["frechet"].values())
+        print(f"{name:<24} {told} recall {row['recall']} {row['flops_to_goal']}", file=sys.stderr)
+    if args.picture:
+        draw_picture(found, args.picture)
+    settings = {"config": args.config, "seeds": args.seeds, "set": args.overrides}
+    print(json.dumps({"benchmark": "convergence", **settings, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
