@@ -88,7 +88,9 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
     workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
-    intake = Intake(source, config.data, workers, needs_captions=needs_captions)
+    intake = Intake(
+        source, config.data, workers, needs_captions=needs_captions, seed=config.run.seed
+    )
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
         refuse_unfit(config, store, intake.shape)
         spool, spread = Spool(intake, folder / "samples", workers), Spread()

@@ -11,7 +11,11 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError
+from atoll.jobs import job_specs
 from atoll.node_cache import NodeCache
+from atoll.types import Role
+from experts.expert import expert_task
+from experts.task import Place
 from partition.encoding.stage import run_encode, series_of
 from partition.manifest import Latents
 from partition.reader import Batch, ShardReader
@@ -112,6 +116,40 @@ def test_scale_that_nobody_tells_is_measured(
         spread = read(config).images.astype(np.float64).std()
     assert latents.scale * spread == pytest.approx(1, abs=1e-3)
     assert not latents.shift
+
+
+@pytest.mark.parametrize("kind", ["moments", "samples"])
+def test_flipped_data_hold_latents_of_both_an_image_and_its_mirror_image(
+    settings: Make, vae: str, kind: str
+) -> None:
+    tree = settings(kind=kind).model_dump()
+    config = Config.model_validate({**tree, "data": {**tree["data"], "flip": True}})
+    latents = encoded(config, run_partition(config, lambda *_: None))
+    assert latents.mirrored
+    batch, images = read(config), read(config, pixels=True).images
+    pair = [moments_of(vae, turned) for turned in (images, images[:, :, ::-1].copy())]
+    if kind == "moments":
+        expected = np.stack([np.concatenate(each, axis=1) for each in pair], axis=1)
+        np.testing.assert_allclose(batch.images, expected, rtol=2**-10, atol=1e-6)
+    else:
+        assert batch.images.shape == (60, 2, 4, 4, 4)
+        drawn = [
+            (batch.images[:, at] - mean) / np.exp(log_variance / 2)
+            for at, (mean, log_variance) in enumerate(pair)
+        ]
+        for each in drawn:
+            assert abs(each.var() - 1) < 4 * np.sqrt(2 / each.size)
+        assert np.abs(drawn[0] - drawn[1]).max() > 0.1  # each has a noise of its own
+
+    store = open_store(config.run.uri)
+    task = expert_task(config, job_specs(config, "", [Role.MONOLITH])[0], load_partition(store))
+    first, turned = task.noising.clean(batch), torch.ones(60, dtype=torch.bool)
+    assert torch.equal(first, task.noising.clean(batch, mirrored=~turned))
+    channels = batch.images[:, 1, :4].astype(np.float32)  # of moments, the means
+    mirrored = torch.from_numpy(channels) * latents.scale
+    assert torch.equal(task.noising.clean(batch, mirrored=turned), mirrored)
+    point, _ = task.noising.draw(batch, 1, 60, Place())
+    assert point.x_t.shape == (60, 4, 4, 4)
 
 
 def refused(settings: Make, tmp_path: Path, told: str, images: Any = None, **sections: Any) -> None:
