@@ -70,6 +70,11 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
             mode="json", exclude=(_CADENCE if role is Role.ROUTER else own) | _REMEDY
         ),
     }
+    if config.data.flip:
+        settings["data"] = {"flip": True}
+    if config.latents.vae is not None:
+        shaping = {"vae", "kind", "scale", "shift", "precision"}
+        settings["latents"] = config.latents.model_dump(mode="json", include=shaping)
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=own)
     return settings

@@ -47,7 +47,14 @@ class DataSection(Section):
     exclude: tuple[str, ...] = Field(
         (), description="npz: boolean arrays; samples they mark are left out"
     )
-    size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
+    size: int | None = Field(None, ge=4, description="crop to a square and resize to it")
+    crop: Literal["centre", "random"] = Field(
+        "centre",
+        description="where the square of data.size lies: centre | random, once for each sample",
+    )
+    flip: bool = Field(
+        False, description="mirror images left to right at random, whenever one is learnt from"
+    )
     on_error: Literal["refuse", "skip"] = Field(
         "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
     )
@@ -57,6 +64,14 @@ class DataSection(Section):
         description="processes that decode images; 0 = none but the command's own; unset = one for "
         "each core where images are many files",
     )
+
+    @model_validator(mode="after")
+    def _crops_have_a_size(self) -> Self:
+        if self.crop == "random" and self.size is None:
+            raise ValueError(
+                'crop = "random" has no size to crop to; set data.size, or crop to "centre"'
+            )
+        return self
 
 
 class TransformersFeatures(Section):

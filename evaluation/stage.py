@@ -173,7 +173,7 @@ def _contenders(
 
 def _sampler(ensemble: LoadedEnsemble, expert: VelocityField) -> Sampler:
     single = alone(expert, ensemble.device)
-    return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device)
+    return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device, ensemble.decode)
 
 
 def _expert_grids(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.config import Config
@@ -38,6 +41,7 @@ class Noising:
         objective: what is learned at the points.
         immiscible: rows among which noises are assigned; 0 leaves them as they are drawn.
         perturbation: of embedded conditions; None leaves them as they are.
+        flip: whether half of the images are mirrored.
     """
 
     seed: int
@@ -50,6 +54,7 @@ class Noising:
     objective: Objective = VELOCITY
     immiscible: int = 0
     perturbation: Perturbation | None = None
+    flip: bool = False
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -74,29 +79,46 @@ class Noising:
         drawn = None
         if self.latents is not None and self.latents.kind == "moments":
             drawn = torch.randn(size, *shape, generator=generator)[rows]
+        mirrored = None
+        if self.flip:
+            mirrored = torch.rand(size, generator=generator)[rows] < 0.5
         cond = self.conditioning.drop(self.condition(batch), dropped)
         if self.perturbation is not None and cond is not None:
             cond = self.perturbation.add(cond, self.perturbation.sample(size, generator)[rows])
-        x0 = self.clean(batch, drawn)
+        x0 = self.clean(batch, drawn, mirrored)
         if self.immiscible:
             noise = assigned(x0, noise, self.immiscible)
         return self.objective.point(x0, noise, t), cond
 
-    def clean(self, batch: Batch, drawn: Tensor | None = None) -> Tensor:
+    def clean(
+        self, batch: Batch, drawn: Tensor | None = None, mirrored: Tensor | None = None
+    ) -> Tensor:
         """Samples as networks see them, without noise: (B, C, H, W) float32.
 
         Args:
             batch: the samples.
             drawn: standard normal, of that shape: which latent each one's moments give; None for
                 their mean. Without moments it does not matter.
+            mirrored: (B,) bool, which of them are seen as in a mirror; None for none.
         """
+        images = self._turned(batch.images, mirrored)
         if self.latents is None:
-            return torch.from_numpy(to_unit(batch.images))
-        latent = torch.from_numpy(batch.images).float()
+            return torch.from_numpy(to_unit(images))
+        latent = torch.from_numpy(images).float()
         if self.latents.kind == "moments":
             mean, log_variance = latent.chunk(2, dim=1)
             latent = mean if drawn is None else mean + (log_variance / 2).exp() * drawn
         return (latent - self.latents.shift) * self.latents.scale
+
+    def _turned(self, images: NDArray[Any], mirrored: Tensor | None) -> NDArray[Any]:
+        """Images or latents as they are, but for those that are mirrored."""
+        if self.latents is not None and self.latents.mirrored:
+            which = np.zeros(len(images), np.int64) if mirrored is None else mirrored.numpy()
+            chosen: NDArray[Any] = images[np.arange(len(images)), which.astype(np.int64)]
+            return chosen
+        if mirrored is None:
+            return images
+        return np.where(mirrored.numpy()[:, None, None, None], images[:, :, ::-1], images)
 
     def shape_of(self, batch: Batch) -> tuple[int, int, int]:
         """Channels, height and width of what networks see of a batch."""
@@ -137,6 +159,7 @@ def noising_of(
         dropout=config.expert.condition_dropout,
         encoder=ngrams_of(conditioning),
         latents=latents,
+        flip=config.data.flip if latents is None else latents.mirrored,
     )
 
 

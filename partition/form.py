@@ -46,6 +46,7 @@ class Form:
         if latents is not None and not pixels:
             channels, *sides = latents.shape
             shape = (channels * (2 if latents.kind == "moments" else 1), *sides)
+            shape = (2, *shape) if latents.mirrored else shape
             dtype, decode = np.float16, read_array
         text_shape: tuple[int, ...] | None = None
         if texts is not None:

@@ -75,11 +75,17 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 
 
 def centre_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The largest centred square of an image, resized.
+    """The largest centred square of an image, resized, see :func:`square_at`."""
+    return square_at(image, size, 0.5)
+
+
+def square_at(image: NDArray[np.uint8], size: int, place: float) -> NDArray[np.uint8]:
+    """One of the largest squares of an image, resized.
 
     Args:
         image: (H, W, 1 or 3), uint8.
         size: side of the result, pixels.
+        place: of the square along the longer side, 0 at its beginning, 1 at its end.
 
     Returns:
         (size, size, C), uint8.
@@ -87,8 +93,8 @@ def centre_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if image.shape[:2] == (size, size):
         return image
     whole = Image.fromarray(_drop_grey_axis(image))
-    fitted = np.asarray(ImageOps.fit(whole, (size, size), Image.Resampling.BICUBIC))
-    return fitted.reshape(size, size, -1)
+    fitted = ImageOps.fit(whole, (size, size), Image.Resampling.BICUBIC, centering=(place, place))
+    return np.asarray(fitted).reshape(size, size, -1)
 
 
 def _refuse_film_and_bomb(image: Image.Image) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 from collections.abc import Iterator
 from typing import Protocol
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from atoll.errors import DataError
 from atoll.sections import DataSection
-from partition.images import centre_square, encode_png
+from partition.images import encode_png, square_at
 from partition.sources import Pending, Sample, Source, Unreadable
 from partition.workers import Workers
 
@@ -43,9 +44,10 @@ class Intake:
 
     Args:
         source: where they come from.
-        data: ``size`` and ``on_error`` of the configuration.
+        data: ``size``, ``crop`` and ``on_error`` of the configuration.
         workers: who decodes; None for this process alone.
         needs_captions: whether a sample without a caption cannot be used.
+        seed: of the run; random crops follow from it.
 
     Attributes:
         skipped: why something was left out, by its name.
@@ -62,11 +64,13 @@ class Intake:
         workers: Workers | None = None,
         *,
         needs_captions: bool = False,
+        seed: int = 0,
     ) -> None:
         self._source = source
         self._data = data
         self._workers = workers or Workers(0)
         self._needs_captions = needs_captions
+        self._crop_seed = seed if data.crop == "random" else None
         self._first: Sample | None = None
         self._without_caption: str | None = None
         self.skipped: dict[str, str] = {}
@@ -82,7 +86,9 @@ class Intake:
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
-        prepare = functools.partial(_prepared, size=self._data.size, with_png=with_png)
+        prepare = functools.partial(
+            _prepared, size=self._data.size, crop_seed=self._crop_seed, with_png=with_png
+        )
         for item, png in self._workers.map(prepare, self._source):
             if isinstance(item, Unreadable):
                 self._leave_out(item)
@@ -171,7 +177,7 @@ def _size(sample: Sample) -> str:
 
 
 def _prepared(
-    item: Sample | Unreadable | Pending, *, size: int | None, with_png: bool
+    item: Sample | Unreadable | Pending, *, size: int | None, crop_seed: int | None, with_png: bool
 ) -> tuple[Sample | Unreadable, bytes]:
     """An item decoded and cropped, and its image as a PNG file if that is wanted."""
     found = item.read() if isinstance(item, Pending) else item
@@ -182,8 +188,15 @@ def _prepared(
             name = found.key.encode(errors="backslashreplace").decode()
             return Unreadable(name, f"its {what} is not UTF-8"), b""
     if size is not None:
-        found = dataclasses.replace(found, image=centre_square(found.image, size))
+        place = 0.5 if crop_seed is None else crop_place(crop_seed, found.key)
+        found = dataclasses.replace(found, image=square_at(found.image, size, place))
     return found, encode_png(found.image) if with_png else b""
+
+
+def crop_place(seed: int, key: str) -> float:
+    """Where a sample is cropped, see :func:`partition.images.square_at`; once and for all."""
+    digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / (2**48 - 1)
 
 
 def _is_text(text: str) -> bool:

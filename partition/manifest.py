@@ -75,6 +75,7 @@ class Latents:
         shape: channels, height, width of a latent.
         scale: see above.
         shift: see above.
+        mirrored: whether there are two of each image, as it is and as in a mirror.
         shards: of each cluster, one beside each tar of its images, with its samples in its order.
     """
 
@@ -83,6 +84,7 @@ class Latents:
     shape: tuple[int, int, int]
     scale: float
     shift: float
+    mirrored: bool
     shards: tuple[tuple[Shard, ...], ...]
 
     @classmethod

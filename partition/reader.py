@@ -31,7 +31,8 @@ class Batch:
 
     Attributes:
         images: (B, H, W, C), uint8; or what an autoencoder made of them, (B, C, h, w) or, of
-            moments, (B, 2 C, h, w), float16, see :class:`partition.manifest.Latents`.
+            moments, (B, 2 C, h, w), float16, see :class:`partition.manifest.Latents`; both of what
+            it made of the image and of its mirror image, (B, 2, ...), where there are two.
         labels: (B,), int64; -1 for samples without a label.
         clusters: (B,), int64; the cluster each sample belongs to.
         captions: B texts; None for data without captions.

@@ -13,8 +13,9 @@ from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded
-from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
+from atoll.fit import refuse_condition, refuse_extractor
 from partition.centroids import CentroidModel, save_centroids
+from partition.encoding.stage import refuse_unfit
 from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
 from partition.intake import Intake, workers_for
@@ -87,10 +88,11 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
     workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
-    intake = Intake(source, config.data, workers, needs_captions=needs_captions)
+    intake = Intake(
+        source, config.data, workers, needs_captions=needs_captions, seed=config.run.seed
+    )
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
-        height, width, _ = intake.shape
-        refuse_patches(config, height, width)
+        refuse_unfit(config, store, intake.shape)
         spool, spread = Spool(intake, folder / "samples", workers), Spread()
         features = fit_features(config.partition, spool, progress)
         rows = write_features(features, spread.over(spool), folder / "features", progress)

@@ -17,6 +17,7 @@ from atoll.errors import CheckpointMismatch
 from atoll.sizes import NetworkSizes, Sizes, sizes_from
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
+from experts.decoding import Decoder, decoder_of
 from experts.dit import Shape
 from experts.files import EMA
 from experts.flow import VelocityField
@@ -42,7 +43,8 @@ class LoadedEnsemble:
         gate: knows them apart.
         router: the network behind the gate; None where there is none.
         conditioning: what the experts are to be told.
-        shape: channels, height and width of the images.
+        shape: channels, height and width of what they paint.
+        decode: makes images of that.
         partition: whose clusters the experts learned.
         checkpoints: what was loaded, by name of the job.
         device: where the networks are.
@@ -54,6 +56,7 @@ class LoadedEnsemble:
     router: RouterNet | None
     conditioning: Conditioning
     shape: Shape
+    decode: Decoder
     partition: Partition
     checkpoints: dict[str, CheckpointRef]
     device: torch.device
@@ -75,7 +78,7 @@ class LoadedEnsemble:
             ConfigError: there is no such strategy.
         """
         ensemble = Ensemble(self.experts, self.gate, parse_strategy(strategy))
-        return Sampler(ensemble, self.conditioning, self.shape, self.device)
+        return Sampler(ensemble, self.conditioning, self.shape, self.device, self.decode)
 
 
 def load_ensemble(
@@ -110,6 +113,7 @@ def load_ensemble(
         router=gate.router,
         conditioning=experts[0].conditioning,
         shape=(channels, height, width),
+        decode=decoder_of(store, trained.partition, cache, device),
         partition=trained.partition,
         checkpoints=trained.checkpoints,
         device=device,

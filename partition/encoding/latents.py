@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.errors import BadInput
+from atoll.fit import refuse_patches
 from partition.autoencoder import KEY, Autoencoder, Fit, fit_of
 from partition.encoding.series import Encoded, Stored
 from partition.form import write_array
@@ -39,6 +41,7 @@ class LatentSeries:
         scale: by which networks see latents multiplied; ``measured``, or None for the model's own.
         shift: which is taken from them before; None for the model's own.
         precision: of the autoencoder.
+        flip: whether the mirror image is encoded, too.
         seed: of the run; latents that are drawn once follow from it.
         batch_size: images encoded together.
         workers: processes.
@@ -50,6 +53,7 @@ class LatentSeries:
     scale: float | Literal["measured"] | None
     shift: float | None
     precision: Literal["fp32", "bf16"]
+    flip: bool
     seed: int
     batch_size: int
     workers: int
@@ -66,6 +70,7 @@ class LatentSeries:
 
         Raises:
             BadInput: the autoencoder cannot be used, or does not fit; names the key.
+            ConfigError: its latents do not fit the networks; likewise.
         """
         section = config.latents
         assert section.vae is not None
@@ -76,6 +81,8 @@ class LatentSeries:
                 f'latents.kind = "moments", and {KEY} = {section.vae!r} draws nothing: it has none;'
                 ' set latents.kind to "samples"'
             )
+        _, height, width = fit.shape
+        refuse_patches(config, height, width, factor=fit.factor)
         return cls(
             model=model,
             kind=section.kind,
@@ -83,6 +90,7 @@ class LatentSeries:
             scale=section.scale,
             shift=section.shift,
             precision=section.precision,
+            flip=config.data.flip,
             seed=config.run.seed,
             batch_size=section.batch_size,
             workers=section.workers,
@@ -102,7 +110,8 @@ class LatentSeries:
     def _shaping(self) -> dict[str, Any]:
         """Of ``[latents]``, what the bytes follow from."""
         drawn = {"seed": self.seed} if self.kind == "samples" else {}
-        return {"vae": self.model, "kind": self.kind, "precision": self.precision, **drawn}
+        model = {"vae": self.model, "precision": self.precision}
+        return {**model, "kind": self.kind, "flip": self.flip, **drawn}
 
     def open(self, store: BlobStore, cache: Path, device: torch.device) -> LatentEncoder:
         """See :class:`partition.encoding.series.Series`."""
@@ -125,6 +134,7 @@ class LatentSeries:
             shape=self.fit.shape,
             scale=scale,
             shift=self.fit.shift if self.shift is None else self.shift,
+            mirrored=self.flip,
             shards=shards,
         )
 
@@ -148,15 +158,20 @@ class LatentEncoder:
     def encode(self, prepared: Sequence[tuple[Stored, NDArray[np.uint8]]]) -> Encoded:
         """See :class:`partition.encoding.series.Encoder`."""
         samples, images = zip(*prepared, strict=True)
-        answer = self.autoencoder.encode(np.stack(images))
+        variants = 2 if self.series.flip else 1
+        turned = [(image, image[:, ::-1])[:variants] for image in images]
+        answer = self.autoencoder.encode(np.stack(list(itertools.chain(*turned))))
         mean, variance = answer, torch.zeros(())
         if self.series.fit.has_moments:
             mean, log_variance = answer.chunk(2, dim=1)
             variance = log_variance.exp()
         if self.series.kind == "samples" and self.series.fit.has_moments:
-            answer = mean = mean + variance.sqrt() * torch.stack(list(map(self._drawn, samples)))
+            answer = mean = mean + variance.sqrt() * torch.cat(
+                [self._drawn(sample, variants) for sample in samples]
+            )
             variance = torch.zeros(())
-        kept = answer.numpy().astype(np.float16)
+        kept = answer.half().numpy()
+        kept = kept.reshape(len(samples), 2, *kept.shape[1:]) if self.series.flip else kept
         if not np.isfinite(kept).all():
             raise BadInput(
                 f"{KEY} gives numbers that 16 bits cannot hold, or none, for some of "
@@ -176,9 +191,9 @@ class LatentEncoder:
             },
         )
 
-    def _drawn(self, sample: Stored) -> Tensor:
-        """Standard normal, of a latent's shape: a function of the run's seed and the sample."""
+    def _drawn(self, sample: Stored, num: int) -> Tensor:
+        """Standard normal, for so many latents: a function of the run's seed and the sample."""
         text = f"{self.series.seed} {sample.told['key']}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big", signed=True)
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self.series.fit.shape, generator=generator)
+        return torch.randn(num, *self.series.fit.shape, generator=generator)

@@ -12,6 +12,7 @@ from atoll.errors import BadInput
 from atoll.sections import SamplingSection
 from atoll.serving_section import ServingSection
 from experts.condition import Conditioning
+from experts.decoding import Decoder, decode_pixels
 from experts.dit import Shape
 from router.asking import asked_for
 from router.recipe import Recipe
@@ -47,10 +48,11 @@ class Menu:
         conditioning: what it is to be told.
         class_names: of the data.
         num_experts: K.
-        shape: channels, height and width of its images.
+        shape: channels, height and width of its images, in pixels.
         defaults: what an order leaves open.
         limits: of one order.
         checkpoints: digests by name of the job, for recipes.
+        decode: makes images of what is painted.
     """
 
     conditioning: Conditioning
@@ -60,6 +62,7 @@ class Menu:
     defaults: SamplingSection
     limits: ServingSection
     checkpoints: Mapping[str, str]
+    decode: Decoder = decode_pixels
 
     @property
     def most_images(self) -> int:

@@ -10,7 +10,7 @@ from experts.condition import Conditioning
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
 from experts.times import TimeDensity
-from partition.manifest import Partition, ShardSet
+from partition.manifest import Latents, Partition, ShardSet
 from partition.reader import Batch
 
 
@@ -115,3 +115,37 @@ def test_conditioning_of_data_without_what_is_asked_for_refuses(kind, missing):
     config = Config.model_validate({"data": {"source": "folder"}, "expert": {"condition": kind}})
     with pytest.raises(ConfigError, match=f"the data have no {missing}"):
         conditioning_of(config, partition_with(class_names=(), has_captions=False))
+
+
+def latents_of(**told):
+    fields = {"model": "m", "kind": "moments", "shape": (2, 3, 3), "scale": 4.0, "shift": 0.25}
+    return Latents(**{**fields, "mirrored": False, "shards": (), **told})
+
+
+def test_moments_give_a_latent_by_its_mean_spread_and_noise():
+    rng = np.random.default_rng(0)
+    moments = rng.normal(size=(5, 4, 3, 3)).astype(np.float16)
+    batch = Batch(moments, np.zeros(5, np.int64), np.zeros(5, np.int64), None, np.arange(5))
+    noising = replace(by_class(), latents=latents_of())
+    drawn = torch.randn(5, 2, 3, 3)
+    mean, log_variance = torch.from_numpy(moments).float().chunk(2, dim=1)
+    expected = (mean + torch.exp(0.5 * log_variance) * drawn - 0.25) * 4
+    assert torch.equal(noising.clean(batch, drawn), expected)
+    assert torch.equal(noising.clean(batch), (mean - 0.25) * 4)
+    # With no noise on the path, the point is the drawn latent: anew in every step, never the mean.
+    at = replace(noising, times=TimeDensity("shifted", 1e-9))
+    steps = [at.draw(batch, step, 5, Place())[0].x_t for step in (1, 1, 2)]
+    assert torch.equal(steps[0], steps[1])
+    assert not torch.isclose(steps[0], steps[2]).any()
+
+
+def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
+    images = some_batch(2_000)
+    plain, flipped = by_class(), replace(by_class(), flip=True)
+    turned = replace(images, images=images.images[:, :, ::-1].copy())
+    as_it_is, mirrored = (plain.draw(each, 3, 2_000, Place()) for each in (images, turned))
+    point, cond = flipped.draw(images, 3, 2_000, Place())
+    is_mirrored = (point.x_t == mirrored[0].x_t).all(dim=(1, 2, 3))
+    assert torch.equal(is_mirrored, ~(point.x_t == as_it_is[0].x_t).all(dim=(1, 2, 3)))
+    assert is_mirrored.float().mean() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(cond, as_it_is[1])

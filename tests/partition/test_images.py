@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from atoll.errors import DataError
-from partition.images import centre_square, decode_colour, decode_png, encode_png
+from partition.images import centre_square, decode_colour, decode_png, encode_png, square_at
 
 PATTERN = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -173,3 +173,11 @@ def test_centre_square_takes_the_middle() -> None:
     assert (centre_square(image, 4) == 200).all()
     assert centre_square(image, 2).shape == (2, 2, 1)
     assert centre_square(PATTERN, 16).shape == (16, 16, 3)
+
+
+def test_square_at_a_place_lies_there_along_the_longer_side() -> None:
+    wide = np.repeat(np.arange(0, 60, 10, dtype=np.uint8)[None, :, None], 2, axis=0)
+    at = {place: square_at(wide, 2, place)[0, :, 0].tolist() for place in (0.0, 0.5, 1.0)}
+    assert at == {0.0: [0, 10], 0.5: [20, 30], 1.0: [40, 50]}
+    tall = wide.transpose(1, 0, 2)
+    assert square_at(tall, 2, 1.0)[:, 0, 0].tolist() == [40, 50]

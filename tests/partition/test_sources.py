@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from atoll.errors import DataError
 from atoll.sections import DataSection
@@ -19,6 +20,28 @@ from tests.partition.tars import image, png, tar_members, write_tar
 def intake(**settings: Any) -> Intake:
     data = DataSection(**settings)
     return Intake(open_source(data), data)
+
+
+def test_random_crops_are_a_function_of_seed_and_sample(tmp_path: Path) -> None:
+    wide = np.repeat(np.arange(0, 250, 5, dtype=np.uint8)[None], 4, axis=0)
+    np.savez(tmp_path / "wide.npz", images=np.stack([wide] * 40))
+    data = DataSection(
+        source="npz", path=str(tmp_path / "wide.npz"), labels=None, size=4, crop="random"
+    )
+
+    def begins(seed: int) -> list[int]:
+        samples = Intake(open_source(data), data, seed=seed)
+        return [int(sample.image[0, 0, 0]) // 5 for sample in samples]
+
+    assert begins(0) == begins(0) != begins(1)
+    assert all(0 <= begin <= 46 for begin in begins(0))
+    assert len(set(begins(0))) > 20
+    assert np.mean(begins(0)) == pytest.approx(23, abs=4 * 46 / np.sqrt(12 * 40))
+
+
+def test_random_crop_without_a_size_is_refused_by_key() -> None:
+    with pytest.raises(ValidationError, match=r"set data\.size, or crop to"):
+        DataSection(crop="random")
 
 
 def test_digits_are_all_there_and_spread_over_the_range() -> None:
