@@ -12,6 +12,7 @@ from atoll.config import Config
 from atoll.fit import refuse_condition
 from experts.condition import Conditioning
 from experts.flow import PathSample, TimeDensity, linear_path, seeded
+from experts.prompting import ngrams_of
 from experts.task import Place
 from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
@@ -144,12 +145,6 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
         encoder = HashedNgrams(config.captions.dims, config.captions.tokens)
         return Conditioning("text", encoder.dims, encoder.name, encoder.tokens)
     return Conditioning("none")
-
-
-def ngrams_of(conditioning: Conditioning) -> HashedNgrams | None:
-    """What encodes captions when they are read; None where a model did it before, or nothing."""
-    encoder = HashedNgrams(conditioning.size, conditioning.tokens)
-    return encoder if conditioning.encoder == encoder.name else None
 
 
 def job_number(job: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from atoll.expert_file import weights_file
 from experts.condition import Conditioning
 from experts.exchange.field import SHOWN_CHANNELS, Expert, expert_of
 from experts.exchange.model import read_model
+from experts.prompting import encoder_beside
+from partition.text import TextEncoder
 from router.ensemble import Ensemble
 from router.gate import uniform_gate
 from router.sampling import Sampler
@@ -28,11 +32,13 @@ class LoneExpert:
 
     Attributes:
         expert: with its weights on the device.
+        load_encoder: gives what encodes prompts, see :func:`experts.prompting.encoder_beside`.
         digests: that of its file, for recipes.
         device: where it computes.
     """
 
     expert: Expert
+    load_encoder: Callable[[], TextEncoder | None]
     digests: dict[str, str]
     device: torch.device
 
@@ -67,4 +73,5 @@ def load_alone(path: Path, device: torch.device) -> LoneExpert:
         )
     with weights_file(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LoneExpert(expert, {"expert": digest}, device)
+    load_encoder = functools.partial(encoder_beside, path, expert.conditioning, device)
+    return LoneExpert(expert, load_encoder, {"expert": digest}, device)

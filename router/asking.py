@@ -10,20 +10,25 @@ from torch import Tensor
 
 from atoll.errors import BadInput
 from experts.condition import Conditioning
-from partition.text import HashedNgrams
+from partition.text import TextEncoder
 
 _MOST_SHOWN = 60  # letters of what there is not
 _DIGITS = 10  # more of them are no class's number, and Python reads no more than 4,300
 
 
 def asked_for(
-    conditioning: Conditioning, class_names: Sequence[str], texts: Sequence[str], num: int
+    conditioning: Conditioning,
+    class_names: Sequence[str],
+    encoder: TextEncoder | None,
+    texts: Sequence[str],
+    num: int,
 ) -> tuple[Tensor | None, list[str]]:
     """The conditions of ``num`` images that take what was asked for in turn.
 
     Args:
         conditioning: of the ensemble.
         class_names: of the data.
+        encoder: of prompts, see :mod:`experts.prompting`; None where there are none.
         texts: classes by name or number, or prompts; empty asks for every class in turn, or for
             images without a prompt.
         num: images.
@@ -41,7 +46,8 @@ def asked_for(
     if conditioning.kind == "text":
         words = list(itertools.islice(itertools.cycle(texts or ("",)), num))
         each = list(dict.fromkeys(words))  # encoded once, however many images it is for
-        encoded = torch.from_numpy(HashedNgrams(conditioning.size).encode(each))
+        assert encoder is not None
+        encoded = torch.from_numpy(encoder.encode(each))
         return encoded[[each.index(word) for word in words]], words
     numbers = [_class_number(text, class_names) for text in texts] or range(conditioning.size)
     chosen = list(itertools.islice(itertools.cycle(numbers), num))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from experts.dit import Shape
 from experts.files import EMA
 from experts.load import load_expert
 from experts.networks import ExpertNetwork
+from experts.prompting import prompt_encoder
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.stage import load_partition
+from partition.text import TextEncoder
 from router.centroid import centroid_gate
 from router.ensemble import Ensemble
 from router.gate import Gate, LearnedGate, prior_gate, uniform_gate
@@ -42,6 +46,7 @@ class LoadedEnsemble:
         conditioning: what the experts are to be told.
         shape: channels, height and width of the images.
         partition: whose clusters the experts learned.
+        load_encoder: gives what encodes prompts, see :func:`experts.prompting.prompt_encoder`.
         checkpoints: what was loaded, by name of the job.
         device: where the networks are.
     """
@@ -52,6 +57,7 @@ class LoadedEnsemble:
     conditioning: Conditioning
     shape: Shape
     partition: Partition
+    load_encoder: Callable[[], TextEncoder | None]
     checkpoints: dict[str, CheckpointRef]
     device: torch.device
 
@@ -98,13 +104,17 @@ def load_ensemble(
     gate = load_gate(store, config, trained, cache, device)
     for each in [*(expert.checkpoint for expert in experts), *gate.checkpoint]:
         trained.refuse_unfit(experts[0].checkpoint, each)
+    conditioning = experts[0].conditioning
     return LoadedEnsemble(
         experts=tuple(expert.model for expert in experts),
         gate=gate.gate,
         router=gate.router,
-        conditioning=experts[0].conditioning,
+        conditioning=conditioning,
         shape=experts[0].model.shape,
         partition=trained.partition,
+        load_encoder=functools.partial(
+            prompt_encoder, store, trained.partition, conditioning, cache, device
+        ),
         checkpoints=trained.checkpoints,
         device=device,
     )
