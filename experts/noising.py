@@ -100,7 +100,7 @@ class Noising:
         if self.conditioning.kind == "class":
             labels = torch.from_numpy(batch.labels)
             return torch.where(labels < 0, self.conditioning.size, labels)
-        if batch.texts is not None:
+        if self.conditioning.kind == "text" and batch.texts is not None:
             return torch.from_numpy(batch.texts).float()
         if self.encoder is not None and batch.captions is not None:
             return torch.from_numpy(self.encoder.encode(batch.captions))

@@ -151,7 +151,7 @@ class TextModel:
         return found
 
     def is_cut(self, caption: str) -> bool:
-        """Whether a caption has more tokens than are looked at."""
+        """See :class:`partition.text.TextEncoder`."""
         with self._guard:
             return len(self._tokenizer(caption, verbose=False)["input_ids"]) > self._room
 
@@ -194,6 +194,9 @@ def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
         AutoTokenizer,
         CLIPTextModel,
     )
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - optional
+
+    disable_progress_bar()  # of every process that encodes, on one terminal
 
     kind = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
     # Weights in pickle form could run code, so they are never loaded.

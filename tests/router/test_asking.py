@@ -62,3 +62,11 @@ def test_unconditional_ensemble_takes_nothing():
 def test_unknown_class_is_refused_with_those_there_are(text):
     with pytest.raises(BadInput, match="there are zero, one, two"):
         asked_for(CLASSES, NAMES, None, [text], 1)
+
+
+def test_prompt_of_more_words_than_are_heard_is_refused():
+    encoder = HashedNgrams(16, tokens=2)
+    told = Conditioning("text", 16, encoder.name, 2)
+    assert asked_for(told, (), encoder, ["red apple"], 1)[0].shape == (1, 2, 16)
+    with pytest.raises(BadInput, match=r"'a red apple' is longer than 2 tokens, .*; shorten it"):
+        asked_for(told, (), encoder, ["a red apple"], 1)
