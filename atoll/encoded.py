@@ -57,6 +57,12 @@ def refuse_unencoded(store: BlobStore, config: Config, needed_by: str) -> None:
             )
 
 
+def is_encoded(store: BlobStore, config: Config) -> bool:
+    """Whether all is encoded that the configuration asks for."""
+    wanted = (key for key, encoder in wanted_by(config).items() if encoder is not None)
+    return all(find_encoded(store, key.partition(".")[0]) is not None for key in wanted)
+
+
 def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int, int]:
     """Channels, height and width of what networks see.
 
@@ -70,3 +76,18 @@ def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int
     else:
         height, width, channels = partition["shape"]
     return channels, height, width
+
+
+def seen_bytes(store: BlobStore, partition: Mapping[str, Any]) -> list[int]:
+    """Bytes of the tars of each cluster that its trainer reads; arguments as of the above."""
+    latents, texts = (find_encoded(store, series) for series in ("latents", "captions"))
+    read = [
+        [each["shards"] for each in partition["shard_sets"]]
+        if latents is None
+        else latents["shards"]
+    ]
+    read += [] if texts is None else [texts["shards"]]
+    return [
+        sum(shard["size_bytes"] for shards in of_cluster for shard in shards)
+        for of_cluster in zip(*read, strict=True)
+    ]

@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     Tag,
     model_validator,
@@ -73,6 +74,15 @@ class Dialect(_Told):
     mlp_eps: float | None = None
 
 
+class Latents(_Told):
+    """What the network paints, see :class:`partition.manifest.Latents`, and ``latents.vae``."""
+
+    model: str
+    vae: str | None
+    scale: PositiveFloat
+    shift: float
+
+
 class About(BaseModel):
     """All that is read of it; whoever wrote the file may have told more."""
 
@@ -85,3 +95,4 @@ class About(BaseModel):
     objective: Literal["velocity", "epsilon"]
     class_names: list[str]
     made: dict[str, Any]
+    latents: Latents | None = None

@@ -15,22 +15,28 @@ from atoll.types import JobSpec, Role
 
 
 def refuse_patches(
-    config: Config, height: int, width: int, layouts: Sequence[ParallelSection] | None = None
+    config: Config,
+    height: int,
+    width: int,
+    layouts: Sequence[ParallelSection] | None = None,
+    *,
+    factor: int = 1,
 ) -> None:
     """Refuse images that cannot be cut into the whole patches the networks take.
 
     Args:
         config: of the run.
-        height: of an image, in pixels.
-        width: of an image, in pixels.
+        height: of what networks see, in pixels or in places of a latent.
+        width: likewise.
         layouts: that share its tokens; None for the configuration's.
+        factor: pixels along the side of a place.
 
     Raises:
         ConfigError: names the key, and what would fit.
     """
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
     for section, sizes in networks.items():
-        refuse_patch(sizes.patch, height, width, f"{section}.patch")
+        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor)
     sizes, frames = config.expert.sizes, config.expert.frames
     if height % (frames * sizes.patch):
         raise ConfigError(
@@ -62,16 +68,19 @@ def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int
                 refuse_rows(spec.name, rows, layout, parallel, accumulation)
 
 
-def refuse_patch(patch: int, height: int, width: int, key: str = "patch") -> None:
-    """Refuse images of so many pixels that cannot be cut into whole patches.
+def refuse_patch(patch: int, height: int, width: int, key: str = "patch", factor: int = 1) -> None:
+    """Refuse images of so many pixels, or latents, that cannot be cut into whole patches.
 
     Raises:
         ConfigError: names the key, and what would fit.
     """
     if height % patch or width % patch:
+        seen = f"images of {height} x {width} pixels"
+        if factor > 1:
+            seen = f"latents of {height} x {width}, {factor} pixels to a side of each place"
         raise ConfigError(
-            f"{key} = {patch} does not divide images of {height} x {width} pixels; choose another "
-            "patch, or set data.size to a multiple of it"
+            f"{key} = {patch} does not divide {seen}; choose another patch, or set data.size to a "
+            f"multiple of {'it' if factor == 1 else patch * factor}"
         )
 
 

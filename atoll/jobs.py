@@ -63,6 +63,9 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         **_told(config),
         "training": config.training.model_dump(mode="json", exclude=_CADENCE | _REMEDY),
     }
+    if config.latents.vae is not None:
+        shaping = {"vae", "kind", "scale", "shift", "precision"}
+        settings["latents"] = config.latents.model_dump(mode="json", include=shaping)
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)
     return settings

@@ -9,12 +9,9 @@ import torch
 
 from atoll import layout
 from atoll.config import Config
-from evaluation.real import RealImages
-from partition.pixels import to_unit
+from evaluation.real import SEEN_MOST, RealImages
 from router.calibration import Known, calibrate
 from router.load import LoadedEnsemble
-
-_MOST = 2000  # real images it is asked about, at ten times each
 
 
 def judged(
@@ -34,10 +31,10 @@ def judged(
     Raises:
         BadInput: the gate has diverged.
     """
-    num, size = min(len(real), _MOST), config.sampling.batch_size
+    num, size = min(len(real), SEEN_MOST), config.sampling.batch_size
     batches = (
         Known(
-            x0=torch.from_numpy(to_unit(real.images[part])).to(ensemble.device),
+            x0=real.seen(part).to(ensemble.device),
             cond=None if real.cond is None else real.cond[part].to(ensemble.device),
             cluster=torch.from_numpy(real.clusters[part]),
         )

@@ -19,7 +19,7 @@ from evaluation.results import Cost
 from evaluation.threads import spread
 from router.cost import Meter
 from router.ensemble import Routing
-from router.sampling import Sampler, Wanted, finished
+from router.sampling import Sampler, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def draw(
             "strong; lower sampling.guidance if it is above 1, or train again with a smaller "
             "training.learning_rate under a run.uri of its own"
         )
-    return finished(x0)
+    return sampler.decode(x0)
 
 
 def paint(

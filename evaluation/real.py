@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ from partition.reader import ShardReader
 _LEAST = 2 * (NEAREST + 1)  # one half is held against the other
 _MOST = 50_000  # images of a reference, as is usual
 _MOST_BYTES = 1 << 30
+SEEN_MOST = 2000  # that a gate is asked about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,8 @@ class RealImages:
         clusters: (N,), int64.
         cond: what each is conditioned on, N rows; None without a condition.
         digest: sha256 (hex) of the images, whatever their order.
+        seen: some of the first :data:`SEEN_MOST` of them as networks see them, (B, C, H, W)
+            float32; latents by their means.
     """
 
     images: NDArray[np.uint8]
@@ -42,6 +47,7 @@ class RealImages:
     clusters: NDArray[np.int64]
     cond: Tensor | None
     digest: str
+    seen: Callable[[slice], Tensor]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,9 +75,14 @@ def read_real(
     image_bytes = int(np.prod(partition.shape))
     num = min(partition.num_samples, _MOST, max(_LEAST, _MOST_BYTES // image_bytes))
     cache = open_cache(config.cache, config.run.uri)
-    reader = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
-    batch = reader.batch(0, num)
-    noising = noising_of(config, "evaluation", TimeDensity(), conditioning)
+    reader = ShardReader(
+        store, partition, None, cache, config.run.seed, pixels=True, memory_bytes=0
+    )
+    batch = seen = reader.batch(0, num)
+    if partition.latents is not None:
+        encoded = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
+        seen = encoded.batch(0, min(num, SEEN_MOST))  # the same samples, in the same order
+    noising = noising_of(config, "evaluation", TimeDensity(), conditioning, partition.latents)
     hashes = sorted(hashlib.sha256(image.tobytes()).digest() for image in batch.images)
     return RealImages(
         images=batch.images,
@@ -79,4 +90,5 @@ def read_real(
         clusters=batch.clusters,
         cond=noising.condition(batch),
         digest=hashlib.sha256(b"".join(hashes)).hexdigest(),
+        seen=lambda part: noising.clean(dataclasses.replace(seen, images=seen.images[part])),
     )

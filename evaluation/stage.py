@@ -174,7 +174,7 @@ def _contenders(
 
 def _sampler(ensemble: LoadedEnsemble, network: torch.nn.Module) -> Sampler:
     single = alone(network, ensemble.device)
-    return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device)
+    return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device, ensemble.decode)
 
 
 def _expert_grids(

@@ -154,7 +154,7 @@ def _recorder(
     # One process writes a checkpoint whole, as torch says with every one.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled")
     with open_canvas(task.training.board, at.assignment, start.step) as canvas:
-        recorder = Recorder(task, at, history, Board(canvas), guard)
+        recorder = Recorder(task, at, history, Board(canvas, at.decode), guard)
         try:
             yield recorder
         except Leapt:  # goes back to the newest there is

@@ -31,6 +31,7 @@ from atoll.parallel_fit import refuse_layout
 from atoll.parallel_section import ParallelSection, parallel_of
 from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment, read_parallel
 from atoll.types import JobSpec, Role
+from experts.decoding import decoder_of
 from experts.devices import device_of
 from experts.fetching import Fetching
 from experts.leash import Leash
@@ -128,7 +129,8 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     if assignment.spec.role is not Role.ROUTER:
         # An agent that was started by hand brings a layout that no configuration knew.
         refuse_layout(parallel, config.expert, config.training)
-        refuse_patches(config, *partition.shape[:2], [parallel])
+        _, height, width = partition.space.shape
+        refuse_patches(config, height, width, [parallel], factor=partition.shape[0] // height)
     layout = parallel.over(place.world)
     if local_rank == 0:
         logger.info("laid out", extra={"fields": asdict(layout)})
@@ -148,6 +150,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             drain=lambda: _any(leash.drain_asked, place),
             wish=leash.take_wish,
             pulse=pulse,
+            decode=decoder_of(store, partition, work_dir / "cache", device),
         )
         return train(task, samples, at)
 

@@ -151,7 +151,7 @@ class Task(Protocol):
         ...
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
-        """Images to look at during training, (N, C, H, W) in [-1, 1]; None if it draws none.
+        """What a network draws during training, (N, C, H, W) as it sees samples; None for nothing.
 
         Args:
             network: draws them.

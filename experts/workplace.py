@@ -12,6 +12,7 @@ from atoll.blobs import BlobStore
 from atoll.parallel_section import ParallelSection
 from atoll.traces import TraceWish
 from atoll.types import Assignment
+from experts.decoding import Decoder, decode_pixels
 from experts.parallel.mesh import Mesh
 from experts.watching.pulse import Pulse
 
@@ -31,6 +32,7 @@ class Workplace:
             the same answer.
         wish: the trace that is asked for, told once, and to the first process alone.
         pulse: which tells how far it is.
+        decode: makes images of what the network paints, for the board.
     """
 
     assignment: Assignment
@@ -42,3 +44,4 @@ class Workplace:
     drain: Callable[[], bool]
     wish: Callable[[], TraceWish | None] = lambda: None
     pulse: Pulse = field(default_factory=Pulse)
+    decode: Decoder = decode_pixels

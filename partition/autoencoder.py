@@ -104,14 +104,16 @@ class Autoencoder:
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         try:
             cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
-            model = cls.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False)
+            model = cls.from_pretrained(
+                folder, torch_dtype=self._dtype, use_safetensors=True, low_cpu_mem_usage=False
+            )
         except (OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
                 f"the autoencoder in {folder} cannot be loaded ({reason}); give {KEY} one that "
                 "save_pretrained has written"
             ) from error
-        self._model = model.to(device, self._dtype).eval().requires_grad_(False)
+        self._model = model.to(device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def encode(self, images: NDArray[np.uint8]) -> Tensor:

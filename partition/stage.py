@@ -18,8 +18,9 @@ from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded
 from atoll.errors import DataError
-from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
+from atoll.fit import refuse_condition, refuse_extractor
 from partition.centroids import CentroidModel, save_centroids
+from partition.encoding.stage import refuse_unfit
 from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
 from partition.intake import Intake
@@ -91,8 +92,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     source = open_source(config.data)
     intake = Intake(source, config.data)
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder:
-        height, width, _ = intake.shape
-        refuse_patches(config, height, width)
+        refuse_unfit(config, store, intake.shape)
         features = fit_features(config.partition, intake, progress)
         rows = write_features(features, intake, folder / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ import torch
 
 from atoll.errors import BadInput
 from atoll.expert_file import weights_file
+from atoll.latents_section import LatentsSection
 from experts.condition import Conditioning
-from experts.exchange.field import SHOWN_CHANNELS, Expert, expert_of
+from experts.decoding import Decoder, LatentDecoder, decode_pixels
+from experts.exchange.field import Expert, expert_of
 from experts.exchange.model import read_model
 from experts.prompting import encoder_beside
+from partition.autoencoder import KEY as VAE
+from partition.model_files import find_model
 from partition.text import TextEncoder
 from router.ensemble import Ensemble
 from router.gate import uniform_gate
@@ -35,12 +40,14 @@ class LoneExpert:
         load_encoder: gives what encodes prompts, see :func:`experts.prompting.encoder_beside`.
         digests: that of its file, for recipes.
         device: where it computes.
+        decode: makes images of what it paints.
     """
 
     expert: Expert
     load_encoder: Callable[[], TextEncoder | None]
     digests: dict[str, str]
     device: torch.device
+    decode: Decoder
 
     @property
     def conditioning(self) -> Conditioning:
@@ -56,22 +63,55 @@ class LoneExpert:
         """What draws images; there is but one expert to select."""
         expert, gate = self.expert, uniform_gate(1, self.device)
         ensemble = Ensemble((expert.field,), gate, parse_strategy(strategy))
-        return Sampler(ensemble, expert.conditioning, expert.shape, self.device)
+        return Sampler(ensemble, expert.conditioning, expert.shape, self.device, self.decode)
 
 
-def load_alone(path: Path, device: torch.device) -> LoneExpert:
+def load_alone(path: Path, latents: LatentsSection, device: torch.device) -> LoneExpert:
     """An expert from its folder or file.
 
+    Args:
+        path: where it is.
+        latents: names the autoencoder of one that paints latents.
+        device: for the networks.
+
     Raises:
-        BadInput: there is none, or what it paints are no images yet.
+        BadInput: there is none, or what it paints cannot be decoded.
     """
     expert = expert_of(read_model(path, str(device)))
-    if expert.shape[0] not in SHOWN_CHANNELS:
-        raise BadInput(
-            f"{path} paints latents of {expert.shape[0]} channels, and `atoll sample` has no "
-            "decoder for them; draw them in Python, as its card says"
-        )
     with weights_file(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    decode = _decoder(path, expert, latents, device) if expert.paints_latents else decode_pixels
     load_encoder = functools.partial(encoder_beside, path, expert.conditioning, device)
-    return LoneExpert(expert, load_encoder, {"expert": digest}, device)
+    return LoneExpert(expert, load_encoder, {"expert": digest}, device, decode)
+
+
+def _decoder(
+    path: Path, expert: Expert, section: LatentsSection, device: torch.device
+) -> LatentDecoder:
+    told = expert.latents or {}
+    if section.vae is None:
+        of = f"those of {told['vae']}" if told.get("vae") else "of which it does not tell"
+        raise BadInput(
+            f"{path} paints latents of {expert.shape[0]} channels; name the autoencoder that "
+            f"decodes them, {of}: --set latents.vae=FOLDER_OR_ID"
+        )
+    model = find_model(section.vae, VAE, "latents")
+    if told and model.digest != told["model"]:
+        raise BadInput(
+            f"{path} paints latents of another autoencoder, {told['vae']} ({told['model'][:16]}); "
+            f"give {VAE} that one, not {section.vae} ({model.digest[:16]})"
+        )
+    about = json.loads((model.folder / "config.json").read_bytes())
+    if about.get("latent_channels", expert.shape[0]) != expert.shape[0]:
+        raise BadInput(
+            f"{path} paints latents of {expert.shape[0]} channels, and {VAE} = {section.vae!r} "
+            f"takes {about['latent_channels']}; give another autoencoder"
+        )
+    own = {"scale": about.get("scaling_factor"), "shift": about.get("shift_factor")}
+    scale = told.get("scale") or section.scale or own["scale"]
+    shift = told.get("shift", own["shift"] if section.shift is None else section.shift) or 0.0
+    if not isinstance(scale, float):
+        raise BadInput(
+            f"nothing tells the scale of the latents that {path} paints; give it as latents.scale"
+        )
+    return LatentDecoder(lambda: model.folder, scale, shift, device)

@@ -112,8 +112,9 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     images, before = drawn_before(wanted), True
     if images is None:
         seeds, before = range(seed, seed + num), False
-        batches = loaded.sampler(sampling.strategy).batches(Wanted(seeds, cond), sampling)
-        images = _painted(batches, num)
+        sampler = loaded.sampler(sampling.strategy)
+        batches = sampler.batches(Wanted(seeds, cond), sampling)
+        images = _painted(map(sampler.decode, batches), num)
     grid = folder / "grid.png"
     with _written(folder):
         for image, (path, recipe) in zip(images, wanted.items(), strict=True):
@@ -145,7 +146,7 @@ def _loaded(
 
     if expert is not None:
         settings = read_config(config, [*overrides, *ALONE])
-        return settings, Path(), load_alone(expert, device_of(settings.island))
+        return settings, Path(), load_alone(expert, settings.latents, device_of(settings.island))
     settings = run_config(config, overrides)
     local, device = layout.state_folder(settings.run.uri), device_of(settings.island)
     store = open_store(settings.run.uri)
@@ -155,12 +156,10 @@ def _loaded(
 def _painted(batches: Any, num: int) -> Any:
     import numpy as np
 
-    from router.sampling import finished
-
     done: list[Any] = []
     with progress_bars() as progress:
         for batch in batches:
-            done.append(finished(batch))
+            done.append(batch)
             progress("drawing images", sum(map(len, done)), num)
     return np.concatenate(done)
 

@@ -18,6 +18,7 @@ from atoll.errors import CheckpointMismatch
 from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
+from experts.decoding import Decoder, decoder_of
 from experts.dit import Shape
 from experts.files import EMA
 from experts.load import load_expert
@@ -44,7 +45,8 @@ class LoadedEnsemble:
         gate: knows them apart.
         router: the network behind the gate; None where there is none.
         conditioning: what the experts are to be told.
-        shape: channels, height and width of the images.
+        shape: channels, height and width of what they paint.
+        decode: makes images of that.
         partition: whose clusters the experts learned.
         load_encoder: gives what encodes prompts, see :func:`experts.prompting.prompt_encoder`.
         checkpoints: what was loaded, by name of the job.
@@ -56,6 +58,7 @@ class LoadedEnsemble:
     router: RouterNet | None
     conditioning: Conditioning
     shape: Shape
+    decode: Decoder
     partition: Partition
     load_encoder: Callable[[], TextEncoder | None]
     checkpoints: dict[str, CheckpointRef]
@@ -78,7 +81,7 @@ class LoadedEnsemble:
             ConfigError: there is no such strategy.
         """
         ensemble = Ensemble(self.experts, self.gate, parse_strategy(strategy))
-        return Sampler(ensemble, self.conditioning, self.shape, self.device)
+        return Sampler(ensemble, self.conditioning, self.shape, self.device, self.decode)
 
 
 def load_ensemble(
@@ -111,6 +114,7 @@ def load_ensemble(
         router=gate.router,
         conditioning=conditioning,
         shape=experts[0].model.shape,
+        decode=decoder_of(store, trained.partition, cache, device),
         partition=trained.partition,
         load_encoder=functools.partial(
             prompt_encoder, store, trained.partition, conditioning, cache, device

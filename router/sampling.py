@@ -21,10 +21,10 @@ from torch import Tensor
 from atoll.errors import ConfigError
 from atoll.sections import SamplingSection
 from experts.condition import Conditioning
+from experts.decoding import Decoder, decode_pixels
 from experts.dit import Shape
 from experts.flow import seeded
 from experts.solvers import integrate
-from partition.pixels import to_uint8
 from router.ensemble import Ensemble
 from router.guidance import Guided
 from router.rows import Rows
@@ -53,18 +53,20 @@ class Sampler:
     Attributes:
         ensemble: experts, gate and selection.
         conditioning: what the ensemble is conditioned on.
-        shape: channels, height and width of its images.
+        shape: channels, height and width of what it paints.
         device: where it computes.
+        decode: makes images of what it arrives at.
     """
 
     ensemble: Ensemble
     conditioning: Conditioning
     shape: Shape
     device: torch.device
+    decode: Decoder = decode_pixels
 
     def draw(self, wanted: Wanted, settings: SamplingSection) -> NDArray[np.uint8]:
         """All wanted images, (N, H, W, C) uint8; see :meth:`batches`."""
-        return np.concatenate([finished(x0) for x0 in self.batches(wanted, settings)])
+        return np.concatenate([self.decode(x0) for x0 in self.batches(wanted, settings)])
 
     def batches(self, wanted: Wanted, settings: SamplingSection) -> Iterator[Tensor]:
         """The wanted images in order, some at a time.
@@ -74,7 +76,8 @@ class Sampler:
             settings: solver, steps, guidance and batch size; the strategy is the ensemble's own.
 
         Yields:
-            (B, C, H, W) float32, about [-1, 1]; B is ``settings.batch_size`` or, at the end, less.
+            (B, C, H, W) float32, as networks see samples; B is ``settings.batch_size`` or, at the
+            end, less.
 
         Raises:
             BadInput: the condition is not of the ensemble's kind.
@@ -114,8 +117,3 @@ def noise_of(seeds: Sequence[int], shape: Shape) -> Tensor:
     """The noise each image begins as, (N, C, H, W) float32 on the CPU."""
     cpu = torch.device("cpu")
     return torch.stack([torch.randn(shape, generator=seeded(cpu, seed)) for seed in seeds])
-
-
-def finished(x0: Tensor) -> NDArray[np.uint8]:
-    """Images for people, (N, H, W, C) uint8, from what the flow arrived at, (N, C, H, W)."""
-    return to_uint8(x0.float().cpu().numpy())

@@ -17,6 +17,7 @@ from atoll.node_cache import NodeCache
 from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
 from atoll.types import Assignment, Lease, Role
+from experts.decoding import decoder_of
 from experts.expert import expert_task
 from experts.loop import train
 from experts.parallel.mesh import Mesh
@@ -61,7 +62,10 @@ class Run:
         make = router_task if spec.role is Role.ROUTER else expert_task
         task = make(self.config, spec, partition)
         cache = NodeCache(work_dir / "cache")
-        samples = ShardReader(self.store, partition, task.clusters, cache, seed=0)
+        held_out = task.training.held_out
+        samples = ShardReader(
+            self.store, partition, task.clusters, cache, seed=0, held_out=held_out
+        )
         assignment = Assignment(Lease(spec.name, "island", epoch, 10.0), spec, checkpoint)
         train(
             task,
@@ -74,6 +78,7 @@ class Run:
                 ParallelSection(),
                 torch.device("cpu"),
                 drain,
+                decode=decoder_of(self.store, partition, work_dir / "cache", torch.device("cpu")),
             ),
         )
         published = [m for m in Listener(work_dir).heard() if isinstance(m, Published)]

@@ -7,12 +7,12 @@ from typing import Any
 from atoll.expert_file import WEIGHTS
 from atoll.sizes import in_words, sizes_from
 from experts.dialect import OURS, Dialect
-from experts.exchange.field import SHOWN_CHANNELS
+from experts.exchange.field import paints_latents
 from experts.exchange.model import Model
 
 _IN_CONSOLE = """\
 ```console
-$ atoll sample --expert . --num 4 --out images
+$ atoll sample --expert . --num 4 --out images{flag}
 ```
 
 """
@@ -101,14 +101,13 @@ None is given here: whoever publishes this model chooses one, and may have to he
 
 def _network(model: Model) -> dict[str, str]:
     about = model.about
-    channels, height, width = about["shape"]
     buffers = model.weights["pos_embed"].numel()
     count = sum(part.numel() for part in model.weights.values()) - buffers
     told, gives = about["conditioning"], about["objective"]
     return {
         "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
-        "paints": f"{channels} x {height} x {width}",
+        "paints": _painted(about),
         "condition": _condition(**told),
         "gives": "the noise, on DDPM's schedule" if gives == "epsilon" else f"the {gives}",
     }
@@ -117,14 +116,28 @@ def _network(model: Model) -> dict[str, str]:
 def _condition(kind: str, size: int, encoder: str = "", tokens: int = 0) -> str:
     if kind == "class":
         return f"one of {size} classes, 0 to {size - 1}; {size} for none"
-    each = f" for each of {tokens} tokens" if tokens else ""
+    each = f" for each of up to {tokens} tokens" if tokens else ""
     return (
-        f"text, as {size} features{each} of {encoder}; zeros for none" if kind == "text" else "none"
+        f"text, as {size} features of {encoder}{each}; zeros for none" if kind == "text" else "none"
+    )
+
+
+def _painted(about: dict[str, Any]) -> str:
+    size = " x ".join(map(str, about["shape"]))
+    latents = about.get("latents")
+    if latents is None:
+        return size
+    return (
+        f"{size}, (latent - {latents['shift']:g}) * {latents['scale']:g} of the autoencoder "
+        f"{latents['vae']} ({latents['model'][:16]})"
     )
 
 
 def _in_atoll(about: dict[str, Any]) -> str:
-    return _IN_PYTHON if about["shape"][0] not in SHOWN_CHANNELS else _IN_CONSOLE + _IN_PYTHON
+    flag = ""
+    if paints_latents(about.get("latents"), about["shape"]):
+        flag = f" --set latents.vae={(about.get('latents') or {}).get('vae') or 'AUTOENCODER'}"
+    return _IN_CONSOLE.format(flag=flag) + _IN_PYTHON
 
 
 def _in_diffusers(about: dict[str, Any]) -> str:

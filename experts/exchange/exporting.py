@@ -64,6 +64,10 @@ def expert_model(
             "ema_decay": folder.about["ema_decay"],
         },
     }
+    if partition.latents is not None:
+        told = {"model": partition.latents.model, "vae": config.latents.vae}
+        scaling = {"scale": partition.latents.scale, "shift": partition.latents.shift}
+        about["latents"] = {**told, **scaling}
     if config.expert.init is not None:
         about["made"]["begun from"] = Path(config.expert.init).name
     return Model(about, load_file(folder.files[EMA]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from experts.decoding import Decoder, decode_pixels
 from experts.watching.canvas import Canvas
 from experts.watching.history import Point
 from partition.images import encode_png
-from partition.pixels import to_uint8
 from partition.sheet import enlarged, tiled
 
 
@@ -16,10 +16,11 @@ class Board:
 
     Args:
         canvas: what it is drawn on.
+        decode: makes images of what a network has drawn.
     """
 
-    def __init__(self, canvas: Canvas) -> None:
-        self._canvas = canvas
+    def __init__(self, canvas: Canvas, decode: Decoder = decode_pixels) -> None:
+        self._canvas, self._decode = canvas, decode
 
     def plot(self, point: Point) -> None:
         """Add a point to each curve."""
@@ -31,6 +32,6 @@ class Board:
         Returns:
             The grid as a PNG.
         """
-        grid = tiled(enlarged(to_uint8(images.cpu().numpy())))
+        grid = tiled(enlarged(self._decode(images)))
         self._canvas.hang("samples", grid, step)
         return encode_png(grid)

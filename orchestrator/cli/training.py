@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from atoll import checkpoints, fit, layout, stages
+from atoll import checkpoints, encoded, fit, layout, stages
 from atoll.blobs import BlobStore, local_path, open_store
 from atoll.command import say
 from atoll.config import Config
@@ -58,7 +58,8 @@ def train(
         clusters = stages.require(store, "partition", needed_by=TRAIN)["shard_sets"]
         fit.refuse_batches(config, specs, [each["num_samples"] for each in clusters])
         if any(job.spec.role is not Role.ROUTER for job in missing):
-            *_, channels = stages.require(store, "partition", needed_by=TRAIN)["shape"]
+            partition = stages.require(store, "partition", needed_by=TRAIN)
+            channels, *_ = encoded.seen_shape(store, partition)
             fit.refuse_init(config, channels)
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
     results = [stage.finish(store, made) for stage in wanted]
@@ -72,7 +73,8 @@ def refuse_other_settings(config: Config) -> None:
         BadInput: checkpoints were made with other settings; names the first that differs.
     """
     store = open_store(config.run.uri)
-    if store.exists(layout.stage_manifest("partition")):
+    made = store.exists(layout.stage_manifest("partition"))
+    if made and encoded.is_encoded(store, config):  # until then nothing can have been trained
         for name in (TRAIN, ROUTE):
             _stage(store, name, config)
 
@@ -133,8 +135,9 @@ class _Stage:
 
 def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     partition = stages.require(store, "partition", needed_by=name)
-    digest, (height, width, _) = partition["digest"], partition["shape"]
-    fit.refuse_patches(config, height, width)
+    encoded.refuse_unencoded(store, config, name)
+    digest, (_, height, width) = partition["digest"], encoded.seen_shape(store, partition)
+    fit.refuse_patches(config, height, width, factor=partition["shape"][0] // height)
     fit.refuse_condition(
         config,
         has_labels=bool(partition["class_names"]),
@@ -172,8 +175,7 @@ def _refuse_small_cache(config: Config, store: BlobStore, specs: Sequence[JobSpe
     in_place = local_path(config.run.uri) is not None and not config.cache.copy_always
     if in_place or not config.cache.size_bytes:
         return
-    clusters = stages.require(store, "partition", needed_by=TRAIN)["shard_sets"]
-    sizes = [sum(shard["size_bytes"] for shard in each["shards"]) for each in clusters]
+    sizes = encoded.seen_bytes(store, stages.require(store, "partition", needed_by=TRAIN))
     needs = {
         spec.name: sizes[spec.index] if spec.role is Role.EXPERT else sum(sizes) for spec in specs
     }

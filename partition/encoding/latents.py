@@ -18,6 +18,7 @@ from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.errors import BadInput
+from atoll.fit import refuse_patches
 from partition.autoencoder import KEY, Autoencoder, Fit, fit_of
 from partition.encoding.series import Encoded, Stored
 from partition.form import write_array
@@ -66,6 +67,7 @@ class LatentSeries:
 
         Raises:
             BadInput: the autoencoder cannot be used, or does not fit; names the key.
+            ConfigError: its latents do not fit the networks; likewise.
         """
         section = config.latents
         assert section.vae is not None
@@ -76,6 +78,8 @@ class LatentSeries:
                 f'latents.kind = "moments", and {KEY} = {section.vae!r} draws nothing: it has none;'
                 ' set latents.kind to "samples"'
             )
+        _, height, width = fit.shape
+        refuse_patches(config, height, width, factor=fit.factor)
         return cls(
             model=model,
             kind=section.kind,

@@ -17,6 +17,8 @@ from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
 from atoll.config import Config
 from atoll.encoded import stage_of, wanted_by
+from atoll.fit import refuse_patches
+from partition.encoding.latents import LatentSeries
 from partition.encoding.series import Series
 from partition.encoding.shard import Record, find_record
 from partition.encoding.workers import Task, encoded, num_cores, num_workers
@@ -70,14 +72,29 @@ def series_of(config: Config, partition: Partition) -> list[Series]:
     """
     found: list[Series] = []
     if config.latents.vae is not None:
-        from partition.encoding.latents import LatentSeries  # noqa: PLC0415 - optional
-
         found.append(LatentSeries.planned(config, open_store(config.run.uri), partition.shape))
     if wanted_by(config)["captions.encoder"] is not None:
         from partition.encoding.captions import CaptionSeries  # noqa: PLC0415 - optional
 
         found.append(CaptionSeries.planned(config, open_store(config.run.uri)))
     return found
+
+
+def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) -> None:
+    """Refuse images that the networks cannot take, or an autoencoder before them; before long work.
+
+    Args:
+        config: of the run.
+        store: of the run.
+        image: height, width and channels.
+
+    Raises:
+        BadInput: names the key, and what would fit.
+    """
+    if config.latents.vae is not None:
+        LatentSeries.planned(config, store, image)
+    else:
+        refuse_patches(config, *image[:2])
 
 
 def _make(

@@ -11,11 +11,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from atoll.clock import Clock
+from experts.decoding import Decoder, decode_pixels
 from router.recipe import Recipe
-from router.sampling import finished
 from serving.engine.events import Done, Event, Failed, Painted, Preview, Progress
 from serving.engine.schedule import due_at
 
@@ -103,6 +102,7 @@ class Job:
         recipes: of its images.
         clock: for its times.
         patience_s: after which its first image is due, see :mod:`serving.engine.schedule`.
+        decode: makes images of what the engine has painted.
     """
 
     name: str
@@ -110,6 +110,7 @@ class Job:
     recipes: tuple[Recipe, ...]
     clock: Clock
     patience_s: float
+    decode: Decoder = decode_pixels
     _images: list[ImageView] = field(init=False)
     _state: State = field(init=False, default="queued")
     _reason: str = field(init=False, default="")
@@ -128,7 +129,8 @@ class Job:
         self._created_at, self._asked_at = self.clock.wall(), self.clock.monotonic()
 
     def hear(self, event: Event) -> None:
-        """Take in what the engine tells, in the engine's thread; watchers are not told yet."""
+        """Take in what the engine tells; watchers are not told yet."""
+        picture = self._pictured(event)
         with self._changed:
             match event:
                 case Progress(position, step, _, weights):
@@ -136,13 +138,13 @@ class Job:
                     known = (*image.weights, weights)
                     self._images[position] = replace(image, step=step, weights=known)
                     self._begin()
-                case Preview(position, step, image_):
+                case Preview(position, step):
                     self._images[position] = replace(
-                        self._images[position], preview=_pixels(image_), preview_step=step
+                        self._images[position], preview=picture, preview_step=step
                     )
-                case Painted(position, image_):
+                case Painted(position):
                     self._images[position] = replace(
-                        self._images[position], image=_pixels(image_), preview=None
+                        self._images[position], image=picture, preview=None
                     )
                 case Done():
                     self._end("done")
@@ -169,7 +171,7 @@ class Job:
             self._stop = self._stop or stop
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after every change, in the engine's thread: it must not block.
+        """Have a function called after every change, in the thread that made it: it must not block.
 
         Returns:
             What ends that.
@@ -254,8 +256,9 @@ class Job:
     def _end(self, state: State) -> None:
         self._state, self._ended_at = state, self.clock.monotonic()
 
-
-def _pixels(image: Tensor) -> Pixels:
-    """(H, W, C) uint8 of (C, H, W) about [-1, 1]."""
-    pixels: Pixels = finished(image[None])[0]
-    return pixels
+    def _pictured(self, event: Event) -> Pixels | None:
+        """(H, W, C) uint8 of what an event shows, if it does; before anybody has to wait for it."""
+        if not isinstance(event, Preview | Painted):
+            return None
+        pixels: Pixels = self.decode(event.image[None])[0]
+        return pixels

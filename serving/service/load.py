@@ -19,6 +19,7 @@ from atoll.errors import CheckpointDamaged
 from atoll.serving_section import ServingSection
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
+from experts.decoding import decoder_of
 from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import build_expert
@@ -99,15 +100,17 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     residency = residency or _memory(config.serving, device, clock, bell, watch)
     channels, height, width = first.about["shape"]
     conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
+    rows, columns, num_channels = trained.partition.shape  # of an image
     menu = Menu(
         conditioning=conditioning,
         class_names=trained.partition.class_names,
         encoder=prompt_encoder(store, trained.partition, conditioning, cache, device),
         num_experts=len(sources),
-        shape=shape,
+        shape=(num_channels, rows, columns),
         defaults=config.sampling,
         limits=config.serving,
         checkpoints=_digests(trained),
+        decode=decoder_of(store, trained.partition, cache, device),
     )
     shelf = Shelf(residency, sources)
     try:

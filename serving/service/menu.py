@@ -12,6 +12,7 @@ from atoll.errors import BadInput
 from atoll.sections import SamplingSection
 from atoll.serving_section import ServingSection
 from experts.condition import Conditioning
+from experts.decoding import Decoder, decode_pixels
 from experts.dit import Shape
 from partition.text import TextEncoder
 from router.asking import asked_for
@@ -49,10 +50,11 @@ class Menu:
         class_names: of the data.
         encoder: of prompts; None where it is told none.
         num_experts: K.
-        shape: channels, height and width of its images.
+        shape: channels, height and width of its images, in pixels.
         defaults: what an order leaves open.
         limits: of one order.
         checkpoints: digests by name of the job, for recipes.
+        decode: makes images of what is painted.
     """
 
     conditioning: Conditioning
@@ -63,6 +65,7 @@ class Menu:
     defaults: SamplingSection
     limits: ServingSection
     checkpoints: Mapping[str, str]
+    decode: Decoder = decode_pixels
 
     @property
     def most_images(self) -> int:

@@ -14,6 +14,7 @@ from serving.engine.engine import Engine
 from serving.engine.events import Done, Event, Failed, Painted
 from serving.service.edition import Edition
 from serving.service.editions import Editions, EditionView
+from serving.service.finishing import Finishing
 from serving.service.job import Job, Stop
 from serving.service.ledger import Ledger
 from serving.service.order import Order
@@ -40,6 +41,7 @@ class Service:
         self._limits, self._clock = limits, clock
         self._residency = edition.residency  # which all editions share
         self._worker = Worker(self._engines, bell)
+        self._finishing = Finishing(self._hear, self._cancel)
         self._pace = Pace(clock)
         self._watchers: list[Callable[[Job], None]] = []
         self._guard = threading.Lock()  # of what follows
@@ -50,6 +52,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to draw."""
+        self._finishing.start()
         self._worker.start()
 
     @property
@@ -66,7 +69,8 @@ class Service:
     @property
     def is_healthy(self) -> bool:
         """Whether it draws, and will go on doing so."""
-        return self._worker.is_alive and self._residency.is_alive
+        parts = (self._worker, self._finishing, self._residency)
+        return all(part.is_alive for part in parts)
 
     @property
     def num_waiting(self) -> int:
@@ -104,7 +108,7 @@ class Service:
         try:
             planned = edition.menu.planned(order, name)
             patience_s = min(planned.request.patience_s, planned.request.deadline_s)
-            job = Job(name, owner, planned.recipes, self._clock, patience_s)
+            job = Job(name, owner, planned.recipes, self._clock, patience_s, edition.menu.decode)
             with self._guard:
                 self._refuse_beyond_room(len(job.recipes), owner)
                 self._ledger.add(job)
@@ -115,7 +119,7 @@ class Service:
             raise
         for watcher in self._watchers:
             watcher(job)
-        edition.engine.submit(planned.request, functools.partial(self._hear, job))
+        edition.engine.submit(planned.request, functools.partial(self._finishing.take, job))
         if job.is_stopped:  # maybe before the engine knew of it
             edition.engine.cancel(name)
         return job
@@ -184,6 +188,7 @@ class Service:
     def close(self) -> None:
         """End; what was not finished is not."""
         self._worker.stop()
+        self._finishing.close()
         self._residency.close()
 
     def editions(self) -> list[EditionView]:
@@ -224,10 +229,13 @@ class Service:
 
     def _stop(self, job: Job, stop: Stop) -> None:
         job.mark_stopped(stop)
+        self._cancel(job.name)
+
+    def _cancel(self, name: str) -> None:
         with self._guard:
-            edition = self._drawn_by.get(job.name)
+            edition = self._drawn_by.get(name)
         if edition:
-            edition.engine.cancel(job.name)
+            edition.engine.cancel(name)
 
     def _hear(self, job: Job, event: Event) -> None:
         if isinstance(event, Painted):

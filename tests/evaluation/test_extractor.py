@@ -16,9 +16,8 @@ def real():
     rng = np.random.default_rng(0)
     clusters = np.arange(200) % 2
     images = rng.integers(0, 100, (200, 8, 8, 1)) + 120 * clusters.reshape(-1, 1, 1, 1)
-    return RealImages(
-        images.astype(np.uint8), np.full(200, -1), clusters.astype(np.int64), None, "digest"
-    )
+    clusters, labels = clusters.astype(np.int64), np.full(200, -1)
+    return RealImages(images.astype(np.uint8), labels, clusters, None, "digest", torch.empty)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from evaluation.real import RealImages
 from evaluation.yardstick import Yardstick
@@ -19,7 +20,7 @@ def yardstick():
     """A cluster of 100 images, and one of 10, which is fewer than there are features."""
     images = np.random.default_rng(0).integers(0, 256, (110, 4, 4, 1), dtype=np.uint8)
     clusters = (np.arange(110) >= 100).astype(np.int64)
-    return Yardstick(Pixels(), RealImages(images, -np.ones(110), clusters, None, ""))
+    return Yardstick(Pixels(), RealImages(images, -np.ones(110), clusters, None, "", torch.empty))
 
 
 def test_scores_of_the_real_images_are_perfect(yardstick):

@@ -62,7 +62,7 @@ def test_sample_of_an_expert_like_an_image_draws_it_again_and_of_another_refuses
     assert "drawn by other checkpoints" in capsys.readouterr().err
 
 
-def test_sample_of_an_expert_that_paints_latents_says_that_there_is_no_decoder(tmp_path, capsys):
+def test_sample_of_an_expert_that_paints_latents_asks_for_their_autoencoder(tmp_path, capsys):
     written(tmp_path / "expert", shape=[4, 8, 8])
     assert ended("sample", "--expert", str(tmp_path / "expert")) == 2
     assert "paints latents of 4 channels" in capsys.readouterr().err
