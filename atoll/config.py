@@ -21,6 +21,7 @@ from atoll.provider_sections import (
     SlurmSection,
     SshSection,
 )
+from atoll.schedule_fit import refuse_long_warmup
 from atoll.section import Section
 from atoll.sections import (
     CheckpointsSection,
@@ -93,6 +94,16 @@ class Config(Section):
                 "trainer anew; set island.nodes to 1 and island.restarts above 0, or on_spike to "
                 '"skip"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _router_decays_too(self) -> Self:
+        training = self.training
+        refuse_long_warmup(
+            training.schedule,
+            {"router.steps": self.router.steps},
+            {"training.warmup_steps": training.warmup_steps},
+        )
         return self
 
     @model_validator(mode="after")

@@ -92,7 +92,8 @@ class About(BaseModel):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     conditioning: Condition
     dialect: Dialect = Dialect()
-    objective: Literal["velocity", "epsilon"]
+    objective: Literal["velocity", "epsilon", "v"]
+    noise_schedule: Literal["linear", "cosine"] = "linear"
     class_names: list[str]
     made: dict[str, Any]
     latents: Latents | None = None

@@ -55,19 +55,26 @@ def job_digest(config: Config, partition_digest: str, role: Role, index: int) ->
 
 
 def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[str, Any]:
-    """All that shapes the weights of a role's jobs, by section and key."""
+    """All that shapes the weights of a role's jobs, by section and key.
+
+    A learning rate that decays does so until the last step: then their number counts, too.
+    """
+    decays = config.training.schedule != "constant"
+    own = _CADENCE - {"steps"} if decays else _CADENCE
     settings: dict[str, Any] = {
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
         **_told(config),
-        "training": config.training.model_dump(mode="json", exclude=_CADENCE | _REMEDY),
+        "training": config.training.model_dump(
+            mode="json", exclude=(_CADENCE if role is Role.ROUTER else own) | _REMEDY
+        ),
     }
     if config.latents.vae is not None:
         shaping = {"vae", "kind", "scale", "shift", "precision"}
         settings["latents"] = config.latents.model_dump(mode="json", include=shaping)
     if role is Role.ROUTER:
-        settings["router"] = config.router.model_dump(mode="json", exclude=_CADENCE)
+        settings["router"] = config.router.model_dump(mode="json", exclude=own)
     return settings
 
 

@@ -13,6 +13,7 @@ ORCHESTRATOR = "orchestrator.json"  # where the run's orchestrator is called
 MONTAGE = "partition/montage.png"
 REPORT = "report.html"
 EVALUATION = "evaluation/results.json"
+HISTORY = "history.json"  # in a checkpoint's folder: its job's curve
 
 
 def run_name(place: str) -> str:
@@ -140,6 +141,11 @@ def checkpoint_of(key: str) -> str:
     """The folder of the checkpoint that a file belongs to; "" for any other file."""
     found = re.match(r"checkpoints/[^/]+/epoch-\d+/step-\d+(\.\d+)?(?=/)", key)
     return found[0] if found else ""
+
+
+def refined_schedule(job: str) -> str:
+    """The curve of an earlier run from which a job's learning rate follows."""
+    return f"schedules/{job}.json"
 
 
 def trace(job: str, step: int, wish: str) -> str:

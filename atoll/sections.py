@@ -34,8 +34,10 @@ class DataSection(Section):
     source: Literal["digits", "npz", "folder", "webdataset"] = Field(
         "digits", description="digits | npz | folder | webdataset"
     )
-    path: str | None = Field(
-        None, description="file, folder, or tar pattern like shard-{000..007}.tar"
+    path: UrlWithoutPassword | None = Field(
+        None,
+        description="file, folder, or tar pattern like shard-{000..007}.tar, of http(s):// or s3://"
+        " as well",
     )
     images: str = Field(
         "images", description="npz: array of images (N, H, W) or (N, H, W, C), uint8"
@@ -48,6 +50,12 @@ class DataSection(Section):
     size: int | None = Field(None, ge=4, description="crop to a centred square and resize to it")
     on_error: Literal["refuse", "skip"] = Field(
         "refuse", description="an unreadable image: refuse the data set, or skip, name and count it"
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="processes that decode images; 0 = none but the command's own; unset = one for "
+        "each core where images are many files",
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from atoll.passwords import UrlWithoutPassword
+from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
+
+Objective = Literal["velocity", "epsilon", "v"]
 
 
 class TrainingSection(Section):
@@ -22,6 +26,14 @@ class TrainingSection(Section):
     accumulation: int = Field(1, ge=1, description="micro-batches to one optimizer step")
     learning_rate: float = Field(5e-4, gt=0, description="AdamW's, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    schedule: Literal["constant", "linear", "cosine", "refined"] = Field(
+        "constant",
+        description="of the learning rate after warm-up: constant | linear or cosine, down to zero "
+        "with the last step | refined, to the gradients of an earlier run",
+    )
+    refined_from: UrlWithoutPassword | None = Field(
+        None, min_length=1, description="uri of the run whose curves a refined schedule is made of"
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     on_spike: Literal["stop", "skip", "rollback"] = Field(
@@ -32,13 +44,43 @@ class TrainingSection(Section):
     spike_factor: float = Field(
         10.0, gt=1, description="times the mean of the steps before that is a leap"
     )
+    ema_profile: Literal["exponential", "power"] = Field(
+        "exponential",
+        description="of the averaged weights used to sample: exponential, of one decay | power, of "
+        "several lengths, of which atoll average makes any other",
+    )
     ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="of the averaged weights used to sample"
+        0.999, ge=0, lt=1, description="for exponential: kept of the average by a step"
     )
-    times: Literal["uniform", "logit-normal", "shifted"] = Field(
-        "uniform", description="density of training times: uniform | logit-normal | shifted"
+    ema_lengths: tuple[Annotated[float, Field(gt=0, le=0.28)], ...] = Field(
+        (0.05, 0.10),
+        min_length=1,
+        description="for power: of memories, as parts of the training; the first is sampled from",
     )
+    times: Literal["uniform", "logit-normal", "shifted", "snr"] = Field(
+        "uniform",
+        description="density of training times: uniform | logit-normal | shifted | snr, a "
+        "logit-normal that the spread of the data is reckoned into",
+    )
+    times_mean: float = Field(
+        0.0, description="for logit-normal and snr: of the logit of a time; above 0 favours noise"
+    )
+    times_std: float = Field(1.0, gt=0, description="for logit-normal and snr: of that logit")
     times_shift: float = Field(3.0, gt=0, description="for shifted: more than 1 favours noise")
+    objective: Objective = Field(
+        "velocity",
+        description="what networks learn to tell: velocity, on the linear path | epsilon, the "
+        "noise, or v, on a schedule of DDPM's",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        (), description='of the experts in turn, in place of objective: ["epsilon", "velocity"]'
+    )
+    noise_schedule: Literal["linear", "cosine"] = Field(
+        "linear", description="of 1000 steps, for epsilon and v: linear (DDPM) | cosine"
+    )
+    min_snr: float = Field(
+        0.0, ge=0, description="errors of the image count min(SNR, this); 0 = as they are, 5 usual"
+    )
     align: float = Field(
         0.0, ge=0, description="weight of hidden states' alignment with the images' features"
     )
@@ -60,6 +102,21 @@ class TrainingSection(Section):
         "tensorboard", description="where curves and grids are drawn: tensorboard | wandb | none"
     )
 
+    @property
+    def num_averages(self) -> int:
+        """Copies of the weights that are averaged."""
+        return len(self.ema_lengths) if self.ema_profile == "power" else 1
+
+    @model_validator(mode="after")
+    def _snr_is_that_of_the_linear_path(self) -> Self:
+        others = {self.objective, *self.objectives} - {"velocity"}
+        if self.times == "snr" and others:
+            raise ValueError(
+                f'times = "snr" chooses times of the linear path, and objective = "{min(others)}" '
+                'has the steps of a schedule; set times to "uniform"'
+            )
+        return self
+
     @field_validator("held_out")
     @classmethod
     def _every_quarter_of_the_times_has_one(cls, num: int) -> int:
@@ -69,3 +126,15 @@ class TrainingSection(Section):
                 "give at least 4, or 0 for none"
             )
         return num
+
+    @field_validator("ema_lengths")
+    @classmethod
+    def _each_length_once(cls, lengths: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(lengths)) < len(lengths):
+            raise ValueError(f"names a length twice: {list(lengths)}; name each once")
+        return lengths
+
+    @model_validator(mode="after")
+    def _schedule_can_be_followed(self) -> Self:
+        refuse_schedule(self.schedule, self.refined_from, self.steps, self.warmup_steps)
+        return self

@@ -16,9 +16,9 @@ from router.load import LoadedEnsemble
 
 def prices_of(ensemble: LoadedEnsemble) -> Prices:
     """Operations of one forward pass; the monolith is as large as an expert."""
-    expert, router = ensemble.experts[0], ensemble.router
+    router = ensemble.router
     return Prices(
-        expert=expert_flops(expert.sizes, expert.conditioning, expert.shape),
+        expert=expert_flops(ensemble.sizes, ensemble.conditioning, ensemble.shape),
         gate=0
         if router is None
         else router_flops(router.sizes, router.conditioning, router.shape, router.num_experts),

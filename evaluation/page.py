@@ -115,8 +115,10 @@ def recipe(made: Tree, partition: Partition) -> list[tuple[str, str]]:
 
 def _averages(checkpoints: Tree) -> str:
     """How the weights of experts and router were averaged."""
-    words = f"averaged, decay {checkpoints[layout.expert_job(0)]['ema_decay']:g}"
-    router = checkpoints.get(layout.ROUTER_JOB)
+    expert = checkpoints[layout.expert_job(0)]
+    lengths = expert.get("ema_lengths")
+    how = f"length {lengths[0]:g}" if lengths else f"decay {expert['ema_decay']:g}"
+    words, router = f"averaged, {how}", checkpoints.get(layout.ROUTER_JOB)
     return words if router is None else f"{words}; the router’s {router['ema_decay']:g}"
 
 

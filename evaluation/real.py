@@ -17,8 +17,8 @@ from atoll.errors import BadInput
 from atoll.node_cache import open_cache
 from evaluation.neighbours import NEAREST
 from experts.condition import Conditioning
-from experts.flow import TimeDensity
 from experts.noising import noising_of
+from experts.times import TimeDensity
 from partition.manifest import Partition
 from partition.reader import ShardReader
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
@@ -27,6 +25,7 @@ from evaluation.results import MONOLITH, ORACLE, VERSION, Results
 from evaluation.trained import trained, weights_of
 from evaluation.yardstick import Yardstick
 from experts.devices import device_of
+from experts.flow import VelocityField
 from experts.load import Loaded, load_expert
 from router.ensemble import alone
 from router.load import LoadedEnsemble, load_ensemble
@@ -172,8 +171,8 @@ def _contenders(
         yield Contender(strategy, ensemble.sampler(strategy), every, prices)
 
 
-def _sampler(ensemble: LoadedEnsemble, network: torch.nn.Module) -> Sampler:
-    single = alone(network, ensemble.device)
+def _sampler(ensemble: LoadedEnsemble, expert: VelocityField) -> Sampler:
+    single = alone(expert, ensemble.device)
     return Sampler(single, ensemble.conditioning, ensemble.shape, ensemble.device, ensemble.decode)
 
 

@@ -12,6 +12,7 @@ from atoll.config import Config
 from atoll.errors import StageMissing
 from atoll.jobs import job_specs, shaping_settings
 from atoll.types import CheckpointRef, Role
+from experts.profiles import told_in
 from partition.stage import find_partition
 
 
@@ -49,7 +50,7 @@ def trained(config: Config, needed_by: str) -> dict[str, CheckpointRef]:
 
 
 def weights_of(store: BlobStore, refs: dict[str, CheckpointRef]) -> dict[str, Any]:
-    """What a recipe says of networks: digest, step and decay of the average, by job.
+    """What a recipe says of networks: digest, step and how they were averaged, by job.
 
     Raises:
         BlobMissing: a manifest is gone.
@@ -60,4 +61,4 @@ def weights_of(store: BlobStore, refs: dict[str, CheckpointRef]) -> dict[str, An
 
 def _named(store: BlobStore, ref: CheckpointRef) -> dict[str, Any]:
     manifest = json.loads(store.get_bytes(f"{ref.key}/{MANIFEST}", ref.digest))
-    return {"digest": ref.digest, "step": ref.step, "ema_decay": manifest["about"]["ema_decay"]}
+    return {"digest": ref.digest, "step": ref.step, **told_in(manifest["about"])}

@@ -1,58 +1,64 @@
-"""The exponential average of a network's weights, the ones to sample from."""
+"""Averages of a network's weights, the ones to sample from."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, distributed, nn
 
 from experts.parallel.portions import local
+from experts.profiles import Share
 
 
-class Average:
-    """A copy of a network that follows its weights at a distance; buffers are constants.
+class Averages:
+    """Copies of a network, each of which follows its weights at a distance; buffers are constants.
 
-    Its memory grows with the steps, up to ``decay``, so that a short run is not held back by its
-    first weights. Steps are counted on the CPU: torch's own ``AveragedModel`` takes the count to
-    the device, which waits for the device at every step.
+    Steps are counted on the CPU: torch's own ``AveragedModel`` takes the count to the device, which
+    waits for the device at every step.
 
     Args:
-        network: a copy of the one to follow, shared out as that is.
+        networks: a copy of the one to follow for each average, shared out as that is.
         followed: that one.
-        decay: share of the old average that a step keeps, in [0, 1).
+        shares: of each average, see :mod:`experts.profiles`.
 
     Attributes:
-        network: with averaged weights, in evaluation mode.
-        num_averaged: steps that went into it.
+        network: the first, in evaluation mode.
+        num_averaged: steps that went into all of them.
     """
 
-    def __init__(self, network: nn.Module, followed: nn.Module, decay: float) -> None:
-        self.network, self.num_averaged = network.eval(), 0
+    def __init__(
+        self, networks: Sequence[nn.Module], followed: nn.Module, shares: Sequence[Share]
+    ) -> None:
+        self.network, self.num_averaged = networks[0].eval(), 0
         # To look for them in all modules takes longer than to average those of a small network.
-        self._averages, self._weights = list(network.parameters()), list(followed.parameters())
-        self._decay = decay
+        self._averages = [list(network.parameters()) for network in networks]
+        self._weights, self._shares = list(followed.parameters()), shares
 
     @torch.no_grad()
     def update(self, taken: Tensor | None = None) -> None:
-        """Move towards the weights after a step; those after the first are taken as they are.
+        """Move towards the weights after a step.
 
         Args:
             taken: whether the step changed them, a bool scalar; None for yes.
         """
-        averages: list[Tensor] = [local(each) for each in self._averages]
         currents: list[Tensor] = [local(each) for each in self._weights]
-        if self.num_averaged == 0:
-            torch._foreach_copy_(averages, currents)
-        else:
-            growing = (1 + self.num_averaged) / (10 + self.num_averaged)
-            share = 1 - min(self._decay, growing)
-            if taken is None:
-                torch._foreach_lerp_(averages, currents, share)
+        for average, share_of in zip(self._averages, self._shares, strict=True):
+            own: list[Tensor] = [local(each) for each in average]
+            share = share_of(self.num_averaged)
+            if self.num_averaged == 0:
+                torch._foreach_copy_(own, currents)
+            elif taken is None:
+                torch._foreach_lerp_(own, currents, share)
             else:
-                torch._foreach_lerp_(averages, currents, [share * taken] * len(averages))
+                torch._foreach_lerp_(own, currents, [share * taken] * len(own))
         self.num_averaged += 1
 
     def all_finite(self) -> bool:
-        """Whether every weight of every process is a finite number; all processes call."""
+        """Whether every weight of every process is a finite number; all processes call.
+
+        The first average is asked alone: what one of them has met, all have.
+        """
         own = [local(each).isfinite().all() for each in self.network.parameters()]
         finite = torch.stack(own).all().int()
         if distributed.is_initialized():

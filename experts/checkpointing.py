@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import re
 import shutil
@@ -25,7 +26,7 @@ from atoll.checkpoints import Compat
 from atoll.errors import CheckpointMismatch
 from atoll.types import Assignment, CheckpointRef
 from experts.engine import Snapshot
-from experts.files import EMA, GRID, HISTORY, PROGRESS, STATE
+from experts.files import GRID, HISTORY, PROGRESS, STATE, average_file
 from experts.tensors import StoredTensors
 
 _FILE_BYTES = 512 << 20  # of trainer's state, about
@@ -94,10 +95,12 @@ def load(store: BlobStore, assignment: Assignment, cache: Path) -> Saved | None:
         for name, path in files.items()
         if name.startswith(STATE) and name.endswith(".safetensors")
     ]
+    numbered = itertools.takewhile(files.__contains__, map(average_file, itertools.count()))
+    averages = [files[name] for name in numbered]
     snapshot = Snapshot(
         network=StoredTensors(state, "network."),
         optimizer=StoredTensors(state, "optimizer."),
-        average=StoredTensors([files[EMA]]),
+        averages=tuple(StoredTensors([path]) for path in averages),
         num_averaged=StoredTensors(state)["num_averaged"],
     )
     points = json.loads(files[HISTORY].read_text(encoding="utf-8"))
@@ -180,7 +183,8 @@ class CheckpointWriter:
         key = layout.checkpoint_folder(job, epoch, step, self._assignment.restarts)
         try:
             _write_state(snapshot, folder / STATE)
-            _write_average(snapshot.average, folder / EMA)
+            for number, average in enumerate(snapshot.averages):
+                _write_average(average, folder / average_file(number))
             for name, data in files.items():
                 (folder / name).write_bytes(data)
             return checkpoints.upload(

@@ -38,13 +38,13 @@ class Snapshot:
     Attributes:
         network: its state dict.
         optimizer: its moments and step counts, ``state.<parameter>.<name>``.
-        average: state dict of the averaged network.
-        num_averaged: steps that went into the average, int64 scalar.
+        averages: state dict of each averaged network, first the one to sample from.
+        num_averaged: steps that went into the averages, int64 scalar.
     """
 
     network: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
-    average: Mapping[str, Tensor]
+    averages: tuple[Mapping[str, Tensor], ...]
     num_averaged: Tensor
 
 
@@ -58,8 +58,9 @@ class Engine(Protocol):
 
         Args:
             micro_batches: the pieces.
-            judge: says of what the step came to whether it may change weights, moments and average,
-                a bool scalar on the device; it counts as done all the same. None takes it.
+            judge: says of what the step came to whether it may change weights, moments and
+                averages, a bool scalar on the device; it counts as done all the same. None takes
+                it.
         """
         ...
 

@@ -14,6 +14,7 @@ from experts.deepspeed.zero import ZeroEngine
 from experts.engine import Engine
 from experts.parallel.mesh import Mesh
 from experts.pipeline_engine import PipelineEngine
+from experts.schedules import Rate, rate_of, stored_norms
 from experts.task import Task
 from experts.torch_engine import TorchEngine
 from experts.workplace import Workplace
@@ -24,12 +25,16 @@ def engine_for(task: Task, at: Workplace) -> Engine:
 
     Raises:
         ConfigError: the island's processes cannot share its batches.
+        BlobMissing: the curve that its schedule is made of is gone.
     """
     job, training = at.assignment.spec.name, task.training
     refuse_rows(
         job, training.batch_size, at.mesh.layout, at.parallel, accumulation=training.accumulation
     )
-    return engine_of(task.build().to(at.device), task.loss, training, at.mesh, at.parallel)
+    norms = stored_norms(at.store, job) if training.schedule == "refined" else ()
+    rate = rate_of(training, norms)
+    network = task.build().to(at.device)
+    return engine_of(network, task.loss, training, at.mesh, at.parallel, rate=rate)
 
 
 def engine_of(
@@ -38,6 +43,8 @@ def engine_of(
     training: TrainingSection,
     mesh: Mesh,
     parallel: ParallelSection,
+    *,
+    rate: Rate | None = None,
 ) -> Engine:
     """What trains a network on the processes of a mesh.
 
@@ -47,6 +54,7 @@ def engine_of(
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands.
         parallel: what the mesh is the layout of.
+        rate: learning rate of each step; None for that of ``training`` alone.
 
     Raises:
         ConfigError: DeepSpeed is asked for, and is not installed.
@@ -54,10 +62,12 @@ def engine_of(
     recomputes = parallel.recompute
     if parallel.schedule == "deepspeed" and mesh.size("pipeline") > 1:
         return DeepSpeedPipeline(
-            network, loss, training, mesh, parallel.zero, recomputes=recomputes
+            network, loss, training, mesh, parallel.zero, rate=rate, recomputes=recomputes
         )
     if parallel.zero and mesh.size("shard") > 1:
-        return ZeroEngine(network, loss, training, mesh, parallel.zero, recomputes=recomputes)
+        return ZeroEngine(
+            network, loss, training, mesh, parallel.zero, rate=rate, recomputes=recomputes
+        )
     if mesh.size("pipeline") > 1:
-        return PipelineEngine(network, loss, training, mesh, parallel)
-    return TorchEngine(network, loss, training, mesh, recomputes=recomputes)
+        return PipelineEngine(network, loss, training, mesh, parallel, rate=rate)
+    return TorchEngine(network, loss, training, mesh, rate=rate, recomputes=recomputes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -19,11 +19,15 @@ from experts.alignment import aligner_flops, alignment_loss, parted
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
-from experts.flow import PATH, TimeDensity, flow_loss, seeded
+from experts.flow import PATH, VelocityField, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
+from experts.objectives import objective_of
+from experts.profiles import told_of
 from experts.solvers import integrate
 from experts.task import Examples, Place
+from experts.times import times_of
+from experts.weighing import weighted_loss, with_weights
 from partition.manifest import Partition
 from partition.reader import Batch
 
@@ -55,8 +59,9 @@ class ExpertTask:
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
             "dialect": self._dialect.told,
+            **self.noising.objective.told,
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property
@@ -91,9 +96,15 @@ class ExpertTask:
         return self.training.align_depth or max(1, self.sizes.depth // 3)
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
-        """See :class:`experts.task.Task`; the target is the velocity, and features after it."""
+        """See :class:`experts.task.Task`; the target is what the objective says, and its weight.
+
+        Features that the network is aligned with come after both.
+        """
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
-        target = point.velocity
+        target, most_snr = point.target, self.training.min_snr
+        if most_snr:
+            weights = self.noising.objective.weights(point.t, most_snr)
+            target = with_weights(target, weights)
         if self.aligns:
             assert batch.features is not None
             features = torch.from_numpy(batch.features)
@@ -103,17 +114,25 @@ class ExpertTask:
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
         point = self.noising.at(batch, t, noise)
-        return Examples(point.x_t, t, self.noising.condition(batch), point.velocity)
+        return Examples(point.x_t, t, self.noising.condition(batch), point.target)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See :class:`experts.task.Task`; an aligned answer's counts its alignment, too."""
         if output.dim() > 2:
-            return flow_loss(output, target)
-        (velocity, said), (wanted, features) = (
-            parted(each, self.shape) for each in (output, target)
-        )
+            return self._told_loss(output, target)
+        channels, *sides = self.shape
+        weighed = (channels + bool(self.training.min_snr), *sides)
+        (told, said), (wanted, features) = parted(output, self.shape), parted(target, weighed)
         aligned = alignment_loss(said, features)
-        return flow_loss(velocity, wanted) + self.training.align * aligned
+        return self._told_loss(told, wanted) + self.training.align * aligned
+
+    def _told_loss(self, told: Tensor, target: Tensor) -> Tensor:
+        return weighted_loss(told, target) if self.training.min_snr else flow_loss(told, target)
+
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """See :class:`experts.task.Task`; the loss of the velocity."""
+        field = self.noising.objective.field(network, examples.t.device)
+        return flow_loss(field(examples.x_t, examples.t, examples.cond), examples.target)
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:
         """See :class:`experts.task.Task`; one noise for every job and step.
@@ -125,7 +144,8 @@ class ExpertTask:
         noise = torch.randn(_GRID_SIDE**2, *self.shape, generator=generator).to(device)
         cond = self._grid_conditions(batch, torch.arange(len(noise)))
         cond = None if cond is None else cond.to(device)
-        return integrate(network, noise, cond, steps=_GRID_STEPS)
+        field = self.noising.objective.field(network, device)
+        return integrate(field, noise, cond, steps=_GRID_STEPS)
 
     def _grid_conditions(self, batch: Batch, turn: Tensor) -> Tensor | None:
         if self.noising.conditioning.kind == "class":
@@ -153,12 +173,15 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
         compat=Compat(PATH, space, shape, conditioning.name, partition.digest),
         sizes=sizes,
         shape=shape,
-        noising=noising_of(
-            config,
-            spec.name,
-            TimeDensity(config.training.times, config.training.times_shift),
-            conditioning,
-            partition.latents,
+        noising=replace(
+            noising_of(
+                config,
+                spec.name,
+                times_of(config.training, partition),
+                conditioning,
+                partition.latents,
+            ),
+            objective=objective_of(config.training, spec),
         ),
         start=None if init is None else start_of(init, sizes, shape),
         feature_dims=partition.features.dims,

@@ -10,7 +10,7 @@ Models (arXiv 2501.05450).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -38,17 +38,17 @@ class VelocityField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PathSample:
-    """A point on the path between an image and a noise, and the velocity there.
+    """A point on a path between an image and a noise, and what is to be learned there.
 
     Attributes:
         x_t: (B, C, H, W).
-        t: (B,).
-        velocity: (B, C, H, W), the regression target.
+        t: (B,), the time that a network is told.
+        target: (B, C, H, W), what it should answer; on the linear path the velocity.
     """
 
     x_t: Tensor
     t: Tensor
-    velocity: Tensor
+    target: Tensor
 
 
 def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
@@ -60,7 +60,7 @@ def linear_path(x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
         t: (B,).
     """
     at = per_row(t, x0)
-    return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, velocity=noise - x0)
+    return PathSample(x_t=(1 - at) * x0 + at * noise, t=t, target=noise - x0)
 
 
 def per_row(t: Tensor, like: Tensor) -> Tensor:
@@ -68,32 +68,9 @@ def per_row(t: Tensor, like: Tensor) -> Tensor:
     return t.reshape(-1, *[1] * (like.dim() - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class TimeDensity:
-    """How training times are drawn.
-
-    Attributes:
-        kind: ``uniform``; ``logit-normal``, the logistic of a standard normal (Esser et al., arXiv
-            2403.03206, section 3.1); ``shifted``, uniform moved towards noise (section 5.3.2).
-        shift: for ``shifted``; 1 is uniform, more than 1 favours noise.
-    """
-
-    kind: Literal["uniform", "logit-normal", "shifted"] = "uniform"
-    shift: float = 1.0
-
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
-        """Draw times, (num,) float32 in [0, 1], on the generator's device."""
-        if self.kind == "logit-normal":
-            return torch.sigmoid(torch.randn(num, generator=generator, device=generator.device))
-        t = torch.rand(num, generator=generator, device=generator.device)
-        if self.kind == "shifted":
-            return self.shift * t / (1 + (self.shift - 1) * t)
-        return t
-
-
-def flow_loss(predicted: Tensor, velocity: Tensor) -> Tensor:
+def flow_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Squared error of the velocity (B, C, H, W), averaged over each row: (B,)."""
-    return F.mse_loss(predicted.float(), velocity, reduction="none").flatten(1).mean(1)
+    return F.mse_loss(predicted.float(), target, reduction="none").flatten(1).mean(1)
 
 
 def seeded(device: torch.device, *parts: int) -> torch.Generator:

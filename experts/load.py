@@ -16,7 +16,9 @@ from atoll.checkpoints import CheckpointFolder
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.files import EMA
-from experts.networks import ExpertNetwork, network_from
+from experts.flow import VelocityField
+from experts.networks import network_from
+from experts.objectives import objective_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,12 @@ class Loaded:
     """An expert or a monolith.
 
     Attributes:
-        model: with averaged weights, in evaluation mode; a velocity field.
+        model: with averaged weights, in evaluation mode.
         conditioning: what it is to be told.
         checkpoint: where it came from, with ``compat`` and ``about``.
     """
 
-    model: ExpertNetwork
+    model: VelocityField
     conditioning: Conditioning
     checkpoint: CheckpointFolder
 
@@ -51,6 +53,8 @@ def load_expert(store: BlobStore, ref: CheckpointRef, cache: Path, device: torch
     return Loaded(model, Conditioning(**folder.about["conditioning"]), folder)
 
 
-def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> ExpertNetwork:
-    """The network that a checkpoint describes, around its averaged weights, wherever they are."""
-    return network_from(described.about, weights)
+def build_expert(described: CheckpointFolder, weights: Mapping[str, Tensor]) -> VelocityField:
+    """The expert that a checkpoint describes, around its averaged weights, wherever they are."""
+    network = network_from(described.about, weights)
+    device = next(network.parameters()).device
+    return objective_in(described.about).field(network, device)

@@ -11,9 +11,11 @@ from torch import Tensor
 from atoll.config import Config
 from atoll.fit import refuse_condition
 from experts.condition import Conditioning
-from experts.flow import PathSample, TimeDensity, linear_path, seeded
+from experts.flow import PathSample, linear_path, seeded
+from experts.objectives import VELOCITY, Objective
 from experts.prompting import ngrams_of
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
 from partition.reader import Batch
@@ -32,6 +34,7 @@ class Noising:
         dropout: share of rows trained without their condition.
         encoder: of captions that are not encoded yet; None where there are none.
         latents: what the samples are stored as; None for images.
+        objective: what is learned at the points.
     """
 
     seed: int
@@ -41,6 +44,7 @@ class Noising:
     dropout: float
     encoder: TextEncoder | None
     latents: Latents | None = None
+    objective: Objective = VELOCITY
 
     def draw(
         self, batch: Batch, step: int, size: int, place: Place
@@ -66,7 +70,7 @@ class Noising:
         if self.latents is not None and self.latents.kind == "moments":
             drawn = torch.randn(size, *shape, generator=generator)[rows]
         cond = self.conditioning.drop(self.condition(batch), dropped)
-        return linear_path(self.clean(batch, drawn), noise, t), cond
+        return self.objective.point(self.clean(batch, drawn), noise, t), cond
 
     def clean(self, batch: Batch, drawn: Tensor | None = None) -> Tensor:
         """Samples as networks see them, without noise: (B, C, H, W) float32.
@@ -92,7 +96,7 @@ class Noising:
         return channels, height, width
 
     def at(self, batch: Batch, t: Tensor, noise: Tensor) -> PathSample:
-        """Samples on their way to a noise (B, C, H, W), at times (B,); latents by their means."""
+        """Samples on the linear path to a noise (B, C, H, W), at times (B,); latents by means."""
         return linear_path(self.clean(batch), noise, t)
 
     def condition(self, batch: Batch) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""AdamW with linear warm-up, and its state by the names of the network's parameters."""
+"""AdamW, and its state by the names of the network's parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from atoll.training_section import TrainingSection
 from experts.parallel.portions import local
+from experts.schedules import Rate
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -18,11 +19,14 @@ class AdamW:
 
     Args:
         parameters: of this process, by name.
-        training: learning rate, its warm-up, weight decay.
+        training: weight decay.
+        rate: learning rate of each step.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], training: TrainingSection) -> None:
-        self._parameters, self._training = parameters, training
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], training: TrainingSection, rate: Rate
+    ) -> None:
+        self._parameters, self._rate = parameters, rate
         self._optimizer = adamw(parameters.values(), training)
 
     def step(self, num_done: int, taken: Tensor | None = None) -> None:
@@ -32,7 +36,7 @@ class AdamW:
             num_done: steps before this one.
             taken: whether weights and moments change at all, a bool scalar; None for yes.
         """
-        warm_up(self._optimizer, self._training, num_done)
+        set_rate(self._optimizer, self._rate(num_done))
         if taken is not None:  # the fused kernels read it where they run, see torch.amp.GradScaler
             self._optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
         self._optimizer.step()
@@ -79,11 +83,10 @@ def adamw(parameters: Iterable[nn.Parameter], training: TrainingSection) -> torc
     )
 
 
-def warm_up(optimizer: torch.optim.Optimizer, training: TrainingSection, num_done: int) -> None:
-    """Set the learning rate of the step after ``num_done``."""
-    reached = min(1.0, (num_done + 1) / max(1, training.warmup_steps))
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = training.learning_rate * reached
+        group["lr"] = rate
 
 
 def outlines(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

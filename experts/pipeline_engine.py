@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 
 from atoll.parallel_section import ParallelSection
 from atoll.training_section import TrainingSection
-from experts.average import Average
+from experts.average import Averages
 from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW, outlines, parameter_of
 from experts.parallel.mesh import Mesh
@@ -21,6 +21,8 @@ from experts.parallel.pipeline_schedule import Schedule
 from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute, spread
+from experts.profiles import shares_of
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -34,6 +36,7 @@ class PipelineEngine:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands among others.
         parallel: what the mesh is the layout of.
+        rate: learning rate of each step; None for that of ``training`` alone.
     """
 
     def __init__(
@@ -43,14 +46,18 @@ class PipelineEngine:
         training: TrainingSection,
         mesh: Mesh,
         parallel: ParallelSection,
+        *,
+        rate: Rate | None = None,
     ) -> None:
         self._training, self._mesh = training, mesh
         num = mesh.size("pipeline")
         self._stages = Stages(network, num * parallel.stages)
         numbers = range(mesh.index("pipeline"), self._stages.num, num)
         self._parts = {number: self._stages.part(network, number) for number in numbers}
-        self._averaged = copy.deepcopy(self._parts)
-        for parts, precision in ((self._parts, training.precision), (self._averaged, "fp32")):
+        shares = shares_of(training)
+        self._averaged = [copy.deepcopy(self._parts) for _ in shares]
+        averaged = [(parts, "fp32") for parts in self._averaged]
+        for parts, precision in ((self._parts, training.precision), *averaged):
             for number, part in parts.items():
                 spread(part, mesh, precision)
                 self._stages.play(part, number, precision)
@@ -68,9 +75,9 @@ class PipelineEngine:
             name: each for part in self._parts.values() for name, each in part.named_parameters()
         }
         self._network = nn.ModuleList(self._parts.values())
-        drawing = PipelinedNetwork(self._averaged, self._stages, mesh)
-        self._average = Average(drawing, self._network, training.ema_decay)
-        self._optimizer = AdamW(self._parameters, training)
+        drawing = [PipelinedNetwork(parts, self._stages, mesh) for parts in self._averaged]
+        self._averages = Averages(drawing, self._network, shares)
+        self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         for part in self._parts.values():
             if parallel.recompute:
                 recompute(part)
@@ -86,8 +93,8 @@ class PipelineEngine:
         self._add_up_gradients()
         grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
         taken = judge(Stats(loss, grad_norm)) if judge else None
-        self._optimizer.step(self._average.num_averaged, taken)
-        self._average.update(taken)
+        self._optimizer.step(self._averages.num_averaged, taken)
+        self._averages.update(taken)
         return Stats(loss, grad_norm, taken)
 
     def with_average(
@@ -95,11 +102,11 @@ class PipelineEngine:
     ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
         is_needed = everywhere or self._mesh.index("data") == 0
-        return use(self._average.network) if is_needed else None
+        return use(self._averages.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        return self._average.all_finite()
+        return self._averages.all_finite()
 
     def snapshot(self) -> Snapshot:
         """See :class:`experts.engine.Engine`."""
@@ -109,16 +116,19 @@ class PipelineEngine:
         return Snapshot(
             network=whole(outline.state_dict(), _tensors(self._parts)),
             optimizer=whole(every, kept, parameter_of),
-            average=whole(outline.state_dict(), _tensors(self._averaged)),
-            num_averaged=torch.tensor(self._average.num_averaged),
+            averages=tuple(
+                whole(outline.state_dict(), _tensors(parts)) for parts in self._averaged
+            ),
+            num_averaged=torch.tensor(self._averages.num_averaged),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
         self._own.fill_all(_tensors(self._parts), snapshot.network)
-        self._own.fill_all(_tensors(self._averaged), snapshot.average)
+        for own, average in zip(self._averaged, snapshot.averages, strict=True):
+            self._own.fill_all(_tensors(own), average)
         self._optimizer.restore(snapshot.optimizer, self._own.fill)
-        self._average.num_averaged = int(snapshot.num_averaged)
+        self._averages.num_averaged = int(snapshot.num_averaged)
 
     def _add_up_gradients(self) -> None:
         """Those of other rows of the batch; FSDP has done it where it shares weights out."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from atoll.checkpoints import Compat
 from atoll.training_section import TrainingSection
+from experts.flow import VelocityField
 from partition.reader import Batch
 
 
@@ -137,7 +138,7 @@ class Task(Protocol):
         ...
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
-        """Examples at given times and noise, each with its condition.
+        """Examples on the linear path at given times and noise, each with its condition.
 
         Args:
             batch: the samples.
@@ -148,6 +149,14 @@ class Task(Protocol):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of each row, (B,) float32."""
+        ...
+
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """How far a network is off at examples of :meth:`examples_at`, (B,) float32.
+
+        Where :meth:`loss` weighs rows, or is of something else than the path's velocity, this does
+        and is not: it is what jobs are compared by.
+        """
         ...
 
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from atoll.training_section import TrainingSection
-from experts.average import Average
+from experts.average import Averages
 from experts.devices import arithmetic
 from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW
@@ -21,6 +21,8 @@ from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
 from experts.parallel.portions import Portions, local
 from experts.parallel.spreading import blocks_of, recompute, spread
+from experts.profiles import shares_of
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -32,6 +34,7 @@ class TorchEngine:
         loss: of each row, from output and target.
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands among others.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -42,18 +45,21 @@ class TorchEngine:
         training: TrainingSection,
         mesh: Mesh | None = None,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._network, self._loss, self._training = network, loss, training
         self._mesh = mesh or Mesh()
-        averaged = copy.deepcopy(network)
+        shares = shares_of(training)
+        averaged = [copy.deepcopy(network) for _ in shares]
         cuts = spread(network, self._mesh, training.precision)
-        spread(averaged, self._mesh, "fp32")  # it is asked outside of any training's arithmetic
+        for each in averaged:
+            spread(each, self._mesh, "fp32")  # it is asked outside of any training's arithmetic
         self._own = Portions(self._mesh, cuts)
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
-        self._average = Average(averaged, network, training.ema_decay)
-        self._optimizer = AdamW(self._parameters, training)
+        self._averages, self._averaged = Averages(averaged, network, shares), averaged
+        self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         if recomputes:
             recompute(network)
         if training.compile:
@@ -68,7 +74,7 @@ class TorchEngine:
     @property
     def averaged(self) -> nn.Module:
         """The network with averaged weights; of one that is shared out, this process's part."""
-        return self._average.network
+        return self._averages.network
 
     def with_average(
         self, use: Callable[[nn.Module], Made], *, everywhere: bool = False
@@ -80,7 +86,7 @@ class TorchEngine:
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        return self._average.all_finite()
+        return self._averages.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once."""
@@ -92,8 +98,8 @@ class TorchEngine:
             distributed.all_reduce(loss, group=self._mesh.group("data", "shard"))
         grad_norm = clip(self._parameters, self._training.clip_norm, self._mesh, self._own)
         taken = judge(Stats(loss, grad_norm)) if judge else None
-        self._optimizer.step(self._average.num_averaged, taken)
-        self._average.update(taken)
+        self._optimizer.step(self._averages.num_averaged, taken)
+        self._averages.update(taken)
         return Stats(loss, grad_norm, taken)
 
     def snapshot(self) -> Snapshot:
@@ -102,16 +108,20 @@ class TorchEngine:
         return Snapshot(
             network={key: whole(key, part) for key, part in self._network.state_dict().items()},
             optimizer=self._optimizer.snapshot(whole),
-            average={key: whole(key, part) for key, part in self.averaged.state_dict().items()},
-            num_averaged=torch.tensor(self._average.num_averaged),
+            averages=tuple(
+                {key: whole(key, part) for key, part in each.state_dict().items()}
+                for each in self._averaged
+            ),
+            num_averaged=torch.tensor(self._averages.num_averaged),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
         self._own.fill_all(self._network.state_dict(), snapshot.network)
-        self._own.fill_all(self.averaged.state_dict(), snapshot.average)
+        for own, average in zip(self._averaged, snapshot.averages, strict=True):
+            self._own.fill_all(own.state_dict(), average)
         self._optimizer.restore(snapshot.optimizer, self._own.fill)
-        self._average.num_averaged = int(snapshot.num_averaged)
+        self._averages.num_averaged = int(snapshot.num_averaged)
 
     @property
     def _is_sharded(self) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atoll.command import Progress
 from atoll.sections import PartitionSection
-from partition.intake import Intake
+from partition.intake import Images
 from partition.pca import PcaFeatures, fit_pca
 from partition.rowfile import RowFile
 
@@ -37,7 +37,7 @@ class Features(Protocol):
         ...
 
 
-def fit_features(section: PartitionSection, intake: Intake, progress: Progress) -> Features:
+def fit_features(section: PartitionSection, intake: Images, progress: Progress) -> Features:
     """The map a configuration asks for, fitted to the data where it has parameters.
 
     Raises:
@@ -62,7 +62,7 @@ def restore_features(arrays: dict[str, NDArray[np.generic]]) -> Features:
     )
 
 
-def write_features(features: Features, intake: Intake, path: Path, progress: Progress) -> RowFile:
+def write_features(features: Features, intake: Images, path: Path, progress: Progress) -> RowFile:
     """Features of all samples, in their order, in a file."""
     rows: RowFile | None = None
     done = 0

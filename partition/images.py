@@ -4,43 +4,58 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from atoll.errors import DataError
 
 _TRANSPARENT = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH, _KIND = slice(24, 25), slice(25, 26)  # where it tells bits of a channel, kind of colours
+MAX_PIXELS = 100_000_000  # of an image: 300 MB once it is decoded
 
 
 def decode_colour(data: bytes) -> NDArray[np.uint8]:
     """An image file of any common kind as colour.
 
-    Grey is repeated to three channels, palettes and CMYK are converted, transparent pixels lie on
-    white, 16-bit grey is scaled to 8 bits, and a camera's orientation mark is obeyed.
+    Grey is repeated to three channels, palettes are converted, and so is CMYK: by its own profile,
+    if it has one. Transparent pixels lie on white, 16-bit grey is scaled to 8 bits, and a camera's
+    orientation mark is obeyed.
 
     Returns:
         (H, W, 3), uint8.
 
     Raises:
-        DataError: the bytes are no image that can be read; says why.
+        DataError: the bytes are no image that can be read, or one of which only a part would be:
+            a film, 16-bit colour, more pixels than :data:`MAX_PIXELS`; says why.
     """
     if not data:
         raise DataError("it is empty")
+    if data.startswith(_PNG) and data[_DEPTH] == b"\x10" and data[_KIND] != b"\0":
+        raise DataError("it has 16 bits for each colour, of which 8 would be lost; convert it to 8")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        # What Pillow warns of, at fewer pixels than it refuses, is told below in the house's words.
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(data)) as image,
+        ):
+            _refuse_film_and_bomb(image)
             return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise DataError("it is not an image") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"it has far more pixels than {MAX_PIXELS:,}; scale it down") from error
     except (
         OSError,
         SyntaxError,  # how Pillow says that a PNG is broken
         ValueError,
         EOFError,
         struct.error,
-        Image.DecompressionBombError,
+        ImageCms.PyCMSError,
     ) as error:
         raise DataError(f"it cannot be decoded ({error})") from error
 
@@ -76,6 +91,18 @@ def centre_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return fitted.reshape(size, size, -1)
 
 
+def _refuse_film_and_bomb(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(
+            f"it has {image.width:,} x {image.height:,} pixels, more than {MAX_PIXELS:,}; "
+            "scale it down"
+        )
+    # The further pictures of an MPO are no film: cameras keep previews and the like there.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise DataError(f"it is a film of {frames} frames; take the one that is meant out of it")
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
         levels = np.asarray(image).astype(np.float32) / 257
@@ -86,7 +113,18 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         above = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, above).convert("RGB")
+    if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
+        return _by_profile(image, profile)
     return image.convert("RGB")
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """An image in sRGB by the profile that says what its inks look like."""
+    converted = ImageCms.profileToProfile(
+        image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert converted is not None
+    return converted
 
 
 def _drop_grey_axis(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,18 +1,41 @@
-"""A source made uniform: one shape for all images, one rule for what cannot be read."""
+"""A source made uniform: one shape for all images, one rule for what cannot be used."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atoll.errors import DataError
 from atoll.sections import DataSection
-from partition.images import centre_square
-from partition.sources import Sample, Source, Unreadable
+from partition.images import centre_square, encode_png
+from partition.sources import Pending, Sample, Source, Unreadable
+from partition.workers import Workers
+
+_AT_HAND = frozenset({"digits", "npz"})  # sources of arrays: what they give needs no decoding
+
+
+def workers_for(data: DataSection) -> Workers:
+    """Who decodes: as many processes as the configuration says, or as are worth their start."""
+    return Workers(0 if data.workers is None and data.source in _AT_HAND else data.workers)
+
+
+class Images(Protocol):
+    """Images of one shape that can be gone through again and again."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels. Raises: DataError, there is no image."""
+        ...
+
+    def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
+        """All of them, (at most num, H, W, C) uint8 at a time. Raises: DataError."""
+        ...
 
 
 class Intake:
@@ -21,6 +44,8 @@ class Intake:
     Args:
         source: where they come from.
         data: ``size`` and ``on_error`` of the configuration.
+        workers: who decodes; None for this process alone.
+        needs_captions: whether a sample without a caption cannot be used.
 
     Attributes:
         skipped: why something was left out, by its name.
@@ -30,26 +55,42 @@ class Intake:
     The attributes are complete after one iteration.
     """
 
-    def __init__(self, source: Source, data: DataSection) -> None:
+    def __init__(
+        self,
+        source: Source,
+        data: DataSection,
+        workers: Workers | None = None,
+        *,
+        needs_captions: bool = False,
+    ) -> None:
         self._source = source
         self._data = data
+        self._workers = workers or Workers(0)
+        self._needs_captions = needs_captions
         self._first: Sample | None = None
+        self._without_caption: str | None = None
         self.skipped: dict[str, str] = {}
         self.num_labels = 0
         self.has_captions = False
 
     def __iter__(self) -> Iterator[Sample]:
         """Raises: DataError, naming the sample that does not fit and the mend."""
-        for item in self._source:
+        return (sample for sample, _ in self._taken(with_png=False))
+
+    def with_pngs(self) -> Iterator[tuple[Sample, bytes]]:
+        """The same samples, each with its image as a PNG file, made where it was decoded."""
+        return self._taken(with_png=True)
+
+    def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
+        prepare = functools.partial(_prepared, size=self._data.size, with_png=with_png)
+        for item, png in self._workers.map(prepare, self._source):
             if isinstance(item, Unreadable):
                 self._leave_out(item)
-            else:
-                sample = self._sized(item)
-                self._refuse_odd(sample)
-                if sample.label is not None:
-                    self.num_labels = max(self.num_labels, sample.label + 1)
-                self.has_captions |= sample.caption is not None
-                yield sample
+            elif not self._lacks_caption(item):
+                self._refuse_odd(item)
+                if item.label is not None:
+                    self.num_labels = max(self.num_labels, item.label + 1)
+                yield item, png
 
     def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
         """The images alone, (at most num, H, W, C) uint8 at a time."""
@@ -66,9 +107,15 @@ class Intake:
         """
         first = self._first or next(iter(self), None)
         if first is None:
-            raise DataError(f"data.source = {self._data.source!r} gives no samples")
+            raise DataError(f"data.source = {self._data.source!r} gives no samples{self._why()}")
         height, width, channels = first.image.shape
         return height, width, channels
+
+    def _why(self) -> str:
+        """Of samples that were all left out, the end of a sentence."""
+        for name, reason in self.skipped.items():
+            return f" that can be used: {len(self.skipped):,} were left out, as {name}: {reason}"
+        return ""
 
     def _leave_out(self, item: Unreadable) -> None:
         if self._data.on_error == "refuse":
@@ -78,10 +125,25 @@ class Intake:
             )
         self.skipped[item.name] = item.reason
 
-    def _sized(self, sample: Sample) -> Sample:
-        if self._data.size is None:
-            return sample
-        return dataclasses.replace(sample, image=centre_square(sample.image, self._data.size))
+    def _lacks_caption(self, sample: Sample) -> bool:
+        """Whether it is to be left out because others have captions, and it has none.
+
+        Data without any are told of once that is known: by :func:`atoll.fit.refuse_condition`.
+        """
+        if not self._needs_captions or sample.caption:
+            self.has_captions |= sample.caption is not None
+        elif self._data.on_error == "skip":
+            self.skipped[sample.key] = "it has no caption"
+            return True
+        else:
+            self._without_caption = self._without_caption or sample.key
+        if self.has_captions and self._without_caption:
+            raise DataError(
+                f"{self._without_caption} has no caption, and others have: expert.condition = "
+                '"text" learns from captions; give it one, or set data.on_error = "skip" to leave '
+                "such samples out"
+            )
+        return False
 
     def _refuse_odd(self, sample: Sample) -> None:
         first = self._first = self._first or sample
@@ -106,3 +168,28 @@ class Intake:
 def _size(sample: Sample) -> str:
     height, width, channels = sample.image.shape
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _prepared(
+    item: Sample | Unreadable | Pending, *, size: int | None, with_png: bool
+) -> tuple[Sample | Unreadable, bytes]:
+    """An item decoded and cropped, and its image as a PNG file if that is wanted."""
+    found = item.read() if isinstance(item, Pending) else item
+    if isinstance(found, Unreadable):
+        return found, b""
+    for what, text in (("name", found.key), ("caption", found.caption or "")):
+        if not _is_text(text):
+            name = found.key.encode(errors="backslashreplace").decode()
+            return Unreadable(name, f"its {what} is not UTF-8"), b""
+    if size is not None:
+        found = dataclasses.replace(found, image=centre_square(found.image, size))
+    return found, encode_png(found.image) if with_png else b""
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written: names of files, and JSON, may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

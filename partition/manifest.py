@@ -159,6 +159,7 @@ class Partition:
         features: what the samples were clustered by.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
+        std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
     """
 
     digest: str
@@ -173,6 +174,7 @@ class Partition:
     features: KeptFeatures = KeptFeatures(0, ())
     latents: Latents | None = None
     texts: Texts | None = None
+    std: float = 0.0
 
     @property
     def space(self) -> Space:
@@ -223,6 +225,7 @@ class Partition:
                     for shards in tree["features"]["shards"]
                 ),
             ),
+            std=tree["std"],
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from partition.images import decode_png
 from partition.sheet import enlarged
 
 _COLUMNS = 16
@@ -29,12 +30,12 @@ class Montage:
         self._seen = np.zeros_like(sizes)
         self._rows: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
 
-    def add(self, cluster: int, image: NDArray[np.uint8]) -> None:
-        """Look at the next sample (H, W, C) uint8 of a cluster; keep one out of size / columns."""
+    def add(self, cluster: int, png: bytes) -> None:
+        """Look at the next sample of a cluster, a PNG file; keep one out of size / columns."""
         row = self._rows[cluster]
         shown = min(_COLUMNS, int(self._sizes[cluster]))
         if len(row) < shown and self._seen[cluster] >= len(row) * self._sizes[cluster] // shown:
-            row.append(image)
+            row.append(decode_png(png))
         self._seen[cluster] += 1
 
     def as_png(self) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.errors import DataError
-from partition.intake import Intake
+from partition.intake import Images
 from partition.pixels import to_unit
 
 _BATCH_BYTES = 16 << 20
@@ -37,11 +37,11 @@ class PcaFeatures:
         return {"pca_mean": self.mean, "pca_components": self.components}
 
 
-def fit_pca(intake: Intake, dims: int, progress: Callable[[int, int | None], None]) -> PcaFeatures:
+def fit_pca(intake: Images, dims: int, progress: Callable[[int, int | None], None]) -> PcaFeatures:
     """Fit principal components to a stream of images.
 
     Args:
-        intake: the images; read once.
+        intake: the images; gone through once.
         dims: components wanted; fewer where the pixels or the samples are fewer.
         progress: called with the number of samples seen.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import mmap
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,30 +60,30 @@ class ShardWriter:
         ]
 
     def write(self, cluster: int, index: int, sample: Sample) -> None:
+        """Append a sample to its cluster; arguments as of :func:`members`.
+
+        Raises:
+            StorageFull: the store has no space left.
+        """
+        self.append(cluster, sample.label, members(index, sample, encode_png(sample.image)))
+
+    def append(self, cluster: int, label: int | None, data: bytes) -> None:
         """Append a sample to its cluster.
 
         Args:
             cluster: from 0.
-            index: position of the sample in the data set; names it in the tar.
-            sample: what to write.
+            label: of the sample.
+            data: what :func:`members` made of it.
 
         Raises:
             StorageFull: the store has no space left.
         """
         shard = self._open[cluster]
-        about = {
-            "key": sample.key,
-            "index": index,
-            "label": sample.label,
-            "caption": sample.caption,
-        }
-        text = json.dumps(about, ensure_ascii=False).encode()
         with shard.path.open("ab") as file:
-            file.write(member(f"{index:09d}.png", encode_png(sample.image)))
-            file.write(member(f"{index:09d}.json", text))
+            file.write(data)
         shard.num_samples += 1
-        if sample.label is not None:
-            shard.label_counts[sample.label] = shard.label_counts.get(sample.label, 0) + 1
+        if label is not None:
+            shard.label_counts[label] = shard.label_counts.get(label, 0) + 1
         if shard.num_samples == self._samples_per_shard:
             self._seal(shard)
 
@@ -118,6 +120,19 @@ class ShardWriter:
         shard.num_samples = 0
 
 
+def members(index: int, sample: Sample, png: bytes) -> bytes:
+    """A sample as it stands in a tar: its image, then what is known of it.
+
+    Args:
+        index: position of the sample in the data set; names it in the tar.
+        sample: what to write.
+        png: its image as a PNG file.
+    """
+    about = {"key": sample.key, "index": index, "label": sample.label, "caption": sample.caption}
+    text = json.dumps(about, ensure_ascii=False).encode()
+    return member(f"{index:09d}.png", png) + member(f"{index:09d}.json", text)
+
+
 def places(path: Path) -> NDArray[np.int64]:
     """Where the files in a tar of :class:`ShardWriter` begin, and their sizes: (n, 2), bytes.
 
@@ -135,6 +150,22 @@ def places(path: Path) -> NDArray[np.int64]:
             found.append((at + tarfile.BLOCKSIZE, size))
             at += tarfile.BLOCKSIZE + size + -size % tarfile.BLOCKSIZE
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def read_members(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """What :func:`members` made, one after the other: the PNG, the JSON, and all of it."""
+    while header := file.read(tarfile.BLOCKSIZE):
+        image_size, image = _rest(file, header)
+        about_header = file.read(tarfile.BLOCKSIZE)
+        about_size, about = _rest(file, about_header)
+        whole = header + image + about_header + about
+        yield image[:image_size], about[:about_size], whole
+
+
+def _rest(file: BinaryIO, header: bytes) -> tuple[int, bytes]:
+    """Of the file after a header: its size, and its bytes with their padding."""
+    size = int(header[_SIZE].rstrip(b"\0"), 8)
+    return size, file.read(size + -size % tarfile.BLOCKSIZE)
 
 
 def member(name: str, data: bytes) -> bytes:

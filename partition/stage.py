@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, make_place, open_store
@@ -17,18 +13,19 @@ from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded
-from atoll.errors import DataError
 from atoll.fit import refuse_condition, refuse_extractor
 from partition.centroids import CentroidModel, save_centroids
 from partition.encoding.stage import refuse_unfit
 from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
-from partition.intake import Intake
+from partition.intake import Intake, workers_for
 from partition.manifest import Latents, Partition, ShardSet, Skipped, Texts
 from partition.montage import Montage
 from partition.scratch import scratch
 from partition.shards import ShardWriter
-from partition.sources import Sample, open_source
+from partition.sources import open_source
+from partition.spool import Spool
+from partition.spread import Spread
 
 STAGE = "partition"
 _log = logging.getLogger(__name__)
@@ -90,23 +87,25 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     if stages.find(store, STAGE) is not None:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
-    intake = Intake(source, config.data)
-    with scratch(layout.state_folder(config.run.uri), STAGE) as folder:
+    workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
+    intake = Intake(source, config.data, workers, needs_captions=needs_captions)
+    with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
         refuse_unfit(config, store, intake.shape)
-        features = fit_features(config.partition, intake, progress)
-        rows = write_features(features, intake, folder / "features", progress)
+        spool, spread = Spool(intake, folder / "samples", workers), Spread()
+        features = fit_features(config.partition, spool, progress)
+        rows = write_features(features, spread.over(spool), folder / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
-        montage = Montage(assignment.sizes)
+        clusters, montage = map(int, assignment.clusters), Montage(assignment.sizes)
         writer = ShardWriter(
             store, folder, config.partition.num_experts, config.partition.samples_per_shard
         )
-        for index, (sample, cluster) in enumerate(_paired(intake, assignment.clusters)):
-            writer.write(cluster, index, sample)
-            montage.add(cluster, sample.image)
+        for index, (sample, cluster) in enumerate(zip(spool, clusters, strict=True)):
+            writer.append(cluster, sample.label, sample.members)
+            montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
         kept = keep_features(store, rows, assignment.clusters, shard_sets)
@@ -131,6 +130,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
         features=kept,
+        std=spread.std,
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]
@@ -150,22 +150,8 @@ def _keys(made: Partition) -> Iterator[str]:
 
 def _inputs(config: Config) -> dict[str, Any]:
     sections = config.model_dump(mode="json", include={"data", "partition"})
+    del sections["data"]["workers"]  # however many there are, they make the same
     return {**sections, "run": {"seed": config.run.seed}}
-
-
-def _paired(intake: Intake, clusters: NDArray[np.int32]) -> Iterator[tuple[Sample, int]]:
-    """Each sample with its cluster.
-
-    Raises:
-        DataError: the source gives other samples than it gave before.
-    """
-    for sample, cluster in itertools.zip_longest(intake, clusters):
-        if sample is None or cluster is None:
-            raise DataError(
-                "the data changed while they were read; run the same command again once they are "
-                "at rest"
-            )
-        yield sample, int(cluster)
 
 
 def _digest(centroids: str, shard_sets: tuple[ShardSet, ...]) -> str:

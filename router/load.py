@@ -15,14 +15,14 @@ from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
 from atoll.errors import CheckpointMismatch
-from atoll.sizes import Sizes
+from atoll.sizes import NetworkSizes, Sizes, sizes_from
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.decoding import Decoder, decoder_of
 from experts.dit import Shape
 from experts.files import EMA
+from experts.flow import VelocityField
 from experts.load import load_expert
-from experts.networks import ExpertNetwork
 from experts.prompting import prompt_encoder
 from partition.centroids import load_centroids
 from partition.manifest import Partition
@@ -41,7 +41,8 @@ class LoadedEnsemble:
     """Experts and gate of one run, ready to be sampled from.
 
     Attributes:
-        experts: K networks with averaged weights, in evaluation mode.
+        experts: K, with averaged weights, in evaluation mode.
+        sizes: of each one's network.
         gate: knows them apart.
         router: the network behind the gate; None where there is none.
         conditioning: what the experts are to be told.
@@ -53,7 +54,8 @@ class LoadedEnsemble:
         device: where the networks are.
     """
 
-    experts: tuple[ExpertNetwork, ...]
+    experts: tuple[VelocityField, ...]
+    sizes: NetworkSizes
     gate: Gate
     router: RouterNet | None
     conditioning: Conditioning
@@ -107,13 +109,15 @@ def load_ensemble(
     gate = load_gate(store, config, trained, cache, device)
     for each in [*(expert.checkpoint for expert in experts), *gate.checkpoint]:
         trained.refuse_unfit(experts[0].checkpoint, each)
-    conditioning = experts[0].conditioning
+    about, conditioning = experts[0].checkpoint.about, experts[0].conditioning
+    channels, height, width = about["shape"]
     return LoadedEnsemble(
         experts=tuple(expert.model for expert in experts),
+        sizes=sizes_from(about["sizes"]),
         gate=gate.gate,
         router=gate.router,
         conditioning=conditioning,
-        shape=experts[0].model.shape,
+        shape=(channels, height, width),
         decode=decoder_of(store, trained.partition, cache, device),
         partition=trained.partition,
         load_encoder=functools.partial(

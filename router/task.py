@@ -24,9 +24,11 @@ from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape
-from experts.flow import PATH, TimeDensity, seeded
+from experts.flow import PATH, VelocityField, seeded
 from experts.noising import Noising, conditioning_of, noising_of
+from experts.profiles import told_of
 from experts.task import Examples, Place
+from experts.times import TimeDensity
 from partition.manifest import Partition
 from partition.reader import Batch
 from router.network import build_router
@@ -64,7 +66,7 @@ class RouterTask:
             "shape": list(self.shape),
             "conditioning": asdict(self.noising.conditioning),
             "batch_size": self.training.batch_size,
-            "ema_decay": self.training.ema_decay,
+            **told_of(self.training),
         }
 
     @property
@@ -93,6 +95,10 @@ class RouterTask:
         """See :class:`experts.task.Task`; nats."""
         return F.cross_entropy(output.float(), target, reduction="none")
 
+    def measure(self, network: VelocityField, examples: Examples) -> Tensor:
+        """See :class:`experts.task.Task`; the loss itself."""
+        return self.loss(network(examples.x_t, examples.t, examples.cond), examples.target)
+
     def grid(self, network: nn.Module, batch: Batch) -> Tensor | None:  # noqa: ARG002
         """See :class:`experts.task.Task`; a router paints nothing."""
         return None
@@ -108,6 +114,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     seen = condition if config.router.condition else Conditioning("none")
     space, shape = partition.space
     own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    own["ema_profile"] = "exponential"  # of which its section has the decay
     return RouterTask(
         spec=spec,
         num_experts=partition.num_experts,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from atoll.training_section import TrainingSection
-from experts.average import Average
+from experts.average import Averages
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, outlines, parameter_of, warm_up
+from experts.optimizer import adamw, outlines, parameter_of, set_rate
 from experts.parallel.mesh import Mesh
 from experts.parallel.norms import clip
 from experts.parallel.pipeline_gathering import Gathering
@@ -23,6 +23,8 @@ from experts.parallel.pipeline_network import PipelinedNetwork
 from experts.parallel.pipeline_stages import Stages
 from experts.parallel.portions import Portions
 from experts.parallel.spreading import blocks_of, recompute
+from experts.profiles import shares_of
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -36,6 +38,7 @@ class DeepSpeedPipeline:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands; there are ``pipeline`` and ``data`` or ``shard``.
         zero: stage of ZeRO, 0 or 1; 1 shares out the optimizer's state along ``shard``.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -47,6 +50,7 @@ class DeepSpeedPipeline:
         mesh: Mesh,
         zero: int,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._training, self._mesh, self._zero = training, mesh, zero
@@ -54,11 +58,13 @@ class DeepSpeedPipeline:
         num, number = mesh.size("pipeline"), mesh.index("pipeline")
         self._stages = Stages(network, num)
         self._part = self._stages.part(network, number)
-        self._averaged = copy.deepcopy(self._part)
+        shares = shares_of(training)
+        self._averaged = [copy.deepcopy(self._part) for _ in shares]
         self._stages.play(self._part, number, training.precision)
-        self._stages.play(self._averaged, number, "fp32")
-        drawing = PipelinedNetwork({number: self._averaged}, self._stages, mesh)
-        self._average = Average(drawing, self._part, training.ema_decay)
+        for each in self._averaged:
+            self._stages.play(each, number, "fp32")
+        drawing = [PipelinedNetwork({number: each}, self._stages, mesh) for each in self._averaged]
+        self._averages = Averages(drawing, self._part, shares)
         self._parameters = dict(self._part.named_parameters())
         self._own = Portions(mesh, {})
         self._gathering = Gathering(self._stages, self._own, mesh, device)
@@ -76,6 +82,7 @@ class DeepSpeedPipeline:
                 partition_method="uniform",
             )
         self._adamw = adamw(self._parameters.values(), training)
+        self._rate = rate or rate_of(training)
         self._engine, self._optimizer, *_ = deepspeed.initialize(
             model=layers,
             optimizer=self._adamw,
@@ -93,22 +100,22 @@ class DeepSpeedPipeline:
     ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
         is_needed = everywhere or self._mesh.index("data", "shard") == 0
-        return use(self._average.network) if is_needed else None
+        return use(self._averages.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        return self._average.all_finite()
+        return self._averages.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
 
         It is judged when it is made: whoever refuses it has to go back.
         """
-        warm_up(self._adamw, self._training, self._average.num_averaged)
+        set_rate(self._adamw, self._rate(self._averages.num_averaged))
         loss = self._engine.train_batch(
             iter([(each.inputs, each.target) for each in micro_batches])
         )
-        self._average.update()
+        self._averages.update()
         if self._zero == 1:
             self._grad_norm = grad_norm_of(self._engine)
         stats = Stats(loss, self._grad_norm)
@@ -121,18 +128,21 @@ class DeepSpeedPipeline:
         return Snapshot(
             network=whole(outline.state_dict(), self._part.state_dict()),
             optimizer=whole(kept, self._moments, parameter_of),
-            average=whole(outline.state_dict(), self._averaged.state_dict()),
-            num_averaged=torch.tensor(self._average.num_averaged),
+            averages=tuple(
+                whole(outline.state_dict(), each.state_dict()) for each in self._averaged
+            ),
+            num_averaged=torch.tensor(self._averages.num_averaged),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
         self._own.fill_all(self._part.state_dict(), snapshot.network)
-        self._own.fill_all(self._averaged.state_dict(), snapshot.average)
+        for own, average in zip(self._averaged, snapshot.averages, strict=True):
+            self._own.fill_all(own.state_dict(), average)
         if self._zero == 1:
             self._optimizer.refresh_fp32_params()  # it steps copies of its shares
         self._moments.restore(snapshot.optimizer)
-        self._average.num_averaged = int(snapshot.num_averaged)
+        self._averages.num_averaged = int(snapshot.num_averaged)
 
     def _clip(self, *_: object) -> None:
         """In DeepSpeed's place, which counts the first stage's gradients alone without ZeRO."""

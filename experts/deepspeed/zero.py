@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, distributed, nn
 
 from atoll.training_section import TrainingSection
-from experts.average import Average
+from experts.average import Averages
 from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
 from experts.deepspeed.weights import fill_weights, whole_weights
 from experts.engine import Judge, Made, Snapshot, Stats
-from experts.optimizer import adamw, outlines, warm_up
+from experts.optimizer import adamw, outlines, set_rate
 from experts.parallel.mesh import Mesh
 from experts.parallel.spreading import recompute
+from experts.profiles import shares_of
+from experts.schedules import Rate, rate_of
 from experts.task import Examples
 
 
@@ -34,6 +36,7 @@ class ZeroEngine:
         training: how; ``batch_size`` counts the rows of all processes together.
         mesh: where this process stands; all ranks lie along ``shard``.
         stage: 1 shares out the optimizer's state, 2 the gradients too, 3 the weights too.
+        rate: learning rate of each step; None for that of ``training`` alone.
         recomputes: whether activations are computed again in the backward pass.
     """
 
@@ -45,6 +48,7 @@ class ZeroEngine:
         mesh: Mesh,
         stage: int,
         *,
+        rate: Rate | None = None,
         recomputes: bool = False,
     ) -> None:
         self._network, self._loss, self._training = network, loss, training
@@ -52,7 +56,8 @@ class ZeroEngine:
         self._parameters = dict(network.named_parameters())
         self._device = next(iter(self._parameters.values())).device
         every = outlines(self._parameters)  # now: DeepSpeed may hide their shapes
-        averaged = copy.deepcopy(network)
+        shares = shares_of(training)
+        self._averaged = [copy.deepcopy(network) for _ in shares]
         if recomputes:
             recompute(network)
         if training.compile:
@@ -60,13 +65,16 @@ class ZeroEngine:
         deepspeed = started(self._device)
         config = settings(stage, network, training)
         self._adamw = adamw(self._parameters.values(), training)
+        self._rate = rate or rate_of(training)
         self._engine, self._zero, *_ = deepspeed.initialize(
             model=Rounded(network, training.precision), optimizer=self._adamw, config=config
         )
-        if stage == 3:  # an engine that steps nothing, and gathers its weights layer by layer
+        if stage == 3:  # engines that step nothing, and gather their weights layer by layer
             config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-            self._lending, *_ = deepspeed.initialize(model=averaged, config=config)
-        self._average = Average(averaged, network, training.ema_decay)
+            self._lending = [
+                deepspeed.initialize(model=each, config=config)[0] for each in self._averaged
+            ]
+        self._averages = Averages(self._averaged, network, shares)
         group = mesh.group("shard")
         self._moments = Moments(self._adamw, self._zero, self._parameters, every, group)
 
@@ -75,11 +83,11 @@ class ZeroEngine:
     ) -> Made | None:
         """See :class:`experts.engine.Engine`."""
         is_needed = everywhere or self._stage == 3 or self._mesh.rank == 0
-        return use(self._average.network) if is_needed else None
+        return use(self._averages.network) if is_needed else None
 
     def all_finite(self) -> bool:
         """See :class:`experts.engine.Engine`."""
-        return self._average.all_finite()
+        return self._averages.all_finite()
 
     def step(self, micro_batches: Sequence[Examples], judge: Judge | None = None) -> Stats:
         """See :class:`experts.engine.Engine`. Equals one step on the whole batch at once.
@@ -92,9 +100,9 @@ class ZeroEngine:
             self._engine.set_gradient_accumulation_boundary(last)
             loss += self._backward(examples)
         distributed.all_reduce(loss)
-        warm_up(self._adamw, self._training, self._average.num_averaged)
+        set_rate(self._adamw, self._rate(self._averages.num_averaged))
         self._engine.step()
-        self._average.update()
+        self._averages.update()
         stats = Stats(loss, grad_norm_of(self._engine))
         return replace(stats, taken=judge(stats)) if judge else stats
 
@@ -103,17 +111,18 @@ class ZeroEngine:
         return Snapshot(
             network=self._first(whole_weights(self._network)),
             optimizer=self._first(self._moments.items()),
-            average=self._first(whole_weights(self._average.network)),
-            num_averaged=torch.tensor(self._average.num_averaged),
+            averages=tuple(self._first(whole_weights(each)) for each in self._averaged),
+            num_averaged=torch.tensor(self._averages.num_averaged),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See :class:`experts.engine.Engine`."""
         fill_weights(self._network, snapshot.network)
         self._zero.refresh_fp32_params()  # the optimizer steps copies of its shares
-        fill_weights(self._average.network, snapshot.average)
+        for own, average in zip(self._averaged, snapshot.averages, strict=True):
+            fill_weights(own, average)
         self._moments.restore(snapshot.optimizer)
-        self._average.num_averaged = int(snapshot.num_averaged)
+        self._averages.num_averaged = int(snapshot.num_averaged)
 
     def _backward(self, examples: Examples) -> Tensor:
         output = self._engine(examples.x_t, examples.t, examples.cond)

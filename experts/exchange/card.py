@@ -56,6 +56,12 @@ for block in network.transformer_blocks:  # the weights are for frequencies over
     block.norm1.emb.time_proj.downscale_freq_shift = 0
 """
 
+_GIVES = {
+    "velocity": "the velocity",
+    "epsilon": "the noise, on DDPM's schedule ({})",
+    "v": "v, on DDPM's schedule ({})",
+}
+
 _ROLES = {
     "expert": """\
 A diffusion transformer that has learned one cluster of a data set. Of a decentralized model it is
@@ -103,13 +109,13 @@ def _network(model: Model) -> dict[str, str]:
     about = model.about
     buffers = model.weights["pos_embed"].numel()
     count = sum(part.numel() for part in model.weights.values()) - buffers
-    told, gives = about["conditioning"], about["objective"]
+    told = about["conditioning"]
     return {
         "network": in_words(sizes_from(about["sizes"])),
         "parameters": f"{count:,}",
         "paints": _painted(about),
         "condition": _condition(**told),
-        "gives": "the noise, on DDPM's schedule" if gives == "epsilon" else f"the {gives}",
+        "gives": _GIVES[about["objective"]].format(about.get("noise_schedule", "linear")),
     }
 
 

@@ -171,7 +171,8 @@ def refuse_inexpressible(about: Mapping[str, Any]) -> None:
     elif (dialect.scale, dialect.offset) != (OURS.scale, OURS.offset):
         why = "embeds times as SiT does"
     elif about["objective"] != "velocity":
-        why = "tells the noise, for which there is the folder it came from"
+        told = {"epsilon": "the noise", "v": "v"}[about["objective"]]
+        why = f"tells {told}, and that a velocity"
     if why:
         raise BadInput(
             f"diffusers has no network for this expert, which {why}; export it --for atoll"

@@ -19,6 +19,7 @@ from experts.exchange import diffusers
 from experts.exchange.card import card
 from experts.exchange.model import Model, write_model
 from experts.files import EMA
+from experts.profiles import told_in
 from experts.prompting import ENCODER
 from partition.model_files import fetch_model
 from partition.stage import load_partition
@@ -50,7 +51,6 @@ def expert_model(
     training = config.training.model_dump(mode="json", include=set(_RECIPE))
     about: dict[str, Any] = {
         **folder.about,
-        "objective": "velocity",
         "class_names": list(partition.class_names),
         "compat": folder.compat,
         "made": {
@@ -61,7 +61,7 @@ def expert_model(
             "checkpoint": ref.digest[:12],
             **training,
             "batch_size": folder.about["batch_size"],
-            "ema_decay": folder.about["ema_decay"],
+            **told_in(folder.about),
         },
     }
     if partition.latents is not None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from experts.condition import Conditioning
 from experts.dit import Shape
-from experts.exchange.epsilon import EpsilonField
 from experts.exchange.model import Model
 from experts.flow import VelocityField
 from experts.networks import network_from
+from experts.objectives import objective_in
 
 _SHOWN_CHANNELS = (1, 3)  # of what a PNG can show
 
@@ -46,7 +46,7 @@ def expert_of(model: Model) -> Expert:
     network, about = network_from(model.about, model.weights), model.about
     device = next(network.parameters()).device
     return Expert(
-        field=EpsilonField(network).to(device) if about["objective"] == "epsilon" else network,
+        field=objective_in(about).field(network, device),
         conditioning=network.conditioning,
         shape=network.shape,
         class_names=tuple(about["class_names"]),

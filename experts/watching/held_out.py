@@ -70,9 +70,7 @@ class Examination:
         return HeldOut(losses.mean().item(), tuple(by_time))
 
     def _losses(self, network: nn.Module, part: Examples) -> Tensor:
-        examples = part.to(self._device)
-        output = network(examples.x_t, examples.t, examples.cond)
-        return self._task.loss(output, examples.target)
+        return self._task.measure(network, part.to(self._device))
 
     def _gathered(self, own: Tensor) -> Tensor:
         """Those of all processes, in the order of the samples."""

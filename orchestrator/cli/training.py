@@ -15,6 +15,7 @@ from atoll.jobs import job_specs, shaping_settings
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
 from orchestrator.cli.launch import Launch, run_jobs
 from orchestrator.cli.live import watch_on_stderr
+from orchestrator.cli.refining import lay_down
 
 TRAIN, ROUTE = "train", "route"
 
@@ -48,6 +49,7 @@ def train(
     if done:
         say(f"already trained: {', '.join(done)}")
     for stage in wanted:
+        lay_down(config, store, stage.name, stage.specs)
         # Laid down, so that others are refused by name once there is a checkpoint.
         stages.finish(store, begun(stage.name), stage.inputs, {})
     missing = [job for stage in wanted for job in stage.missing()]

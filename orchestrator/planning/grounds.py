@@ -23,6 +23,8 @@ def grounds(
     peak = peak_flops(means.gpu, precision) / 1e12
     given = f"MFU {means.mfu:g}, as given" if means.mfu else f"MFU {ASSUMED_MFU:.2f}, assumed"
     copies = ", bf16 copies of the weights to compute on" if precision == "bf16" else ""
+    num = config.training.num_averages
+    averages = f"{num} averages" if num > 1 else "average"
     kept = "computed again in the backward pass" if means.recompute else "of all blocks kept"
     told = [
         f"{name}: {pace.step_s:.3g} s a step, measured over {pace.steps:,} steps of this run, "
@@ -32,7 +34,7 @@ def grounds(
     others = "; for jobs of the other kinds" if means.paces else ""
     told += [
         f"{given}, of {peak:g} TFLOP/s dense {precision} for a GPU{others}",
-        f"fp32 weights, gradients, AdamW's moments and average{copies}; activations {kept}; "
+        f"fp32 weights, gradients, AdamW's moments and {averages}{copies}; activations {kept}; "
         f"{1 - USABLE:.0%} of a GPU's memory left free",
     ]
     if config.training.share == "proportional":

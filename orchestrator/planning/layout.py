@@ -53,6 +53,7 @@ class Wish:
         accumulation: micro-batches of a step.
         precision: fp32 or bf16.
         recompute: activations are computed again in the backward pass.
+        num_averages: of the weights.
         given: the layout that the configuration asks for; None to choose one.
         asker: what asks for it, in words.
     """
@@ -63,6 +64,7 @@ class Wish:
     accumulation: int
     precision: str
     recompute: bool = False
+    num_averages: int = 1
     given: ParallelSection | None = None
     asker: str = "[island.parallel]"
 
@@ -128,7 +130,12 @@ def _divisors(num: int) -> list[int]:
 def _in(wish: Wish, layout: Layout) -> Fit:
     micro_batch = -(-wish.batch // (layout.rows * wish.accumulation))
     network, precision, stage, recompute = wish.network, wish.precision, wish.stage, wish.recompute
-    memory = held(network, layout, micro_batch, precision, stage=stage, recompute=recompute)
+    memory = held(
+        *(network, layout, micro_batch, precision),
+        stage=stage,
+        recompute=recompute,
+        num_averages=wish.num_averages,
+    )
     sent = sent_bytes(
         *(network, layout, micro_batch, wish.accumulation, precision),
         stage=stage,

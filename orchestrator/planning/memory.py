@@ -1,7 +1,7 @@
 """What one GPU holds while it trains.
 
-Atoll's trainer keeps weights, gradients, AdamW's two moments and the averaged weights in float32;
-with ``training.precision = "bf16"`` autocast computes on copies of the weights.
+Atoll's trainer keeps weights, gradients, AdamW's two moments and each average of the weights in
+float32; with ``training.precision = "bf16"`` autocast computes on copies of the weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Memory:
         weights: float32, and their copies in the precision of computing.
         gradients: float32, and with several GPUs the buffers they are exchanged in.
         optimizer: AdamW's moments.
-        average: of the weights.
+        average: of the weights, all that are tracked.
         activations: kept for the backward pass of a micro-batch.
     """
 
@@ -49,6 +49,7 @@ def held(
     *,
     stage: int = 3,
     recompute: bool = False,
+    num_averages: int = 1,
 ) -> Memory:
     """What one GPU of an island holds, the one that holds most.
 
@@ -66,6 +67,7 @@ def held(
         precision: fp32 or bf16.
         stage: of ZeRO, where there is ``shard``: 1, 2, or 3 for FSDP, too.
         recompute: activations are computed again in the backward pass.
+        num_averages: of the weights.
 
     Source: Rajbhandari et al., ZeRO (arXiv 1910.02054), section 5.
     """
@@ -75,7 +77,7 @@ def held(
     copy = 0 if precision == "fp32" else compute_bytes(precision)
     activations = activation_bytes(network, micro_batch, precision, layout, recompute=recompute)
     part = own / layout.shard
-    average = part if stage == 3 else own
+    averages = num_averages * (part if stage == 3 else own)
     if layout.shard == 1:
         exchange = _FP32 if layout.data * layout.sequence > 1 else 0
         weights, gradients = own * (_FP32 + copy), own * (_FP32 + exchange)
@@ -86,7 +88,7 @@ def held(
         gathered = network.outside_parameters + 2 * whole
         weights = part * _FP32 + gathered * compute_bytes(precision)
         gradients = part * _FP32 + whole * _FP32
-    return Memory(weights, gradients, part * 2 * _FP32, average * _FP32, activations)
+    return Memory(weights, gradients, part * 2 * _FP32, averages * _FP32, activations)
 
 
 def activation_bytes(

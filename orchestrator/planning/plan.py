@@ -137,6 +137,7 @@ def _planned(config: Config, part: Part, means: Means, step_s: float) -> Planned
         accumulation=config.training.accumulation,
         precision=config.training.precision,
         recompute=means.recompute,
+        num_averages=part.num_averages,
         given=None if own else asked,
         asker="the first [[island.parallel]]" if others else "[island.parallel]",
     )

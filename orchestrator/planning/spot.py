@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from atoll.config import Config
 from atoll.errors import BadInput
 from orchestrator.fleet.state import Policy
-from orchestrator.planning.volume import CHECKPOINT_BYTES
 from orchestrator.planning.work import Part
 from orchestrator.simulator.islands import Islands
 from orchestrator.simulator.world import World
@@ -79,7 +78,7 @@ def simulate_spot(
         steps=experts.steps,
         checkpoint_every_steps=config.training.checkpoint_every_steps,
         step_s=step_s,
-        checkpoint_bytes=CHECKPOINT_BYTES * experts.network.parameters,
+        checkpoint_bytes=experts.checkpoint_bytes,
         bandwidth_bytes_per_s=bytes_per_s,
         provision_s=300.0,
         start_s=60.0,

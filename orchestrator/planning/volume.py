@@ -9,8 +9,6 @@ from atoll.config import Config
 from atoll.sections import CheckpointsSection
 from orchestrator.planning.work import Part
 
-CHECKPOINT_BYTES = 16  # of a parameter: weights 4, AdamW's moments 8, averaged weights 4
-
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -47,7 +45,7 @@ def volumes(config: Config, parts: Sequence[Part], data_bytes: float | None) -> 
     for part in parts:
         written = -(-part.steps // config.training.checkpoint_every_steps)
         kept = num_kept(config.checkpoints, part.steps, config.training.checkpoint_every_steps)
-        size = CHECKPOINT_BYTES * part.network.parameters
+        size = part.checkpoint_bytes
         found.append(
             Volume(
                 part=part.name,

@@ -10,6 +10,7 @@ from atoll.flops import TRAINING
 from orchestrator.planning.networks import Network
 from orchestrator.planning.subject import Subject
 
+_FP32 = 4  # bytes
 _RECOMPUTING = (TRAINING + 1) / TRAINING  # one forward pass more
 
 
@@ -23,6 +24,7 @@ class Part:
         network: what each trains.
         batch: images of a step of one.
         steps: of each.
+        num_averages: of the weights, that each keeps.
     """
 
     name: str
@@ -30,6 +32,12 @@ class Part:
     network: Network
     batch: int
     steps: int
+    num_averages: int = 1
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Of a checkpoint of one job: weights, AdamW's two moments and averages, in float32."""
+        return (3 + self.num_averages) * _FP32 * self.network.parameters
 
     @property
     def step_flops(self) -> int:
@@ -68,9 +76,10 @@ def parts_of(config: Config, subject: Subject, *, monolith: bool) -> tuple[Part,
     """The jobs of a run; the batch is divided evenly, and rounded up, among its experts."""
     training, num_experts = config.training, config.partition.num_experts
     batch = -(-training.batch_size // num_experts)
-    parts = [Part("expert", num_experts, subject.expert, batch, training.steps)]
+    rest = (training.steps, training.num_averages)
+    parts = [Part("expert", num_experts, subject.expert, batch, *rest)]
     if monolith:
-        parts.append(Part("monolith", 1, subject.expert, training.batch_size, training.steps))
+        parts.append(Part("monolith", 1, subject.expert, training.batch_size, *rest))
     own = config.router
     parts.append(Part("router", 1, subject.router, own.batch_size, own.steps))
     return tuple(parts)

@@ -9,10 +9,10 @@ from atoll.sections import DataSection
 from partition.sources.digits import DigitsSource
 from partition.sources.folder import FolderSource
 from partition.sources.npz import NpzSource
-from partition.sources.sample import Sample, Source, Unreadable
+from partition.sources.sample import Pending, Sample, Source, Unreadable
 from partition.sources.webdataset import WebDatasetSource
 
-__all__ = ["Sample", "Source", "Unreadable", "open_source"]
+__all__ = ["Pending", "Sample", "Source", "Unreadable", "open_source"]
 
 
 def open_source(data: DataSection) -> Source:

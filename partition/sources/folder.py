@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.errors import DataError
 from partition.images import decode_colour
-from partition.sources.sample import Sample, Unreadable
+from partition.sources.names import sorted_names
+from partition.sources.sample import Pending, Sample, Unreadable
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 # Images to people, of kinds that are not read: never passed over in silence.
 _OTHER_IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".svg", ".tif", ".tiff"}
 )
+_ALL_SUFFIXES = IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
+_STATS = "_stats.json"  # img2dataset writes one beside each folder it has filled
 
 
 class FolderSource:
     """Images below a folder, in the order of their names.
 
     Sub-folders are classes, whatever lies below them belongs to them; without sub-folders the
-    images have no labels. A file of the same name that ends in ``.txt`` is an image's caption.
-    Images of other kinds than :data:`IMAGE_SUFFIXES` count as unreadable; hidden files and those
-    that are no images are passed over.
+    images have no labels, and neither have they in those that img2dataset made. A file of the same
+    name that ends in ``.txt`` is an image's caption. Images of other kinds than
+    :data:`IMAGE_SUFFIXES` count as unreadable; hidden files and those that are no images are passed
+    over.
 
     Args:
         path: the folder.
@@ -36,30 +42,52 @@ class FolderSource:
             problem = "is not a folder" if path.exists() else "does not exist"
             raise DataError(f"data.path: {path} {problem}")
         self._path = path
-        self._classes = sorted(p for p in path.iterdir() if p.is_dir() and _is_visible(p))
-        loose = next((p for p in path.iterdir() if _is_image(p)), None)
-        if self._classes and loose is not None:
+        folders, loose, stats = [], None, False
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if _is_image(entry):
+                    loose = loose or entry.name
+                elif entry.is_dir() and not entry.name.startswith("."):
+                    folders.append(entry.name)
+                else:
+                    stats = stats or entry.name.endswith(_STATS)
+        if folders and loose is not None:
             raise DataError(
-                f"{path} holds both class folders and images ({loose.name}); move the images into "
+                f"{path} holds both class folders and images ({loose}); move the images into "
                 "a class, or the folders away"
             )
-        self.class_names = tuple(p.name for p in self._classes)
+        self.class_names = () if stats else tuple(sorted(folders))
 
-    def __iter__(self) -> Iterator[Sample | Unreadable]:
+    def __iter__(self) -> Iterator[Pending]:
         """See :class:`~partition.sources.sample.Source`."""
-        if not self._classes:
-            yield from self._below(self._path, None)
-        for label, folder in enumerate(self._classes):
-            yield from self._below(folder, label)
+        if not self.class_names:
+            yield from self._below("", None)
+        for label, folder in enumerate(self.class_names):
+            yield from self._below(f"{folder}/", label)
 
-    def _below(self, folder: Path, label: int | None) -> Iterator[Sample | Unreadable]:
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and _is_visible(path):
-                yield from self._below(path, label)
-            elif _is_image(path):
-                yield self._read(path, label)
+    def _below(self, folder: str, label: int | None) -> Iterator[Pending]:
+        """All images below a folder, named from the source's own on: "", or with a slash."""
+        entries = sorted_names(
+            str(self._path / folder), lambda entry: entry.is_dir() or _is_image(entry)
+        )
+        for name, is_folder in entries:
+            if is_folder:
+                yield from self._below(f"{folder}{name}/", label)
+            else:
+                yield _File(str(self._path), f"{folder}{name}", label)
 
-    def _read(self, path: Path, label: int | None) -> Sample | Unreadable:
+
+@dataclass(frozen=True, slots=True)
+class _File(Pending):
+    """An image file, with its caption beside it."""
+
+    root: str
+    key: str
+    label: int | None
+
+    def read(self) -> Sample | Unreadable:
+        """See :class:`Pending`."""
+        path = Path(self.root, self.key)
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             return Unreadable(str(path), f"its kind is not read, only {readable_kinds()} are")
         text = path.with_suffix(".txt")
@@ -70,7 +98,7 @@ class FolderSource:
             return Unreadable(str(path), str(error))
         except UnicodeDecodeError:
             return Unreadable(str(path), f"its caption {text.name} is not UTF-8")
-        return Sample(path.relative_to(self._path).as_posix(), image, label, caption)
+        return Sample(self.key, image, self.label, caption)
 
 
 def readable_kinds() -> str:
@@ -78,10 +106,6 @@ def readable_kinds() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
-
-
-def _is_image(path: Path) -> bool:
-    kinds = IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
-    return path.suffix.lower() in kinds and _is_visible(path) and path.is_file()
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - no object for each file
+    return suffix in _ALL_SUFFIXES and not entry.name.startswith(".") and entry.is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,6 +41,14 @@ class Unreadable:
     reason: str
 
 
+class Pending(ABC):
+    """A sample that is not decoded yet; small enough to be sent to another process for that."""
+
+    @abstractmethod
+    def read(self) -> Sample | Unreadable:
+        """Read and decode it, in whatever process."""
+
+
 class Source(Protocol):
     """A data set as a stream: in the same order every time, one sample in memory at a time."""
 
@@ -48,6 +57,10 @@ class Source(Protocol):
         """Names by class number; empty where the source does not name its classes."""
         ...
 
-    def __iter__(self) -> Iterator[Sample | Unreadable]:
-        """Begin the stream anew."""
+    def __iter__(self) -> Iterator[Sample | Unreadable | Pending]:
+        """Begin the stream anew.
+
+        Raises:
+            DataError: what was given already turns out not to be what is stored there.
+        """
         ...

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import lzma
-import tarfile
-import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from braceexpand import braceexpand
 
+from atoll.blobs import open_store
 from atoll.errors import DataError
 from partition.images import decode_colour
 from partition.sources.folder import IMAGE_SUFFIXES, readable_kinds
-from partition.sources.sample import Sample, Unreadable
+from partition.sources.origins import Origins
+from partition.sources.sample import Pending, Sample, Unreadable
+from partition.sources.stream import ReadAhead
+from partition.sources.tars import LINK, Members
 
-_END_OF_TAR = bytes(tarfile.BLOCKSIZE)
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _SIDE_FILES = frozenset({"cls", "txt", "json", ""})  # tell of an image, or of the whole tar
+_SCHEMES = frozenset({"http", "https", "s3"})
+_OPEN_AT_ONCE = 2  # tars: one is read while the next begins to arrive
 
 
 class WebDatasetSource:
@@ -27,37 +34,56 @@ class WebDatasetSource:
 
     A sample is one image with, by any of them, ``.cls`` (a class number), ``.txt`` (a caption) and
     ``.json`` (``label``, ``caption``). Any other file without an image of its name is an unreadable
-    sample; hidden files are passed over.
+    sample, and so is what img2dataset tells of a download that failed; hidden files are passed
+    over.
 
     Args:
         pattern: a tar, a folder of tars, or names with braces, such as ``shard-{000..007}.tar``;
-            compressed by gzip, bzip2, xz or not at all.
+            compressed by gzip, bzip2, xz or not at all. Each may be a URL of ``http``, ``https`` or
+            ``s3``, and is then streamed; a folder only in S3.
 
     Raises:
-        DataError: a tar does not exist.
+        DataError: a tar does not exist, as far as that is seen without asking for every URL.
+        BadInput: S3 cannot be used here.
     """
 
     class_names: tuple[str, ...] = ()
 
     def __init__(self, pattern: str) -> None:
-        path = Path(pattern)
-        if path.is_dir():
-            self._tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(_TARS))
-            if not self._tars:
-                raise DataError(f"data.path: {path} holds no .tar files")
-        else:
-            self._tars = [Path(name) for name in _expanded(pattern)]
+        self._tars = list(_found(pattern))
         for tar in self._tars:
-            if not tar.is_file():
+            if not _is_url(tar) and not Path(tar).is_file():
                 raise DataError(f"data.path: {tar} does not exist")
 
-    def __iter__(self) -> Iterator[Sample | Unreadable]:
+    def __iter__(self) -> Iterator[Unreadable | Pending]:
         """See :class:`~partition.sources.sample.Source`."""
-        for path in self._tars:
-            yield from _samples(path)
+        with contextlib.closing(_opened_ahead(self._tars)) as opened:
+            for tar, place in opened:
+                yield from _samples(tar, place)
 
 
-def _expanded(pattern: str) -> list[str]:
+def _found(pattern: str) -> Iterable[str]:
+    if _is_url(pattern):
+        if urlsplit(pattern).scheme == "s3" and not pattern.endswith(_TARS):
+            below = [key for key in open_store(pattern).list("") if key.endswith(_TARS)]
+            if not below:
+                raise DataError(f"data.path: no .tar files lie below {pattern}")
+            return (f"{pattern.rstrip('/')}/{key}" for key in below)
+        return _expanded(pattern)
+    path = Path(pattern)
+    if not path.is_dir():
+        return _expanded(pattern)
+    tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(_TARS))
+    if not tars:
+        raise DataError(f"data.path: {path} holds no .tar files")
+    return map(str, tars)
+
+
+def _is_url(tar: str) -> bool:
+    return urlsplit(tar).scheme in _SCHEMES
+
+
+def _expanded(pattern: str) -> Iterable[str]:
     try:
         return list(braceexpand(pattern))
     except ValueError as error:
@@ -66,64 +92,65 @@ def _expanded(pattern: str) -> list[str]:
         ) from error
 
 
-def _samples(path: Path) -> Iterator[Sample | Unreadable]:
-    members = _Members(path)
+def _opened_ahead(tars: Iterable[str]) -> Generator[tuple[str, Path | ReadAhead], None, None]:
+    """Each tar in turn, while the next one has begun to arrive."""
+    origins, waiting = Origins(), iter(tars)
+    begun: deque[tuple[str, Path | ReadAhead]] = deque()
+    try:
+        while True:
+            for tar in itertools.islice(waiting, _OPEN_AT_ONCE - len(begun)):
+                place = ReadAhead(tar, origins.of(tar)) if _is_url(tar) else Path(tar)
+                begun.append((tar, place))
+            if not begun:
+                return
+            yield begun[0]
+            _close(begun.popleft()[1])
+    finally:
+        for _, place in begun:
+            _close(place)
+
+
+def _close(place: Path | ReadAhead) -> None:
+    if isinstance(place, ReadAhead):
+        place.close()
+
+
+def _samples(tar: str, place: Path | ReadAhead) -> Iterator[Unreadable | Pending]:
+    members = Members(place)
+    name = Path(urlsplit(tar).path if _is_url(tar) else tar).name
     for key, group in itertools.groupby(members, key=lambda member: member[0]):
         parts = {suffix: data for _, suffix, data in group}
         # Of the last sample before a cut nobody knows what is missing.
-        if members.broken is None and not _SIDE_FILES.issuperset(parts):
-            yield _sample(f"{path.name}/{key}", parts)
+        if members.broken is None and _is_sample(parts):
+            yield _Group(f"{name}/{key}", parts)
     if members.broken is not None:
-        yield Unreadable(str(path), members.broken)
+        yield Unreadable(tar, members.broken)
 
 
-class _Members:
-    """The files of one tar as (key, suffix, bytes), up to its end or the first broken place.
-
-    A link to nothing in the tar has None for its bytes.
-
-    Attributes:
-        broken: why the tar could not be read to its end, None if it could.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.broken: str | None = None
-
-    def __iter__(self) -> Iterator[tuple[str, str, bytes | None]]:
-        try:
-            with tarfile.open(self._path) as tar:
-                for info in tar:
-                    folder, slash, name = info.name.rpartition("/")
-                    stem, _, suffix = name.partition(".")
-                    if stem and (info.isreg() or info.islnk() or info.issym()):
-                        yield f"{folder}{slash}{stem}", suffix.lower(), _content(tar, info)
-                # To tarfile a cut between two members is no error.
-                if not _ends_with_mark(tar):
-                    self.broken = "it is cut off: the mark at the end of a tar is missing"
-        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            self.broken = "it is cut off, damaged, or compressed in an unknown way"
-            if not isinstance(error, tarfile.ReadError):  # which lists every way it was tried
-                self.broken += f" ({' '.join(str(error).split())})"
+def _is_sample(parts: Mapping[str, bytes | None]) -> bool:
+    """Whether files of one name are more than side files, or those of a download that failed."""
+    return not _SIDE_FILES.issuperset(parts) or "status" in _about(parts)
 
 
-def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
-    """The bytes of a file or of what a link leads to; None for a link that leads to no file."""
-    try:
-        file = tar.extractfile(info)
-    except (KeyError, RecursionError):  # nowhere, or back to itself
-        return None
-    return None if file is None else file.read()
+@dataclass(frozen=True, slots=True)
+class _Group(Pending):
+    """The files of one name: their bytes by suffix."""
+
+    name: str
+    parts: Mapping[str, bytes | None]
+
+    def read(self) -> Sample | Unreadable:
+        """See :class:`Pending`."""
+        return _sample(self.name, self.parts)
 
 
-def _sample(name: str, members: dict[str, bytes | None]) -> Sample | Unreadable:
-    parts = {suffix: data for suffix, data in members.items() if data is not None}
+def _sample(name: str, members: Mapping[str, bytes | None]) -> Sample | Unreadable:
+    parts = {suffix: data for suffix, data in members.items() if data is not LINK}
     if astray := sorted(members.keys() - parts.keys()):
         return Unreadable(name, f"its .{astray[0]} is a link to no file of the tar")
     suffix = next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
     if suffix is None:
-        held = ", ".join(f".{suffix}" for suffix in sorted(parts))
-        return Unreadable(name, f"it holds {held}, and none of {readable_kinds()}")
+        return Unreadable(name, _why_no_image(parts))
     try:
         about = json.loads(parts.get("json", b"{}"))
         label = int(parts["cls"]) if "cls" in parts else about.get("label")
@@ -138,8 +165,19 @@ def _sample(name: str, members: dict[str, bytes | None]) -> Sample | Unreadable:
     return Sample(name, image, label, caption)
 
 
-def _ends_with_mark(tar: tarfile.TarFile) -> bool:
-    """Whether a block of zeros follows the last member of a tar that was read to its end."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    return tar.fileobj.read(len(_END_OF_TAR)) == _END_OF_TAR
+def _why_no_image(parts: Mapping[str, bytes | None]) -> str:
+    about = _about(parts)
+    if "status" in about:
+        told = [str(about[key]) for key in ("status", "error_message") if about.get(key)]
+        return f"it has no image ({', '.join(told)})"
+    held = ", ".join(f".{suffix}" for suffix in sorted(parts))
+    return f"it holds {held}, and none of {readable_kinds()}"
+
+
+def _about(parts: Mapping[str, bytes | None]) -> dict[str, Any]:
+    """What the .json of a sample says; nothing where it cannot be read."""
+    with contextlib.suppress(ValueError):
+        about = json.loads(parts.get("json") or b"{}")
+        if isinstance(about, dict):
+            return about
+    return {}

@@ -57,6 +57,11 @@ def test_commented_explains_every_key() -> None:
         ("orchestrator.listen=0.0.0.0:0", ["orchestrator.listen", "127.0.0.1"]),
         ("expert.preset=DiT-H/2", ['"DiT-H/2" is not known', "DiT-S/2"]),
         ("partition.features={hub='x'}", ["partition.features"]),
+        ("training.ema_lengths=[0.1, 0.3]", ["training.ema_lengths", "0.28"]),
+        ("training.ema_lengths=[0.1, 0.1]", ["training.ema_lengths", "twice", "0.1"]),
+        ("training.ema_lengths=[]", ["training.ema_lengths", "at least 1"]),
+        ("training.schedule=refined", ["training.schedule", "refined_from", "uri"]),
+        ("training.refined_from=runs/a", ["training.refined_from", '"constant"', "leave"]),
         ("training.learning_rate=inf", ["training.learning_rate", "finite"]),
         ("run.seed=4294967296", ["run.seed", "less than 4294967296"]),
         ("budget.cost=5", ["budget.cost = 5", "island.price_per_hour"]),
@@ -80,6 +85,30 @@ def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]
         read_config(None, [override])
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["schedule=linear", "warmup_steps=1000"],
+            'training.warmup_steps = 1000 leaves none of steps = 1000 for schedule = "linear"',
+        ),
+        (
+            ["schedule=cosine", "warmup_steps=600"],
+            "training.warmup_steps = 600 leaves none of router.steps = 500",
+        ),
+        (
+            ["schedule=refined", "refined_from=runs/a", "warmup_steps=1"],
+            'training.warmup_steps = 1 does not go with schedule = "refined"',
+        ),
+    ],
+)
+def test_read_with_a_schedule_that_cannot_be_followed_is_refused(
+    overrides: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_config(None, [f"training.{override}" for override in overrides])
 
 
 @pytest.mark.parametrize("override", ["training.steps", "steps=3", "=3", "training.=3"])

@@ -60,6 +60,7 @@ def test_job_digests_stay_when_the_weights_do(cadence):
         "training.batch_size=64",
         "training.held_out=8",
         "training.compile=true",
+        "training.schedule=linear",
     ],
 )
 def test_job_digests_change_when_the_weights_would(shaping):
@@ -75,3 +76,11 @@ def test_job_digests_of_experts_do_not_know_the_router():
     before, after = digests(), digests("router.width=128")
     assert before.pop("router") != after.pop("router")
     assert before == after
+
+
+def test_job_digests_change_with_the_steps_that_a_learning_rate_decays_over():
+    decays = "training.schedule=cosine"
+    before = digests(decays)
+    experts, router = digests(decays, "training.steps=2000"), digests(decays, "router.steps=600")
+    assert [job for job in before if experts[job] == before[job]] == ["router"]
+    assert [job for job in before if router[job] != before[job]] == ["router"]

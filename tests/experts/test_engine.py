@@ -8,6 +8,7 @@ from atoll.training_section import TrainingSection
 from experts.condition import Conditioning
 from experts.dit import build_dit
 from experts.flow import flow_loss
+from experts.profiles import exponent
 from experts.task import Examples
 from experts.torch_engine import TorchEngine
 
@@ -88,14 +89,38 @@ def test_snapshot_is_not_changed_by_the_next_step():
     taken = engine.snapshot()
     kept = copy.deepcopy(taken)
     engine.step([some_examples(1)])
-    for part in ("network", "optimizer", "average"):
-        own, before = getattr(taken, part), getattr(kept, part)
+    parts = zip(
+        (taken.network, taken.optimizer, *taken.averages),
+        (kept.network, kept.optimizer, *kept.averages),
+        strict=True,
+    )
+    for own, before in parts:
         assert all(torch.equal(own[key], before[key]) for key in before)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision):
+def test_averages_of_power_profiles_after_some_steps_are_their_closed_forms():
+    network, engine = engine_of(ema_profile="power", ema_lengths=[0.2, 0.1])
+    seen = []
+    for seed in range(5):
+        engine.step([some_examples(seed)])
+        seen.append(weights(network))
+    assert len(engine.snapshot().averages) == 2
+    for length, average in zip((0.2, 0.1), engine.snapshot().averages, strict=True):
+        power = exponent(length) + 1
+        shares = [((step + 1) / 5) ** power - (step / 5) ** power for step in range(5)]
+        expected = sum(share * value for share, value in zip(shares, seen, strict=True))
+        found = torch.cat([average[name].flatten() for name, _ in network.named_parameters()])
+        torch.testing.assert_close(found, expected)
+    first = engine.snapshot().averages[0]
+    assert all(torch.equal(first[key], part) for key, part in engine.averaged.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("precision", "profile"), [("fp32", "exponential"), ("fp32", "power"), ("bf16", "power")]
+)
+def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision, profile):
     settings = {"warmup_steps": 5, "weight_decay": 0.1, "precision": precision}
+    settings |= {"ema_profile": profile, "schedule": "cosine", "steps": 6}
     network, engine = engine_of(**settings)
     for seed in range(3):
         engine.step([some_examples(seed)])
@@ -109,6 +134,8 @@ def test_restore_in_a_fresh_engine_goes_on_to_the_bit(precision):
     one, two = engine.snapshot(), resumed.snapshot()
     assert one.optimizer.keys() == two.optimizer.keys()
     assert all(torch.equal(one.optimizer[key], two.optimizer[key]) for key in one.optimizer)
+    for own, others in zip(one.averages, two.averages, strict=True):
+        assert all(torch.equal(own[key], others[key]) for key in own)
 
 
 def test_warm_up_grows_the_first_steps_in_proportion():

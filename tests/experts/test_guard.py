@@ -78,11 +78,11 @@ def test_engine_that_is_refused_a_step_changes_nothing_by_it():
     before = engine.snapshot()
     state = [
         {k: v.clone() for k, v in part.items()}
-        for part in (before.network, before.optimizer, before.average)
+        for part in (before.network, before.optimizer, *before.averages)
     ]
     odd = torch.full((2, 3, 1, 1), math.inf)
     stats = engine.step([Examples(odd, torch.zeros(2), None, odd)], lambda s: s.loss.isfinite())
     assert not bool(stats.taken)
     after = engine.snapshot()
-    for kept, part in zip(state, (after.network, after.optimizer, after.average), strict=True):
+    for kept, part in zip(state, (after.network, after.optimizer, *after.averages), strict=True):
         assert all(torch.equal(kept[key], part[key]) for key in kept)

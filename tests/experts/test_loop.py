@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from atoll import layout
 from atoll.checkpoints import download
-from atoll.errors import CheckpointDamaged, CheckpointMismatch, ConfigError, Leapt
+from atoll.errors import BlobMissing, CheckpointDamaged, CheckpointMismatch, ConfigError, Leapt
 from atoll.node_cache import NodeCache
 from atoll.relay import Overcame, Progress
 from atoll.types import Role
@@ -17,6 +18,8 @@ from experts.expert import ExpertTask, expert_task
 from experts.files import STATE
 from experts.watching.held_out import Examination
 from partition.reader import ShardReader
+
+WEIGHT = "ema.safetensors/final_layer.linear.weight"
 
 
 class Crash(Exception):
@@ -64,14 +67,24 @@ def assert_same(run, one, other):
     assert progress == other_progress
 
 
-@pytest.mark.parametrize("role", [Role.EXPERT, Role.MONOLITH])
-def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(make_run, role, monkeypatch):
+@pytest.mark.parametrize(
+    ("role", "profile", "averages"),
+    [
+        (Role.EXPERT, "exponential", {"ema.safetensors"}),
+        (Role.MONOLITH, "power", {"ema.safetensors", "ema-1.safetensors"}),
+    ],
+)
+def test_train_interrupted_twice_equals_uninterrupted_to_the_bit(
+    make_run, role, profile, averages, monkeypatch
+):
     monkeypatch.setattr(checkpointing, "_FILE_BYTES", 20_000)
-    run = make_run(training={"held_out": 8, "held_out_every_steps": 7})
+    recipe = {"schedule": "cosine", "ema_profile": profile}
+    run = make_run(training={"held_out": 8, "held_out_every_steps": 7, **recipe})
     assert run.train(run.assignment(role, epoch=1))
     assert [ref.step for ref in run.published(1)] == [6, 12, 18, 20]
     files = download(run.store, run.published(1)[-1], run.folder / "cache").files
     assert len([name for name in files if name.startswith(STATE)]) > 3  # an index among them
+    assert {name for name in files if name.startswith("ema")} == averages
 
     with pytest.raises(Crash):  # between two checkpoints: the steps after the last are lost
         run.train(run.assignment(role, epoch=2), After(14, crash=True))
@@ -100,9 +113,8 @@ def test_train_of_another_seed_gives_other_weights(make_run):
     run.train(run.assignment())
     other = make_run(run={"uri": run.config.run.uri, "seed": 1})
     other.train(other.assignment(epoch=2))
-    key = "ema.safetensors/final_layer.linear.weight"
     (one, *_), (two, *_) = contents(run, run.published(1)[-1]), contents(run, run.published(2)[-1])
-    assert not torch.equal(one[key], two[key])
+    assert not torch.equal(one[WEIGHT], two[WEIGHT])
 
 
 def test_train_lowers_the_loss(make_run):
@@ -121,6 +133,34 @@ def test_train_from_a_checkpoint_with_one_flipped_byte_names_it(run):
     path.write_bytes(data)
     with pytest.raises(CheckpointDamaged, match=r"at step 6: .*step-00000006/ema.safetensors"):
         run.train(run.assignment(epoch=2, checkpoint=ref))
+
+
+def test_train_with_a_refined_schedule_follows_the_curve_that_was_laid_down(make_run):
+    training = {"schedule": "refined", "refined_from": "runs/earlier", "warmup_steps": 0}
+    run = make_run(training=training)
+    key = layout.refined_schedule("expert-0")
+
+    def trained(epoch, *points):
+        run.store.publish(key, json.dumps({"from": "runs/earlier", "points": points}).encode())
+        run.train(run.assignment(epoch=epoch))
+        return contents(run, run.published(epoch)[-1])[0]
+
+    even = trained(1, [10, 3.0], [20, 3.0])
+    linear = make_run(training={"schedule": "linear", "warmup_steps": 0})
+    linear.train(linear.assignment(epoch=2))
+    expected = contents(linear, linear.published(2)[-1])[0]
+    assert even.keys() == expected.keys()
+    assert all(torch.equal(even[name], expected[name]) for name in even)
+
+    others = trained(3, [10, 9.0], [20, 3.0])
+    assert not torch.equal(others[WEIGHT], even[WEIGHT])
+
+
+def test_train_whose_schedule_lacks_its_curve_says_so(make_run):
+    training = {"schedule": "refined", "refined_from": "runs/earlier", "warmup_steps": 0}
+    run = make_run(training=training)
+    with pytest.raises(BlobMissing, match=r"schedules/expert-0\.json"):
+        run.train(run.assignment())
 
 
 def test_train_from_a_checkpoint_of_other_settings_refuses(make_run):

@@ -7,9 +7,9 @@ import torch
 from atoll.config import Config
 from atoll.errors import ConfigError
 from experts.condition import Conditioning
-from experts.flow import TimeDensity
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
+from experts.times import TimeDensity
 from partition.manifest import Partition, ShardSet, Texts
 from partition.reader import Batch
 
@@ -57,7 +57,7 @@ def test_draw_over_several_processes_is_the_draw_of_one_cut_to_pieces():
         for place in (Place(rank, 3) for rank in range(3))
     ]
     assert torch.equal(torch.cat([point.x_t for point, _ in parts]), whole.x_t)
-    assert torch.equal(torch.cat([point.velocity for point, _ in parts]), whole.velocity)
+    assert torch.equal(torch.cat([point.target for point, _ in parts]), whole.target)
     assert torch.equal(torch.cat([part for _, part in parts]), cond)
 
 

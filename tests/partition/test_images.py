@@ -1,4 +1,7 @@
 import io
+import itertools
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -63,6 +66,91 @@ def test_decode_thirty_two_bit_is_refused() -> None:
     buffer = io.BytesIO()
     Image.new("F", (2, 2)).save(buffer, "tiff")
     with pytest.raises(DataError, match="32 bits a pixel"):
+        decode_colour(buffer.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png"])
+def test_decode_film_is_refused_with_its_frames(kind: str) -> None:
+    frames = [Image.fromarray(np.roll(PATTERN, step, 0)) for step in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="a film of 3 frames"):
+        decode_colour(buffer.getvalue())
+
+
+def test_decode_camera_photo_with_a_preview_behind_it_is_read() -> None:
+    photo, buffer = Image.fromarray(PATTERN), io.BytesIO()
+    photo.save(buffer, "mpo", save_all=True, append_images=[photo.resize((3, 2))])
+    alone = io.BytesIO()
+    photo.save(alone, "jpeg")
+    assert np.array_equal(decode_colour(buffer.getvalue()), decode_colour(alone.getvalue()))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bare_png(width: int, height: int, depth: int, colours: int, rows: bytes = b"") -> bytes:
+    """A PNG that Pillow does not write."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(("colours", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_decode_sixteen_bit_colour_is_refused(colours: int, channels: int) -> None:
+    rows = b"\0" + bytes(2 * 2 * channels)
+    with pytest.raises(DataError, match="it has 16 bits for each colour"):
+        decode_colour(bare_png(2, 1, 16, colours, rows))
+    assert decode_colour(bare_png(2, 1, 8, 2, b"\0" + bytes(2 * 3))).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [(10_001, "10,001 x 10,001 pixels, more than 100,000,000"), (20_000, "far")]
+)
+def test_decode_enormous_image_is_refused_before_it_is_unpacked(side: int, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        decode_colour(bare_png(side, side, 8, 2))
+
+
+def profile_of(corners: dict[tuple[int, ...], tuple[int, int, int]]) -> bytes:
+    """A profile of CMYK: the colour (8-bit L, a, b) of each full ink alone, in between linear.
+
+    Source: ICC.1:2001-04, sections 6.1 (header), 6.2 (table of tags), 6.5.8 (lut8Type).
+    """
+    straight = bytes(range(256))
+    grid = [bytes(corners[c, m, y, k]) for c, m, y, k in itertools.product((0, 1), repeat=4)]
+    identity = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity
+    table += 4 * straight + b"".join(grid) + 3 * straight
+    table += bytes(-len(table) % 4)
+    offset = 128 + 4 + 12
+    header = struct.pack(
+        ">I4sI4s4s4s", offset + len(table), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab "
+    )
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    header += bytes(128 - len(header))
+    return header + struct.pack(">I4sII", 1, b"A2B0", offset, len(table)) + table
+
+
+def test_decode_cmyk_obeys_its_profile() -> None:
+    inks = itertools.product((0, 1), repeat=4)
+    # On this paper cyan is a middle grey, black is black, and magenta and yellow are not seen.
+    levels = {(0, 0): 255, (1, 0): 128, (0, 1): 0, (1, 1): 0}
+    profile = profile_of({each: (levels[each[0], each[3]], 128, 128) for each in inks})
+    flat = Image.new("CMYK", (2, 2), (255, 0, 0, 0))
+    plain, proofed = io.BytesIO(), io.BytesIO()
+    flat.save(plain, "jpeg", quality=100)
+    flat.save(proofed, "jpeg", quality=100, icc_profile=profile)
+    assert np.abs(decode_colour(plain.getvalue()).astype(int) - (0, 255, 255)).max() <= 2
+    grey = decode_colour(proofed.getvalue()).astype(int)
+    assert np.abs(grey - 119).max() <= 3  # L = 50.2 in sRGB
+
+
+def test_decode_cmyk_with_a_broken_profile_says_so() -> None:
+    buffer = io.BytesIO()
+    Image.new("CMYK", (2, 2)).save(buffer, "jpeg", icc_profile=b"no profile")
+    with pytest.raises(DataError, match=r"cannot be decoded \(.*profile"):
         decode_colour(buffer.getvalue())
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,8 @@ from PIL import Image
 from atoll.errors import DataError
 from atoll.sections import DataSection
 from partition.intake import Intake
-from partition.sources import Sample, open_source
-
-GENERATOR = np.random.default_rng(0)
-
-
-def image(height: int = 6, width: int = 6) -> np.ndarray:
-    return GENERATOR.integers(0, 256, (height, width, 3), np.uint8)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png")
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, members: dict[str, bytes], compression: str = "") -> None:
-    with tarfile.open(path, f"w:{compression}") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+from partition.sources import open_source
+from tests.partition.tars import image, png, tar_members, write_tar
 
 
 def intake(**settings: Any) -> Intake:
@@ -67,9 +49,9 @@ def test_folder_of_classes_gives_labels_in_order_of_names(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image()).save(tmp_path / name)
     (tmp_path / "a" / "notes.md").write_text("not an image")
-    source = open_source(DataSection(source="folder", path=str(tmp_path)))
-    samples = [item for item in source if isinstance(item, Sample)]
-    assert [(s.key, s.label) for s in samples] == [
+    data = DataSection(source="folder", path=str(tmp_path))
+    source = open_source(data)
+    assert [(s.key, s.label) for s in Intake(source, data)] == [
         ("a/1.png", 0),
         ("a/deeper/0.jpg", 0),
         ("b/2.png", 1),
@@ -145,16 +127,17 @@ def test_folder_of_mixed_sizes_is_refused_until_a_size_is_set(tmp_path: Path) ->
     assert [s.image.shape for s in sized] == [(4, 4, 3)] * 2
 
 
+def test_sample_whose_name_or_caption_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff.png")).write_bytes(png(image()))
+    kept = intake(source="folder", path=str(tmp_path), on_error="skip")
+    assert list(kept) == []
+    assert kept.skipped == {"a\\udcff.png": "its name is not UTF-8"}
+    write_tar(tmp_path / "s.tar", {"a.png": png(image()), "a.json": b'{"caption": "\\ud800"}'})
+    with pytest.raises(DataError, match=r"s\.tar/a cannot be used: its caption is not UTF-8"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+
+
 # --- webdataset ----------------------------------------------------------------------------------
-
-
-def tar_members(num: int, first: int = 0) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
-    for i in range(first, first + num):
-        members[f"{i:04d}.png"] = png(image())
-        members[f"{i:04d}.cls"] = str(i % 3).encode()
-        members[f"{i:04d}.txt"] = f"number {i}".encode()
-    return members
 
 
 def test_webdataset_braces_read_tar_after_tar(tmp_path: Path) -> None:
@@ -279,3 +262,95 @@ def test_webdataset_some_labels_missing_is_refused(tmp_path: Path) -> None:
 def test_webdataset_pattern_with_half_a_brace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.path: .*brace without its other half"):
         open_source(DataSection(source="webdataset", path=str(tmp_path / "shard-{000..")))
+
+
+# --- img2dataset ---------------------------------------------------------------------------------
+
+
+def downloaded(number: int, **about: object) -> dict[str, bytes]:
+    """What img2dataset writes of one row: here of three, the last of which failed."""
+    key = f"{number:09d}"
+    told = {
+        "caption": f"number {number}",
+        "url": "http://a/b.jpg",
+        "key": key,
+        "status": "success",
+        "error_message": None,
+        "width": 6,
+        "height": 6,
+        "exif": "{}",
+    } | about
+    members = {f"{key}.txt": str(told["caption"] or "").encode()}
+    if told["status"] == "success":
+        members[f"{key}.jpg"] = png(image())
+    return {**members, f"{key}.json": json.dumps(told).encode()}
+
+
+FAILED = {"status": "failed_to_download", "error_message": "HTTP Error 404: Not Found"}
+
+
+def test_img2dataset_tars_are_read_as_they_are(tmp_path: Path) -> None:
+    write_tar(tmp_path / "00000.tar", {**downloaded(0), **downloaded(1, caption=None)})
+    (tmp_path / "00000.parquet").write_bytes(b"PAR1")
+    (tmp_path / "00000_stats.json").write_text("{}")
+    got = intake(source="webdataset", path=str(tmp_path))
+    assert [(s.key, s.label, s.caption) for s in got] == [
+        ("00000.tar/000000000", None, "number 0"),
+        ("00000.tar/000000001", None, ""),
+    ]
+
+
+def test_img2dataset_failed_download_is_named_not_passed_over(tmp_path: Path) -> None:
+    write_tar(tmp_path / "00000.tar", {**downloaded(0), **downloaded(1, **FAILED), **downloaded(2)})
+    kept = intake(source="webdataset", path=str(tmp_path), on_error="skip")
+    assert [s.caption for s in kept] == ["number 0", "number 2"]
+    assert kept.skipped == {
+        "00000.tar/000000001": "it has no image (failed_to_download, HTTP Error 404: Not Found)"
+    }
+
+
+def test_img2dataset_files_are_one_set_without_classes(tmp_path: Path) -> None:
+    for folder, number in (("00000", 0), ("00000", 1), ("00001", 10)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for name, data in downloaded(number).items():
+            (tmp_path / folder / name).write_bytes(data)
+    (tmp_path / "00000.parquet").write_bytes(b"PAR1")
+    (tmp_path / "00000_stats.json").write_text("{}")  # the second folder is not finished yet
+    source = open_source(data := DataSection(source="folder", path=str(tmp_path)))
+    assert source.class_names == ()
+    assert [(s.key, s.label, s.caption) for s in Intake(source, data)] == [
+        ("00000/000000000.jpg", None, "number 0"),
+        ("00000/000000001.jpg", None, "number 1"),
+        ("00001/000000010.jpg", None, "number 10"),
+    ]
+
+
+# --- captions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("captions", [("", "a boat"), (None, "a boat"), ("a boat", " ")])
+def test_sample_without_a_caption_where_captions_are_learnt_from_is_refused_or_skipped(
+    tmp_path: Path, captions: tuple[str | None, ...]
+) -> None:
+    members = [downloaded(number, caption=caption) for number, caption in enumerate(captions)]
+    write_tar(tmp_path / "s.tar", members[0] | members[1])
+    missing = f"s.tar/{captions.index('a boat') ^ 1:09d}"
+    data = DataSection(source="webdataset", path=str(tmp_path))
+    with pytest.raises(DataError, match=rf"{missing} has no caption, and others have: .*skip"):
+        list(Intake(open_source(data), data, needs_captions=True))
+    skipping = data.model_copy(update={"on_error": "skip"})
+    kept = Intake(open_source(data), skipping, needs_captions=True)
+    assert [s.caption for s in kept] == ["a boat"]
+    assert kept.skipped == {missing: "it has no caption"}
+    assert len(list(Intake(open_source(data), data))) == 2
+
+
+def test_samples_that_all_lack_a_caption_are_left_to_who_knows_the_key(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", downloaded(0, caption=None))
+    data = DataSection(source="webdataset", path=str(tmp_path))
+    got = Intake(open_source(data), data, needs_captions=True)
+    assert len(list(got)) == 1
+    assert not got.has_captions
+    skipping = data.model_copy(update={"on_error": "skip"})
+    with pytest.raises(DataError, match=r"1 were left out, as s\.tar/000000000: it has no caption"):
+        _ = Intake(open_source(data), skipping, needs_captions=True).shape

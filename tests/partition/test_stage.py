@@ -22,7 +22,9 @@ from partition.manifest import Partition, Skipped
 from partition.reader import ShardReader
 from partition.rowfile import RowFile
 from partition.sources import open_source
+from partition.sources.tars import Members
 from partition.stage import find_partition, load_partition, run_partition
+from tests.partition.tars import tar_members, write_tar
 
 NAMES = np.array(["round", "square", "star"])
 
@@ -99,6 +101,7 @@ def test_manifest_tells_counts_shape_and_classes(done: Done) -> None:
     assert (made.num_samples, made.shape, made.num_experts) == (90, (6, 5, 3), 3)
     assert made.class_names == ("round", "square", "star")
     assert made.has_captions
+    assert made.std == pytest.approx((done.images / 127.5).std(), rel=1e-12)
     assert [s.num_samples for s in made.shard_sets] == [30, 30, 30]
     assert [[t.num_samples for t in s.shards] for s in made.shard_sets] == [[20, 10]] * 3
     assert sorted(s.label_counts for s in made.shard_sets) == [(0, 0, 30), (0, 30, 0), (30, 0, 0)]
@@ -300,6 +303,57 @@ def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
     assert made.skipped == (Skipped(str(tmp_path / "data" / "050.png"), "it is empty"),)
     assert load_partition(open_store(config.run.uri)) == made
     assert made.num_samples == 89
+
+
+@pytest.fixture
+def tars(tmp_path: Path) -> Config:
+    """Images in tars, some of them broken, to be cropped."""
+    for number in range(2):
+        members = tar_members(30, first=30 * number)
+        members[f"{30 * number + 7:04d}.png"] = b"broken"
+        write_tar(tmp_path / f"s-{number}.tar", members)
+    data = {"source": "webdataset", "path": str(tmp_path / "s-{0..1}.tar"), "size": 5}
+    tree = settings(tmp_path).model_dump()
+    tree["data"] = {**data, "on_error": "skip"}
+    return Config.model_validate(tree)
+
+
+def test_partition_is_the_same_whatever_the_number_of_processes(tars: Config) -> None:
+    def made_by(workers: int) -> Partition:
+        run_of = tars.run.model_copy(update={"uri": f"{tars.run.uri}-{workers}"})
+        data = tars.data.model_copy(update={"workers": workers})
+        return run(tars.model_copy(update={"run": run_of, "data": data}))
+
+    alone = made_by(0)
+    assert made_by(2) == alone
+    assert (alone.num_samples, len(alone.skipped)) == (58, 2)
+    folders = [Path(f"{tars.run.uri}-{workers}/partition") for workers in (0, 2)]
+    files = [sorted(path.relative_to(folder) for path in folder.rglob("*")) for folder in folders]
+    assert files[0] == files[1]
+    for name in files[0]:
+        one, other = (folder / name for folder in folders)
+        assert one.is_dir() or one.read_bytes() == other.read_bytes()
+
+
+def test_partition_is_found_again_with_another_number_of_processes(tars: Config) -> None:
+    made = run(tars)
+    data = tars.data.model_copy(update={"workers": 1})
+    assert find_partition(tars.model_copy(update={"data": data})) == made
+
+
+def test_partition_reads_its_source_once(tars: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    whole = Members.__iter__
+
+    def counted(self: Members) -> Any:
+        for member in whole(self):
+            read.append(member[0])
+            yield member
+
+    monkeypatch.setattr(Members, "__iter__", counted)
+    run(tars)
+    # Besides, the first two samples told the shape of all.
+    assert len(read) <= 60 * 3 + 2 * 3
 
 
 def test_shards_are_a_source_themselves(done: Done) -> None:

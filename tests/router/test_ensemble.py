@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from atoll.errors import BadInput
+from experts.converted import Converted
+from experts.schedule import NoiseSchedule
 from router.ensemble import Ensemble, alone
 from router.gate import uniform_gate
 from router.rows import Rows
@@ -66,6 +68,38 @@ def test_ensemble_in_single_precision_is_the_global_velocity_to_1e_5(mixture, ba
 
     exact = mixture.velocity(x_t.float().double(), t.float().double(), cond).float()
     torch.testing.assert_close(velocity, exact, rtol=1e-5, atol=1e-5)
+
+
+def telling(field, told, schedule):
+    """A network that tells noise or v where a field knows the velocity, on a schedule."""
+
+    def tell(z, s, cond):
+        t = torch.sigmoid(-schedule.signal_at(1000 * s.double())).reshape(-1, 1, 1, 1)
+        x_t = z * (t**2 + (1 - t) ** 2).sqrt()
+        velocity = field(x_t, t.flatten(), cond)
+        noise, image = x_t + (1 - t) * velocity, x_t - t * velocity
+        v = ((1 - t) * noise - t * image) / (t**2 + (1 - t) ** 2).sqrt()
+        return noise if told == "epsilon" else v
+
+    return tell
+
+
+def test_ensemble_of_experts_that_tell_noise_v_and_velocity_is_the_global_velocity(mixture, batch):
+    x_t, _, cond = batch
+    t = torch.linspace(0.05, 0.95, len(x_t), dtype=torch.float64)
+    schedule = NoiseSchedule("cosine")
+    fields = mixture.experts()
+    experts = [
+        Converted(telling(fields[0], "epsilon", schedule), "epsilon", schedule),
+        Converted(telling(fields[1], "v", schedule), "v", schedule),
+        *fields[2:],
+    ]
+
+    velocity = ensemble_of(mixture, "full", experts)(x_t, t, cond)
+
+    exact = mixture.velocity(x_t, t, cond)
+    # Times go through single precision on their way to a step, and of a noise by 1 / (1 - t).
+    torch.testing.assert_close(velocity, exact, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("strategy", ALL)

@@ -7,8 +7,8 @@ import torch
 
 from atoll.__main__ import main
 from atoll.errors import BadInput
+from experts.converted import Converted
 from experts.dialect import SIT
-from experts.exchange.epsilon import EpsilonField
 from experts.exchange.field import expert_of
 from experts.exchange.importing import imported
 from experts.exchange.model import read_model
@@ -30,7 +30,7 @@ def test_dit_imported_gives_the_first_half_of_what_it_gave(saved):
     weights, (x, t, labels) = reference.random_weights(), reference.examples()
     model = imported(saved(weights), "ddpm", reference.HEADS, None)
     field = expert_of(model).field
-    assert isinstance(field, EpsilonField)
+    assert isinstance(field, Converted)
     expected = reference.answer(weights, x, 1000 * t, labels)[:, : reference.CHANNELS]
     assert torch.allclose(field.network(x, t, labels).double(), expected, atol=1e-4, rtol=1e-5)
     assert model.about["shape"] == [4, 8, 8]

@@ -59,7 +59,8 @@ def engine(
     mesh = MESHES[layout, rank]
     training = TrainingSection(
         **{"batch_size": ROWS, "learning_rate": 1e-3, "clip_norm": 0.5, "warmup_steps": 5}
-        | {"weight_decay": 0.01, "ema_decay": 0.9, **settings}
+        | {"schedule": "linear", "steps": 20, "weight_decay": 0.01}
+        | {"ema_profile": "power", "ema_lengths": (0.2, 0.1), **settings}
     )
     return engine_of(network, loss, training, mesh, section), mesh
 
@@ -142,7 +143,7 @@ def leave(parallel: str, num: int) -> int:
     made, mesh = engine(parallel, num, torch.distributed.get_rank(), sizes=DEEP, accumulation=4)
     made.step(examples(0, mesh.rows).split(4))
     snapshot = made.snapshot()
-    every = (snapshot.network, snapshot.optimizer, snapshot.average)
+    every = (snapshot.network, snapshot.optimizer, *snapshot.averages)
     return sum(each.numel() for tensors in every for each in tensors.values())
 
 

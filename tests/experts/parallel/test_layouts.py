@@ -48,7 +48,8 @@ def assert_same(one, other):
     (told, snapshot), (others, other_snapshot) = one, other
     torch.testing.assert_close(torch.tensor(others), torch.tensor(told), rtol=1e-5, atol=1e-6)
     assert other_snapshot.num_averaged == snapshot.num_averaged
-    parts = [(snapshot.network, other_snapshot.network), (snapshot.average, other_snapshot.average)]
+    averages = zip(snapshot.averages, other_snapshot.averages, strict=True)
+    parts = [(snapshot.network, other_snapshot.network), *averages]
     for moment in ("step", "exp_avg", "exp_avg_sq"):
         own, others = (
             {key: part for key, part in each.optimizer.items() if key.endswith(f".{moment}")}

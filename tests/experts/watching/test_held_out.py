@@ -1,5 +1,7 @@
 """The loss on samples held out: of the same points, whoever asks, and when."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from atoll.parallel_section import ParallelSection
 from atoll.types import Role
 from experts.engines import engine_of
 from experts.expert import expert_task
+from experts.objectives import Diffusion
 from experts.parallel.mesh import Mesh
+from experts.task import Examples
 from experts.watching.held_out import Examination
 from partition.reader import ShardReader
 from router.task import router_task
@@ -53,6 +57,21 @@ def test_times_are_spread_evenly_and_the_loss_is_told_by_their_quarters(measured
     found = examination(off_by_its_time)
     expected = [float((quarter**2).mean()) for quarter in for_cluster.split(4)]
     assert found.by_time == pytest.approx(expected, rel=1e-5)
+
+
+def test_network_that_tells_the_noise_is_measured_by_the_velocity(measured):
+    asked, _ = measured(Role.EXPERT)
+    noising = dataclasses.replace(asked.noising, objective=Diffusion("epsilon", "cosine"))
+    task = dataclasses.replace(asked, noising=noising)
+    x_t, target = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    t = torch.linspace(0.05, 0.95, 16)
+    at = t.reshape(-1, 1, 1, 1)
+
+    def off_by_a_tenth(z, s, cond):
+        return x_t + (1 - at) * target + 0.1
+
+    found = task.measure(off_by_a_tenth, Examples(x_t, t, None, target))
+    torch.testing.assert_close(found, (0.1 / (1 - t)) ** 2, rtol=1e-3, atol=0)
 
 
 def test_monolith_and_experts_are_measured_by_the_same_points_whatever_the_seed(measured):

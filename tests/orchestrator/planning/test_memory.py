@@ -21,7 +21,7 @@ from orchestrator.planning.layout import Wish, fit
 from orchestrator.planning.memory import ALONE, activation_bytes, held
 from orchestrator.planning.networks import Network, Told, expert
 from orchestrator.planning.traffic import sent_bytes
-from orchestrator.planning.volume import CHECKPOINT_BYTES
+from orchestrator.planning.work import Part
 
 # 1000 parameters, of which 10 blocks have 90 each.
 PLAIN = Network(1000, 1, num_tokens=4, width=8, heads=2, num_blocks=10,
@@ -129,19 +129,26 @@ def test_layouts_divide_what_is_kept_of_tokens_and_features():
     assert activation_bytes(PLAIN, 3, "bf16", Layout(tensor=2)) == images + 10 * 3 * 4 * token
 
 
-def test_a_checkpoint_of_the_engine_is_16_bytes_to_a_parameter():
+@pytest.mark.parametrize(("profile", "num"), [("exponential", 1), ("power", 2)])
+def test_a_checkpoint_of_the_engine_is_as_large_as_foretold(profile, num):
     sizes, shape = Sizes(16, 2, 2, 2), (1, 8, 8)
     network = build_dit(sizes, Conditioning("none"), shape, seed=0)
-    engine = TorchEngine(network, lambda a, b: (a - b).square().mean((1, 2, 3)), TrainingSection())
+    training = TrainingSection(ema_profile=profile)
+    engine = TorchEngine(network, lambda a, b: (a - b).square().mean((1, 2, 3)), training)
     images = torch.zeros(2, *shape)
     engine.step([Examples(images, torch.zeros(2), None, images)])
     names = {name for name, _ in network.named_parameters()}
     snapshot = engine.snapshot()
     held = [part for key, part in snapshot.network.items() if key in names]
-    held += [part for key, part in snapshot.average.items() if key in names]
+    held += [part for each in snapshot.averages for key, part in each.items() if key in names]
     held += [part for part in snapshot.optimizer.values() if part.dim()]
-    expected = CHECKPOINT_BYTES * expert(sizes, Told("none", 0), shape).parameters
-    assert sum(part.nbytes for part in held) == expected
+    foretold = Part("expert", 1, expert(sizes, Told("none", 0), shape), 2, 1, num)
+    assert sum(part.nbytes for part in held) == foretold.checkpoint_bytes
+
+
+def test_every_average_of_the_weights_takes_memory():
+    one, three = (held(PLAIN, Layout(), 1, "fp32", num_averages=num) for num in (1, 3))
+    assert three.total - one.total == 2 * 4 * PLAIN.parameters
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,267 @@
+"""Where a URL is read from: HTTP, or S3. One request each; who asks again is :mod:`.stream`."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from atoll.errors import BadInput
+
+_QUIET_S = 60  # of a connection, after which it counts as broken
+_OVERLOADED = 429
+_NONE_BESIDE = {403, 404, 410}  # S3 answers 403 to those who may not list a bucket
+_WITHOUT_MD5 = {"aws:kms", "aws:kms:dsse"}  # encrypted so, an object's ETag is not its MD5
+
+
+class Unavailable(Exception):
+    """A URL could not be read.
+
+    Attributes:
+        reason: why, as the end of a sentence that begins with the URL.
+        passing: whether another try may succeed.
+        after_s: seconds the server asked to wait before that; None if it did not.
+    """
+
+    def __init__(self, reason: str, *, passing: bool, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.passing, self.after_s = reason, passing, after_s
+
+
+class Damaged(Exception):
+    """The bytes that came are not those that are stored, by the server's own checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Bytes of a URL as they come.
+
+    Attributes:
+        read: gives some of them, at most so many, at last none.
+        close: ends the connection.
+        first: where in the whole they begin.
+        total: bytes of the whole; None where the server does not tell.
+        version: changes with the content; None where the server does not tell.
+        digests: hex by the name of the hash, of the whole.
+    """
+
+    read: Callable[[int], bytes]
+    close: Callable[[], None]
+    first: int
+    total: int | None
+    version: str | None
+    digests: Mapping[str, str]
+
+
+class Origin(Protocol):
+    """Something with a URL whose bytes can be asked for."""
+
+    def ask(self, first: int) -> Answer:
+        """Bytes from a place on, or from an earlier one.
+
+        Raises:
+            Unavailable: there is no answer, here and while it is read.
+            Damaged: the server's own checksum does not hold, at its end.
+        """
+        ...
+
+    def beside(self) -> str | None:
+        """The text of the file of that name with ``.sha256`` after it; None if there is none.
+
+        Raises:
+            Unavailable: there is no answer.
+        """
+        ...
+
+
+class HttpOrigin:
+    """What a web server gives for a URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def ask(self, first: int) -> Answer:
+        """See :class:`Origin`."""
+        response = self._opened(self._url, {"Range": f"bytes={first}-"} if first else {})
+        begins, total = _extent(response.headers, partial=response.status == 206)
+
+        def read(num: int) -> bytes:
+            with _broken_is_passing():
+                data: bytes = response.read1(num)  # what is there: it is kept if the next breaks
+                return data
+
+        headers = response.headers
+        version = headers.get("ETag") or headers.get("Last-Modified")
+        return Answer(read, response.close, begins, total, version, {})
+
+    def beside(self) -> str | None:
+        """See :class:`Origin`."""
+        parts = urlsplit(self._url)
+        url = parts._replace(path=f"{parts.path}.sha256").geturl()
+        try:
+            with self._opened(url, {}) as response, _broken_is_passing():
+                text: bytes = response.read(_SIDE_BYTES)
+                return text.decode(errors="replace")
+        except _Refused as error:
+            if error.status in _NONE_BESIDE:
+                return None
+            raise
+
+    def _opened(self, url: str, headers: dict[str, str]) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - http or https, by origin_of
+            url, headers={"Accept-Encoding": "identity", "User-Agent": "atoll", **headers}
+        )
+        try:
+            return urllib.request.urlopen(request, timeout=_QUIET_S)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _Refused(
+                f"the server answers {error.code} {error.reason}",
+                error.code,
+                _seconds(error.headers.get("Retry-After")),
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _no_answer(error) from error
+
+
+class S3Origin:
+    """An object in a bucket.
+
+    Args:
+        url: ``s3://bucket/key``.
+        client: of boto3.
+    """
+
+    def __init__(self, url: str, client: Any) -> None:
+        self._bucket, _, self._key = url.removeprefix("s3://").partition("/")
+        self._client = client
+        self._version: str | None = None
+
+    def ask(self, first: int) -> Answer:
+        """See :class:`Origin`."""
+        wanted: dict[str, str] = {"Range": f"bytes={first}-"} if first else {}
+        if self._version is not None:
+            wanted["IfMatch"] = self._version
+        got = self._got(self._key, ChecksumMode="ENABLED", **wanted)
+        self._version = got["ETag"]
+
+        def read(num: int) -> bytes:
+            with _botocore_told():
+                data: bytes = got["Body"].read(num)
+                return data
+
+        total = first + int(got["ContentLength"])
+        return Answer(read, got["Body"].close, first, total, self._version, _digests(got))
+
+    def beside(self) -> str | None:
+        """See :class:`Origin`."""
+        try:
+            got = self._got(f"{self._key}.sha256")
+        except _Refused as error:
+            if error.status in _NONE_BESIDE:
+                return None
+            raise
+        with _botocore_told():
+            text: bytes = got["Body"].read(_SIDE_BYTES)
+            return text.decode(errors="replace")
+
+    def _got(self, key: str, **wanted: str) -> Any:
+        with _botocore_told():
+            return self._client.get_object(Bucket=self._bucket, Key=key, **wanted)
+
+
+_SIDE_BYTES = 4096
+
+
+class Origins:
+    """Makes the origin of each URL of a data set; those in S3 share one client."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+
+    def of(self, url: str) -> Origin:
+        """What answers for a URL that begins with ``http://``, ``https://`` or ``s3://``.
+
+        Raises:
+            BadInput: S3 cannot be used here.
+        """
+        if urlsplit(url).scheme != "s3":
+            return HttpOrigin(url)
+        if self._client is None:
+            from atoll.s3_client import connect  # noqa: PLC0415 - boto3 is an extra
+
+            self._client = connect(url)
+        return S3Origin(url, self._client)
+
+
+class _Refused(Unavailable):
+    """The server answered with a status that is no success."""
+
+    def __init__(self, reason: str, status: int, after_s: float | None = None) -> None:
+        passing = status == _OVERLOADED or status >= 500
+        super().__init__(reason, passing=passing, after_s=after_s)
+        self.status = status
+
+
+def _extent(headers: Mapping[str, str], *, partial: bool) -> tuple[int, int | None]:
+    """Where a body begins in the whole, and how long that is."""
+    if partial:  # such as "bytes 100-199/200"
+        span, _, whole = headers["Content-Range"].removeprefix("bytes ").partition("/")
+        return int(span.partition("-")[0]), int(whole) if whole.isdecimal() else None
+    length = headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else None
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdecimal() else None
+
+
+def _no_answer(error: Exception) -> Unavailable:
+    return Unavailable(f"no answer ({str(error) or type(error).__name__})", passing=True)
+
+
+@contextlib.contextmanager
+def _broken_is_passing() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise _no_answer(error) from error
+
+
+@contextlib.contextmanager
+def _botocore_told() -> Iterator[None]:
+    """Inside, errors of botocore become those of an origin."""
+    from botocore import exceptions  # noqa: PLC0415 - boto3 is an extra
+
+    try:
+        yield
+    except exceptions.ClientError as error:
+        told = error.response.get("Error", {})
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        words = f"S3 answers {told.get('Code', status)}: {told.get('Message', '')}".rstrip(": ")
+        raise _Refused(words, status) from error
+    except exceptions.NoCredentialsError as error:
+        raise BadInput(
+            "no AWS credentials were found to read data.path with; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
+        ) from error
+    except exceptions.FlexibleChecksumError as error:
+        raise Damaged(str(error)) from error
+    except (exceptions.BotoCoreError, OSError) as error:
+        # The kind alone: its words may hold the URL of a proxy, with a password.
+        raise Unavailable(f"no answer ({type(error).__name__})", passing=True) from error
+
+
+def _digests(got: Mapping[str, Any]) -> dict[str, str]:
+    """What S3 tells of the whole object: hashes of its parts' hashes are of no use here."""
+    checksum, etag = got.get("ChecksumSHA256", ""), got["ETag"].strip('"')
+    if checksum and "-" not in checksum:
+        return {"sha256": base64.b64decode(checksum).hex()}
+    encrypted = got.get("ServerSideEncryption") in _WITHOUT_MD5 or "SSECustomerAlgorithm" in got
+    return {} if "-" in etag or encrypted else {"md5": etag}

@@ -1,0 +1,100 @@
+"""The files of one tar, from a disk or as they arrive."""
+
+from __future__ import annotations
+
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from partition.sources.origins import Unavailable
+from partition.sources.stream import ReadAhead
+
+LINK = None  # in place of the bytes of a link that leads to no file of the tar
+
+
+class Members:
+    """The files of one tar as (key, suffix, bytes), up to its end or the first broken place.
+
+    Memory is that of one file: what came before is forgotten. (Where there are links, the names of
+    all files are kept, to follow them.) Hidden files are passed over. A link to nothing in the tar
+    has :data:`LINK` for its bytes; so has any link in a stream, which does not go back.
+
+    Args:
+        place: a file, or a stream.
+
+    Attributes:
+        broken: why the tar could not be read to its end, None if it could.
+    """
+
+    def __init__(self, place: Path | ReadAhead) -> None:
+        self._place = place
+        self._whole: tarfile.TarFile | None = None
+        self.broken: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, str, bytes | None]]:
+        """Raises: DataError, where a stream is not what its checksum says."""
+        try:
+            with self._opened() as tar:
+                while (info := tar.next()) is not None:
+                    tar.members.clear()  # else it would keep all it has seen
+                    folder, slash, name = info.name.rpartition("/")
+                    stem, _, suffix = name.partition(".")
+                    if stem and (info.isreg() or info.islnk() or info.issym()):
+                        yield f"{folder}{slash}{stem}", suffix.lower(), self._content(tar, info)
+                # To tarfile a cut between two members is no error.
+                if not tar.has_end:
+                    self.broken = "it is cut off: the mark at the end of a tar is missing"
+            if isinstance(self._place, ReadAhead):
+                self._place.drain()
+        except Unavailable as error:
+            self.broken = f"it cannot be read to its end: {error.reason}"
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            self.broken = "it is cut off, damaged, or compressed in an unknown way"
+            if not isinstance(error, tarfile.ReadError):  # which lists every way it was tried
+                self.broken += f" ({' '.join(str(error).split())})"
+        finally:
+            if self._whole is not None:
+                self._whole.close()
+
+    def _opened(self) -> _Tar:
+        if isinstance(self._place, ReadAhead):
+            return _Tar.open(fileobj=self._place, mode="r|*", tarinfo=_Header)
+        return _Tar.open(self._place, tarinfo=_Header)
+
+    def _content(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+        if info.isreg():
+            file = tar.extractfile(info)
+            assert file is not None
+            return file.read()
+        return self._followed(info.name) if isinstance(self._place, Path) else LINK
+
+    def _followed(self, name: str) -> bytes | None:
+        """What a link of a tar leads to, looked for in the whole of it."""
+        assert isinstance(self._place, Path)
+        if self._whole is None:
+            self._whole = tarfile.open(self._place)  # noqa: SIM115 - closed with the other one
+        try:
+            file = self._whole.extractfile(name)
+        except (KeyError, RecursionError):  # nowhere, or back to itself
+            return LINK
+        return LINK if file is None else file.read()
+
+
+class _Tar(tarfile.TarFile):
+    """A tar that remembers whether the mark at its end was met: a block of zeros."""
+
+    has_end = False
+    members: list[tarfile.TarInfo]
+
+
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def fromtarfile(cls, tarfile_: Any) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined] # not in typeshed
+            tarfile_.has_end = True
+            raise

@@ -1,0 +1,132 @@
+"""WebDataset tars that are read from URLs."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+
+from atoll.config import Config
+from atoll.errors import ConfigError, DataError
+from atoll.sections import DataSection
+from partition.intake import Intake
+from partition.sources import Sample, open_source, stream
+from partition.sources.stream import TRIES
+from tests.partition.faulty_server import FaultyServer
+from tests.partition.tars import tar_members, write_tar
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    monkeypatch.setattr(stream, "_PAUSE_S", 0.001)
+    server = FaultyServer()
+    yield server
+    server.stop()
+
+
+def tars(folder: Path, num: int, compression: str = "", suffix: str = "tar") -> dict[str, bytes]:
+    found = {}
+    for number in range(num):
+        path = folder / f"s-{number:03d}.{suffix}"
+        write_tar(path, tar_members(4, first=4 * number), compression)
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def intake(path: str, **settings: Any) -> Intake:
+    data = DataSection(source="webdataset", path=path, **settings)
+    return Intake(open_source(data), data)
+
+
+def assert_equal(found: list[Sample], expected: list[Sample]) -> None:
+    assert [(s.key, s.label, s.caption) for s in found] == [
+        (s.key, s.label, s.caption) for s in expected
+    ]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("compression", "suffix"), [("", "tar"), ("gz", "tar.gz"), ("xz", "tar.xz")]
+)
+def test_tars_by_http_give_what_they_give_from_a_disk(
+    tmp_path: Path, server: FaultyServer, compression: str, suffix: str
+) -> None:
+    server.files = tars(tmp_path, 3, compression, suffix)
+    server.faults = [503, 700, None, 300, 429]
+    by_url = list(intake(f"{server.url}/s-{{000..002}}.{suffix}?token=1"))
+    assert_equal(by_url, list(intake(f"{tmp_path}/s-{{000..002}}.{suffix}")))
+
+
+def test_tars_in_s3_give_what_they_give_from_a_disk(tmp_path: Path, s3: Any, bucket: str) -> None:
+    client = boto3.client("s3")
+    for name, data in tars(tmp_path, 3).items():
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=f"deep/{name}", Body=data)
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=f"deep/{name}.json", Body=b"{}")
+    expected = list(intake(str(tmp_path)))
+    assert_equal(list(intake(f"{bucket}/deep/s-{{000..002}}.tar")), expected)
+    assert_equal(list(intake(f"{bucket}/deep")), expected)
+    with pytest.raises(DataError, match=r"no \.tar files lie below .*/shallow"):
+        intake(f"{bucket}/shallow")
+
+
+def test_tar_by_url_cut_short_is_refused_or_kept_up_to_the_cut(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    server.files = tars(tmp_path, 2)
+    whole = server.files["s-000.tar"]
+    server.files["s-000.tar"] = whole[: whole.index(b"0002.png")]  # as if it were stored so
+    pattern = f"{server.url}/s-{{000..001}}.tar"
+    with pytest.raises(DataError, match=rf"{server.url}/s-000\.tar cannot be used: it is cut off"):
+        list(intake(pattern))
+    kept = intake(pattern, on_error="skip")
+    assert [s.caption for s in kept] == [f"number {i}" for i in (0, 4, 5, 6, 7)]
+    assert list(kept.skipped) == [f"{server.url}/s-000.tar"]
+
+
+def test_tar_that_does_not_arrive_is_refused_or_skipped_by_its_url(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    server.files = tars(tmp_path, 3)
+    del server.files["s-001.tar"]
+    pattern = f"{server.url}/s-{{000..002}}.tar"
+    words = r"s-001\.tar cannot be used: it cannot be read to its end: the server answers 404"
+    with pytest.raises(DataError, match=words):
+        list(intake(pattern))
+    kept = intake(pattern, on_error="skip")
+    assert len(list(kept)) == 8
+    assert list(kept.skipped) == [f"{server.url}/s-001.tar"]
+
+
+def test_tar_whose_connection_breaks_for_good_gives_what_came(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    server.files = tars(tmp_path, 1)
+    at = server.files["s-000.tar"].index(b"0002.png")
+    server.faults = [at + 700] + [0] * TRIES
+    kept = intake(f"{server.url}/s-000.tar", on_error="skip")
+    assert [s.caption for s in kept] == ["number 0", "number 1"]
+    (reason,) = kept.skipped.values()
+    assert f"the connection broke {TRIES} times after {at + 700:,} of 20,480 bytes" in reason
+
+
+def test_tar_with_another_digest_is_refused_even_where_others_are_skipped(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    server.files = tars(tmp_path, 1)
+    digest = hashlib.sha256(server.files["s-000.tar"]).hexdigest()
+    server.files["s-000.tar.sha256"] = digest.encode()
+    url = f"{server.url}/s-000.tar"
+    assert len(list(intake(url))) == 4
+    damaged = bytearray(server.files["s-000.tar"])
+    damaged[-1] ^= 1  # behind the end of the tar
+    server.files["s-000.tar"] = bytes(damaged)
+    with pytest.raises(DataError, match=rf"{url} is damaged"):
+        list(intake(url, on_error="skip"))
+
+
+def test_url_with_a_password_is_refused_by_key() -> None:
+    with pytest.raises((ConfigError, ValueError), match="holds a password"):
+        Config.model_validate({"data": {"path": "https://me:secret@host/a.tar"}})
