@@ -21,7 +21,7 @@ from partition.text_model import TextModel
 from tests import text_models
 from tests.partition.encoding.conftest import quiet
 
-NAMES = ["a red apple", "", "grinning face on the black cat", "dog"]
+NAMES = ["a red apple", "green pear", "grinning face on the black cat", "dog"]
 
 Make = Callable[..., Any]
 
