@@ -34,3 +34,6 @@ class CaptionsSection(Section):
     )
     dims: int = Field(256, ge=8, description="length of a vector of n-grams; a model's is its own")
     batch_size: int = Field(64, ge=1, description="captions that a model encodes together")
+    workers: int = Field(
+        0, ge=0, description="processes that encode; 0 = one for each GPU, else for each core"
+    )

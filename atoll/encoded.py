@@ -12,13 +12,17 @@ from atoll.errors import BadInput, StageMissing
 
 
 def stage_of(series: str) -> str:
-    """Name of the stage that makes a series, ``latents`` or ``texts``."""
+    """Name of the stage that makes a series, ``latents`` or ``captions``."""
     return f"encode-{series}"
 
 
 def wanted_by(config: Config) -> Mapping[str, str | None]:
     """What encodes each series, by the key of the configuration that says so; None for nothing."""
-    return {"latents.vae": config.latents.vae}
+    encoder = config.captions.encoder if config.expert.condition == "text" else "ngrams"
+    return {
+        "latents.vae": config.latents.vae,
+        "captions.encoder": None if encoder == "ngrams" else encoder.transformers,
+    }
 
 
 def find_encoded(store: BlobStore, series: str) -> dict[str, Any] | None:

@@ -81,10 +81,10 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
 
 
 def _told(config: Config) -> dict[str, Any]:
-    """How captions become conditions; the number that are encoded together changes nothing."""
+    """How captions become conditions; how many are encoded at once changes nothing."""
     if config.expert.condition != "text":
         return {}
-    return {"captions": config.captions.model_dump(mode="json", exclude={"batch_size"})}
+    return {"captions": config.captions.model_dump(mode="json", exclude={"batch_size", "workers"})}
 
 
 def _name(role: Role, index: int) -> str:

@@ -18,6 +18,7 @@ from experts.flow import PathSample, linear_path, seeded
 from experts.immiscible import assigned
 from experts.objectives import VELOCITY, Objective
 from experts.perturbation import Perturbation
+from experts.prompting import ngrams_of
 from experts.task import Place
 from experts.times import TimeDensity
 from partition.manifest import Latents, Partition
@@ -136,7 +137,7 @@ class Noising:
         if self.conditioning.kind == "class":
             labels = torch.from_numpy(batch.labels)
             return torch.where(labels < 0, self.conditioning.size, labels)
-        if batch.texts is not None:
+        if self.conditioning.kind == "text" and batch.texts is not None:
             return torch.from_numpy(batch.texts).float()
         if self.encoder is not None and batch.captions is not None:
             return torch.from_numpy(self.encoder.encode(batch.captions))
@@ -182,12 +183,6 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
         encoder = HashedNgrams(config.captions.dims, config.captions.tokens)
         return Conditioning("text", encoder.dims, encoder.name, encoder.tokens)
     return Conditioning("none")
-
-
-def ngrams_of(conditioning: Conditioning) -> HashedNgrams | None:
-    """What encodes captions when they are read; None where a model did it before, or nothing."""
-    encoder = HashedNgrams(conditioning.size, conditioning.tokens)
-    return encoder if conditioning.encoder == encoder.name else None
 
 
 def job_number(job: str) -> int:

@@ -58,12 +58,17 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
 
     settings = run_config(config, set_ or ())
     if not wants_encoding(settings):
-        raise BadInput("there is nothing to encode; set latents.vae to an autoencoder")
+        raise BadInput(
+            "there is nothing to encode; set latents.vae to an autoencoder, or captions.encoder to "
+            "a text model"
+        )
     _encode(settings, load_partition(open_store(settings.run.uri), "encode"))
 
 
 def _encode(settings: Config, made: Partition) -> None:
+    from atoll.blobs import open_store
     from partition.encoding.stage import is_encoded, run_encode, wants_encoding
+    from partition.stage import load_partition
 
     if not wants_encoding(settings):
         return
@@ -72,6 +77,10 @@ def _encode(settings: Config, made: Partition) -> None:
         return
     with progress_bars() as progress:
         run_encode(settings, made, progress)
+    texts = load_partition(open_store(settings.run.uri)).texts
+    if texts is not None and texts.num_cut:
+        room = f"captions.tokens = {texts.tokens}" if texts.tokens else "what the model takes"
+        say(f"{texts.num_cut:,} captions are longer than {room}: their ends are not heard")
 
 
 def _run(settings: Config) -> Any:

@@ -110,6 +110,7 @@ class Texts:
         model: sha256 (hex) of its files, which :mod:`partition.model_files` keeps.
         tokens: most of a caption; 0 for one vector of the whole.
         dims: length of a vector.
+        num_cut: captions that are longer than the model, or the run, looks at.
         shards: of each cluster, one beside each tar of its images, with its samples in its order.
     """
 
@@ -117,6 +118,7 @@ class Texts:
     model: str
     tokens: int
     dims: int
+    num_cut: int
     shards: tuple[tuple[Shard, ...], ...]
 
     @classmethod

@@ -42,7 +42,7 @@ def load_partition(store: BlobStore, needed_by: str = "train") -> Partition:
         StageMissing: it has not been made.
     """
     made = Partition.from_json(stages.require(store, STAGE, needed_by))
-    latents, texts = (find_encoded(store, series) for series in ("latents", "texts"))
+    latents, texts = (find_encoded(store, series) for series in ("latents", "captions"))
     return dataclasses.replace(
         made,
         latents=None if latents is None else Latents.from_json(latents),

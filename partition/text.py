@@ -36,6 +36,10 @@ class TextEncoder(Protocol):
         """
         ...
 
+    def is_cut(self, caption: str) -> bool:
+        """Whether a caption has more tokens than are heard."""
+        ...
+
 
 class HashedNgrams:
     """Character n-grams of each word hashed to a vector of length 1: small, offline, no weights.
@@ -61,6 +65,10 @@ class HashedNgrams:
         if places:
             rows[tuple(zip(*places, strict=True))] = self._vectors([*itertools.chain(*words)])
         return rows
+
+    def is_cut(self, caption: str) -> bool:
+        """See :class:`TextEncoder`."""
+        return 0 < self.tokens < len(caption.split())
 
     def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = self._vectorizer.transform(texts).toarray()

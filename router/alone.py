@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from experts.condition import Conditioning
 from experts.decoding import Decoder, LatentDecoder, decode_pixels
 from experts.exchange.field import Expert, expert_of
 from experts.exchange.model import read_model
+from experts.prompting import encoder_beside
 from partition.autoencoder import KEY as VAE
 from partition.model_files import find_model
+from partition.text import TextEncoder
 from router.ensemble import Ensemble
 from router.gate import uniform_gate
 from router.sampling import Sampler
@@ -33,12 +37,14 @@ class LoneExpert:
 
     Attributes:
         expert: with its weights on the device.
+        load_encoder: gives what encodes prompts, see :func:`experts.prompting.encoder_beside`.
         digests: that of its file, for recipes.
         device: where it computes.
         decode: makes images of what it paints.
     """
 
     expert: Expert
+    load_encoder: Callable[[], TextEncoder | None]
     digests: dict[str, str]
     device: torch.device
     decode: Decoder
@@ -75,7 +81,8 @@ def load_alone(path: Path, latents: LatentsSection, device: torch.device) -> Lon
     with weights_file(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     decode = _decoder(path, expert, latents, device) if expert.paints_latents else decode_pixels
-    return LoneExpert(expert, {"expert": digest}, device, decode)
+    load_encoder = functools.partial(encoder_beside, path, expert.conditioning, device)
+    return LoneExpert(expert, load_encoder, {"expert": digest}, device, decode)
 
 
 def _decoder(

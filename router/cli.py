@@ -90,7 +90,9 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     sampling, checkpoints = settings.sampling, loaded.digests
     if again is not None:
         again.refuse_others(checkpoints)
-    cond, names = asked_for(loaded.conditioning, loaded.class_names, asked or (), num)
+    cond, names = asked_for(
+        loaded.conditioning, loaded.class_names, loaded.load_encoder(), asked or (), num
+    )
     seeds = range(seed, seed + num)
     folder = out or local / "samples" / (sampling.strategy if again is None else "again")
     wanted = {

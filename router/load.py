@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,11 @@ from experts.dit import Shape
 from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import load_expert
+from experts.prompting import prompt_encoder
 from partition.centroids import load_centroids
 from partition.manifest import Partition
 from partition.stage import load_partition
+from partition.text import TextEncoder
 from router.centroid import centroid_gate
 from router.ensemble import Ensemble
 from router.gate import Gate, LearnedGate, prior_gate, uniform_gate
@@ -46,6 +50,7 @@ class LoadedEnsemble:
         shape: channels, height and width of what they paint.
         decode: makes images of that.
         partition: whose clusters the experts learned.
+        load_encoder: gives what encodes prompts, see :func:`experts.prompting.prompt_encoder`.
         checkpoints: what was loaded, by name of the job.
         device: where the networks are.
     """
@@ -58,6 +63,7 @@ class LoadedEnsemble:
     shape: Shape
     decode: Decoder
     partition: Partition
+    load_encoder: Callable[[], TextEncoder | None]
     checkpoints: dict[str, CheckpointRef]
     device: torch.device
 
@@ -104,17 +110,20 @@ def load_ensemble(
     gate = load_gate(store, config, trained, cache, device)
     for each in [*(expert.checkpoint for expert in experts), *gate.checkpoint]:
         trained.refuse_unfit(experts[0].checkpoint, each)
-    about = experts[0].checkpoint.about
+    about, conditioning = experts[0].checkpoint.about, experts[0].conditioning
     channels, height, width = about["shape"]
     return LoadedEnsemble(
         experts=tuple(expert.model for expert in experts),
         sizes=sizes_from(about["sizes"]),
         gate=gate.gate,
         router=gate.router,
-        conditioning=experts[0].conditioning,
+        conditioning=conditioning,
         shape=(channels, height, width),
         decode=decoder_of(store, trained.partition, cache, device),
         partition=trained.partition,
+        load_encoder=functools.partial(
+            prompt_encoder, store, trained.partition, conditioning, cache, device
+        ),
         checkpoints=trained.checkpoints,
         device=device,
     )

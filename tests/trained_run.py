@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from experts.expert import expert_task
 from experts.loop import train
 from experts.parallel.mesh import Mesh
 from experts.workplace import Workplace
+from partition.encoding.stage import run_encode
 from partition.reader import ShardReader
 from partition.stage import load_partition, run_partition
 from router.task import router_task
@@ -86,17 +88,24 @@ class Run:
         stages.finish(self.store, stage, {}, {job: asdict(ref) for job, ref in refs.items()})
 
 
-def train_run(folder: Path) -> Path:
-    """Partition, train and route below a folder; returns where the run is."""
-    run = Run(Config.model_validate({"run": {"uri": str(folder / "run")}, **SETTINGS}), folder)
-    run_partition(run.config, lambda *_: None)
+def run_below(folder: Path, **sections: Any) -> Run:
+    """A run below a folder, of these sections beside or instead of the usual ones."""
+    tree = {"run": {"uri": str(folder / "run")}, **SETTINGS, **sections}
+    return Run(Config.model_validate(tree), folder)
+
+
+def train_run(folder: Path, **sections: Any) -> Path:
+    """Partition, encode, train and route below a folder; returns where the run is."""
+    run = run_below(folder, **sections)
+    made = run_partition(run.config, lambda *_: None)
+    run_encode(run.config, made, lambda *_: None)
     experts = [run.spec(Role.EXPERT, number) for number in range(2)]
     run.finish("train", {spec.name: run.train(spec) for spec in experts})
     run.finish("route", {"router": run.train(run.spec(Role.ROUTER))})
     return folder / "run"
 
 
-def copied(trained: Path, folder: Path) -> Run:
+def copied(trained: Path, folder: Path, **sections: Any) -> Run:
     """A copy of a trained run, below a folder of its own."""
     shutil.copytree(trained, folder / "run")
-    return Run(Config.model_validate({"run": {"uri": str(folder / "run")}, **SETTINGS}), folder)
+    return run_below(folder, **sections)

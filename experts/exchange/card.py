@@ -122,9 +122,9 @@ def _network(model: Model) -> dict[str, str]:
 def _condition(kind: str, size: int, encoder: str = "", tokens: int = 0) -> str:
     if kind == "class":
         return f"one of {size} classes, 0 to {size - 1}; {size} for none"
-    each = f" for each of {tokens} tokens" if tokens else ""
+    each = f" for each of up to {tokens} tokens" if tokens else ""
     return (
-        f"text, as {size} features{each} of {encoder}; zeros for none" if kind == "text" else "none"
+        f"text, as {size} features of {encoder}{each}; zeros for none" if kind == "text" else "none"
     )
 
 

@@ -65,7 +65,7 @@ def export(
     from atoll.averaged import as_sampled
     from atoll.blobs import open_store
     from atoll.types import CheckpointRef
-    from experts.exchange.exporting import expert_model, write_diffusers, write_ours
+    from experts.exchange.exporting import expert_model, text_model, write_diffusers, write_ours
 
     settings = run_config(config, set_ or ())
     store = open_store(settings.run.uri)
@@ -75,5 +75,8 @@ def export(
     cache = layout.state_folder(settings.run.uri) / "cache"
     refs = as_sampled(store, settings, {job: CheckpointRef(**trained[job])}, "export")
     model = expert_model(store, settings, job, refs[job], cache)
-    (write_ours if for_ == "atoll" else write_diffusers)(out, model)
+    if for_ == "diffusers":
+        write_diffusers(out, model)
+    else:
+        write_ours(out, model, text_model(store, model, cache))
     say(f"wrote {job} to {out}, with a card that says how to use it")

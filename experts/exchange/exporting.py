@@ -20,6 +20,8 @@ from experts.exchange.card import card
 from experts.exchange.model import Model, write_model
 from experts.files import EMA
 from experts.profiles import told_in
+from experts.prompting import ENCODER
+from partition.model_files import fetch_model
 from partition.stage import load_partition
 
 _RECIPE = ("learning_rate", "weight_decay", "times", "precision")
@@ -71,13 +73,34 @@ def expert_model(
     return Model(about, load_file(folder.files[EMA]))
 
 
-def write_ours(folder: Path, model: Model) -> None:
+def text_model(store: BlobStore, model: Model, cache: Path) -> Path | None:
+    """The text model that captions were encoded by; None for an expert that needs none.
+
+    Args:
+        store: of the run that the expert is of.
+        model: the expert.
+        cache: folder for copies from a store that is not on this machine.
+    """
+    conditioning = Conditioning(**model.about["conditioning"])
+    texts = load_partition(store, "export").texts
+    if texts is None or texts.encoder != conditioning.encoder:
+        return None
+    return fetch_model(store, texts.model, cache)
+
+
+def write_ours(folder: Path, model: Model, encoder: Path | None = None) -> None:
     """One safetensors file and a card.
+
+    Args:
+        folder: new, or empty.
+        model: the expert.
+        encoder: folder of the text model that encodes its prompts; is copied beside it.
 
     Raises:
         BadInput: something is there already, or nothing can be written.
     """
-    write_model(folder, model, card(model))
+    beside = {} if encoder is None else {ENCODER: encoder}
+    write_model(folder, model, card(model), folders=beside)
 
 
 def write_diffusers(folder: Path, model: Model) -> None:

@@ -6,6 +6,7 @@ The file's own metadata tell what network the weights are of, so the file alone 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,8 +39,13 @@ class Model:
     weights: dict[str, Tensor]
 
 
-def write_model(
-    folder: Path, model: Model, card: str, name: str = WEIGHTS, others: Mapping[str, str] = {}
+def write_model(  # noqa: PLR0917 - all that goes into the folder
+    folder: Path,
+    model: Model,
+    card: str,
+    name: str = WEIGHTS,
+    others: Mapping[str, str] = {},
+    folders: Mapping[str, Path] = {},
 ) -> None:
     """Write a model's folder.
 
@@ -49,6 +55,7 @@ def write_model(
         card: text of the card.
         name: of the file.
         others: text of files beside it, by name.
+        folders: copied beside it, by name.
 
     Raises:
         BadInput: something is there already, or nothing can be written.
@@ -66,6 +73,8 @@ def write_model(
             (made / name).write_bytes(save(weights, metadata))
             for other, text in {CARD: card, **others}.items():
                 (made / other).write_text(text, encoding="utf-8")
+            for other, source in folders.items():
+                shutil.copytree(source, made / other)
             made.rename(folder)  # whole, or not at all; in place of an empty one
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{folder} cannot be written: {error}; choose another --out") from error

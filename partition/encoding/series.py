@@ -72,7 +72,7 @@ class Series(Protocol):
 
     @property
     def name(self) -> str:
-        """``latents`` or ``texts``: its section of the configuration, and its stage."""
+        """``latents`` or ``captions``: its section of the configuration, and its stage."""
         ...
 
     @property

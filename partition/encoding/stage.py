@@ -73,6 +73,10 @@ def series_of(config: Config, partition: Partition) -> list[Series]:
     found: list[Series] = []
     if config.latents.vae is not None:
         found.append(LatentSeries.planned(config, open_store(config.run.uri), partition.shape))
+    if wanted_by(config)["captions.encoder"] is not None:
+        from partition.encoding.captions import CaptionSeries  # noqa: PLC0415 - optional
+
+        found.append(CaptionSeries.planned(config, open_store(config.run.uri)))
     return found
 
 

@@ -23,6 +23,7 @@ from experts.decoding import decoder_of
 from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import build_expert
+from experts.prompting import prompt_encoder
 from router.load import TrainedRun, load_gate, trained_run
 from serving.engine.alone import Batched, row_by_row
 from serving.engine.engine import Engine
@@ -60,9 +61,10 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
 
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet.
-        CheckpointMismatch: the router does not belong to the experts.
+        CheckpointMismatch: the router does not belong to the experts, or the run's captions are
+            encoded otherwise than theirs.
         CheckpointDamaged: there is no expert at all, or the router is damaged.
-        BadInput: the memory budget has no room for one expert.
+        BadInput: the memory budget has no room for one expert; or prompts cannot be encoded.
     """
     trained = trained_run(store, config, needed_by="serve")
     gate = load_gate(store, config, trained, cache, device)
@@ -102,6 +104,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     menu = Menu(
         conditioning=conditioning,
         class_names=trained.partition.class_names,
+        encoder=prompt_encoder(store, trained.partition, conditioning, cache, device),
         num_experts=len(sources),
         shape=(num_channels, rows, columns),
         defaults=config.sampling,

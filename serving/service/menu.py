@@ -14,6 +14,7 @@ from atoll.serving_section import ServingSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, decode_pixels
 from experts.dit import Shape
+from partition.text import TextEncoder
 from router.asking import asked_for
 from router.recipe import Recipe
 from router.selection import Selection, parse_strategy
@@ -47,6 +48,7 @@ class Menu:
     Attributes:
         conditioning: what it is to be told.
         class_names: of the data.
+        encoder: of prompts; None where it is told none.
         num_experts: K.
         shape: channels, height and width of its images, in pixels.
         defaults: what an order leaves open.
@@ -57,6 +59,7 @@ class Menu:
 
     conditioning: Conditioning
     class_names: tuple[str, ...]
+    encoder: TextEncoder | None
     num_experts: int
     shape: Shape
     defaults: SamplingSection
@@ -87,7 +90,9 @@ class Menu:
         self._refuse_sizes(order)
         sampling = self._sampling(order)
         with _about("wanted"):
-            cond, words = asked_for(self.conditioning, self.class_names, order.wanted, order.num)
+            cond, words = asked_for(
+                self.conditioning, self.class_names, self.encoder, order.wanted, order.num
+            )
         first = secrets.randbelow(2**32) if order.seed is None else order.seed
         seeds = range(first, first + order.num)
         recipes = tuple(

@@ -10,7 +10,7 @@ from experts.condition import Conditioning
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
 from experts.times import TimeDensity
-from partition.manifest import Latents, Partition, ShardSet
+from partition.manifest import Latents, Partition, ShardSet, Texts
 from partition.reader import Batch
 
 
@@ -104,6 +104,24 @@ def test_draw_with_captions_gives_their_embeddings():
     assert torch.equal(cond[0], cond[2])
     assert cond[0].norm() == pytest.approx(1)
     assert not cond[1].any()
+
+
+def test_condition_of_encoded_captions_is_what_was_encoded_and_none_for_who_is_told_none():
+    texts = np.ones((2, 3, 4), np.float16)
+    batch = replace(some_batch(2, captions=("a", "b")), texts=texts)
+    told = Noising(0, 0, TimeDensity(), Conditioning("text", 4, "clip", 3), 0.0, None)
+    assert told.condition(batch).dtype == torch.float32
+    assert torch.equal(told.condition(batch), torch.ones(2, 3, 4))
+    blind = replace(told, conditioning=Conditioning("none"))
+    _, cond = blind.draw(batch, 1, 2, Place())
+    assert cond is None
+
+
+def test_conditioning_of_encoded_captions_is_that_of_the_partition():
+    texts = Texts("clip-0123", "0123", 3, 4, 0, ())
+    config = Config.model_validate({"data": {"source": "folder"}, "expert": {"condition": "text"}})
+    partition = replace(partition_with(), texts=texts)
+    assert conditioning_of(config, partition).name == "text:3x4:clip-0123"
 
 
 def test_conditioning_of_class_counts_the_classes_of_the_data():

@@ -1,0 +1,225 @@
+"""Captions as vectors by a pretrained text model, through transformers.
+
+Source: Radford et al., CLIP (arXiv 2103.00020), section 2.4; Raffel et al., T5 (arXiv 1910.10683),
+whose encoder alone is used; Reimers & Gurevych, Sentence-BERT (arXiv 1908.10084), section 3, for
+the mean of tokens as the vector of a sentence.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atoll.errors import BadInput
+
+KEY = "captions.encoder"
+_CLIP = ("clip", "clip_text_model")
+_T5 = ("t5", "mt5", "umt5")  # of which the encoder alone is needed
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+_MOST_TOKENS = 512  # of a caption that becomes one vector, where a model has no limit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class TextKind:
+    """What is known of a text model without its weights.
+
+    Attributes:
+        family: of transformers, such as ``clip`` or ``t5``.
+        dims: length of a vector.
+        most_tokens: that it takes; None without a limit.
+    """
+
+    family: str
+    dims: int
+    most_tokens: int | None
+
+
+def kind_of(told: Any, name: str) -> TextKind:
+    """What a model's ``config.json`` says.
+
+    Args:
+        told: that.
+        name: of the model in the configuration, for errors.
+
+    Raises:
+        BadInput: it is no model of text, or transformers does not know or is not there.
+    """
+    family = told.get("model_type") if isinstance(told, dict) else None
+    try:
+        from transformers import AutoConfig  # noqa: PLC0415 - optional
+
+        given = {key: value for key, value in told.items() if key != "model_type"}
+        config = AutoConfig.for_model(family, **given)
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"{KEY} needs a library that is not installed; run `pip install 'atoll[transformers]'`"
+        ) from error
+    except (AttributeError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"{KEY} = {name!r} is {_called(family)}, which transformers does not know; give the "
+            "folder of a CLIP, a T5, or a sentence-embedding model"
+        ) from error
+    config = config.text_config if family == "clip" else config
+    if "vocab_size" not in config or (config.is_encoder_decoder and family not in _T5):
+        raise BadInput(
+            f"{KEY} = {name!r} is {_called(family)}, which encodes no text by itself; give the "
+            "folder of a CLIP, a T5, or a sentence-embedding model"
+        )
+    most = None if family in _T5 else getattr(config, "max_position_embeddings", None)
+    return TextKind(str(family), config.hidden_size, most)
+
+
+class TextModel:
+    """A text model and its tokenizer; see :class:`partition.text.TextEncoder`.
+
+    A caption's tokens are the model's last hidden states, those of its begin and end with them.
+    One vector of the whole is what CLIP makes of the end; of other models the mean of these tokens,
+    or the first of them where a sentence-embedding model says so.
+
+    Args:
+        folder: its files.
+        digest: sha256 (hex) of them.
+        tokens: of a caption, at most; longer ones are cut. 0 for one vector of the whole.
+        device: where it computes.
+
+    Attributes:
+        name: of the family and the files.
+        dims: length of a vector.
+        tokens: as given.
+
+    Raises:
+        BadInput: it cannot be loaded, or does not take so many tokens; says why.
+    """
+
+    def __init__(self, folder: Path, digest: str, tokens: int, device: torch.device) -> None:
+        kind = kind_of(json.loads((folder / "config.json").read_bytes()), str(folder))
+        self.name, self.dims, self.tokens = encoder_name(kind, digest), kind.dims, tokens
+        self._device, self._clip = device, kind.family in _CLIP
+        self._pools_first = _pools_first(folder)
+        if not any(any(folder.glob(name)) for name in _TOKENIZERS):  # transformers makes one up
+            raise BadInput(
+                f"{KEY} names a model without its tokenizer; give a folder with tokenizer.json in "
+                "it, as the tokenizer's save_pretrained writes it"
+            )
+        # A tokenizer keeps how it shall cut and pad, so that no two callers may use it at once.
+        self._guard = threading.Lock()
+        try:
+            self._tokenizer, model = _loaded(folder, kind.family)
+        except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            raise BadInput(
+                f"the text model in {folder} cannot be loaded ({reason}); give {KEY} a model and "
+                "its tokenizer as save_pretrained has written them"
+            ) from error
+        self._model = model.to(device).eval().requires_grad_(False)
+        limits = (kind.most_tokens, self._tokenizer.model_max_length)
+        self._room = tokens or min(_MOST_TOKENS, *(each for each in limits if each is not None))
+
+    def encode(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """See :class:`partition.text.TextEncoder`."""
+        rows = np.zeros((len(captions), *((self.tokens,) if self.tokens else ()), self.dims))
+        for row, vectors in zip(rows, self.encoded(captions), strict=True):
+            if self.tokens:
+                row[: len(vectors)] = vectors
+            else:
+                row[:] = vectors
+        return rows.astype(np.float32)
+
+    def encoded(self, captions: Sequence[str]) -> list[NDArray[np.float16]]:
+        """Of each caption its own tokens, (T, dims), or one vector, (dims,).
+
+        They are in 16 bits, as they are stored, so that prompts are told as captions are. An empty
+        caption has no tokens, or is zeros.
+        """
+        none = np.zeros((0, self.dims) if self.tokens else self.dims, np.float16)
+        found = [none] * len(captions)
+        told = [row for row, caption in enumerate(captions) if caption.strip()]
+        if told:
+            made = self._vectors([captions[row] for row in told])
+            for row, vectors in zip(told, made, strict=True):
+                found[row] = vectors
+        return found
+
+    def is_cut(self, caption: str) -> bool:
+        """See :class:`partition.text.TextEncoder`."""
+        with self._guard:
+            return len(self._tokenizer(caption, verbose=False)["input_ids"]) > self._room
+
+    @torch.inference_mode()
+    def _vectors(self, captions: list[str]) -> list[NDArray[np.float16]]:
+        with self._guard:
+            given = self._tokenizer(
+                captions,
+                padding=True,
+                truncation=True,
+                max_length=self._room,
+                return_tensors="pt",
+            ).to(self._device)
+        answer = self._model(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
+        states, own = answer.last_hidden_state, given["attention_mask"].bool()
+        if self.tokens:
+            return [_halved(each[mask]) for each, mask in zip(states, own, strict=True)]
+        if self._clip:
+            return list(map(_halved, answer.pooler_output))
+        if self._pools_first:
+            return [_halved(each[mask][0]) for each, mask in zip(states, own, strict=True)]
+        return [_halved(each[mask].mean(0)) for each, mask in zip(states, own, strict=True)]
+
+
+def encoder_name(kind: TextKind, digest: str) -> str:
+    """How a model stands in a checkpoint's compat."""
+    return f"{kind.family}-{digest[:16]}"
+
+
+@functools.lru_cache(maxsize=1)
+def open_text_model(folder: Path, digest: str, tokens: int, device: torch.device) -> TextModel:
+    """One of :class:`TextModel`, of which the last is kept: checkpoints change, encoders do not."""
+    return TextModel(folder, digest, tokens, device)
+
+
+def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
+    from transformers import (  # noqa: PLC0415 - optional
+        AutoModel,
+        AutoModelForTextEncoding,
+        AutoTokenizer,
+        CLIPTextModel,
+    )
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - optional
+
+    disable_progress_bar()  # of every process that encodes, on one terminal
+
+    kind = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
+    # Weights in pickle form could run code, so they are never loaded.
+    model, told = kind.get(family, AutoModel).from_pretrained(
+        folder, use_safetensors=True, output_loading_info=True
+    )
+    # What a file lacks is drawn at random; the one layer that nobody asks may be so.
+    if lacking := sorted(key for key in told["missing_keys"] if not key.startswith("pooler.")):
+        raise ValueError(f"its weights lack {lacking[0]}")
+    return AutoTokenizer.from_pretrained(folder), model
+
+
+def _pools_first(folder: Path) -> bool:
+    """Whether a sentence-embedding model takes the first token's vector for the sentence's."""
+    told = folder / "1_Pooling" / "config.json"
+    return told.exists() and bool(json.loads(told.read_bytes()).get("pooling_mode_cls_token"))
+
+
+def _halved(vectors: Tensor) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):  # whoever encodes looks whether they are finite
+        kept: NDArray[np.float16] = vectors.float().cpu().numpy().astype(np.float16)
+    return kept
+
+
+def _called(family: object) -> str:
+    return "no model of transformers" if family is None else f"a {family}"
