@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     with _scratch(layout.state_folder(config.run.uri)) as scratch, workers:
         height, width, _ = intake.shape
         refuse_patches(config, height, width)
-        spool = Spool(intake, scratch / "samples", workers)
+        told = functools.partial(progress, "reading samples")
+        spool = Spool(intake, scratch / "samples", workers, lambda done: told(done, None))
         features = fit_features(config.partition, spool, progress)
         rows = write_features(features, spool, scratch / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
