@@ -45,6 +45,11 @@ def centroids(digest: str) -> str:
     return f"partition/centroids-{digest[:12]}.npz"
 
 
+def duplicates(digest: str) -> str:
+    """The list of samples that are nearly the same as others; named by content."""
+    return f"partition/duplicates-{digest[:12]}.jsonl"
+
+
 def expert_job(index: int) -> str:
     """Name of the job that trains an expert."""
     return f"expert-{index}"

@@ -32,6 +32,23 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateList:
+    """Samples that were found to be nearly the same as others.
+
+    Attributes:
+        num: how many.
+        dropped: whether they were left out of the shards.
+        key: of a file that names them, see :mod:`partition.duplicate_list`.
+        digest: sha256 (hex) of that file.
+    """
+
+    num: int
+    dropped: bool
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardSet:
     """The tars of one cluster.
 
@@ -65,6 +82,7 @@ class Partition:
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
         centroids_digest: sha256 (hex) of that file.
         shard_sets: one for each cluster.
+        duplicates: what was found of them; None where nobody looked.
     """
 
     digest: str
@@ -76,6 +94,7 @@ class Partition:
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
+    duplicates: DuplicateList | None = None
 
     @property
     def num_experts(self) -> int:
@@ -109,4 +128,5 @@ class Partition:
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,
+            duplicates=DuplicateList(**tree["duplicates"]) if tree["duplicates"] else None,
         )

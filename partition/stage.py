@@ -19,6 +19,7 @@ from atoll.digests import digest_of
 from atoll.errors import StorageFull
 from atoll.fit import refuse_condition, refuse_extractor, refuse_patches
 from partition.centroids import CentroidModel, save_centroids
+from partition.duplicate_list import look_for_duplicates
 from partition.features import fit_features, write_features
 from partition.intake import Intake, workers_for
 from partition.manifest import Partition, ShardSet, Skipped
@@ -93,13 +94,16 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
+        duplicates = look_for_duplicates(rows, config, progress)
+        rows = duplicates.without_dropped(rows, scratch / "kept")
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
         clusters, montage = map(int, assignment.clusters), Montage(assignment.sizes)
         writer = ShardWriter(
             store, scratch, config.partition.num_experts, config.partition.samples_per_shard
         )
-        for index, (sample, cluster) in enumerate(zip(spool, clusters, strict=True)):
+        kept = duplicates.kept(spool)
+        for index, (sample, cluster) in enumerate(zip(kept, clusters, strict=True)):
             writer.append(cluster, sample.label, sample.members)
             montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
@@ -124,6 +128,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
+        duplicates=duplicates.save(store),
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]
@@ -135,6 +140,8 @@ def _keys(made: Partition) -> Iterator[str]:
     """Everything that is stored of a partition."""
     yield layout.MONTAGE
     yield made.centroids
+    if made.duplicates is not None:
+        yield made.duplicates.key
     for shard_set in made.shard_sets:
         yield from (shard.key for shard in shard_set.shards)
 
