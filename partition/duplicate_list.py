@@ -95,5 +95,5 @@ def look_for_duplicates(rows: RowFile, config: Config, progress: Progress) -> Tr
     from partition.duplicates import find_duplicates  # noqa: PLC0415 - as above
 
     progress("looking for duplicates", 0, None)
-    found = find_duplicates(rows, section.num_fine, section.duplicate_epsilon, config.run.seed)
+    found = find_duplicates(rows, section.duplicate_epsilon, config.run.seed)
     return Treatment(found, len(rows), drop=section.duplicates == "drop")

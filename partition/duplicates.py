@@ -15,8 +15,9 @@ from partition.centroids import squared_distances
 from partition.kmeans import fine_centroids
 from partition.rowfile import RowFile
 
-_GROUP = 4096  # samples of a group on average, at most: time and memory go with its square
+_GROUP = 1024  # samples of a group on average: time goes with their square
 _BLOCK = 1024  # of them are compared at a time with those before
+_ASSIGNED = 4096  # samples at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +39,32 @@ class Duplicates:
         return len(self.indices)
 
 
-def find_duplicates(rows: RowFile, num_groups: int, epsilon: float, seed: int) -> Duplicates:
+def find_duplicates(rows: RowFile, epsilon: float, seed: int) -> Duplicates:
     """Samples whose features have a cosine above 1 - epsilon to those of one that comes before.
 
-    Only samples of one fine centroid are compared with each other, those far from it first: so of
-    samples that are like each other the one farthest from the centroid stays, as in the paper, and
-    of equally far ones the first. A sample goes if it is like one that comes before it, even where
-    that one goes as well.
+    Only samples of one fine centroid are compared with each other, as many centroids as give each
+    some 1,024 samples. Those least like the mean of their group come first, and of equally far ones
+    the first in the data: so of samples that are like each other the one farthest from the middle
+    stays, as in the paper. A sample goes if it is like one that comes before it, even where that
+    one goes as well. Rows of zeros are like nothing.
 
     Args:
         rows: features, (N, F).
-        num_groups: fine centroids; more where a group would hold over 4,096 samples on average.
         epsilon: above 0.
         seed: of the centroids.
     """
-    num_groups = max(num_groups, -(-len(rows) // _GROUP))
-    centroids, _ = fine_centroids(rows, num_groups, seed)
-    nearest = [squared_distances(chunk, centroids).argmin(1) for chunk in rows.chunks()]
+    centroids, _ = fine_centroids(rows, -(-len(rows) // _GROUP), seed)
+    nearest = [
+        squared_distances(chunk[first : first + _ASSIGNED], centroids).argmin(1)
+        for chunk in rows.chunks()
+        for first in range(0, len(chunk), _ASSIGNED)
+    ]
     groups = np.concatenate(nearest).astype(np.int32)
     by_group = np.argsort(groups, kind="stable")
     bounds = np.cumsum(np.bincount(groups, minlength=len(centroids)))
     found = [
-        _within(rows.take(members), members, centroids[group], epsilon)
-        for group, members in enumerate(np.split(by_group, bounds[:-1]))
+        _within(_unit(rows.take(members)), members, epsilon)
+        for members in np.split(by_group, bounds[:-1])
         if len(members) > 1
     ]
     indices, twins, similarities = (
@@ -74,16 +78,10 @@ _Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 _NONE: _Found = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-def _within(
-    features: NDArray[np.float32],
-    members: NDArray[np.int64],
-    centroid: NDArray[np.float32],
-    epsilon: float,
-) -> _Found:
-    """The duplicates of one group."""
-    units = _unit(features)
-    # The nearest as whole numbers of a ten-thousandth, so that rounding decides on no order.
-    nearness = np.rint(units @ _unit(centroid[None])[0] * 1e4)
+def _within(units: NDArray[np.float32], members: NDArray[np.int64], epsilon: float) -> _Found:
+    """The duplicates among a group's rows of length 1, and the samples they are of."""
+    # Nearness as whole numbers of a ten-thousandth, so that rounding decides on no order.
+    nearness = np.rint(units @ _unit(units.mean(0, keepdims=True))[0] * 1e4)
     order = np.lexsort((members, nearness))
     units, members = units[order], members[order]
     found = [_NONE]
