@@ -72,6 +72,7 @@ COMMANDS = {
     ),
     "export": Entry("experts.exchange.cli:export", "Write an expert for others to use.", EXCHANGE),
     "bench": Entry("serving.bench.cli:bench", "Measure what serves.", SIGHT),
+    "inspect": Entry("partition.inspecting.cli:inspect", "What is in a data set or shards.", SIGHT),
     "plan": Entry("orchestrator.cli.plan:plan", "Foretell what a run needs.", SIGHT),
     "simulate": Entry(
         "orchestrator.simulator.cli:simulate", "Foretell a run on spot nodes.", SIGHT

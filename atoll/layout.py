@@ -86,6 +86,11 @@ def encoded_record(series: str, shard: str) -> str:
     return f"partition/encoded/{series[:16]}/{shard[:16]}.json"
 
 
+def duplicates(digest: str) -> str:
+    """The list of samples that are nearly the same as others; named by content."""
+    return f"partition/duplicates-{digest[:12]}.jsonl"
+
+
 def expert_job(index: int) -> str:
     """Name of the job that trains an expert."""
     return f"expert-{index}"

@@ -98,6 +98,13 @@ class PartitionSection(Section):
     )
     pca_dims: int = Field(50, ge=1, description="principal components of the pixels")
     samples_per_shard: int = Field(10_000, ge=1, description="samples in one tar")
+    duplicates: Literal["keep", "report", "drop"] = Field(
+        "keep",
+        description="samples nearly the same as others: keep | report, in a list | drop, and list",
+    )
+    duplicate_epsilon: float = Field(
+        0.01, ge=1e-5, le=1, description="such are those with features of a cosine above 1 less it"
+    )
 
     @model_validator(mode="after")
     def _sizes_are_for_every_cluster(self) -> Self:

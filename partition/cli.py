@@ -16,7 +16,7 @@ from atoll.command import (
 )
 from atoll.config import Config
 from atoll.config_file import run_config
-from partition.manifest import Partition
+from partition.manifest import DuplicateList, Partition
 
 
 def partition(
@@ -38,8 +38,16 @@ def partition(
     _encode(settings, made)
     if made.skipped:
         say(_left_out(made))
+    if made.duplicates is not None:
+        say(_nearly_the_same(made.duplicates, settings.run.uri))
     if json_:
-        print_json({"clusters": _rows(made), "skipped": list(map(asdict, made.skipped))})
+        print_json(
+            {
+                "clusters": _rows(made),
+                "skipped": list(map(asdict, made.skipped)),
+                "duplicates": made.duplicates and asdict(made.duplicates),
+            }
+        )
     else:
         title = f"{made.num_samples:,} samples in {made.num_experts} clusters"
         show(title, _rows(made), as_json=False)
@@ -96,6 +104,12 @@ def _left_out(made: Partition, most: int = 3) -> str:
     named = [f"{item.name} ({item.reason})" for item in made.skipped[:most]]
     more = f", and {num - most:,} more that --json names" if num > most else ""
     return f"{num:,} of {made.num_samples + num:,} left out: {', '.join(named)}{more}"
+
+
+def _nearly_the_same(found: DuplicateList, uri: str) -> str:
+    done = "dropped" if found.dropped else "kept"
+    listed = f"{uri.rstrip('/')}/{found.key}"
+    return f"{found.num:,} samples that are nearly the same as others, {done}: see {listed}"
 
 
 def _rows(made: Partition) -> list[dict[str, Any]]:

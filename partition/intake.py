@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -31,11 +30,19 @@ class Images(Protocol):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width, channels. Raises: DataError, there is no image."""
+        """Height, width, channels."""
         ...
 
-    def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
-        """All of them, (at most num, H, W, C) uint8 at a time. Raises: DataError."""
+    def images(self, num: int, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """The images, in their order.
+
+        Args:
+            num: at a time.
+            most: in all, spread evenly; None for every one.
+
+        Returns:
+            (at most num, H, W, C), uint8, at a time.
+        """
         ...
 
 
@@ -97,12 +104,6 @@ class Intake:
                 if item.label is not None:
                     self.num_labels = max(self.num_labels, item.label + 1)
                 yield item, png
-
-    def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
-        """The images alone, (at most num, H, W, C) uint8 at a time."""
-        samples = iter(self)
-        while batch := [sample.image for sample in itertools.islice(samples, num)]:
-            yield np.stack(batch)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -34,6 +34,23 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateList:
+    """Samples that were found to be nearly the same as others.
+
+    Attributes:
+        num: how many.
+        dropped: whether they were left out of the shards.
+        key: of a file that names them, see :mod:`partition.duplicate_list`.
+        digest: sha256 (hex) of that file.
+    """
+
+    num: int
+    dropped: bool
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardSet:
     """The tars of one cluster.
 
@@ -162,6 +179,7 @@ class Partition:
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
         std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
+        duplicates: what was found of them; None where nobody looked.
     """
 
     digest: str
@@ -177,6 +195,7 @@ class Partition:
     latents: Latents | None = None
     texts: Texts | None = None
     std: float = 0.0
+    duplicates: DuplicateList | None = None
 
     @property
     def space(self) -> Space:
@@ -228,6 +247,7 @@ class Partition:
                 ),
             ),
             std=tree["std"],
+            duplicates=DuplicateList(**tree["duplicates"]) if tree["duplicates"] else None,
         )
 
 

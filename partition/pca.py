@@ -13,6 +13,7 @@ from partition.intake import Images
 from partition.pixels import to_unit
 
 _BATCH_BYTES = 16 << 20
+_MOST = 65_536  # samples: to look at more takes most of a partition's time, and tells nothing new
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class PcaFeatures:
 
 
 def fit_pca(intake: Images, dims: int, progress: Callable[[int, int | None], None]) -> PcaFeatures:
-    """Fit principal components to a stream of images.
+    """Fit principal components to images, 65,536 spread evenly where there are more.
 
     Args:
-        intake: the images; gone through once.
+        intake: the images.
         dims: components wanted; fewer where the pixels or the samples are fewer.
         progress: called with the number of samples seen.
 
@@ -56,7 +57,7 @@ def fit_pca(intake: Images, dims: int, progress: Callable[[int, int | None], Non
     batch_rows = max(dims, _BATCH_BYTES // (4 * num_pixels))
     model: IncrementalPCA | None = None
     done = 0
-    for images in intake.images(batch_rows):
+    for images in intake.images(batch_rows, _MOST):
         model = model or IncrementalPCA(min(dims, num_pixels, len(images)))
         if done + len(images) < 2:
             raise DataError("the data hold a single sample; there is nothing to partition")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,49 +43,54 @@ class Spooled:
 
 
 class Spool:
-    """What an intake gives, kept in a file from the first time on.
+    """What an intake gives, kept in a file.
 
     Args:
-        intake: the samples.
+        intake: the samples; gone through once, here.
         path: the file; not there yet.
         workers: who decodes what is read back.
+        progress: called with the number of samples read.
+
+    Attributes:
+        shape: height, width, channels of every image.
+
+    Raises:
+        DataError: see :class:`partition.intake.Intake`.
     """
 
-    def __init__(self, intake: Intake, path: Path, workers: Workers) -> None:
-        self._intake, self._path, self._workers = intake, path, workers
-        self._is_whole = False
+    def __init__(
+        self, intake: Intake, path: Path, workers: Workers, progress: Callable[[int], None]
+    ) -> None:
+        self._path, self._workers = path, workers
+        self.shape = intake.shape
+        self._num = 0
+        with path.open("wb", _BUFFER) as file:
+            for sample, png in intake.with_pngs():
+                file.write(members(self._num, sample, png))
+                self._num += 1
+                progress(self._num)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """See :attr:`partition.intake.Intake.shape`."""
-        return self._intake.shape
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._num
 
-    def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
-        """The images, (at most num, H, W, C) uint8 at a time.
-
-        Raises:
-            DataError: see :class:`partition.intake.Intake`; only the first time.
-        """
-        every = self._images()
+    def images(self, num: int, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """See :meth:`partition.intake.Images.images`."""
+        pngs = (png for png, _, _ in self._read(most))
+        every = self._workers.map(decode_png, pngs)
         while batch := list(itertools.islice(every, num)):
             yield np.stack(batch)
 
     def __iter__(self) -> Iterator[Spooled]:
-        """All samples, once their images have been looked at."""
-        for png, about, whole in self._read():
+        """All samples."""
+        for png, about, whole in self._read(None):
             known = json.loads(about)
             yield Spooled(known["index"], known["key"], known["label"], png, whole)
 
-    def _images(self) -> Iterator[NDArray[np.uint8]]:
-        if self._is_whole:
-            yield from self._workers.map(decode_png, (png for png, _, _ in self._read()))
-            return
-        with self._path.open("wb", _BUFFER) as file:
-            for index, (sample, png) in enumerate(self._intake.with_pngs()):
-                file.write(members(index, sample, png))
-                yield sample.image
-        self._is_whole = True
-
-    def _read(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+    def _read(self, most: int | None) -> Iterator[tuple[bytes, bytes, bytes]]:
+        shown = self._num if most is None else min(most, self._num)
         with self._path.open("rb", _BUFFER) as file:
-            yield from read_members(file)
+            for index, sample in enumerate(read_members(file)):
+                # As many as are wanted, spread evenly.
+                if (index + 1) * shown // self._num > index * shown // self._num:
+                    yield sample

@@ -49,8 +49,8 @@ class _Counted:
         """See :class:`partition.intake.Images`."""
         return self._images.shape
 
-    def images(self, num: int) -> Iterator[NDArray[np.uint8]]:
+    def images(self, num: int, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """See :class:`partition.intake.Images`."""
-        for batch in self._images.images(num):
+        for batch in self._images.images(num, most):
             self._spread.add(batch)
             yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from atoll.digests import digest_of
 from atoll.encoded import find_encoded
 from atoll.fit import refuse_condition, refuse_extractor
 from partition.centroids import CentroidModel, save_centroids
+from partition.duplicate_list import look_for_duplicates
 from partition.encoding.stage import refuse_unfit
 from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
@@ -93,24 +95,29 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     )
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
         refuse_unfit(config, store, intake.shape)
-        spool, spread = Spool(intake, folder / "samples", workers), Spread()
+        told = functools.partial(progress, "reading samples")
+        spool = Spool(intake, folder / "samples", workers, lambda done: told(done, None))
+        spread = Spread()
         features = fit_features(config.partition, spool, progress)
         rows = write_features(features, spread.over(spool), folder / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
+        duplicates = look_for_duplicates(rows, config, progress)
+        rows = duplicates.without_dropped(rows, folder / "kept")
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
         clusters, montage = map(int, assignment.clusters), Montage(assignment.sizes)
         writer = ShardWriter(
             store, folder, config.partition.num_experts, config.partition.samples_per_shard
         )
-        for index, (sample, cluster) in enumerate(zip(spool, clusters, strict=True)):
+        samples = zip(duplicates.kept(spool), clusters, strict=True)
+        for index, (sample, cluster) in enumerate(samples):
             writer.append(cluster, sample.label, sample.members)
             montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
-        kept = keep_features(store, rows, assignment.clusters, shard_sets)
+        kept_features = keep_features(store, rows, assignment.clusters, shard_sets)
     store.publish(layout.MONTAGE, montage.as_png())
     model = CentroidModel(
         features=features,
@@ -131,8 +138,9 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
-        features=kept,
+        features=kept_features,
         std=spread.std,
+        duplicates=duplicates.save(store),
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]
@@ -144,6 +152,8 @@ def _keys(made: Partition) -> Iterator[str]:
     """Everything that is stored of a partition."""
     yield layout.MONTAGE
     yield made.centroids
+    if made.duplicates is not None:
+        yield made.duplicates.key
     for shard_set in made.shard_sets:
         yield from (shard.key for shard in shard_set.shards)
     for shards in made.features.shards:

@@ -23,7 +23,7 @@ from partition.sources.sample import Pending, Sample, Unreadable
 from partition.sources.stream import ReadAhead
 from partition.sources.tars import LINK, Members
 
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _SIDE_FILES = frozenset({"cls", "txt", "json", ""})  # tell of an image, or of the whole tar
 _SCHEMES = frozenset({"http", "https", "s3"})
 _OPEN_AT_ONCE = 2  # tars: one is read while the next begins to arrive
@@ -59,13 +59,13 @@ class WebDatasetSource:
         """See :class:`~partition.sources.sample.Source`."""
         with contextlib.closing(_opened_ahead(self._tars)) as opened:
             for tar, place in opened:
-                yield from _samples(tar, place)
+                yield from samples_of(tar, place)
 
 
 def _found(pattern: str) -> Iterable[str]:
     if _is_url(pattern):
-        if urlsplit(pattern).scheme == "s3" and not pattern.endswith(_TARS):
-            below = [key for key in open_store(pattern).list("") if key.endswith(_TARS)]
+        if urlsplit(pattern).scheme == "s3" and not pattern.endswith(TARS):
+            below = [key for key in open_store(pattern).list("") if key.endswith(TARS)]
             if not below:
                 raise DataError(f"data.path: no .tar files lie below {pattern}")
             return (f"{pattern.rstrip('/')}/{key}" for key in below)
@@ -73,7 +73,7 @@ def _found(pattern: str) -> Iterable[str]:
     path = Path(pattern)
     if not path.is_dir():
         return _expanded(pattern)
-    tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(_TARS))
+    tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(TARS))
     if not tars:
         raise DataError(f"data.path: {path} holds no .tar files")
     return map(str, tars)
@@ -115,7 +115,16 @@ def _close(place: Path | ReadAhead) -> None:
         place.close()
 
 
-def _samples(tar: str, place: Path | ReadAhead) -> Iterator[Unreadable | Pending]:
+def samples_of(tar: str, place: Path | ReadAhead) -> Iterator[Unreadable | Pending]:
+    """The samples of one tar.
+
+    Args:
+        tar: path or URL, for names.
+        place: where its bytes are.
+
+    Raises:
+        DataError: a stream is not what its checksum says.
+    """
     members = Members(place)
     name = Path(urlsplit(tar).path if _is_url(tar) else tar).name
     for key, group in itertools.groupby(members, key=lambda member: member[0]):

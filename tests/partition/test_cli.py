@@ -55,6 +55,16 @@ def test_partition_counts_what_it_left_out_and_names_a_few(tmp_path: Path, num_b
     assert json.loads(out)["skipped"] == expected
 
 
+def test_partition_tells_where_duplicates_are_listed(tmp_path: Path) -> None:
+    flags = ("--set=partition.duplicates=report", "--set=partition.duplicate_epsilon=0.05")
+    out, err = invoke(tmp_path, *flags, "--json")
+    found = json.loads(out)["duplicates"]
+    assert not found["dropped"]
+    listed = tmp_path / "run" / found["key"]
+    assert len(listed.read_text().splitlines()) == found["num"] > 0
+    assert f"{found['num']} samples that are nearly the same as others, kept: see {listed}" in err
+
+
 def test_partition_of_unknown_key_names_it_and_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

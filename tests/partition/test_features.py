@@ -10,30 +10,27 @@ import torch
 from sklearn.decomposition import PCA
 
 from atoll.errors import BadInput, DataError
-from atoll.sections import DataSection
 from partition.features import restore_features
-from partition.intake import Intake
 from partition.pca import PcaFeatures, fit_pca
 from partition.pixels import to_unit
-from partition.sources import Sample
 from partition.vision import VisionFeatures
 
 
 class Given:
-    """A source of images that are at hand."""
-
-    class_names = ()
+    """Images that are at hand."""
 
     def __init__(self, images: np.ndarray) -> None:
-        self.images = images
+        self._images = images
+        self.shape = images.shape[1:]
 
-    def __iter__(self) -> Iterator[Sample]:
-        for index, image in enumerate(self.images):
-            yield Sample(str(index), image)
+    def images(self, num: int, most: int | None = None) -> Iterator[np.ndarray]:
+        assert most is None or most >= len(self._images)
+        for first in range(0, len(self._images), num):
+            yield self._images[first : first + num]
 
 
 def fit(images: np.ndarray, dims: int) -> PcaFeatures:
-    return fit_pca(Intake(Given(images), DataSection()), dims, lambda *_: None)
+    return fit_pca(Given(images), dims, lambda *_: None)
 
 
 def images_of_rank(rank: int, num: int) -> np.ndarray:

@@ -356,6 +356,68 @@ def test_partition_reads_its_source_once(tars: Config, monkeypatch: pytest.Monke
     assert len(read) <= 60 * 3 + 2 * 3
 
 
+def with_copies(tmp_path: Path) -> Config:
+    """Ninety images, and after every third of them another one that is the same."""
+    images = write_data(tmp_path / "data.npz")
+    places = np.sort(np.concatenate([np.arange(90), np.arange(0, 90, 3)]))
+    arrays = dict(np.load(tmp_path / "data.npz"))
+    for name in ("images", "labels", "captions"):
+        arrays[name] = arrays[name][places]
+    arrays["captions"] = np.array([f"number {i}" for i in range(120)])
+    np.savez(tmp_path / "data.npz", **arrays)
+    assert len(images) == 90
+    return settings(tmp_path)
+
+
+def test_partition_without_duplicates_is_balanced_and_lists_what_it_dropped(tmp_path: Path) -> None:
+    config = with_copies(tmp_path)
+    section = config.partition.model_copy(
+        update={"duplicates": "drop", "duplicate_epsilon": 1e-5, "pca_dims": 20}
+    )
+    config = config.model_copy(update={"partition": section})
+    made = run(config)
+    assert [s.num_samples for s in made.shard_sets] == [30, 30, 30]
+    assert made.num_samples == 90
+    assert made.duplicates is not None
+    assert (made.duplicates.num, made.duplicates.dropped) == (30, True)
+    store = open_store(config.run.uri)
+    data = store.get_bytes(made.duplicates.key, made.duplicates.digest)
+    lines = [json.loads(line) for line in data.splitlines()]
+    dropped = {line["index"] for line in lines}
+    for line in lines:
+        twin = int(line["like"].removeprefix("images[").removesuffix("]"))
+        assert line["name"] == f"images[{line['index']}]"
+        assert abs(line["index"] - twin) == 1
+        assert line["similarity"] == 1
+    reader = ShardReader(store, made, None, NodeCache(tmp_path / "cache"), 0)
+    captions = reader.batch(0, 90).captions or ()
+    assert {int(each.split()[1]) for each in captions} == set(range(120)) - dropped
+    assert Partition.from_json(json.loads(json.dumps(made.as_json()))) == made
+    (tmp_path / "run" / made.duplicates.key).unlink()
+    assert find_partition(config) is None
+
+
+def test_partition_that_reports_duplicates_keeps_them(tmp_path: Path) -> None:
+    config = with_copies(tmp_path)
+
+    def made_with(duplicates: str) -> Partition:
+        section = {"duplicates": duplicates, "duplicate_epsilon": 1e-5, "pca_dims": 20}
+        return run(
+            config.model_copy(
+                update={
+                    "partition": config.partition.model_copy(update=section),
+                    "run": config.run.model_copy(update={"uri": f"{config.run.uri}-{duplicates}"}),
+                }
+            )
+        )
+
+    kept, reported = made_with("keep"), made_with("report")
+    assert kept.duplicates is None
+    assert reported.duplicates is not None
+    assert (reported.duplicates.num, reported.duplicates.dropped) == (30, False)
+    assert (reported.digest, reported.num_samples) == (kept.digest, 120)
+
+
 def test_shards_are_a_source_themselves(done: Done) -> None:
     shards = str(done.folder / layout.shard_folder(0))
     data = done.config.data.model_copy(update={"source": "webdataset", "path": shards})

@@ -1,0 +1,1 @@
+"""What is in a data set, or in the shards of a run."""

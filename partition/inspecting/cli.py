@@ -1,0 +1,143 @@
+"""``atoll inspect``."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atoll.command import ConfigOption, JsonOption, SetOption, print_json, progress_bars, say, show
+from atoll.config_file import run_config
+from atoll.errors import BadInput
+
+if TYPE_CHECKING:  # numpy and its friends load for a while
+    from collections.abc import Iterable, Sequence
+
+    from partition.inspecting.findings import Alike, Findings
+
+_NAMED = 3  # of a kind, on a terminal
+
+
+def inspect(
+    path: Annotated[
+        str | None,
+        typer.Argument(help="Tars, folder, .npz or URL; without it, what --config names."),
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    montage: Annotated[
+        Path | None, typer.Option("--montage", help="Draw some of the samples into this PNG.")
+    ] = None,
+    source: Annotated[
+        bool, typer.Option("--source", help="Look at the data source even if it is partitioned.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Tell what is in a data set, or in the shards of a run.
+
+    Sizes, labels, captions, what is broken, and samples that are the same as others, or nearly. A
+    run that is partitioned is looked at in its shards, whose digests are verified.
+    """
+    from partition.inspecting.findings import look_at
+    from partition.inspecting.subject import subject_of
+
+    settings = run_config(config, set_ or ())
+    subject = subject_of(settings, path, source=source)
+    with tempfile.TemporaryDirectory() as scratch, progress_bars() as progress, subject.workers:
+        found = look_at(
+            subject.items(Path(scratch)),
+            subject.workers,
+            Path(scratch),
+            settings.partition.duplicate_epsilon,
+            lambda done: progress("looking at samples", done, subject.total),
+        )
+    if montage is not None:
+        _draw(found, subject.class_names, montage)
+    if json_:
+        print_json(_as_json(found, subject.class_names))
+    else:
+        show(subject.title, _rows(found, subject.class_names), as_json=False)
+    if montage is not None:
+        say(f"some of the samples: {montage}")
+
+
+def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The findings for a person: what there is of each kind, and a few examples."""
+    shapes = [f"{_size(*shape)} ({num:,})" for shape, num in found.shapes.most_common()]
+    labels = [f"{_name(label, names)} ({num:,})" for label, num in found.labels.most_common()]
+    captions = [f'"{text}"' for _, text in found.captions.items]
+    broken = [f"{name} ({reason})" for name, reason in found.broken.items()]
+    rows = {
+        "samples": (found.num_samples, []),
+        "sizes": (len(shapes), shapes),
+        "labels": (len(labels), labels),
+        "captions": (found.num_captions, captions),
+        "broken": (len(broken), broken),
+        "the same as another": (len(found.same), _pairs(found.same, "=")),
+        "nearly the same": (len(found.near), _pairs(found.near, "≈")),
+    }
+    return [
+        {"what": what, "number": num, "such as": _few(examples)}
+        for what, (num, examples) in rows.items()
+    ]
+
+
+def _few(examples: Sequence[str]) -> str:
+    more = f", and {len(examples) - _NAMED:,} more" if len(examples) > _NAMED else ""
+    return ", ".join(examples[:_NAMED]) + more
+
+
+def _pairs(alike: Iterable[Alike], sign: str) -> list[str]:
+    return [f"{pair.name} {sign} {pair.like}" for pair in alike]
+
+
+def _as_json(found: Findings, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "samples": found.num_samples,
+        "sizes": {_size(*shape): num for shape, num in found.shapes.most_common()},
+        "labels": {_name(label, names): num for label, num in sorted(found.labels.items())},
+        "captions": {
+            "samples": found.num_captions,
+            "some": [{"name": name, "caption": text} for name, text in found.captions.items],
+        },
+        "broken": [{"name": name, "reason": why} for name, why in found.broken.items()],
+        "same": list(map(asdict, found.same)),
+        "near": list(map(asdict, found.near)),
+    }
+
+
+def _size(height: int, width: int) -> str:
+    return f"{width}x{height}"
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    return names[label] if label < len(names) else str(label)
+
+
+def _draw(found: Findings, names: Sequence[str], path: Path) -> None:
+    """The samples that are shown, each above its caption or label.
+
+    Raises:
+        BadInput: there are none, or the file cannot be written.
+    """
+    import numpy as np
+
+    from partition.images import encode_png
+    from partition.sheet import enlarged, labelled, tiled
+
+    looks = found.shown.items
+    if not looks:
+        raise BadInput(f"nothing can be drawn into {path}: there is no sample that can be read")
+    texts = [
+        look.caption or (look.key if look.label is None else _name(look.label, names))
+        for look in looks
+    ]
+    images = enlarged(np.stack([look.small for look in looks]), 2 * looks[0].small.shape[0])
+    try:
+        path.write_bytes(encode_png(tiled(labelled(images, texts))))
+    except OSError as error:
+        raise BadInput(f"--montage {path} cannot be written: {error.strerror or error}") from error

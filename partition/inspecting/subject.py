@@ -1,0 +1,99 @@
+"""What ``atoll inspect`` looks at: a data source, or the shards of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from atoll import stages
+from atoll.blobs import BlobStore, open_store
+from atoll.config import Config
+from atoll.errors import BlobError
+from atoll.sections import DataSection
+from partition.intake import workers_for
+from partition.manifest import Partition
+from partition.sources import Pending, Sample, Unreadable, open_source
+from partition.sources.webdataset import TARS, samples_of
+from partition.stage import STAGE
+from partition.workers import Workers
+
+Items = Iterable[Sample | Unreadable | Pending]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Samples to look at.
+
+    Attributes:
+        title: says what they are.
+        class_names: by number; empty where they are not named.
+        total: how many there are to be; None where nobody knows.
+        workers: who decodes them.
+        items: gives them, with an empty folder for copies of shards.
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    total: int | None
+    workers: Workers
+    items: Callable[[Path], Items]
+
+
+def subject_of(config: Config, path: str | None, *, source: bool) -> Subject:
+    """What a path or a configuration means.
+
+    Args:
+        config: of a run, or the defaults.
+        path: to look at in place of what the configuration names.
+        source: whether to look at the data even where the run has shards of them.
+
+    Raises:
+        BadInput: it cannot be opened.
+    """
+    if path is not None:
+        named = {"source": _kind(path), "path": path}
+        return _source_of(config.data.model_copy(update=named))
+    store = open_store(config.run.uri)
+    result = None if source else stages.find(store, STAGE)
+    if result is None:
+        return _source_of(config.data)
+    made = Partition.from_json(result)
+    return Subject(
+        title=f"{config.run.uri}, in {made.num_experts} clusters",
+        class_names=made.class_names,
+        total=made.num_samples,
+        workers=Workers(config.data.workers),
+        items=lambda copies: _shards(store, made, copies),
+    )
+
+
+def _source_of(data: DataSection) -> Subject:
+    source = open_source(data)
+    title = data.path or data.source
+    return Subject(title, source.class_names, None, workers_for(data), lambda _: source)
+
+
+def _kind(path: str) -> Literal["npz", "webdataset", "folder"]:
+    """The ``data.source`` of a path: a folder is one of tars if there are any below it."""
+    if path.endswith(".npz"):
+        return "npz"
+    folder = Path(path)
+    if not folder.is_dir():
+        return "webdataset"
+    tars = (each for each in folder.rglob("*") if each.name.endswith(TARS))
+    return "folder" if next(tars, None) is None else "webdataset"
+
+
+def _shards(store: BlobStore, made: Partition, copies: Path) -> Iterator[Unreadable | Pending]:
+    """The samples of a run's shards, of which at most one is copied here at a time."""
+    for shard in (shard for shard_set in made.shard_sets for shard in shard_set.shards):
+        try:
+            path = store.fetch(shard.key, shard.digest, copies)
+        except BlobError as error:
+            yield Unreadable(shard.key, str(error))
+            continue
+        yield from samples_of(shard.key, path)
+        if path.is_relative_to(copies):
+            path.unlink()
