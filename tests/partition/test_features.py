@@ -24,9 +24,9 @@ class Given:
         self.shape = images.shape[1:]
 
     def images(self, num: int, most: int | None = None) -> Iterator[np.ndarray]:
-        assert most is None or most >= len(self._images)
-        for first in range(0, len(self._images), num):
-            yield self._images[first : first + num]
+        shown = self._images if most is None else self._images[:: -(-len(self._images) // most)]
+        for first in range(0, len(shown), num):
+            yield shown[first : first + num]
 
 
 def fit(images: np.ndarray, dims: int) -> PcaFeatures:
@@ -55,6 +55,13 @@ def test_pca_in_many_batches_spans_nearly_the_same_space(monkeypatch: pytest.Mon
     batched = fit(images, 6)
     shared = np.linalg.svd(whole.components[:4] @ batched.components.T, compute_uv=False)
     assert shared.min() > 0.99
+
+
+def test_pca_of_many_images_is_that_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = images_of_rank(6, 300)
+    some = fit(images[::3], 5)
+    monkeypatch.setattr("partition.pca._MOST", 100)
+    assert np.array_equal(fit(images, 5).components, some.components)
 
 
 @pytest.mark.parametrize(("num", "dims"), [(3, 3), (100, 48)])
