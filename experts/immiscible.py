@@ -6,7 +6,6 @@ Source: Li et al., Immiscible Diffusion (arXiv 2406.12303).
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -21,6 +20,8 @@ def assigned(images: Tensor, noise: Tensor, size: int) -> Tensor:
     Returns:
         Noises, (B, C, H, W), of the least sum of distances within each group.
     """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - trainers start without
+
     order: list[int] = []
     for first in range(0, len(noise), size):
         group = slice(first, first + size)

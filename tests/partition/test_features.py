@@ -39,6 +39,13 @@ def images_of_rank(rank: int, num: int) -> np.ndarray:
     return (128 + 20 * mixed).clip(0, 255).astype(np.uint8).reshape(num, 4, 4, 3)
 
 
+@pytest.fixture(params=[4096, 0], ids=["covariance", "incremental"])
+def most_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small images, or as if they were too large for their covariance."""
+    monkeypatch.setattr("partition.pca._MOST_PIXELS", request.param)
+
+
+@pytest.mark.usefixtures("most_pixels")
 def test_pca_equals_scikit_learns_up_to_sign() -> None:
     images = images_of_rank(6, 300)
     flat = to_unit(images).reshape(300, -1)
@@ -48,6 +55,7 @@ def test_pca_equals_scikit_learns_up_to_sign() -> None:
     assert np.abs(ours.transform(images)) == pytest.approx(np.abs(theirs.transform(flat)), abs=0.02)
 
 
+@pytest.mark.usefixtures("most_pixels")
 def test_pca_in_many_batches_spans_nearly_the_same_space(monkeypatch: pytest.MonkeyPatch) -> None:
     images = images_of_rank(4, 301)
     whole = fit(images, 6)
@@ -57,6 +65,7 @@ def test_pca_in_many_batches_spans_nearly_the_same_space(monkeypatch: pytest.Mon
     assert shared.min() > 0.99
 
 
+@pytest.mark.usefixtures("most_pixels")
 def test_pca_of_many_images_is_that_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
     images = images_of_rank(6, 300)
     some = fit(images[::3], 5)
@@ -64,17 +73,32 @@ def test_pca_of_many_images_is_that_of_some(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.array_equal(fit(images, 5).components, some.components)
 
 
+@pytest.mark.usefixtures("most_pixels")
 @pytest.mark.parametrize(("num", "dims"), [(3, 3), (100, 48)])
 def test_pca_dims_are_clipped_to_what_the_data_allow(num: int, dims: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (num, 4, 4, 3), np.uint8)
     assert fit(images, 1000).transform(images).shape == (num, dims)
 
 
+def test_components_of_batches_are_those_of_the_whole_exactly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = images_of_rank(6, 301)
+    whole = fit(images, 6)
+    monkeypatch.setattr("partition.pca._BATCH_BYTES", 0)
+    assert fit(images, 6).components == pytest.approx(whole.components, abs=1e-5)
+    centred = to_unit(images).reshape(301, -1) - whole.mean
+    variances = np.linalg.eigvalsh(centred.T.astype(np.float64) @ centred)[::-1][:6]
+    assert np.square(centred @ whole.components.T).sum(0) == pytest.approx(variances, rel=1e-4)
+
+
+@pytest.mark.usefixtures("most_pixels")
 def test_pca_of_equal_images_is_all_zeros() -> None:
     images = np.full((20, 4, 4, 1), 7, np.uint8)
     assert np.abs(fit(images, 3).transform(images)).max() == 0
 
 
+@pytest.mark.usefixtures("most_pixels")
 def test_pca_of_one_image_is_refused() -> None:
     with pytest.raises(DataError, match="a single sample"):
         fit(np.zeros((1, 4, 4, 1), np.uint8), 3)
