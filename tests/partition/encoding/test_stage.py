@@ -13,7 +13,7 @@ from atoll.errors import BadInput, StageMissing
 from partition.encoding import workers
 from partition.encoding.stage import is_encoded, run_encode, series_of
 from partition.manifest import Latents
-from partition.stage import load_partition
+from partition.stage import load_partition, run_partition
 from tests.autoencoders import write_vae
 
 Make = Callable[..., Any]
@@ -158,3 +158,18 @@ def test_encode_command_helps_says_what_is_done_and_wants_something_to_do(
     code, told = ended()
     assert code == 2
     assert "there is nothing to encode; set latents.vae" in told
+
+
+def test_run_in_a_bucket_is_encoded_into_the_bytes_of_one_in_a_folder(
+    partitioned: Make,
+    settings: Make,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where copies of a bucket's shards go
+    here = settings()
+    there = here.model_copy(update={"run": here.run.model_copy(update={"uri": f"{bucket}/run"})})
+    made = run_partition(there, lambda *_: None)
+    assert encode(there, made) == encode(*partitioned())
+    assert is_encoded(there, made)
