@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from atoll import layout
+from atoll.__main__ import main
 from atoll.blobs import open_store
+from atoll.config_file import save_config
 from atoll.encoded import refuse_unencoded
 from atoll.errors import BadInput, StageMissing
 from partition.encoding import workers
 from partition.encoding.stage import is_encoded, run_encode, series_of
 from partition.manifest import Latents
-from partition.stage import load_partition
+from partition.stage import load_partition, run_partition
 from tests.autoencoders import write_vae
 
 Make = Callable[..., Any]
@@ -134,3 +136,40 @@ def test_what_bytes_follow_from_is_in_their_place(partitioned: Make) -> None:
         )
         found[key] = series_of(other, made)[0].digest != series_of(config, made)[0].digest
     assert found == {"kind": True, "precision": True, "scale": False, "batch_size": False}
+
+
+def test_encode_command_helps_says_what_is_done_and_wants_something_to_do(
+    partitioned: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, made = partitioned()
+    save_config(open_store(config.run.uri), config)
+    here = ["encode", "--set", f"run.uri={config.run.uri}"]
+
+    def ended(*flags: str) -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as end:
+            main([*here, *flags])
+        return end.value.code, capsys.readouterr().err
+
+    assert not ended()[0]
+    assert is_encoded(config, made)
+    assert "already encoded: " in ended()[1]
+    nothing = config.latents.model_copy(update={"vae": None})
+    save_config(open_store(config.run.uri), config.model_copy(update={"latents": nothing}))
+    code, told = ended()
+    assert code == 2
+    assert "there is nothing to encode; set latents.vae" in told
+
+
+def test_run_in_a_bucket_is_encoded_into_the_bytes_of_one_in_a_folder(
+    partitioned: Make,
+    settings: Make,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where copies of a bucket's shards go
+    here = settings()
+    there = here.model_copy(update={"run": here.run.model_copy(update={"uri": f"{bucket}/run"})})
+    made = run_partition(there, lambda *_: None)
+    assert encode(there, made) == encode(*partitioned())
+    assert is_encoded(there, made)
