@@ -114,6 +114,23 @@ def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) ->
         )
 
 
+def refuse_missing_captions(config: Config, num: int) -> None:
+    """Refuse to learn from captions where some samples of a partition have none.
+
+    Args:
+        config: of the run.
+        num: samples without a caption.
+
+    Raises:
+        ConfigError: names the key and the mend.
+    """
+    if config.expert.condition == "text" and num:
+        raise ConfigError(
+            f'expert.condition = "text", but {num:,} samples of this run\'s shards have no '
+            "caption: it was partitioned for another condition; give it a run.uri of its own"
+        )
+
+
 def refuse_extractor(config: Config, num_classes: int) -> None:
     """Refuse to judge images by a classifier that has nothing to tell apart.
 

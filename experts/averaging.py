@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from atoll.checkpoints import CheckpointFolder, Compat
 from atoll.digests import digest_of
 from atoll.errors import BadInput
 from atoll.types import CheckpointRef
-from experts.files import EMA, average_file
+from experts.files import EMA, HISTORY, average_file
 from experts.reconstruction import Mixture, Profile, mixed, mixture_of
 from experts.tensors import StoredTensors
 
@@ -84,7 +85,8 @@ def make_averages(
         if result[job].get("key") != key:
             told = {"ema_lengths": [length], "ema_error": mixture.error}
             weights = mixed(_averages(store, folders, mixture, cache))
-            result[job] = asdict(_stored(store, key, folders[-1], told, weights))
+            last = checkpoints.download(store, refs[-1], cache, names=(HISTORY,))
+            result[job] = asdict(_stored(store, key, last, told, weights))
         rows.append(Made(job, refs[-1].step, len(refs), mixture.error))
     stages.finish(store, stage_of(length), {"length": length}, result)
     return rows
@@ -116,10 +118,11 @@ def _stored(
     told: dict[str, Any],
     weights: Mapping[str, Tensor],
 ) -> CheckpointRef:
-    """A checkpoint of its own, with other averages than the last one and what is told of them."""
+    """A checkpoint of its own: the last one's curve, an average, and what is told of that."""
     store.delete(store.list(key))  # what an interrupted command left there
     with writing("an average"), tempfile.TemporaryDirectory() as work_dir:
         save_file(dict(weights), Path(work_dir) / EMA)
+        shutil.copy(last.files[HISTORY], Path(work_dir) / HISTORY)
         return checkpoints.upload(
             store,
             key,

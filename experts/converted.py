@@ -19,12 +19,15 @@ from experts.schedule import NoiseSchedule
 
 Told = Literal["epsilon", "v"]
 
+_LEAST_SIGNAL = -5.06  # log((1 - t) / t) at the last step of DDPM's linear schedule, t = 0.9937
+
 
 class Converted(nn.Module):
     """See :class:`experts.flow.VelocityField`.
 
     The schedule ends shortly before either end of the path: beyond, its last step is asked, and the
-    velocity is that of the time it stands for, since that of a noise is divided by 1 - t.
+    velocity is that of the time it stands for. That of a noise is divided by 1 - t, which is where
+    an error grows; so a noise is asked for no nearer to pure noise than the linear schedule ends.
 
     Args:
         network: from ``z_s`` and ``s / 1000`` to what it tells; times between steps are asked for.
@@ -38,8 +41,10 @@ class Converted(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The velocity at a point of the linear path."""
-        signals = self.schedule.signals
-        signal = torch.logit(1 - t.float()).clamp(signals[-1], signals[0])
+        most, least = self.schedule.signals[0], self.schedule.signals[-1]
+        if self.told == "epsilon":
+            least = least.clamp(min=_LEAST_SIGNAL)
+        signal = torch.logit(1 - t.float()).clamp(least, most)
         t = per_row(torch.sigmoid(-signal), x_t)
         length = (t.square() + (1 - t).square()).sqrt()
         answer = self.network(x_t / length, self.schedule.step_of(signal) / OURS.scale, cond)

@@ -31,8 +31,8 @@ from experts.solvers import integrate
 from experts.task import Examples, Place
 from experts.times import times_of
 from experts.weighing import weighted_loss, with_weights
+from partition.batch import Batch
 from partition.manifest import Partition
-from partition.reader import Batch
 
 _GRID_SIDE = 8
 _GRID_STEPS = 25

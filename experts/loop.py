@@ -31,7 +31,7 @@ from experts.watching.held_out import Examination, HeldOut
 from experts.watching.history import History
 from experts.watching.meter import Meter
 from experts.workplace import Workplace
-from partition.reader import Batch
+from partition.batch import Batch
 
 _AHEAD = 2  # steps whose examples are made before they are needed
 _LENDING = 64  # samples whose captions the grids are asked for

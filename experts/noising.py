@@ -21,9 +21,9 @@ from experts.perturbation import Perturbation
 from experts.prompting import ngrams_of
 from experts.task import Place
 from experts.times import TimeDensity
+from partition.batch import Batch
 from partition.manifest import Latents, Partition
 from partition.pixels import to_unit
-from partition.reader import Batch
 from partition.text import HashedNgrams, TextEncoder
 
 

@@ -42,8 +42,9 @@ class Objective(Protocol):
     def weights(self, t: Tensor, most_snr: float) -> Tensor:
         """How much rows count so that an error of the image counts min(SNR, most_snr), (B,).
 
-        The SNR is alpha^2 / sigma^2, and an error of an answer is so many times that of the image.
-        Source: Hang et al., Min-SNR Weighting Strategy (arXiv 2303.09556), section 3.4.
+        The SNR is alpha^2 / sigma^2; a row's weight is that, or most_snr, times the square of how
+        much the image is off for each that the answer is. Source: Hang et al., Min-SNR
+        Weighting Strategy (arXiv 2303.09556), section 3.4.
 
         Args:
             t: the times that a network is told, (B,).

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from atoll.checkpoints import Compat
 from atoll.training_section import TrainingSection
 from experts.flow import VelocityField
-from partition.reader import Batch
+from partition.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class Intake:
         skipped: why something was left out, by its name.
         num_labels: one more than the largest label; 0 without labels.
         has_captions: whether any sample has a caption.
+        num_without_caption: usable samples without one.
 
     The attributes are complete after one iteration.
     """
@@ -83,6 +84,7 @@ class Intake:
         self.skipped: dict[str, str] = {}
         self.num_labels = 0
         self.has_captions = False
+        self.num_without_caption = 0
 
     def __iter__(self) -> Iterator[Sample]:
         """Raises: DataError, naming the sample that does not fit and the mend."""
@@ -93,6 +95,7 @@ class Intake:
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
+        self.num_without_caption = 0
         prepare = functools.partial(
             _prepared, size=self._data.size, crop_seed=self._crop_seed, with_png=with_png
         )
@@ -103,6 +106,7 @@ class Intake:
                 self._refuse_odd(item)
                 if item.label is not None:
                     self.num_labels = max(self.num_labels, item.label + 1)
+                self.num_without_caption += not item.caption
                 yield item, png
 
     @property

@@ -180,6 +180,7 @@ class Partition:
         texts: what networks see of the captions; None where they are encoded when they are read.
         std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
         duplicates: what was found of them; None where nobody looked.
+        num_without_caption: samples that were read and have none.
     """
 
     digest: str
@@ -196,6 +197,7 @@ class Partition:
     texts: Texts | None = None
     std: float = 0.0
     duplicates: DuplicateList | None = None
+    num_without_caption: int = 0
 
     @property
     def space(self) -> Space:
@@ -248,6 +250,7 @@ class Partition:
             ),
             std=tree["std"],
             duplicates=DuplicateList(**tree["duplicates"]) if tree["duplicates"] else None,
+            num_without_caption=tree["num_without_caption"],
         )
 
 

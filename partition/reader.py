@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atoll.blobs import BlobStore
-from atoll.errors import BadInput, BlobDamaged, DataError
+from atoll.errors import BadInput
 from atoll.fit import refuse_held_out
 from atoll.node_cache import NodeCache
-from partition.form import Form, read_array
+from partition.batch import Batch
+from partition.form import Form
 from partition.held_out import split
-from partition.manifest import Partition, Shard
+from partition.manifest import Partition
 from partition.order import EndlessOrder
-from partition.shards import places
+from partition.stored import Room, StoredSamples
 
 _MEMORY_BYTES = 512 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples as they are stored.
-
-    Attributes:
-        images: (B, H, W, C), uint8; or what an autoencoder made of them, (B, C, h, w) or, of
-            moments, (B, 2 C, h, w), float16, see :class:`partition.manifest.Latents`; both of what
-            it made of the image and of its mirror image, (B, 2, ...), where there are two.
-        labels: (B,), int64; -1 for samples without a label.
-        clusters: (B,), int64; the cluster each sample belongs to.
-        captions: B texts; None for data without captions.
-        indices: (B,), int64; which sample of the reader each row is.
-        texts: what a text encoder made of the captions, (B, dims) or (B, tokens, dims), float16;
-            None where nothing did beforehand.
-        features: what the samples were clustered by, (B, F) float32; None unless asked for.
-    """
-
-    images: NDArray[Any]
-    labels: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-    captions: tuple[str, ...] | None
-    indices: NDArray[np.int64]
-    texts: NDArray[np.float16] | None = None
-    features: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _ShardIndex:
-    """Where the samples of one tar lie in its file."""
-
-    shard: Shard
-    path: Path
-    images: NDArray[np.int64]  # (n, 2): offset and size of each PNG or latent, bytes
-    abouts: NDArray[np.int64]  # (n, 2): the same of each JSON
-
-
-@dataclass(frozen=True, slots=True)
-class _TextIndex:
-    """Where the encoded captions of one tar lie in its file."""
-
-    shard: Shard
-    path: Path
-    texts: NDArray[np.int64]  # (n, 2)
 
 
 class ShardReader:
@@ -117,25 +68,15 @@ class ShardReader:
         _refuse_unknown(chosen, partition)
         sizes = [partition.shard_sets[cluster].num_samples for cluster in chosen]
         refuse_held_out(held_out, dict(zip(chosen, sizes, strict=True)))
-        self._form = Form.of(partition, pixels=pixels)
-        owned = [(shard, owner) for owner in chosen for shard in self._form.shards(owner)]
-        shards, owners = zip(*owned, strict=True)
-        texts = [shard for owner in chosen for shard in self._form.texts(owner)]
-        others = [
-            shard for owner in chosen if features for shard in partition.features.shards[owner]
-        ]
-        wanted = [shard.blob for shard in (*shards, *texts, *others)]
-        self._files = cache.hold(store, wanted, heard)
-        self._shards = [self._indexed(shard) for shard in shards]
-        self._texts = [self._indexed_text(shard) for shard in texts]
-        self._features = [self._mapped(shard) for shard in others]
-        self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
-        self._clusters = np.asarray(owners, np.int64)
-        self.num_samples = int(self._starts[-1])
+        form = Form.of(partition, pixels=pixels)
+        self._stored = StoredSamples(
+            store, partition, chosen, cache, form, features=features, heard=heard
+        )
+        self.num_samples = self._stored.num
         self._split = split(sizes, held_out)
         self._order = EndlessOrder(self._split.num_learnt, seed)
-        size_bytes = self.num_samples * self._form.row_bytes
-        self._kept = _Kept(self.num_samples, self._form) if size_bytes <= memory_bytes else None
+        size_bytes = self.num_samples * form.row_bytes
+        self._kept = Room(self.num_samples, form) if size_bytes <= memory_bytes else None
 
     def batch(self, cursor: int, size: int, rank: int = 0, world: int = 1) -> Batch:
         """This rank's slice of a batch of the endless order.
@@ -157,129 +98,23 @@ class ShardReader:
         return self._read(self._split.held_out)
 
     def _read(self, indices: NDArray[np.int64]) -> Batch:
-        if self._kept is None:
-            holder, rows = _Kept(len(indices), self._form), np.arange(len(indices))
-            self._decode_into(holder, rows, indices)
+        stored, room, rows = self._stored, self._kept, indices
+        if room is None:
+            room, rows = Room(len(indices), stored.form), np.arange(len(indices))
+            stored.decode_into(room, rows, indices)
         else:
-            holder, rows = self._kept, indices
-            missing = np.unique(indices[~holder.filled[indices]])
-            self._decode_into(holder, missing, missing)
-        captions = tuple(holder.captions[row] for row in rows)
+            missing = np.unique(indices[~room.filled[indices]])
+            stored.decode_into(room, missing, missing)
+        captions = tuple(room.captions[row] for row in rows)
         return Batch(
-            images=holder.images[rows],
-            labels=holder.labels[rows],
-            clusters=self._clusters[self._shard_of(indices)],
-            captions=captions if self._form.has_captions else None,
+            images=room.images[rows],
+            labels=room.labels[rows],
+            clusters=stored.clusters(indices),
+            captions=captions if stored.form.has_captions else None,
             indices=indices,
-            texts=None if holder.texts is None else holder.texts[rows],
-            features=self._features_of(indices) if self._features else None,
+            texts=None if room.texts is None else room.texts[rows],
+            features=stored.features(indices),
         )
-
-    def _features_of(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        numbers = self._shard_of(indices)
-        withins = indices - self._starts[numbers]
-        parts = [self._features[n][within] for n, within in zip(numbers, withins, strict=True)]
-        return np.stack(parts).astype(np.float32)
-
-    def _shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.searchsorted(self._starts, indices, side="right") - 1
-
-    def _decode_into(
-        self, holder: _Kept, rows: NDArray[np.int64], indices: NDArray[np.int64]
-    ) -> None:
-        shards = self._shard_of(indices)
-        for number in np.unique(shards):
-            shard = self._shards[number]
-            with self._sense_made_of(shard.shard), shard.path.open("rb") as file:
-                for place in np.flatnonzero(shards == number):
-                    row, within = rows[place], indices[place] - self._starts[number]
-                    file.seek(shard.images[within, 0])
-                    holder.images[row] = self._form.decode(file.read(shard.images[within, 1]))
-                    file.seek(shard.abouts[within, 0])
-                    about = json.loads(file.read(shard.abouts[within, 1]))
-                    holder.labels[row] = -1 if about["label"] is None else about["label"]
-                    holder.captions[row] = about["caption"] or ""
-                    holder.filled[row] = True
-            if holder.texts is not None:
-                self._decode_texts(holder.texts, rows, indices, number)
-
-    def _decode_texts(
-        self,
-        room: NDArray[np.float16],
-        rows: NDArray[np.int64],
-        indices: NDArray[np.int64],
-        number: int,
-    ) -> None:
-        """Those of one tar; a caption of fewer tokens than there is room for ends in zeros."""
-        text = self._texts[number]
-        with self._sense_made_of(text.shard), text.path.open("rb") as file:
-            for place in np.flatnonzero(self._shard_of(indices) == number):
-                at, size = text.texts[indices[place] - self._starts[number]]
-                file.seek(at)
-                vectors = read_array(file.read(size))
-                if room.ndim == 2:
-                    room[rows[place]] = vectors
-                else:
-                    room[rows[place], : len(vectors)] = vectors
-
-    def _indexed(self, shard: Shard) -> _ShardIndex:
-        path = self._path_of(shard)
-        with self._sense_made_of(shard):
-            found = _places(path, shard, files=2)
-        return _ShardIndex(shard, path, images=found[0::2], abouts=found[1::2])
-
-    def _indexed_text(self, shard: Shard) -> _TextIndex:
-        path = self._path_of(shard)
-        with self._sense_made_of(shard):
-            return _TextIndex(shard, path, _places(path, shard, files=1))
-
-    def _path_of(self, shard: Shard) -> Path:
-        try:
-            return self._files.path(shard.blob)
-        except BlobDamaged as error:  # a copy of it was fetched again
-            raise DataError(str(error)) from error
-
-    def _mapped(self, shard: Shard) -> NDArray[np.float16]:
-        path = self._path_of(shard)
-        with self._sense_made_of(shard):
-            array: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
-
-    @contextlib.contextmanager
-    def _sense_made_of(self, shard: Shard) -> Iterator[None]:
-        """A shard was verified once, so what cannot be read of it now is damage since then."""
-        try:
-            yield
-        except (OSError, ValueError, KeyError, SyntaxError) as error:
-            self._files.doubt(shard.blob)
-            raise BlobDamaged(
-                f"{shard.key} makes no sense on this machine ({error}); the next try verifies it, "
-                "and fetches it again if it is a copy"
-            ) from error
-
-
-class _Kept:
-    """Room for decoded samples."""
-
-    def __init__(self, num: int, form: Form) -> None:
-        self.images = np.zeros((num, *form.shape), form.dtype)
-        self.texts = (
-            None if form.text_shape is None else np.zeros((num, *form.text_shape), np.float16)
-        )
-        self.labels = np.full(num, -1, np.int64)
-        self.captions = [""] * num
-        self.filled = np.zeros(num, np.bool_)
-
-
-def _places(path: Path, shard: Shard, files: int) -> NDArray[np.int64]:
-    """Where the files of a tar lie, so many for each sample."""
-    found = places(path)
-    if len(found) != files * shard.num_samples:
-        raise BlobDamaged(
-            f"{shard.key} holds {len(found)} files, not the {files * shard.num_samples} of its "
-            "manifest; run `atoll partition` under a run.uri of its own"
-        )
-    return found
 
 
 def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:

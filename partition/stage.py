@@ -14,7 +14,7 @@ from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded
-from atoll.fit import refuse_condition, refuse_extractor
+from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
 from partition.centroids import CentroidModel, save_centroids
 from partition.duplicate_list import look_for_duplicates
 from partition.encoding.stage import refuse_unfit
@@ -65,6 +65,8 @@ def find_partition(config: Config) -> Partition | None:
         return None
     made = Partition.from_json(result)
     refuse_extractor(config, len(made.class_names))
+    if made.has_captions:
+        refuse_missing_captions(config, made.num_without_caption)
     return made if all(map(store.exists, _keys(made))) else None
 
 
@@ -134,6 +136,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         shape=intake.shape,
         class_names=class_names,
         has_captions=intake.has_captions,
+        num_without_caption=intake.num_without_caption,
         skipped=tuple(Skipped(name, reason) for name, reason in intake.skipped.items()),
         centroids=centroids.key,
         centroids_digest=centroids.digest,

@@ -29,8 +29,8 @@ from experts.noising import Noising, conditioning_of, noising_of
 from experts.profiles import told_of
 from experts.task import Examples, Place
 from experts.times import TimeDensity
+from partition.batch import Batch
 from partition.manifest import Partition
-from partition.reader import Batch
 from router.network import build_router
 
 

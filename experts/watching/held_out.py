@@ -17,7 +17,7 @@ from experts.flow import seeded
 from experts.noising import job_number
 from experts.parallel.mesh import Mesh
 from experts.task import Examples, Task
-from partition.reader import Batch
+from partition.batch import Batch
 
 NUM_BINS = 4  # of the times: the loss near the data and near the noise are different matters
 

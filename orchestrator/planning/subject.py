@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from atoll.config import Config
 from atoll.errors import BadInput
 from atoll.fit import refuse_patches
 from atoll.sizes import Sizes
+from orchestrator.planning.latents import places_of
 from orchestrator.planning.networks import Network, Told, expert, router
 
 _DIGITS = {"size": 8, "channels": 1, "classes": 10, "samples": 1797}
@@ -66,7 +68,14 @@ def subject_of(config: Config, told: Data) -> Subject:
         raise BadInput(
             "data.size is not set, and a plan does not open the data; set it, or give --size"
         )
-    refuse_patches(config, size, size)
+    places = places_of(config.latents)
+    factor = 1 if places is None else places.factor
+    if size % factor:
+        raise BadInput(
+            f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
+            f"images of {size} x {size}; set data.size to a multiple of {factor}"
+        )
+    refuse_patches(config, size // factor, size // factor, factor=factor)
     channels = told.channels or known.get("channels", 3)
     classes = told.classes or known.get("classes", 1000)
     samples = told.samples or known.get("samples")
@@ -88,13 +97,17 @@ def subject_of(config: Config, told: Data) -> Subject:
                 'with expert.cross_attention, and expert.condition = "text"; leave it out'
             )
         assumed.append(f"captions of {told.caption_tokens:,} tokens")
-    shape = (channels, size, size)
+    shape, sample_bytes = (channels, size, size), told.sample_bytes or channels * size**2
+    if places is not None:
+        assumed.append(places.assumed)
+        shape = (places.channels, size // factor, size // factor)
+        sample_bytes = told.sample_bytes or math.prod(shape) * places.sample_bytes
     seen = condition if config.router.condition else Told("none", 0)
-    sample_bytes = told.sample_bytes or channels * size**2
     if samples is None:
         assumed.append("the number of samples is not known: give --samples for the shards' bytes")
     elif told.sample_bytes is None:
-        assumed.append(f"{sample_bytes:,} bytes to a sample: its pixels as they are")
+        kind = "pixels" if places is None else config.latents.kind
+        assumed.append(f"{sample_bytes:,} bytes to a sample: its {kind} as they are")
     return Subject(
         expert=expert(config.expert.sizes, condition, shape, config.training.routing),
         router=router(config.router.sizes, seen, shape, config.partition.num_experts),

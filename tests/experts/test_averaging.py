@@ -105,6 +105,11 @@ def test_average_is_a_checkpoint_that_experts_are_loaded_from(averaging):
     assert loaded.checkpoint.compat == before.checkpoint.compat
     assert loaded.checkpoint.about["ema_lengths"] == [0.13]
     assert loaded.checkpoint.ref.step == 60
+    curves = [
+        download(run.store, each, run.folder / "cache").files["history.json"].read_bytes()
+        for each in (ref, refs[-1])
+    ]
+    assert curves[0] == curves[1]
     some = torch.zeros(1, *loaded.model.shape), torch.tensor([0.5])
     cond = loaded.conditioning.null(1, torch.device("cpu"))
     assert not torch.equal(loaded.model(*some, cond), before.model(*some, cond))

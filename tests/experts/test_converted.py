@@ -72,6 +72,17 @@ def test_field_at_either_end_is_finite_and_near_the_true_velocity(told, name, t)
     assert torch.allclose(found, velocity(x_t, times), atol=0.1)
 
 
+@pytest.mark.parametrize(("told", "name"), KINDS)
+def test_error_of_an_answer_near_noise_grows_by_no_more_than_the_linear_schedule_lets_it(
+    told, name
+):
+    x_t = torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    exact = told_by(told, name)
+    off = converted(told, name, lambda z, s, cond: exact(z, s, cond) + 0.01)
+    grown = off(x_t, torch.ones(8), None) - converted(told, name)(x_t, torch.ones(8), None)
+    assert grown.abs().max() < (1.6 if told == "epsilon" else 0.011)
+
+
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_field_asks_for_steps_from_first_to_last(name):
     asked = []
@@ -80,7 +91,7 @@ def test_field_asks_for_steps_from_first_to_last(name):
         asked.append(1000 * s)
         return x_t
 
-    field = converted("epsilon", name, network)
+    field = converted("v", name, network)
     field(torch.zeros(3, 1, 2, 2), torch.tensor([0.0, 0.5, 1.0]), None)
     first, middle, last = asked[0].tolist()
     assert (first, last) == (pytest.approx(0, abs=1e-3), pytest.approx(999, abs=1e-3))

@@ -8,7 +8,7 @@ from atoll.sizes import Sizes
 from atoll.types import Role
 from experts.condition import Conditioning
 from experts.expert import expert_task
-from partition.reader import Batch
+from partition.batch import Batch
 from partition.text import HashedNgrams
 
 

@@ -10,8 +10,8 @@ from experts.condition import Conditioning
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.task import Place
 from experts.times import TimeDensity
+from partition.batch import Batch
 from partition.manifest import Latents, Partition, ShardSet, Texts
-from partition.reader import Batch
 
 
 def some_batch(num, captions=None):

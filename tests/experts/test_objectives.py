@@ -1,16 +1,24 @@
 import itertools
+from dataclasses import asdict
 
 import pytest
 import torch
 
+from atoll import stages
+from atoll.errors import BadInput
 from atoll.training_section import TrainingSection
 from atoll.types import Role
+from experts.exchange.card import card
+from experts.exchange.exporting import expert_model, write_diffusers, write_ours
+from experts.exchange.field import expert_of
+from experts.exchange.model import read_model
 from experts.expert import expert_task
 from experts.load import load_expert
 from experts.objectives import VELOCITY, Diffusion, objective_in, objective_of
 from experts.solvers import integrate
 
 CPU = torch.device("cpu")
+NAMES = {"epsilon": "the noise", "v": "v"}
 DIFFUSIONS = [
     Diffusion(*each) for each in itertools.product(("epsilon", "v"), ("linear", "cosine"))
 ]
@@ -76,11 +84,14 @@ def test_snr_times_of_a_schedule_are_refused():
 
 
 @pytest.mark.parametrize("told", ["epsilon", "v"])
-def test_expert_trained_to_tell_something_else_is_loaded_as_a_velocity_field(make_run, told):
+def test_expert_trained_to_tell_something_else_is_a_velocity_field_loaded_or_exported(
+    make_run, told
+):
     run = make_run(training={"objective": told, "steps": 2, "grid_every_steps": 2, "held_out": 8})
     assignment = run.assignment()
     assert run.train(assignment)
-    loaded = load_expert(run.store, run.published()[-1], run.folder / "cache", CPU)
+    ref = run.published()[-1]
+    loaded = load_expert(run.store, ref, run.folder / "cache", CPU)
     assert loaded.checkpoint.about["objective"] == told
     field, network = loaded.model, loaded.model.network
     x_t, t, cond = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.6]), torch.tensor([3, 10])
@@ -88,6 +99,14 @@ def test_expert_trained_to_tell_something_else_is_loaded_as_a_velocity_field(mak
     assert torch.equal(field(x_t, t, cond), answer)
     images = integrate(field, torch.randn(2, 1, 8, 8), cond, steps=4)
     assert images.isfinite().all()
+    stages.finish(run.store, "train", {}, {"expert-0": asdict(ref)})
+    model = expert_model(run.store, run.config, "expert-0", ref, run.folder / "cache")
+    write_ours(run.folder / "out", model)
+    again = read_model(run.folder / "out")
+    assert torch.equal(expert_of(again).field(x_t, t, cond), answer)
+    assert f"| gives | {NAMES[told]}, on DDPM's schedule (linear) |" in card(again)
+    with pytest.raises(BadInput, match=f"tells {NAMES[told]}, and that a velocity"):
+        write_diffusers(run.folder / "theirs", model)
     velocity = make_run(training={"steps": 2})
     other = expert_task(velocity.config, velocity.assignment().spec, velocity.partition)
     task = expert_task(run.config, assignment.spec, run.partition)

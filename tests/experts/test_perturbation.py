@@ -15,7 +15,7 @@ from experts.noising import Noising
 from experts.perturbation import Perturbation
 from experts.task import Place
 from experts.times import TimeDensity
-from partition.reader import Batch
+from partition.batch import Batch
 from partition.text import HashedNgrams
 
 BY_CLASS, BY_WORD = Conditioning("class", 3), Conditioning("text", 6, "char-ngrams-2-4-6", 4)

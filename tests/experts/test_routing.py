@@ -16,7 +16,7 @@ from experts.flow import seeded
 from experts.networks import build_network
 from experts.routing import draw_kept
 from experts.task import Place
-from partition.reader import Batch
+from partition.batch import Batch
 from tests.experts.test_loop import After, assert_same
 
 SHAPE, TOLD = (1, 8, 8), Conditioning("class", 3)

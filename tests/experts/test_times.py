@@ -64,7 +64,7 @@ def test_snr_times_give_the_same_log_snr_to_data_of_any_spread(spread):
 
 
 def test_snr_times_of_latents_take_their_scale_for_unit_spread():
-    latents = Latents("m", "samples", (4, 2, 2), 0.18, 0.0, ())
+    latents = Latents("m", "samples", (4, 2, 2), 0.18, 0.0, mirrored=False, shards=())
     training = TrainingSection(times="snr", times_mean=0.3)
     found = times_of(training, dataclasses.replace(PARTITION, latents=latents))
     assert found == TimeDensity("logit-normal", mean=0.3)

@@ -9,7 +9,7 @@ from experts.flow import flow_loss
 from experts.objectives import VELOCITY, Diffusion
 from experts.task import Place
 from experts.weighing import weighted_loss, with_weights
-from partition.reader import Batch
+from partition.batch import Batch
 
 KINDS = itertools.product(("epsilon", "v"), ("linear", "cosine"))
 OBJECTIVES = [VELOCITY, *(Diffusion(*kind) for kind in KINDS)]

@@ -9,9 +9,10 @@ from atoll.cache_stamp import Stamp
 from atoll.config import Config
 from atoll.errors import BadInput, BlobDamaged, BlobMissing, ConfigError, DataError
 from atoll.node_cache import NodeCache
+from partition.batch import Batch
 from partition.manifest import Partition
 from partition.order import EndlessOrder
-from partition.reader import Batch, ShardReader
+from partition.reader import ShardReader
 from partition.shards import places
 from partition.stage import run_partition
 

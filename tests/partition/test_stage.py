@@ -198,6 +198,26 @@ def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_p
         run(Config.model_validate(tree))
 
 
+def test_partition_for_another_condition_is_not_taken_for_text_where_captions_are_missing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    for index, image in enumerate(write_data(tmp_path / "data.npz")):
+        Image.fromarray(image).save(tmp_path / "data" / f"{index:03d}.png")
+        if index % 30:
+            (tmp_path / "data" / f"{index:03d}.txt").write_text(f"number {index}")
+    tree = settings(tmp_path).model_dump()
+    tree["data"] = {"source": "folder", "path": str(tmp_path / "data"), "on_error": "skip"}
+    made = run(Config.model_validate(tree))
+    assert (made.num_samples, made.num_without_caption) == (90, 3)
+    tree["expert"]["condition"] = "text"
+    with pytest.raises(ConfigError, match="3 samples of this run's shards have no caption"):
+        run(Config.model_validate(tree))
+    tree["run"]["uri"] = f"{tmp_path}/other"
+    made = run(Config.model_validate(tree))
+    assert (made.num_samples, made.num_without_caption, len(made.skipped)) == (87, 0, 3)
+
+
 def test_partition_where_no_folder_can_be_made_is_refused_by_key(tmp_path: Path) -> None:
     write_data(tmp_path / "data.npz")
     with pytest.raises(BadInput, match=r"run\.uri = .*data\.npz/run' cannot be used"):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from experts.exchange.exporting import write_ours
 from experts.exchange.model import Model
 from experts.networks import network_like
 from experts.solvers import integrate
+from partition.autoencoder import Autoencoder
 from partition.pixels import to_uint8
 from router.recipe import read_recipe
 from router.sampling import noise_of
+from tests.autoencoders import write_vae
 
 ABOUT = {
     "sizes": {"width": 16, "depth": 1, "heads": 2, "patch": 4},
@@ -66,3 +70,20 @@ def test_sample_of_an_expert_that_paints_latents_asks_for_their_autoencoder(tmp_
     written(tmp_path / "expert", shape=[4, 8, 8])
     assert ended("sample", "--expert", str(tmp_path / "expert")) == 2
     assert "paints latents of 4 channels" in capsys.readouterr().err
+
+
+def test_sample_of_an_imported_expert_decodes_by_the_autoencoder_that_is_named(tmp_path, capsys):
+    network = written(tmp_path / "expert", shape=[4, 4, 4])
+    vae = write_vae(tmp_path / "vae", blocks=2)
+    drawn = ("-o", str(tmp_path / "out"), "-n", "1", "--class", "owl", "-ssampling.steps=3")
+    flags = ("sample", "--expert", str(tmp_path / "expert"), *drawn)
+    assert not ended(*flags, "--set", f"latents.vae={vae}")
+    with torch.no_grad():
+        x0 = integrate(network, noise_of((0,), (4, 4, 4)), torch.tensor([2]), steps=3)
+    expected = Autoencoder(Path(vae), torch.device("cpu")).decode(x0 / 0.18215)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "000000-owl.png")), expected[0])
+
+    written(tmp_path / "other", shape=[8, 4, 4])
+    other = ("sample", "--expert", str(tmp_path / "other"), "--set", f"latents.vae={vae}")
+    assert ended(*other) == 2
+    assert f"paints latents of 8 channels, and latents.vae = '{vae}'" in capsys.readouterr().err

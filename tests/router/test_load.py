@@ -9,10 +9,13 @@ from atoll import layout, stages
 from atoll.errors import CheckpointDamaged, CheckpointMismatch, StageMissing
 from atoll.sections import SamplingSection
 from atoll.types import Role
+from experts.converted import Converted
+from experts.dit import DiT
 from router.centroid import CentroidGate
 from router.gate import LearnedGate, PriorGate
 from router.load import load_ensemble
 from router.sampling import Wanted
+from tests.trained_run import SETTINGS, run_below, train_run
 
 CPU = torch.device("cpu")
 
@@ -29,6 +32,19 @@ def test_loaded_ensemble_has_every_expert_and_draws_images(trained):
     assert loaded.conditioning.name == "class:10"
     assert not any(parameter.requires_grad for parameter in loaded.router.parameters())
     images = loaded.sampler("top-2").draw(
+        Wanted(range(3), torch.arange(3)), SamplingSection(steps=2)
+    )
+    assert images.shape == (3, 8, 8, 1)
+
+
+def test_experts_that_learned_to_tell_different_things_are_drawn_from_together(tmp_path):
+    training = {**SETTINGS["training"], "steps": 1, "objectives": ["epsilon", "velocity"]}
+    train_run(tmp_path, training=training)
+    loaded = loaded_from(run_below(tmp_path, training=training))
+
+    first, second = loaded.experts
+    assert (type(first), type(second)) == (Converted, DiT)
+    images = loaded.sampler("full").draw(
         Wanted(range(3), torch.arange(3)), SamplingSection(steps=2)
     )
     assert images.shape == (3, 8, 8, 1)

@@ -13,8 +13,8 @@ from experts.condition import Conditioning
 from experts.flow import linear_path, seeded
 from experts.task import Examples, Place
 from experts.torch_engine import TorchEngine
+from partition.batch import Batch
 from partition.manifest import Partition, ShardSet
-from partition.reader import Batch
 from router.calibration import Known, calibrate
 from router.gate import LearnedGate
 from router.network import build_router

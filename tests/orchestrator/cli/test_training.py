@@ -5,11 +5,13 @@ import re
 
 import pytest
 
-from atoll import stages
+from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.errors import BadInput, ConfigError
-from orchestrator.cli.training import train
+from atoll.jobs import shaping_settings
+from atoll.types import Role
+from orchestrator.cli.training import refuse_other_settings, train
 
 
 def cluster(*sizes):
@@ -103,3 +105,22 @@ def test_router_of_fewer_rows_than_processes_is_refused_before_anything_starts(p
     tree["island"] |= {"processes": 4, "parallel": {"tensor": 4}}
     with pytest.raises(ConfigError, match="router has 3 samples in a step, too few for 4"):
         train(Config.model_validate(tree), "route")
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_more_steps_for_a_job_that_has_begun_are_refused_where_its_rate_decays(
+    partitioned, schedule
+):
+    tree = partitioned(100).model_dump(mode="json")
+    tree["training"] |= {"schedule": schedule, "steps": 1000}
+    begun, store = Config.model_validate(tree), open_store(tree["run"]["uri"])
+    stages.finish(store, "begun-train", shaping_settings(begun, "p", Role.EXPERT), {})
+    store.put_bytes(f"{layout.checkpoint_folder('expert-0', 1, 200)}/manifest.json", b"{}")
+    tree["training"]["steps"] = 2000
+    longer = Config.model_validate(tree)
+    if schedule == "constant":
+        refuse_other_settings(longer)
+        return
+    words = "made with training.steps = 1000, and the configuration now says 2000"
+    with pytest.raises(BadInput, match=re.escape(words)):
+        refuse_other_settings(longer)

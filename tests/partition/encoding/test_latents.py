@@ -16,9 +16,10 @@ from atoll.node_cache import NodeCache
 from atoll.types import Role
 from experts.expert import expert_task
 from experts.task import Place
+from partition.batch import Batch
 from partition.encoding.stage import run_encode, series_of
 from partition.manifest import Latents
-from partition.reader import Batch, ShardReader
+from partition.reader import ShardReader
 from partition.stage import load_partition, run_partition
 from tests.autoencoders import write_vae
 
