@@ -10,6 +10,7 @@ writes, hashes and records others. The two take turns, and ratios are medians.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import statistics
@@ -48,7 +49,8 @@ def main() -> None:
 def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     draw = random.Random(0)  # noqa: S311 - of words
     captions = [" ".join(draw.choices(WORDS, k=draw.randint(4, 24))) for _ in range(given.captions)]
-    write_model(folder / "clip", given.layers)
+    with contextlib.redirect_stdout(sys.stderr):  # to save it brings DeepSpeed, which says so
+        write_model(folder / "clip", given.layers)
     images = np.zeros((len(captions), 8, 8, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(len(captions)) % 256
     np.savez(folder / "data.npz", images=images, captions=np.array(captions))

@@ -96,6 +96,7 @@ class TextModel:
         name: of the family and the files.
         dims: length of a vector.
         tokens: as given.
+        room: most tokens that are heard.
 
     Raises:
         BadInput: it cannot be loaded, or does not take so many tokens; says why.
@@ -123,7 +124,7 @@ class TextModel:
             ) from error
         self._model = model.to(device).eval().requires_grad_(False)
         limits = (kind.most_tokens, self._tokenizer.model_max_length)
-        self._room = tokens or min(_MOST_TOKENS, *(each for each in limits if each is not None))
+        self.room = tokens or min(_MOST_TOKENS, *(each for each in limits if each is not None))
 
     def encode(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """See :class:`partition.text.TextEncoder`."""
@@ -152,8 +153,12 @@ class TextModel:
 
     def is_cut(self, caption: str) -> bool:
         """See :class:`partition.text.TextEncoder`."""
+        return self.length(caption) > self.room
+
+    def length(self, caption: str) -> int:
+        """Tokens of a whole caption."""
         with self._guard:
-            return len(self._tokenizer(caption, verbose=False)["input_ids"]) > self._room
+            return len(self._tokenizer(caption, verbose=False)["input_ids"])
 
     @torch.inference_mode()
     def _vectors(self, captions: list[str]) -> list[NDArray[np.float16]]:
@@ -162,7 +167,7 @@ class TextModel:
                 captions,
                 padding=True,
                 truncation=True,
-                max_length=self._room,
+                max_length=self.room,
                 return_tensors="pt",
             ).to(self._device)
         answer = self._model(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
@@ -197,7 +202,6 @@ def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - optional
 
     disable_progress_bar()  # of every process that encodes, on one terminal
-
     kind = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
     # Weights in pickle form could run code, so they are never loaded.
     model, told = kind.get(family, AutoModel).from_pretrained(

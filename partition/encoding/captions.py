@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,22 @@ from partition.manifest import Shard, Texts
 from partition.model_files import fetch_model, kept_model, model_config
 from partition.text_model import KEY, TextKind, TextModel, encoder_name, kind_of
 
+_GROUP = 8  # batches of captions that are sorted by their length together
+
+
+class Caption(NamedTuple):
+    """A caption to be encoded.
+
+    Attributes:
+        key: of its sample.
+        text: what it says.
+        length: its tokens.
+    """
+
+    key: str
+    text: str
+    length: int
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionSeries:
@@ -30,7 +46,7 @@ class CaptionSeries:
         model: digest of the text model.
         kind: what is known of it.
         tokens: of a caption, at most; 0 for one vector of the whole.
-        batch_size: captions encoded together.
+        batch_size: captions that are sorted by their length together.
         workers: processes.
     """
 
@@ -62,7 +78,7 @@ class CaptionSeries:
                 f"captions.tokens = {section.tokens} is more than {KEY} = {name!r} takes, "
                 f"{kind.most_tokens}; lower it"
             )
-        return cls(model, kind, section.tokens, section.batch_size, section.workers)
+        return cls(model, kind, section.tokens, _GROUP * section.batch_size, section.workers)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -77,7 +93,8 @@ class CaptionSeries:
     def open(self, store: BlobStore, cache: Path, device: torch.device) -> CaptionEncoder:
         """See :class:`partition.encoding.series.Series`."""
         folder = fetch_model(store, self.model, cache)
-        return CaptionEncoder(TextModel(folder, self.model, self.tokens, device))
+        model = TextModel(folder, self.model, self.tokens, device)
+        return CaptionEncoder(model, at_once=self.batch_size // _GROUP)
 
     def result(self, shards: tuple[tuple[Shard, ...], ...], sums: Mapping[str, float]) -> Texts:
         """See :class:`partition.encoding.series.Series`."""
@@ -97,27 +114,31 @@ class CaptionEncoder:
 
     Attributes:
         model: that encodes.
+        at_once: captions that it encodes together, of about one length, so that little is padding.
     """
 
     model: TextModel
+    at_once: int
 
-    def prepare(self, sample: Stored) -> tuple[str, str, bool]:
+    def prepare(self, sample: Stored) -> Caption:
         """See :class:`partition.encoding.series.Encoder`."""
         told = sample.told
-        caption = told["caption"] or ""
-        return told["key"], caption, self.model.is_cut(caption)
+        text = told["caption"] or ""
+        return Caption(told["key"], text, self.model.length(text))
 
-    def encode(self, prepared: Sequence[tuple[str, str, bool]]) -> Encoded:
+    def encode(self, prepared: Sequence[Caption]) -> Encoded:
         """See :class:`partition.encoding.series.Encoder`."""
-        keys, captions, cut = zip(*prepared, strict=True)
-        made = self.model.encoded(captions)
-        for key, vectors in zip(keys, made, strict=True):
-            if not np.isfinite(vectors).all():
-                raise BadInput(
-                    f"{KEY} gives numbers that 16 bits cannot hold, or none, for the caption of "
-                    f"{key}; choose another model"
-                )
-        return Encoded(
-            files=[{"npy": write_array(vectors)} for vectors in made],
-            sums={"cut": float(sum(cut))},
-        )
+        order = sorted(range(len(prepared)), key=lambda row: prepared[row].length)
+        files: list[dict[str, bytes]] = [{} for _ in prepared]
+        for start in range(0, len(order), self.at_once):
+            rows = order[start : start + self.at_once]
+            made = self.model.encoded([prepared[row].text for row in rows])
+            for row, vectors in zip(rows, made, strict=True):
+                if not np.isfinite(vectors).all():
+                    raise BadInput(
+                        f"{KEY} gives numbers that 16 bits cannot hold, or none, for the caption "
+                        f"of {prepared[row].key}; choose another model"
+                    )
+                files[row] = {"npy": write_array(vectors)}
+        cut = sum(each.length > self.model.room for each in prepared)
+        return Encoded(files=files, sums={"cut": float(cut)})
