@@ -20,9 +20,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from trials import Point, judge, trial
+from trials import Point, judge, settings_of_judge, trial
 
-from atoll.blobs import open_store
 from atoll.config_file import read_config
 from evaluation.themed import INK, drawing, series
 from partition.stage import run_partition
@@ -57,7 +56,7 @@ def compared(
     found: dict[str, dict[int, list[Point]]] = {name: {} for name in recipes}
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
         futures = [
-            (name, recipe, pool.submit(trial, recipe, seed, args.out))
+            (name, recipe, pool.submit(trial, recipe, seed, args.steps, args.out))
             for name, recipe, seed in asked
         ]
         for name, recipe, future in futures:
@@ -133,8 +132,8 @@ def main() -> None:
     one = [uri, "partition.num_experts=1", 'evaluation.strategies=["full"]']
     config = read_config(Path(args.config), [*args.overrides, *one])
     base = config.model_dump(mode="json", exclude_unset=True)
-    partition = run_partition(config, lambda *_: None)
-    judge(config, open_store(config.run.uri), partition)  # made once, before others look for it
+    run_partition(config, lambda *_: None)
+    judge(settings_of_judge(config))  # trains the extractor, before others look for it
     found = compared(base, recipes, args)
     rows = summary(found)
     for name, row in sorted(rows.items(), key=lambda each: list(each[1]["frechet"].values())[-1]):

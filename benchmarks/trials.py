@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from atoll.jobs import job_specs
 from atoll.node_cache import open_cache
 from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
+from atoll.training_section import TrainingSection
 from atoll.types import Assignment, CheckpointRef, Lease, Role
 from evaluation.extractor import open_extractor
 from evaluation.painter import draw, wanted
@@ -57,12 +60,13 @@ class Point:
     recall: float
 
 
-def trial(recipe: dict[str, Any], seed: int, out: Path) -> list[Point]:
-    """Train by a recipe and measure at every checkpoint; what was measured before is found.
+def trial(recipe: dict[str, Any], seed: int, steps: Collection[int], out: Path) -> list[Point]:
+    """Train by a recipe and measure at some checkpoints; what was measured before is found.
 
     Args:
         recipe: the settings of a whole run, whose partition is there; of one expert.
         seed: of weights, order and noise.
+        steps: after which to measure, where there is a checkpoint.
         out: folder where points are kept.
     """
     settings = {**recipe, "run": {**recipe["run"], "seed": seed}}
@@ -74,7 +78,8 @@ def trial(recipe: dict[str, Any], seed: int, out: Path) -> list[Point]:
     config = Config.model_validate(settings)
     store = open_store(config.run.uri)
     partition = load_partition(store)
-    points = _measured(config, store, partition, _trained(config, store, partition))
+    refs = [ref for ref in _trained(config, store, partition) if ref.step in steps]
+    points = _measured(config, store, partition, refs)
     kept.write_text(json.dumps([asdict(each) for each in points]))
     return points
 
@@ -103,7 +108,7 @@ def _trained(config: Config, store: BlobStore, partition: Partition) -> list[Che
 def _measured(
     config: Config, store: BlobStore, partition: Partition, refs: list[CheckpointRef]
 ) -> list[Point]:
-    real, yardstick = judge(config, store, partition)
+    real, yardstick = judge(settings_of_judge(config))
     (spec,) = job_specs(config, partition.digest, [Role.EXPERT])
     task = expert_task(config, spec, partition)
     step_flops = TRAINING * task.flops * task.training.batch_size
@@ -118,8 +123,17 @@ def _measured(
     return points
 
 
-def judge(config: Config, store: BlobStore, partition: Partition) -> tuple[RealImages, Yardstick]:
+def settings_of_judge(config: Config) -> str:
+    """What a judgement follows from: all but how a network is trained; as JSON, to be hashed."""
+    fixed = {"run": config.run.model_copy(update={"seed": 0}), "training": TrainingSection()}
+    return config.model_copy(update=fixed).model_dump_json()
+
+
+@functools.cache  # for all trials of a process
+def judge(settings: str) -> tuple[RealImages, Yardstick]:
     """The real images and what measures by them, the same for every recipe and seed."""
-    fixed = config.model_copy(update={"run": config.run.model_copy(update={"seed": 0})})
-    real = read_real(fixed, store, partition, conditioning_of(config, partition))
-    return real, Yardstick(open_extractor(fixed, store, real), real)
+    config = Config.model_validate_json(settings)
+    store = open_store(config.run.uri)
+    partition = load_partition(store)
+    real = read_real(config, store, partition, conditioning_of(config, partition))
+    return real, Yardstick(open_extractor(config, store, real), real)
