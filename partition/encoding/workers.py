@@ -147,7 +147,7 @@ class _Worker:
                 )
             except torch.OutOfMemoryError as error:
                 raise OutOfMemory(
-                    f"{self._device} has no memory for {task.series.batch_size} samples at once; "
+                    f"{self._device} has no memory for so many {task.series.name} at once; "
                     f"lower {task.series.name}.batch_size and run the same command again"
                 ) from error
 
