@@ -28,6 +28,7 @@ from evaluation.extractor import open_extractor
 from evaluation.painter import draw, wanted
 from evaluation.real import RealImages, read_real
 from evaluation.yardstick import Yardstick
+from experts.decoding import decoder_of
 from experts.expert import expert_task
 from experts.load import load_expert
 from experts.loop import train
@@ -70,7 +71,7 @@ def trial(recipe: dict[str, Any], seed: int, steps: Collection[int], out: Path) 
         out: folder where points are kept.
     """
     settings = {**recipe, "run": {**recipe["run"], "seed": seed}}
-    kept = out / f"{digest_of(settings)[:16]}.json"
+    kept = out / f"{digest_of([settings, sorted(steps)])[:16]}.json"
     if kept.exists():
         return [Point(**each) for each in json.loads(kept.read_text())]
     logging.disable()
@@ -111,11 +112,12 @@ def _measured(
     real, yardstick = judge(settings_of_judge(config))
     (spec,) = job_specs(config, partition.digest, [Role.EXPERT])
     task = expert_task(config, spec, partition)
+    decode = decoder_of(store, partition, Path(tempfile.gettempdir()), CPU)
     step_flops = TRAINING * task.flops * task.training.batch_size
     points = []
     for ref in refs:
         expert = load_expert(store, ref, Path(tempfile.gettempdir()), CPU)
-        sampler = Sampler(alone(expert.model, CPU), expert.conditioning, expert.model.shape, CPU)
+        sampler = Sampler(alone(expert.model, CPU), expert.conditioning, task.shape, CPU, decode)
         images = wanted(real, config.run.seed, config.evaluation.num_samples)
         painted = draw(sampler, images, config.sampling, str(ref.step))
         scores = yardstick.scores(painted)
