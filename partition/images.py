@@ -16,11 +16,13 @@ _TRANSPARENT = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH, _KIND = slice(24, 25), slice(25, 26)  # where it tells bits of a channel, kind of colours
+# All that is opened: Pillow would start another program for the EPS that bears such a name.
+_FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 100_000_000  # of an image: 300 MB once it is decoded
 
 
 def decode_colour(data: bytes) -> NDArray[np.uint8]:
-    """An image file of any common kind as colour.
+    """A PNG, JPEG or WebP file as colour.
 
     Grey is repeated to three channels, palettes are converted, and so is CMYK: by its own profile,
     if it has one. Transparent pixels lie on white, 16-bit grey is scaled to 8 bits, and a camera's
@@ -41,12 +43,12 @@ def decode_colour(data: bytes) -> NDArray[np.uint8]:
         # What Pillow warns of, at fewer pixels than it refuses, is told below in the house's words.
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(io.BytesIO(data)) as image,
+            Image.open(io.BytesIO(data), formats=_FORMATS) as image,
         ):
             _refuse_film_and_bomb(image)
             return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
-        raise DataError("it is not an image") from error
+        raise DataError("it is not an image of kind PNG, JPEG or WebP") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"it has far more pixels than {MAX_PIXELS:,}; scale it down") from error
     except (
@@ -69,7 +71,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
     """What :func:`encode_png` was given: (H, W, 1 or 3), uint8."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
@@ -113,8 +115,6 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
         levels = np.asarray(image).astype(np.float32) / 257
         return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
-    if image.mode in {"I", "F"}:
-        raise DataError("it has 32 bits a pixel; convert it to 8")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         above = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -66,7 +66,7 @@ def test_inspect_of_tars_for_a_person_says_the_same_in_a_table(tars: Path) -> No
     table, _ = invoke(f"{tars}/a.tar")
     words = " ".join(table.split())
     assert "samples 7" in words
-    assert "broken 1 a.tar/0003 (it is not an image)" in words
+    assert "broken 1 a.tar/0003 (it is not an image of kind PNG, JPEG or WebP)" in words
     assert "a.tar/0006 = a.tar/0004" in words
 
 
