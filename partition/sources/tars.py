@@ -12,6 +12,7 @@ from typing import Any, Self
 from partition.sources.origins import Unavailable
 from partition.sources.stream import ReadAhead
 
+_ZEROS = bytes(tarfile.BLOCKSIZE)
 LINK = None  # in place of the bytes of a link that leads to no file of the tar
 
 
@@ -46,7 +47,7 @@ class Members:
                         yield f"{folder}{slash}{stem}", suffix.lower(), self._content(tar, info)
                 # To tarfile a cut between two members is no error.
                 if not tar.has_end:
-                    self.broken = "it is cut off: the mark at the end of a tar is missing"
+                    self.broken = "it is cut off or damaged: the mark at the end of a tar is missing"
             if isinstance(self._place, ReadAhead):
                 self._place.drain()
         except Unavailable as error:
@@ -84,7 +85,10 @@ class Members:
 
 
 class _Tar(tarfile.TarFile):
-    """A tar that remembers whether the mark at its end was met: a block of zeros."""
+    """A tar that remembers whether the mark at its end was met: two blocks of zeros.
+
+    One alone ends the reading as well, but it is a header that was lost.
+    """
 
     has_end = False
     members: list[tarfile.TarInfo]
@@ -96,5 +100,5 @@ class _Header(tarfile.TarInfo):
         try:
             return super().fromtarfile(tarfile_)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined] # not in typeshed
-            tarfile_.has_end = True
+            tarfile_.has_end = tarfile_.fileobj.read(tarfile.BLOCKSIZE) == _ZEROS
             raise

@@ -37,3 +37,12 @@ def tar_members(num: int, first: int = 0) -> dict[str, bytes]:
         members[f"{i:04d}.cls"] = str(i % 3).encode()
         members[f"{i:04d}.txt"] = f"number {i}".encode()
     return members
+
+
+def zero_header(path: Path, name: str) -> None:
+    """Lose the header of one file of a tar, as where a disk was not written to everywhere."""
+    with tarfile.open(path) as tar:
+        at = tar.getmember(name).offset
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(tarfile.BLOCKSIZE))

@@ -14,7 +14,7 @@ from atoll.errors import DataError
 from atoll.sections import DataSection
 from partition.intake import Intake
 from partition.sources import open_source
-from tests.partition.tars import image, png, tar_members, write_tar
+from tests.partition.tars import image, png, tar_members, write_tar, zero_header
 
 
 def intake(**settings: Any) -> Intake:
@@ -273,6 +273,19 @@ def test_webdataset_truncated_tar_is_refused_or_kept_up_to_the_cut(
         list(intake(source="webdataset", path=str(path)))
     kept = intake(source="webdataset", path=str(path), on_error="skip")
     assert [s.caption for s in kept] == [f"number {i}" for i in range(kept_samples)]
+    assert list(kept.skipped) == [str(path)]
+
+
+def test_webdataset_tar_with_a_header_lost_in_its_middle_is_refused_or_kept_up_to_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, tar_members(4))
+    zero_header(path, "0002.png")
+    with pytest.raises(DataError, match=r"s\.tar cannot be used: it is cut off or damaged"):
+        list(intake(source="webdataset", path=str(path)))
+    kept = intake(source="webdataset", path=str(path), on_error="skip")
+    assert [s.caption for s in kept] == ["number 0"]
     assert list(kept.skipped) == [str(path)]
 
 

@@ -16,7 +16,7 @@ from partition.intake import Intake
 from partition.sources import Sample, open_source, stream
 from partition.sources.stream import TRIES
 from tests.partition.faulty_server import FaultyServer
-from tests.partition.tars import tar_members, write_tar
+from tests.partition.tars import tar_members, write_tar, zero_header
 
 
 @pytest.fixture
@@ -84,6 +84,16 @@ def test_tar_by_url_cut_short_is_refused_or_kept_up_to_the_cut(
     kept = intake(pattern, on_error="skip")
     assert [s.caption for s in kept] == [f"number {i}" for i in (0, 4, 5, 6, 7)]
     assert list(kept.skipped) == [f"{server.url}/s-000.tar"]
+
+
+def test_tar_by_url_with_a_header_lost_in_its_middle_is_refused(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    server.files = tars(tmp_path, 1)
+    zero_header(tmp_path / "s-000.tar", "0002.png")
+    server.files["s-000.tar"] = (tmp_path / "s-000.tar").read_bytes()
+    with pytest.raises(DataError, match=r"s-000\.tar cannot be used: it is cut off or damaged"):
+        list(intake(f"{server.url}/s-000.tar"))
 
 
 def test_tar_that_does_not_arrive_is_refused_or_skipped_by_its_url(
