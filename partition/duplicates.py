@@ -6,6 +6,7 @@ Source: Abbas et al., SemDeDup: Data-efficient learning at web-scale through sem
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,8 @@ def find_duplicates(rows: RowFile, epsilon: float, seed: int) -> Duplicates:
     some 1,024 samples. Those least like the mean of their group come first, and of equally far ones
     the first in the data: so of samples that are like each other the one farthest from the middle
     stays, as in the paper. A sample goes if it is like one that comes before it, even where that
-    one goes as well. Rows of zeros are like nothing.
+    one goes as well. Equal rows are compared with others as one, the first of them. Rows of zeros
+    are like nothing.
 
     Args:
         rows: features, (N, F).
@@ -54,46 +56,73 @@ def find_duplicates(rows: RowFile, epsilon: float, seed: int) -> Duplicates:
         seed: of the centroids.
     """
     centroids, _ = fine_centroids(rows, -(-len(rows) // _GROUP), seed)
-    nearest = [
-        squared_distances(chunk[first : first + _ASSIGNED], centroids).argmin(1)
-        for chunk in rows.chunks()
-        for first in range(0, len(chunk), _ASSIGNED)
-    ]
-    groups = np.concatenate(nearest).astype(np.int32)
+    nearest, empty, digests = [], [], bytearray()
+    for chunk in rows.chunks():
+        for first in range(0, len(chunk), _ASSIGNED):
+            part = chunk[first : first + _ASSIGNED]
+            nearest.append(squared_distances(part, centroids).argmin(1).astype(np.int32))
+            for row in part:
+                digests += hashlib.blake2b(row, digest_size=16).digest()
+            empty.append(~part.any(1))
+    firsts = _firsts(digests)
+    repeats = np.flatnonzero((firsts != np.arange(len(rows))) & ~np.concatenate(empty))
+    distinct, counts = np.unique(firsts, return_counts=True)
+    groups = np.concatenate(nearest)[distinct]
     by_group = np.argsort(groups, kind="stable")
     bounds = np.cumsum(np.bincount(groups, minlength=len(centroids)))
-    found = [
-        _within(_unit(rows.take(members)), members, epsilon)
-        for members in np.split(by_group, bounds[:-1])
-        if len(members) > 1
+    found = [(repeats, firsts[repeats], np.ones(len(repeats), np.float32))] + [
+        _within(_unit(rows.take(distinct[group])), distinct[group], counts[group], epsilon)
+        for group in np.split(by_group, bounds[:-1])
+        if len(group) > 1
     ]
-    indices, twins, similarities = (
-        np.concatenate(part) for part in zip(_NONE, *found, strict=True)
-    )
+    indices, twins, similarities = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(indices)
     return Duplicates(indices[order], twins[order], similarities[order])
 
 
+def _firsts(digests: bytearray) -> NDArray[np.int64]:
+    """Of each row the first that is equal to it, (N,): itself, where none before it is.
+
+    However often a placeholder stands in the data, it is compared with others but once.
+    """
+    each = np.frombuffer(digests, "S16")
+    _, first, which = np.unique(each, return_index=True, return_inverse=True)
+    firsts: NDArray[np.int64] = first[which]
+    return firsts
+
+
 _Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-_NONE: _Found = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-def _within(units: NDArray[np.float32], members: NDArray[np.int64], epsilon: float) -> _Found:
-    """The duplicates among a group's rows of length 1, and the samples they are of."""
+def _within(
+    units: NDArray[np.float32],
+    members: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    epsilon: float,
+) -> _Found:
+    """The duplicates among a group's distinct rows of length 1, and the samples they are of.
+
+    Memory beside that of the rows is that of one block by another.
+    """
     # Nearness as whole numbers of a ten-thousandth, so that rounding decides on no order.
-    nearness = np.rint(units @ _unit(units.mean(0, keepdims=True))[0] * 1e4)
-    order = np.lexsort((members, nearness))
+    middle = _unit((counts.astype(np.float32) @ units)[None])[0]
+    order = np.lexsort((members, np.rint(units @ middle * 1e4)))
     units, members = units[order], members[order]
-    found = [_NONE]
+    highest = np.full(len(units), -np.inf, np.float32)  # cosine of each to any before it
+    most = np.zeros(len(units), np.int64)  # and to which
     for first in range(0, len(units), _BLOCK):
-        block = units[first : first + _BLOCK]
-        before = np.tri(len(block), first + len(block), first - 1, np.bool_)
-        cosines = np.where(before, block @ units[: first + len(block)].T, -np.inf)
-        most = cosines.argmax(1)
-        highest = cosines[np.arange(len(block)), most]
-        near = np.flatnonzero(highest > 1 - epsilon)
-        found.append((members[first + near], members[most[near]], highest[near]))
-    return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
+        block = slice(first, first + _BLOCK)
+        for other in range(0, first + 1, _BLOCK):
+            cosines = units[block] @ units[other : other + _BLOCK].T
+            if other == first:
+                cosines[~np.tri(len(cosines), k=-1, dtype=np.bool_)] = -np.inf
+            at = cosines.argmax(1)
+            best = cosines[np.arange(len(at)), at]
+            higher = best > highest[block]
+            highest[block] = np.where(higher, best, highest[block])
+            most[block] = np.where(higher, other + at, most[block])
+    near = np.flatnonzero(highest > 1 - epsilon)
+    return members[near], members[most[near]], highest[near]
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

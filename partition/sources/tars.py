@@ -47,7 +47,9 @@ class Members:
                         yield f"{folder}{slash}{stem}", suffix.lower(), self._content(tar, info)
                 # To tarfile a cut between two members is no error.
                 if not tar.has_end:
-                    self.broken = "it is cut off or damaged: the mark at the end of a tar is missing"
+                    self.broken = (
+                        "it is cut off or damaged: the mark at the end of a tar is missing"
+                    )
             if isinstance(self._place, ReadAhead):
                 self._place.drain()
         except Unavailable as error:

@@ -1,4 +1,6 @@
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,53 @@ def test_duplicates_are_those_of_a_brute_force_however_they_are_compared(
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     for index, twin, similarity in zip(got.indices, got.twins, got.similarities, strict=True):
         assert similarity == pytest.approx(units[index] @ units[twin], abs=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.3, 1.0])
+def test_duplicates_where_half_the_data_are_equal_are_those_of_a_brute_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epsilon: float
+) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", 7)
+    rows = (GENERATOR.standard_normal((60, 4)) + 0.3).astype(np.float32)
+    equal = GENERATOR.choice(60, 30, replace=False)
+    rows[equal] = rows[equal[0]]
+    got = found(rows, tmp_path, epsilon)
+    assert set(got.indices.tolist()) == brute_force(rows, epsilon)
+    assert (np.diff(got.indices) > 0).all()
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    for index, twin, similarity in zip(got.indices, got.twins, got.similarities, strict=True):
+        assert similarity == pytest.approx(units[index] @ units[twin], abs=1e-5)
+
+
+def test_equal_rows_are_compared_with_others_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    whole = duplicates._within
+
+    def counted(units: np.ndarray, *rest: Any) -> Any:
+        compared.append(len(units))
+        return whole(units, *rest)
+
+    monkeypatch.setattr(duplicates, "_within", counted)
+    rows = np.repeat(GENERATOR.standard_normal((6, 3)), 50, axis=0)
+    assert len(found(rows, tmp_path, 1e-3)) == 6 * 49
+    assert compared == [6]
+
+
+def test_group_of_many_rows_that_are_alike_takes_the_memory_of_two_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", 64)
+    units = np.linalg.qr(np.eye(4))[0][:1].astype(np.float32).repeat(4000, 0)
+    numbers = np.arange(4000)
+    tracemalloc.start()
+    try:
+        duplicates._within(units, numbers, np.ones_like(numbers), 1e-3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 4000 * 4  # what one block beside all rows would be
 
 
 def test_duplicates_keep_the_one_farthest_from_the_centroid(tmp_path: Path) -> None:
