@@ -57,7 +57,7 @@ class Intake:
         seed: of the run; random crops follow from it.
 
     Attributes:
-        skipped: why something was left out, by its name.
+        skipped: what was left out, and why.
         num_labels: one more than the largest label; 0 without labels.
         has_captions: whether any sample has a caption.
         num_without_caption: usable samples without one.
@@ -81,7 +81,7 @@ class Intake:
         self._crop_seed = seed if data.crop == "random" else None
         self._first: Sample | None = None
         self._without_caption: str | None = None
-        self.skipped: dict[str, str] = {}
+        self.skipped: list[Unreadable] = []
         self.num_labels = 0
         self.has_captions = False
         self.num_without_caption = 0
@@ -95,7 +95,7 @@ class Intake:
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
-        self.num_without_caption = 0
+        self.skipped, self.num_without_caption = [], 0
         prepare = functools.partial(
             _prepared, size=self._data.size, crop_seed=self._crop_seed, with_png=with_png
         )
@@ -124,9 +124,11 @@ class Intake:
 
     def _why(self) -> str:
         """Of samples that were all left out, the end of a sentence."""
-        for name, reason in self.skipped.items():
-            return f" that can be used: {len(self.skipped):,} were left out, as {name}: {reason}"
-        return ""
+        if not self.skipped:
+            return ""
+        one = self.skipped[0]
+        num = len(self.skipped)
+        return f" that can be used: {num:,} were left out, as {one.name}: {one.reason}"
 
     def _leave_out(self, item: Unreadable) -> None:
         if self._data.on_error == "refuse":
@@ -134,7 +136,7 @@ class Intake:
                 f"{item.name} cannot be used: {item.reason}; mend or remove it, or set "
                 'data.on_error = "skip" to leave such samples out'
             )
-        self.skipped[item.name] = item.reason
+        self.skipped.append(item)
 
     def _lacks_caption(self, sample: Sample) -> bool:
         """Whether it is to be left out because others have captions, and it has none.
@@ -144,7 +146,7 @@ class Intake:
         if not self._needs_captions or sample.caption:
             self.has_captions |= sample.caption is not None
         elif self._data.on_error == "skip":
-            self.skipped[sample.key] = "it has no caption"
+            self.skipped.append(Unreadable(sample.key, "it has no caption"))
             return True
         else:
             self._without_caption = self._without_caption or sample.key

@@ -137,7 +137,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names=class_names,
         has_captions=intake.has_captions,
         num_without_caption=intake.num_without_caption,
-        skipped=tuple(Skipped(name, reason) for name, reason in intake.skipped.items()),
+        skipped=tuple(Skipped(item.name, item.reason) for item in intake.skipped),
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,

@@ -10,6 +10,7 @@ from typing import Literal
 from atoll import stages
 from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
+from atoll.config_file import parse_config
 from atoll.errors import BlobError
 from atoll.sections import DataSection
 from partition.intake import workers_for
@@ -53,8 +54,8 @@ def subject_of(config: Config, path: str | None, *, source: bool) -> Subject:
         BadInput: it cannot be opened.
     """
     if path is not None:
-        named = {"source": _kind(path), "path": path}
-        return _source_of(config.data.model_copy(update=named))
+        named = {**config.data.model_dump(), "source": _kind(path), "path": path}
+        return _source_of(parse_config({"data": named}, "what is to be inspected").data)
     store = open_store(config.run.uri)
     result = None if source else stages.find(store, STAGE)
     if result is None:
@@ -94,6 +95,6 @@ def _shards(store: BlobStore, made: Partition, copies: Path) -> Iterator[Unreada
         except BlobError as error:
             yield Unreadable(shard.key, str(error))
             continue
-        yield from samples_of(shard.key, path)
+        yield from samples_of(shard.key, shard.key.rpartition("/")[2], path)
         if path.is_relative_to(copies):
             path.unlink()

@@ -24,7 +24,8 @@ from partition.sources.stream import ReadAhead
 from partition.sources.tars import LINK, Members
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_SIDE_FILES = frozenset({"cls", "txt", "json", ""})  # tell of an image, or of the whole tar
+# Names of texts that tell of a whole tar, as those do that end in _stats.
+_OF_THE_TAR = frozenset({"readme", "license", "licence", "notice", "about", "info", "index"})
 _SCHEMES = frozenset({"http", "https", "s3"})
 _OPEN_AT_ONCE = 2  # tars: one is read while the next begins to arrive
 
@@ -33,9 +34,11 @@ class WebDatasetSource:
     """Samples of tars, tar by tar.
 
     A sample is one image with, by any of them, ``.cls`` (a class number), ``.txt`` (a caption) and
-    ``.json`` (``label``, ``caption``). Any other file without an image of its name is an unreadable
-    sample, and so is what img2dataset tells of a download that failed; hidden files are passed
-    over.
+    ``.json`` (``label``, ``caption``), side by side. Files without an image of their name beside
+    them are an unreadable sample, and so is what img2dataset tells of a download that failed.
+    Hidden files are passed over, and those that tell of the whole tar: without a suffix, or texts
+    such as ``readme.txt`` and ``00000_stats.json``. A sample is named by the path of its tar below
+    the folder (or from where braces begin) and its own.
 
     Args:
         pattern: a tar, a folder of tars, or names with braces, such as ``shard-{000..007}.tar``;
@@ -50,7 +53,8 @@ class WebDatasetSource:
     class_names: tuple[str, ...] = ()
 
     def __init__(self, pattern: str) -> None:
-        self._tars = list(_found(pattern))
+        self._root, tars = _found(pattern)
+        self._tars = list(tars)
         for tar in self._tars:
             if not _is_url(tar) and not Path(tar).is_file():
                 raise DataError(f"data.path: {tar} does not exist")
@@ -59,24 +63,36 @@ class WebDatasetSource:
         """See :class:`~partition.sources.sample.Source`."""
         with contextlib.closing(_opened_ahead(self._tars)) as opened:
             for tar, place in opened:
-                yield from samples_of(tar, place)
+                yield from samples_of(tar, tar.removeprefix(self._root), place)
 
 
-def _found(pattern: str) -> Iterable[str]:
+def _found(pattern: str) -> tuple[str, Iterable[str]]:
+    """Where the names of the tars of a pattern begin, by which samples are named, and the tars.
+
+    That is behind the folder itself, or behind the last slash before the first brace: a tar that is
+    added changes the name of no other.
+    """
     if _is_url(pattern):
         if urlsplit(pattern).scheme == "s3" and not pattern.endswith(TARS):
             below = [key for key in open_store(pattern).list("") if key.endswith(TARS)]
             if not below:
                 raise DataError(f"data.path: no .tar files lie below {pattern}")
-            return (f"{pattern.rstrip('/')}/{key}" for key in below)
-        return _expanded(pattern)
+            root = f"{pattern.rstrip('/')}/"
+            return root, (f"{root}{key}" for key in below)
+        return _before_braces(pattern), _expanded(pattern)
     path = Path(pattern)
     if not path.is_dir():
-        return _expanded(pattern)
+        return _before_braces(pattern), _expanded(pattern)
     tars = sorted(tar for tar in path.rglob("*") if tar.name.endswith(TARS))
     if not tars:
         raise DataError(f"data.path: {path} holds no .tar files")
-    return map(str, tars)
+    first = str(tars[0])
+    return first.removesuffix(str(tars[0].relative_to(path))), map(str, tars)
+
+
+def _before_braces(pattern: str) -> str:
+    folder, slash, _ = pattern.partition("{")[0].rpartition("/")
+    return folder + slash
 
 
 def _is_url(tar: str) -> bool:
@@ -115,30 +131,37 @@ def _close(place: Path | ReadAhead) -> None:
         place.close()
 
 
-def samples_of(tar: str, place: Path | ReadAhead) -> Iterator[Unreadable | Pending]:
+def samples_of(tar: str, name: str, place: Path | ReadAhead) -> Iterator[Unreadable | Pending]:
     """The samples of one tar.
 
     Args:
-        tar: path or URL, for names.
+        tar: path or URL, where it is told of as a whole.
+        name: where its samples are.
         place: where its bytes are.
 
     Raises:
         DataError: a stream is not what its checksum says.
     """
     members = Members(place)
-    name = Path(urlsplit(tar).path if _is_url(tar) else tar).name
     for key, group in itertools.groupby(members, key=lambda member: member[0]):
         parts = {suffix: data for _, suffix, data in group}
         # Of the last sample before a cut nobody knows what is missing.
-        if members.broken is None and _is_sample(parts):
+        if members.broken is None and _is_sample(key, parts):
             yield _Group(f"{name}/{key}", parts)
     if members.broken is not None:
         yield Unreadable(tar, members.broken)
 
 
-def _is_sample(parts: Mapping[str, bytes | None]) -> bool:
-    """Whether files of one name are more than side files, or those of a download that failed."""
-    return not _SIDE_FILES.issuperset(parts) or "status" in _about(parts)
+def _is_sample(key: str, parts: Mapping[str, bytes | None]) -> bool:
+    """Whether files of one name are a sample, or what is left of one, and do not tell of the tar.
+
+    A label without an image is one that stands apart from it, and would be lost in silence.
+    """
+    if "status" in _about(parts):  # of a download
+        return True
+    name = key.rpartition("/")[2].lower()
+    tells_of_all = name in _OF_THE_TAR or name.endswith("_stats")
+    return parts.keys() != {""} and not (tells_of_all and parts.keys() <= {"txt", "json", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +203,7 @@ def _why_no_image(parts: Mapping[str, bytes | None]) -> str:
         told = [str(about[key]) for key in ("status", "error_message") if about.get(key)]
         return f"it has no image ({', '.join(told)})"
     held = ", ".join(f".{suffix}" for suffix in sorted(parts))
-    return f"it holds {held}, and none of {readable_kinds()}"
+    return f"it holds {held}, and none of {readable_kinds()} beside that"
 
 
 def _about(parts: Mapping[str, bytes | None]) -> dict[str, Any]:

@@ -13,13 +13,17 @@ from pydantic import ValidationError
 from atoll.errors import DataError
 from atoll.sections import DataSection
 from partition.intake import Intake
-from partition.sources import open_source
+from partition.sources import Unreadable, open_source
 from tests.partition.tars import image, png, tar_members, write_tar, zero_header
 
 
 def intake(**settings: Any) -> Intake:
     data = DataSection(**settings)
     return Intake(open_source(data), data)
+
+
+def names_of(skipped: list[Unreadable]) -> list[str]:
+    return [item.name for item in skipped]
 
 
 def test_random_crops_are_a_function_of_seed_and_sample(tmp_path: Path) -> None:
@@ -92,7 +96,7 @@ def test_folder_images_of_other_kinds_are_named_not_passed_over(tmp_path: Path) 
         list(intake(source="folder", path=str(tmp_path)))
     kept = intake(source="folder", path=str(tmp_path), on_error="skip")
     assert [s.key for s in kept] == ["1.png"]
-    assert [Path(name).name for name in kept.skipped] == ["2.gif", "3.TIF"]
+    assert [Path(name).name for name in names_of(kept.skipped)] == ["2.gif", "3.TIF"]
 
 
 def test_folder_with_texts_gives_captions(tmp_path: Path) -> None:
@@ -137,8 +141,8 @@ def test_folder_unreadable_images_are_skipped_named_and_counted_once(tmp_path: P
     (tmp_path / "4.txt").write_bytes(b"\xff\xfe\xff")
     got = intake(source="folder", path=str(tmp_path), on_error="skip")
     assert [s.key for s in got] == [s.key for s in got] == ["1.png"]
-    assert list(got.skipped) == [str(tmp_path / f"{i}.png") for i in (2, 3, 4)]
-    assert got.skipped[str(tmp_path / "2.png")] == "it is empty"
+    assert names_of(got.skipped) == [str(tmp_path / f"{i}.png") for i in (2, 3, 4)]
+    assert got.skipped[0].reason == "it is empty"
 
 
 def test_folder_of_mixed_sizes_is_refused_until_a_size_is_set(tmp_path: Path) -> None:
@@ -154,7 +158,7 @@ def test_sample_whose_name_or_caption_is_no_text_is_named(tmp_path: Path) -> Non
     (tmp_path / os.fsdecode(b"a\xff.png")).write_bytes(png(image()))
     kept = intake(source="folder", path=str(tmp_path), on_error="skip")
     assert list(kept) == []
-    assert kept.skipped == {"a\\udcff.png": "its name is not UTF-8"}
+    assert kept.skipped == [Unreadable("a\\udcff.png", "its name is not UTF-8")]
     write_tar(tmp_path / "s.tar", {"a.png": png(image()), "a.json": b'{"caption": "\\ud800"}'})
     with pytest.raises(DataError, match=r"s\.tar/a cannot be used: its caption is not UTF-8"):
         list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
@@ -204,7 +208,38 @@ def test_webdataset_sample_without_a_readable_image_is_named_not_passed_over(
         list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
     kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
     assert [s.key for s in kept] == ["s.tar/2"]
-    assert list(kept.skipped) == ["s.tar/1"]
+    assert names_of(kept.skipped) == ["s.tar/1"]
+
+
+def test_webdataset_label_apart_from_its_image_is_named_not_passed_over(tmp_path: Path) -> None:
+    members = {"1.png": png(image()), "2.png": png(image())}
+    apart = {"1.cls": b"1", "2.txt": b"two", "a/3.json": b'{"label": 3}'}
+    of_all = {"00000_stats.json": b"{}", "README.txt": b"hi", "names": b"a b c"}
+    write_tar(tmp_path / "s.tar", {**members, **apart, **of_all})
+    with pytest.raises(DataError, match=r"s\.tar/1 cannot be used: it holds .cls, and none of"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    assert [s.label for s in kept] == [None, None]
+    assert names_of(kept.skipped) == ["s.tar/1", "s.tar/2", "s.tar/a/3"]
+
+
+@pytest.mark.parametrize("pattern", ["", "/{a,b}/0.tar"])
+def test_webdataset_tars_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, pattern: str
+) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        write_tar(tmp_path / folder / "0.tar", {"1.png": png(image()), "2.png": b""})
+    kept = intake(source="webdataset", path=f"{tmp_path}{pattern}", on_error="skip")
+    assert [s.key for s in kept] == ["a/0.tar/1", "b/0.tar/1"]
+    assert names_of(kept.skipped) == ["a/0.tar/2", "b/0.tar/2"]
+
+
+def test_samples_of_one_name_that_are_left_out_all_count(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {"1.png": b"", "2.png": png(image()), "1.cls": b"1"})
+    kept = intake(source="webdataset", path=str(tmp_path), on_error="skip")
+    assert len(list(kept)) == len(list(kept)) == 1
+    assert names_of(kept.skipped) == ["s.tar/1", "s.tar/1"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
@@ -229,7 +264,7 @@ def test_webdataset_link_to_no_file_is_named_and_one_to_a_file_followed(
     first, second = kept
     assert (first.key, second.key) == ("s.tar/0", "s.tar/2")
     assert np.array_equal(first.image, second.image)
-    assert list(kept.skipped) == ["s.tar/1"]
+    assert names_of(kept.skipped) == ["s.tar/1"]
 
 
 def test_webdataset_json_gives_label_and_caption(tmp_path: Path) -> None:
@@ -273,7 +308,7 @@ def test_webdataset_truncated_tar_is_refused_or_kept_up_to_the_cut(
         list(intake(source="webdataset", path=str(path)))
     kept = intake(source="webdataset", path=str(path), on_error="skip")
     assert [s.caption for s in kept] == [f"number {i}" for i in range(kept_samples)]
-    assert list(kept.skipped) == [str(path)]
+    assert names_of(kept.skipped) == [str(path)]
 
 
 def test_webdataset_tar_with_a_header_lost_in_its_middle_is_refused_or_kept_up_to_there(
@@ -286,7 +321,7 @@ def test_webdataset_tar_with_a_header_lost_in_its_middle_is_refused_or_kept_up_t
         list(intake(source="webdataset", path=str(path)))
     kept = intake(source="webdataset", path=str(path), on_error="skip")
     assert [s.caption for s in kept] == ["number 0"]
-    assert list(kept.skipped) == [str(path)]
+    assert names_of(kept.skipped) == [str(path)]
 
 
 def test_webdataset_some_labels_missing_is_refused(tmp_path: Path) -> None:
@@ -340,9 +375,11 @@ def test_img2dataset_failed_download_is_named_not_passed_over(tmp_path: Path) ->
     write_tar(tmp_path / "00000.tar", {**downloaded(0), **downloaded(1, **FAILED), **downloaded(2)})
     kept = intake(source="webdataset", path=str(tmp_path), on_error="skip")
     assert [s.caption for s in kept] == ["number 0", "number 2"]
-    assert kept.skipped == {
-        "00000.tar/000000001": "it has no image (failed_to_download, HTTP Error 404: Not Found)"
-    }
+    assert kept.skipped == [
+        Unreadable(
+            "00000.tar/000000001", "it has no image (failed_to_download, HTTP Error 404: Not Found)"
+        )
+    ]
 
 
 def test_img2dataset_files_are_one_set_without_classes(tmp_path: Path) -> None:
@@ -377,7 +414,7 @@ def test_sample_without_a_caption_where_captions_are_learnt_from_is_refused_or_s
     skipping = data.model_copy(update={"on_error": "skip"})
     kept = Intake(open_source(data), skipping, needs_captions=True)
     assert [s.caption for s in kept] == ["a boat"]
-    assert kept.skipped == {missing: "it has no caption"}
+    assert kept.skipped == [Unreadable(missing, "it has no caption")]
     assert len(list(Intake(open_source(data), data))) == 2
 
 
