@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from atoll.address import refuse_beyond_loopback, refuse_open
-from atoll.passwords import UrlWithoutPassword
+from atoll.passwords import UrlWithoutCredentials, UrlWithoutPassword
 from atoll.section import Section
 from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
@@ -34,7 +34,7 @@ class DataSection(Section):
     source: Literal["digits", "npz", "folder", "webdataset"] = Field(
         "digits", description="digits | npz | folder | webdataset"
     )
-    path: UrlWithoutPassword | None = Field(
+    path: UrlWithoutCredentials | None = Field(
         None,
         description="file, folder, or tar pattern like shard-{000..007}.tar, of http(s):// or s3://"
         " as well",

@@ -9,7 +9,9 @@ import boto3
 import numpy as np
 import pytest
 
+from atoll.__main__ import main
 from atoll.config import Config
+from atoll.config_file import parse_config
 from atoll.errors import ConfigError, DataError
 from atoll.sections import DataSection
 from partition.intake import Intake
@@ -56,7 +58,7 @@ def test_tars_by_http_give_what_they_give_from_a_disk(
 ) -> None:
     server.files = tars(tmp_path, 3, compression, suffix)
     server.faults = [503, 700, None, 300, 429]
-    by_url = list(intake(f"{server.url}/s-{{000..002}}.{suffix}?token=1"))
+    by_url = list(intake(f"{server.url}/s-{{000..002}}.{suffix}"))
     assert_equal(by_url, list(intake(f"{tmp_path}/s-{{000..002}}.{suffix}")))
 
 
@@ -83,7 +85,7 @@ def test_tar_by_url_cut_short_is_refused_or_kept_up_to_the_cut(
         list(intake(pattern))
     kept = intake(pattern, on_error="skip")
     assert [s.caption for s in kept] == [f"number {i}" for i in (0, 4, 5, 6, 7)]
-    assert list(kept.skipped) == [f"{server.url}/s-000.tar"]
+    assert [item.name for item in kept.skipped] == [f"{server.url}/s-000.tar"]
 
 
 def test_tar_by_url_with_a_header_lost_in_its_middle_is_refused(
@@ -107,7 +109,7 @@ def test_tar_that_does_not_arrive_is_refused_or_skipped_by_its_url(
         list(intake(pattern))
     kept = intake(pattern, on_error="skip")
     assert len(list(kept)) == 8
-    assert list(kept.skipped) == [f"{server.url}/s-001.tar"]
+    assert [item.name for item in kept.skipped] == [f"{server.url}/s-001.tar"]
 
 
 def test_tar_whose_connection_breaks_for_good_gives_what_came(
@@ -118,8 +120,8 @@ def test_tar_whose_connection_breaks_for_good_gives_what_came(
     server.faults = [at + 700] + [0] * TRIES
     kept = intake(f"{server.url}/s-000.tar", on_error="skip")
     assert [s.caption for s in kept] == ["number 0", "number 1"]
-    (reason,) = kept.skipped.values()
-    assert f"the connection broke {TRIES} times after {at + 700:,} of 20,480 bytes" in reason
+    (skipped,) = kept.skipped
+    assert f"broke {TRIES} times after {at + 700:,} of 20,480 bytes" in skipped.reason
 
 
 def test_tar_with_another_digest_is_refused_even_where_others_are_skipped(
@@ -140,3 +142,44 @@ def test_tar_with_another_digest_is_refused_even_where_others_are_skipped(
 def test_url_with_a_password_is_refused_by_key() -> None:
     with pytest.raises((ConfigError, ValueError), match="holds a password"):
         Config.model_validate({"data": {"path": "https://me:secret@host/a.tar"}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/{0..9}.tar?X-Amz-Signature=hush",
+        "https://hush@host/a.tar",
+        "s3://hush@bucket/a.tar",
+        "{https://host/a.tar?hush,b.tar}",
+    ],
+)
+def test_url_with_a_user_or_a_query_is_refused_without_being_told(url: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.path.* holds a password, a user or a query"
+    ) as caught:
+        parse_config({"data": {"path": url}}, "atoll.toml")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["a?b@c.tar", "s3://bucket/a?b.tar", "https://host/a@b.tar"])
+def test_path_with_the_signs_of_a_query_is_a_path(path: str) -> None:
+    assert DataSection(path=path).path == path
+
+
+def test_inspect_of_a_url_with_a_password_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["inspect", "https://me:hush@host/a.tar"])
+    assert leaving.value.code == 2
+    told = capsys.readouterr().err
+    assert "holds a password" in told
+    assert "hush" not in told
+
+
+def test_tars_by_url_are_named_by_their_paths_from_the_braces_on(
+    tmp_path: Path, server: FaultyServer
+) -> None:
+    (data,) = tars(tmp_path, 1).values()
+    server.files = {"deep/a/0.tar": data, "deep/b/0.tar": data}
+    keys = [sample.key for sample in intake(f"{server.url}/deep/{{a,b}}/0.tar")]
+    assert keys[0] == "a/0.tar/0000"
+    assert keys[4] == "b/0.tar/0000"
