@@ -61,18 +61,27 @@ class FolderSource:
     def __iter__(self) -> Iterator[Pending]:
         """See :class:`~partition.sources.sample.Source`."""
         if not self.class_names:
-            yield from self._below("", None)
+            yield from self._below("", None, frozenset())
         for label, folder in enumerate(self.class_names):
-            yield from self._below(f"{folder}/", label)
+            yield from self._below(f"{folder}/", label, frozenset())
 
-    def _below(self, folder: str, label: int | None) -> Iterator[Pending]:
-        """All images below a folder, named from the source's own on: "", or with a slash."""
+    def _below(
+        self, folder: str, label: int | None, above: frozenset[tuple[int, int]]
+    ) -> Iterator[Pending]:
+        """All images below a folder, named from the source's own on: "", or with a slash.
+
+        A link back to one of the folders above is not followed: what it leads to is being read.
+        """
+        about = (self._path / folder).stat()
+        itself = (about.st_dev, about.st_ino)
+        if itself in above:
+            return
         entries = sorted_names(
             str(self._path / folder), lambda entry: entry.is_dir() or _is_image(entry)
         )
         for name, is_folder in entries:
             if is_folder:
-                yield from self._below(f"{folder}{name}/", label)
+                yield from self._below(f"{folder}{name}/", label, above | {itself})
             else:
                 yield _File(str(self._path), f"{folder}{name}", label)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,8 @@ _QUIET_S = 60  # of a connection, after which it counts as broken
 _OVERLOADED = 429
 _NONE_BESIDE = {403, 404, 410}  # S3 answers 403 to those who may not list a bucket
 _WITHOUT_MD5 = {"aws:kms", "aws:kms:dsse"}  # encrypted so, an object's ETag is not its MD5
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")  # such as "bytes 100-199/200"
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
 class Unavailable(Exception):
@@ -89,7 +92,11 @@ class HttpOrigin:
     def ask(self, first: int) -> Answer:
         """See :class:`Origin`."""
         response = self._opened(self._url, {"Range": f"bytes={first}-"} if first else {})
-        begins, total = _extent(response.headers, partial=response.status == 206)
+        try:
+            begins, total = _extent(response.headers, partial=response.status == 206)
+        except Unavailable:
+            response.close()
+            raise
 
         def read(num: int) -> bytes:
             with _broken_is_passing():
@@ -211,9 +218,14 @@ class _Refused(Unavailable):
 
 def _extent(headers: Mapping[str, str], *, partial: bool) -> tuple[int, int | None]:
     """Where a body begins in the whole, and how long that is."""
-    if partial:  # such as "bytes 100-199/200"
-        span, _, whole = headers["Content-Range"].removeprefix("bytes ").partition("/")
-        return int(span.partition("-")[0]), int(whole) if whole.isdecimal() else None
+    if partial:
+        told = headers.get("Content-Range", "")
+        if (found := _CONTENT_RANGE.match(told)) is None:
+            raise Unavailable(
+                f"the server gives a part and does not tell which (Content-Range: {told!r})",
+                passing=False,
+            )
+        return int(found[1]), int(found[2]) if found[2].isdecimal() else None
     length = headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
@@ -264,4 +276,5 @@ def _digests(got: Mapping[str, Any]) -> dict[str, str]:
     if checksum and "-" not in checksum:
         return {"sha256": base64.b64decode(checksum).hex()}
     encrypted = got.get("ServerSideEncryption") in _WITHOUT_MD5 or "SSECustomerAlgorithm" in got
-    return {} if "-" in etag or encrypted else {"md5": etag}
+    # Stores that only speak S3's language may tell anything else there.
+    return {"md5": etag.lower()} if _MD5.fullmatch(etag) and not encrypted else {}

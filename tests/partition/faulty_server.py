@@ -22,6 +22,7 @@ class FaultyServer:
             bytes which were sent may be lost, and not as where the server ends.
         asked: name and wish for a range of each request for what is there.
         lengths: of files, told instead of the right ones.
+        content_range: told with every part of a file, None for nothing, "" for the right one.
         retry_after: told with every status that is no success.
     """
 
@@ -32,6 +33,7 @@ class FaultyServer:
         self.resets = False
         self.asked: list[tuple[str, str | None]] = []
         self.lengths: dict[str, int] = {}
+        self.content_range: str | None = ""
         self.retry_after: str | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -65,7 +67,9 @@ class FaultyServer:
                 self.send_response(206 if wish and outer.ranges else 200)
                 total = outer.lengths.get(name, len(data))
                 if wish and outer.ranges:
-                    self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
+                    right = f"bytes {first}-{total - 1}/{total}"
+                    if outer.content_range is not None:
+                        self.send_header("Content-Range", outer.content_range or right)
                 self.send_header("Content-Length", str(total - first))
                 self.end_headers()
                 self.wfile.write(data[first:] if fault is None else data[first : first + fault])

@@ -86,6 +86,16 @@ def test_folder_of_classes_gives_labels_in_order_of_names(tmp_path: Path) -> Non
     assert source.class_names == ("a", "b")
 
 
+def test_folder_with_links_back_to_folders_above_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "deep" / "1.png").write_bytes(png(image()))
+    (tmp_path / "a" / "deep" / "again").symlink_to(tmp_path / "a")
+    (tmp_path / "b" / "same").symlink_to(tmp_path / "a" / "deep")  # no loop: read again
+    keys = [sample.key for sample in intake(source="folder", path=str(tmp_path))]
+    assert keys == ["a/deep/1.png", "b/same/1.png"]
+
+
 def test_folder_images_of_other_kinds_are_named_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png(image()))
     Image.fromarray(image()).save(tmp_path / "2.gif")

@@ -10,7 +10,7 @@ import pytest
 from werkzeug.wrappers import Response
 
 from atoll.errors import BadInput, DataError
-from partition.sources import stream
+from partition.sources import origins, stream
 from partition.sources.origins import HttpOrigin, Origins, S3Origin, Unavailable
 from partition.sources.stream import TRIES, ReadAhead, pieces
 from tests.partition.faulty_server import FaultyServer
@@ -110,6 +110,30 @@ def test_stream_changed_between_two_connections_is_refused(server: FaultyServer)
     server.files["a.tar"] = DATA[:-1]
     with pytest.raises(Unavailable, match="changed while it was read"):
         list(coming)
+
+
+@pytest.mark.parametrize("told", [None, "bytes", "bytes */5"])
+def test_stream_of_a_part_that_is_not_told_is_refused(
+    server: FaultyServer, told: str | None
+) -> None:
+    server.faults, server.content_range = [100_000], told
+    with pytest.raises(Unavailable, match="gives a part and does not tell which"):
+        read(server)
+
+
+@pytest.mark.parametrize(
+    ("etag", "digests"),
+    [
+        ('"0123456789ABCDEF0123456789abcdef"', {"md5": "0123456789abcdef0123456789abcdef"}),
+        ('"0123456789abcdef0123456789abcdef-2"', {}),
+        ('"v17"', {}),
+        ('"0123456789abcdef0123456789abcdeg"', {}),
+    ],
+)
+def test_etag_is_held_against_what_arrives_only_where_it_is_an_md5(
+    etag: str, digests: dict[str, str]
+) -> None:
+    assert origins._digests({"ETag": etag}) == digests
 
 
 @pytest.mark.parametrize("line", ["{}", "{}  a.tar\n", "SHA256 (a.tar) = {}\n"])
