@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from atoll import layout
 from atoll.blobs import BlobStore
+from atoll.errors import BlobExists
 from partition.manifest import KeptFeatures, Shard, ShardSet
 from partition.rowfile import RowFile
 
@@ -47,6 +49,6 @@ def _kept(
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         key = layout.features(shard.digest, digest)
-        if not store.exists(key):  # the key names the content
+        with contextlib.suppress(BlobExists):  # the key names the content
             store.put_bytes(key, data)
         yield Shard(key, digest, shard.num_samples, len(data))

@@ -6,6 +6,7 @@ open at a time, however many clusters there are.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import tarfile
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from atoll import layout
 from atoll.blob_checks import digest_file
 from atoll.blobs import BlobStore
+from atoll.errors import BlobExists
 from partition.images import encode_png
 from partition.manifest import Shard, ShardSet
 from partition.sources import Sample
@@ -111,8 +113,9 @@ class ShardWriter:
             file.write(END_OF_TAR)
         digest = digest_file(shard.path)
         key = layout.shard(shard.cluster, len(shard.done), digest)
-        # The key names the content, so what an interrupted run left there is this very tar.
-        if not self._store.exists(key):
+        # The key names the content: what an interrupted run left there is this very tar, and so
+        # is what another one that goes on beside this puts there.
+        with contextlib.suppress(BlobExists):
             self._store.put_file(key, shard.path)
         size = shard.path.stat().st_size
         shard.done.append(Shard(key, digest, shard.num_samples, size))

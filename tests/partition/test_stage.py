@@ -96,6 +96,17 @@ def test_shards_hold_every_sample_bit_by_bit(done: Done) -> None:
         assert (label, caption) == (index % 3, f"number {index}")
 
 
+def test_partition_made_twice_at_once_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(tmp_path / "data.npz")
+    config = settings(tmp_path, duplicates="report")
+    first = run(config)
+    # As it looks to a second command that begins before the first one has stored anything.
+    monkeypatch.setattr(FileStore, "exists", lambda *_: False)
+    assert run(config) == first
+
+
 def test_manifest_tells_counts_shape_and_classes(done: Done) -> None:
     made = done.made
     assert (made.num_samples, made.shape, made.num_experts) == (90, (6, 5, 3), 3)
