@@ -150,6 +150,7 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
         has_labels=bool(partition["class_names"]),
         has_captions=partition["has_captions"],
     )
+    fit.refuse_missing_captions(config, partition["num_without_caption"])
     if num := config.training.held_out:
         sizes = {number: each["num_samples"] for number, each in enumerate(partition["shard_sets"])}
         fit.refuse_held_out(num, sizes)
