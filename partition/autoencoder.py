@@ -111,17 +111,7 @@ class Autoencoder:
         self._device = device
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         try:
-            cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
-            model, loaded = cls.from_pretrained(
-                folder,
-                torch_dtype=self._dtype,
-                use_safetensors=True,
-                low_cpu_mem_usage=False,
-                output_loading_info=True,
-            )
-            # What a file lacks is drawn at random.
-            if lacking := sorted(loaded["missing_keys"]):
-                raise ValueError(f"its weights lack {lacking[0]}")
+            model = _loaded(folder, self._dtype)
         except (OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
@@ -163,6 +153,20 @@ class Autoencoder:
             yield to_uint8(x.float().cpu().numpy())
             # One tells how large they are.
             latents, at_once = latents[at_once:], max(1, _AT_ONCE_PIXELS // x[0, 0].numel())
+
+
+def _loaded(folder: Path, dtype: torch.dtype) -> Any:
+    cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
+    model, told = cls.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        low_cpu_mem_usage=False,
+        output_loading_info=True,
+    )
+    if lacking := sorted(told["missing_keys"]):  # they would be drawn at random
+        raise ValueError(f"its weights lack {lacking[0]}")
+    return model
 
 
 def _class_of(told: Any, name: str) -> Any:
