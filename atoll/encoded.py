@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from atoll import stages
+from atoll import layout, stages
 from atoll.blobs import BlobStore
 from atoll.config import Config
-from atoll.errors import BadInput, StageMissing
+from atoll.errors import BadInput, BlobMissing, StageMissing
 
 
-def stage_of(series: str) -> str:
-    """Name of the stage that makes a series, ``latents`` or ``captions``."""
-    return f"encode-{series}"
+def stage_of(series: str, partition: str) -> str:
+    """Name of the stage that makes a series, ``latents`` or ``captions``, of one partition.
+
+    Args:
+        series: which.
+        partition: its digest: what was made of the samples of another is none of this one's.
+    """
+    return f"encode-{series}-{partition[:16]}"
 
 
 def wanted_by(config: Config) -> Mapping[str, str | None]:
@@ -25,42 +31,76 @@ def wanted_by(config: Config) -> Mapping[str, str | None]:
     }
 
 
-def find_encoded(store: BlobStore, series: str) -> dict[str, Any] | None:
-    """What was made last of a series, see :mod:`partition.manifest`; None if nothing was."""
-    return stages.find(store, stage_of(series))
+def inputs_of(config: Config, series: str, model: str) -> dict[str, Any]:
+    """All of the configuration that a series follows from, by its keys; other ones are refused.
+
+    Args:
+        config: of the run.
+        series: as of :func:`stage_of`.
+        model: digest of the encoder, which stands in place of its name.
+    """
+    if series == "captions":
+        return {"captions": {"encoder": model, "tokens": config.captions.tokens}}
+    names = ("precision", "kind", "scale", "shift")
+    section = {name: getattr(config.latents, name) for name in names}
+    drawn = {"run": {"seed": config.run.seed}} if config.latents.kind == "samples" else {}
+    return {"latents": {"vae": model, **section}, "data": {"flip": config.data.flip}, **drawn}
 
 
-def refuse_unencoded(store: BlobStore, config: Config, needed_by: str) -> None:
+def find_encoded(store: BlobStore, series: str, partition: str) -> dict[str, Any] | None:
+    """What was made of a series, see :mod:`partition.manifest`; None if nothing was.
+
+    Args:
+        store: of the run.
+        series: as of :func:`stage_of`.
+        partition: likewise.
+    """
+    return stages.find(store, stage_of(series, partition))
+
+
+def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by: str) -> None:
     """Refuse to work on a run that is not encoded as its configuration asks for.
 
     Args:
         store: of the run.
         config: of the run.
+        partition: its digest.
         needed_by: command to name.
 
     Raises:
         StageMissing: something is not encoded yet; says which command does it.
-        BadInput: something is encoded that the configuration does not ask for; names the key.
+        BadInput: something is encoded with other settings, or is not asked for; names the key.
     """
     for key, encoder in wanted_by(config).items():
         series = key.partition(".")[0]
-        made = find_encoded(store, series)
-        if encoder is not None and made is None:
+        if encoder is None:
+            if find_encoded(store, series, partition) is not None:
+                raise BadInput(
+                    f"the samples of this run are encoded, and the configuration has no {key} now; "
+                    "set it back, or give new settings a run.uri of their own"
+                )
+            continue
+        inputs = inputs_of(config, series, _model_of(store, encoder))
+        if stages.finished(store, stage_of(series, partition), inputs) is None:
             raise StageMissing(
                 f"`atoll {needed_by}` learns from what {key} = {encoder!r} encodes, which has not "
                 "been done to its end here; run `atoll encode` first"
             )
-        if encoder is None and made is not None:
-            raise BadInput(
-                f"the samples of this run are encoded, and the configuration has no {key} now; set "
-                "it back, or give new settings a run.uri of their own"
-            )
 
 
-def is_encoded(store: BlobStore, config: Config) -> bool:
-    """Whether all is encoded that the configuration asks for."""
+def _model_of(store: BlobStore, name: str) -> str:
+    """What a name stood for when it was last looked at; itself where that is not known."""
+    try:
+        digest: str = json.loads(store.get_bytes(layout.model_name(name)))["digest"]
+    except BlobMissing:
+        return name
+    return digest
+
+
+def is_encoded(store: BlobStore, config: Config, partition: str) -> bool:
+    """Whether something is encoded of all that the configuration asks for."""
     wanted = (key for key, encoder in wanted_by(config).items() if encoder is not None)
-    return all(find_encoded(store, key.partition(".")[0]) is not None for key in wanted)
+    return all(find_encoded(store, key.partition(".")[0], partition) is not None for key in wanted)
 
 
 def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -70,7 +110,7 @@ def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int
         store: of the run.
         partition: the stage's result, as JSON.
     """
-    latents = find_encoded(store, "latents")
+    latents = find_encoded(store, "latents", partition["digest"])
     if latents is not None:
         channels, height, width = latents["shape"]
     else:
@@ -80,7 +120,9 @@ def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int
 
 def seen_bytes(store: BlobStore, partition: Mapping[str, Any]) -> list[int]:
     """Bytes of the tars of each cluster that its trainer reads; arguments as of the above."""
-    latents, captions = (find_encoded(store, series) for series in ("latents", "captions"))
+    latents, captions = (
+        find_encoded(store, series, partition["digest"]) for series in ("latents", "captions")
+    )
     read = [
         [each["shards"] for each in partition["shard_sets"]]
         if latents is None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.config import Config
-from atoll.fit import refuse_condition
+from atoll.fit import refuse_condition, refuse_missing_captions
 from experts.condition import Conditioning
 from experts.flow import PathSample, linear_path, seeded
 from experts.immiscible import assigned
@@ -168,12 +168,13 @@ def conditioning_of(config: Config, partition: Partition) -> Conditioning:
     """What this run's networks are conditioned on.
 
     Raises:
-        ConfigError: the data do not have what ``expert.condition`` asks for.
+        ConfigError: the data, or some of them, do not have what ``expert.condition`` asks for.
     """
     kind = config.expert.condition
     refuse_condition(
         config, has_labels=bool(partition.class_names), has_captions=partition.has_captions
     )
+    refuse_missing_captions(config, partition.num_without_caption)
     if kind == "class":
         return Conditioning("class", len(partition.class_names))
     if kind == "text" and partition.texts is not None:

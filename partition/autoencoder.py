@@ -6,6 +6,7 @@ Source: Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Mo
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,17 +59,24 @@ def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
         BadInput: it is no autoencoder that is known here, or images of that kind do not fit it.
     """
     cls = _class_of(told, name)
-    with torch.device("meta"):
-        model = cls.from_config(told).eval()
     height, width, channels = image
-    takes = told.get("in_channels", 3)
+    with _sense_made_of(name), torch.device("meta"):
+        model = cls.from_config(told).eval()
+    takes = model.config.get("in_channels", 3)
     if takes != channels:
         few = ", so give image files, which become three" if channels == 1 else ""
         raise BadInput(
             f"{KEY} = {name!r} takes images of {takes} channels, and those of the data have "
             f"{channels}; choose another autoencoder, or other images{few}"
         )
-    factor = _PROBE // _answer(model, channels, _PROBE, _PROBE)[0].shape[2]
+    gives = model.config.get("out_channels", takes)
+    if gives != channels:
+        raise BadInput(
+            f"{KEY} = {name!r} gives images of {gives} channels, and takes those of {takes}; "
+            "choose another autoencoder"
+        )
+    with _sense_made_of(name):
+        factor = _PROBE // _answer(model, channels, _PROBE, _PROBE)[0].shape[2]
     if height % factor or width % factor:
         raise BadInput(
             f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
@@ -103,10 +111,7 @@ class Autoencoder:
         self._device = device
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         try:
-            cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
-            model = cls.from_pretrained(
-                folder, torch_dtype=self._dtype, use_safetensors=True, low_cpu_mem_usage=False
-            )
+            model = _loaded(folder, self._dtype)
         except (OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
@@ -150,6 +155,20 @@ class Autoencoder:
             latents, at_once = latents[at_once:], max(1, _AT_ONCE_PIXELS // x[0, 0].numel())
 
 
+def _loaded(folder: Path, dtype: torch.dtype) -> Any:
+    cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
+    model, told = cls.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        low_cpu_mem_usage=False,
+        output_loading_info=True,
+    )
+    if lacking := sorted(told["missing_keys"]):  # they would be drawn at random
+        raise ValueError(f"its weights lack {lacking[0]}")
+    return model
+
+
 def _class_of(told: Any, name: str) -> Any:
     kind = told.get("_class_name") if isinstance(told, dict) else None
     if kind not in _CLASSES:
@@ -164,6 +183,19 @@ def _class_of(told: Any, name: str) -> Any:
             f"{KEY} needs a library that is not installed; run `pip install 'atoll[latents]'`"
         ) from error
     return getattr(diffusers, kind)
+
+
+@contextlib.contextmanager
+def _sense_made_of(name: str) -> Iterator[None]:
+    """Errors inside are of a ``config.json`` that describes no model."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError) as e:
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(".")
+        raise BadInput(
+            f"{KEY} = {name!r} has a config.json that describes no model ({reason}); give one that "
+            "save_pretrained has written"
+        ) from e
 
 
 def _answer(model: Any, channels: int, height: int, width: int) -> tuple[Tensor, bool]:

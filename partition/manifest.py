@@ -114,7 +114,7 @@ class Latents:
     @property
     def space(self) -> Space:
         """Where the networks work."""
-        name = f"latents:{self.model[:16]}:{self.scale:g}:{self.shift:g}"
+        name = f"latents:{self.model[:16]}:{float(self.scale)!r}:{float(self.shift)!r}"
         return Space(name, self.shape)
 
 

@@ -24,12 +24,14 @@ from atoll import layout
 from atoll.blob_checks import check, digest_file, writing
 from atoll.blobs import BlobStore
 from atoll.digests import digest_of
-from atoll.errors import BadInput, BlobExists, BlobMissing
+from atoll.errors import BadInput, BlobDamaged, BlobExists, BlobMissing
 
 # Weights, configuration and tokenizers; of sentence-transformers also those of numbered folders.
 _NAMES = ("*.safetensors", "*.json", "*.model", "vocab.txt", "merges.txt")
 _WANTED = (*_NAMES, *(f"[0-9]_*/{name}" for name in _NAMES))
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# As find_model names files; no other name comes from a manifest, which others may have written.
+_FILE = re.compile(r"([0-9]_[^/\\\0]*/)?[^/\\\0]*[^/\\\0.][^/\\\0]*")
 _HUB_ID = re.compile(r"([\w.-]+(?:/[\w.-]+)?)((?:/[\w.-]+)*)")
 
 
@@ -165,6 +167,8 @@ def _files(store: BlobStore, digest: str) -> dict[str, str]:
     manifest = layout.model_manifest(digest)
     files: dict[str, str] = json.loads(store.get_bytes(manifest))
     check(digest_of(files), digest, manifest)
+    if bad := [name for name in files if not _FILE.fullmatch(name)]:
+        raise BlobDamaged(f"{manifest} names {bad[0]!r}, which is no file of a model's own folder")
     return files
 
 

@@ -44,7 +44,9 @@ def load_partition(store: BlobStore, needed_by: str = "train") -> Partition:
         StageMissing: it has not been made.
     """
     made = Partition.from_json(stages.require(store, STAGE, needed_by))
-    latents, texts = (find_encoded(store, series) for series in ("latents", "captions"))
+    latents, texts = (
+        find_encoded(store, series, made.digest) for series in ("latents", "captions")
+    )
     return dataclasses.replace(
         made,
         latents=None if latents is None else Latents.from_json(latents),

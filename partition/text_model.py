@@ -26,6 +26,12 @@ KEY = "captions.encoder"
 _CLIP = ("clip", "clip_text_model")
 _T5 = ("t5", "mt5", "umt5")  # of which the encoder alone is needed
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+# What a sentence-embedding model may consist of, and what it must not do.
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_OTHER_POOLING = {
+    *("max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"),
+    *("max", "mean_sqrt_len", "weightedmean"),
+}
 _MOST_TOKENS = 512  # of a caption that becomes one vector, where a model has no limit of its own
 
 
@@ -106,7 +112,7 @@ class TextModel:
         kind = kind_of(json.loads((folder / "config.json").read_bytes()), str(folder))
         self.name, self.dims, self.tokens = encoder_name(kind, digest), kind.dims, tokens
         self._device, self._clip = device, kind.family in _CLIP
-        self._pools_first = _pools_first(folder)
+        self._pools_first = not tokens and _pools_first(folder)
         if not any(any(folder.glob(name)) for name in _TOKENIZERS):  # transformers makes one up
             raise BadInput(
                 f"{KEY} names a model without its tokenizer; give a folder with tokenizer.json in "
@@ -205,18 +211,41 @@ def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
     kind = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
     # Weights in pickle form could run code, so they are never loaded.
     model, told = kind.get(family, AutoModel).from_pretrained(
-        folder, use_safetensors=True, output_loading_info=True
+        folder,
+        dtype=torch.float32,  # whatever the file has: the same vectors wherever it came from
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
     # What a file lacks is drawn at random; the one layer that nobody asks may be so.
     if lacking := sorted(key for key in told["missing_keys"] if not key.startswith("pooler.")):
         raise ValueError(f"its weights lack {lacking[0]}")
-    return AutoTokenizer.from_pretrained(folder), model
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        raise ValueError("its tokenizer has no token to pad with")
+    return tokenizer, model
 
 
 def _pools_first(folder: Path) -> bool:
-    """Whether a sentence-embedding model takes the first token's vector for the sentence's."""
-    told = folder / "1_Pooling" / "config.json"
-    return told.exists() and bool(json.loads(told.read_bytes()).get("pooling_mode_cls_token"))
+    """Whether a sentence-embedding model takes the first token's vector for the sentence's.
+
+    Raises:
+        BadInput: it makes the vector in another way than from the first token, or the mean of all.
+    """
+    modules, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
+    kinds = [each["type"] for each in json.loads(modules.read_bytes())] if modules.exists() else []
+    told = json.loads(pooling.read_bytes()) if pooling.exists() else {}
+    modes = {key.removeprefix("pooling_mode_") for key, value in told.items() if value is True}
+    modes |= {told["pooling_mode"]} if "pooling_mode" in told else set()
+    other = sorted(modes & _OTHER_POOLING)
+    other += [kind for each in kinds if (kind := each.rpartition(".")[2]) not in _MODULES]
+    if other:
+        raise BadInput(
+            f"{KEY} names a sentence-embedding model with {other[0]}, which is not known here; "
+            "give one whose vector is the mean of its tokens or the first of them, or set "
+            "captions.tokens above 0"
+        )
+    return bool(modes & {"cls_token", "cls"})
 
 
 def _halved(vectors: Tensor) -> NDArray[np.float16]:

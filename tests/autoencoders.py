@@ -13,16 +13,14 @@ def write_vae(
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        sizes = {"in_channels": channels, "out_channels": channels, "sample_size": 32, **told}
         model = AutoencoderKL(
-            in_channels=channels,
-            out_channels=channels,
             block_out_channels=(8,) * blocks,
             down_block_types=("DownEncoderBlock2D",) * blocks,
             up_block_types=("UpDecoderBlock2D",) * blocks,
             latent_channels=4,
             norm_num_groups=4,
-            sample_size=32,
-            **told,
+            **sizes,
         )
     model.save_pretrained(folder)
     return str(folder)

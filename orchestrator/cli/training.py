@@ -75,8 +75,9 @@ def refuse_other_settings(config: Config) -> None:
         BadInput: checkpoints were made with other settings; names the first that differs.
     """
     store = open_store(config.run.uri)
-    made = store.exists(layout.stage_manifest("partition"))
-    if made and encoded.is_encoded(store, config):  # until then nothing can have been trained
+    made = stages.find(store, "partition")
+    # Until all is made nothing can have been trained.
+    if made is not None and encoded.is_encoded(store, config, made["digest"]):
         for name in (TRAIN, ROUTE):
             _stage(store, name, config)
 
@@ -142,14 +143,16 @@ class _Stage:
 
 def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     partition = stages.require(store, "partition", needed_by=name)
-    encoded.refuse_unencoded(store, config, name)
-    digest, (_, height, width) = partition["digest"], encoded.seen_shape(store, partition)
+    digest = partition["digest"]
+    encoded.refuse_unencoded(store, config, digest, name)
+    _, height, width = encoded.seen_shape(store, partition)
     fit.refuse_patches(config, height, width, factor=partition["shape"][0] // height)
     fit.refuse_condition(
         config,
         has_labels=bool(partition["class_names"]),
         has_captions=partition["has_captions"],
     )
+    fit.refuse_missing_captions(config, partition["num_without_caption"])
     if num := config.training.held_out:
         sizes = {number: each["num_samples"] for number, each in enumerate(partition["shard_sets"])}
         fit.refuse_held_out(num, sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -81,14 +81,9 @@ class CaptionSeries:
         return cls(model, kind, section.tokens, _GROUP * section.batch_size, section.workers)
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """See :class:`partition.encoding.series.Series`."""
-        return {"encoder": self.model, "tokens": self.tokens}
-
-    @property
     def digest(self) -> str:
         """See :class:`partition.encoding.series.Series`."""
-        return digest_of([self.name, self.inputs])
+        return digest_of([self.name, {"encoder": self.model, "tokens": self.tokens}])
 
     def open(self, store: BlobStore, cache: Path, device: torch.device) -> CaptionEncoder:
         """See :class:`partition.encoding.series.Series`."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -97,21 +97,11 @@ class LatentSeries:
         )
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """See :class:`partition.encoding.series.Series`."""
-        return {**self._shaping, "scale": self.scale, "shift": self.shift}
-
-    @property
     def digest(self) -> str:
         """See :class:`partition.encoding.series.Series`."""
-        return digest_of(["latents", self._shaping])
-
-    @property
-    def _shaping(self) -> dict[str, Any]:
-        """Of ``[latents]``, what the bytes follow from."""
         drawn = {"seed": self.seed} if self.kind == "samples" else {}
         model = {"vae": self.model, "precision": self.precision}
-        return {**model, "kind": self.kind, "flip": self.flip, **drawn}
+        return digest_of(["latents", {**model, "kind": self.kind, "flip": self.flip, **drawn}])
 
     def open(self, store: BlobStore, cache: Path, device: torch.device) -> LatentEncoder:
         """See :class:`partition.encoding.series.Series`."""

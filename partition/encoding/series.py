@@ -76,8 +76,8 @@ class Series(Protocol):
         ...
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """All of that section that the stage's result follows from; other ones are refused."""
+    def model(self) -> str:
+        """Digest of the encoder's files."""
         ...
 
     @property

@@ -11,12 +11,13 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
 from atoll.config import Config
-from atoll.encoded import stage_of, wanted_by
+from atoll.encoded import inputs_of, stage_of, wanted_by
 from atoll.fit import refuse_patches
 from partition.encoding.latents import LatentSeries
 from partition.encoding.series import Series
@@ -41,7 +42,9 @@ def is_encoded(config: Config, partition: Partition) -> bool:
             key.
     """
     store = open_store(config.run.uri)
-    return all(_is_made(store, partition, series) for series in series_of(config, partition))
+    return all(
+        _is_made(config, store, partition, series) for series in series_of(config, partition)
+    )
 
 
 def run_encode(config: Config, partition: Partition, progress: Progress) -> None:
@@ -60,7 +63,7 @@ def run_encode(config: Config, partition: Partition, progress: Progress) -> None
     """
     store = open_store(config.run.uri)
     for series in series_of(config, partition):
-        if not _is_made(store, partition, series):
+        if not _is_made(config, store, partition, series):
             _make(config, store, partition, series, progress)
 
 
@@ -135,20 +138,24 @@ def _make(
         for name, value in records[shard.digest].sums.items():
             sums[name] = sums.get(name, 0.0) + value
     made = tuple(tuple(records[shard.digest].shard for shard in shards) for shards in clusters)
+    if _is_made(config, store, partition, series):
+        return  # somebody else's, meanwhile: two of one name must not differ in a sum's last digit
     result = asdict(series.result(made, sums))
-    stages.finish(store, stage_of(series.name), _inputs(partition, series), result)
+    stage, inputs = _stage(config, partition, series)
+    stages.finish(store, stage, inputs, result)
     _log.info("encoded", extra={"fields": {"series": series.name, "digest": series.digest}})
 
 
-def _is_made(store: BlobStore, partition: Partition, series: Series) -> bool:
-    result = stages.finished(store, stage_of(series.name), _inputs(partition, series))
+def _is_made(config: Config, store: BlobStore, partition: Partition, series: Series) -> bool:
+    result = stages.finished(store, *_stage(config, partition, series))
     if result is None:
         return False
     return all(store.exists(shard["key"]) for shards in result["shards"] for shard in shards)
 
 
-def _inputs(partition: Partition, series: Series) -> dict[str, object]:
-    return {"partition": {"digest": partition.digest}, series.name: series.inputs}
+def _stage(config: Config, partition: Partition, series: Series) -> tuple[str, dict[str, Any]]:
+    name = stage_of(series.name, partition.digest)
+    return name, inputs_of(config, series.name, series.model)
 
 
 def _num_done(records: dict[str, Record]) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from atoll import layout, stages
 from atoll.__main__ import main
+from atoll.encoded import stage_of
 from atoll.errors import BadInput, CheckpointMismatch, StageMissing
 from atoll.types import CheckpointRef, Role
 from evaluation import classifier
@@ -97,10 +98,15 @@ def test_evaluation_holds_decoded_images_against_real_ones(run, monkeypatch):
             assert grid.size >= (4 * 8, 4 * 8)
 
 
+def encode_manifest(run):
+    return layout.stage_manifest(stage_of("latents", load_partition(run.store).digest))
+
+
 def test_experts_of_another_scale_are_refused_in_one_sentence(run):
-    manifest = json.loads(run.store.get_bytes(layout.stage_manifest("encode-latents")))
+    made = encode_manifest(run)
+    manifest = json.loads(run.store.get_bytes(made))
     manifest["result"]["scale"] *= 2
-    run.store.publish(layout.stage_manifest("encode-latents"), json.dumps(manifest).encode())
+    run.store.publish(made, json.dumps(manifest).encode())
     refs = stages.require(run.store, "train", "test")
     refs["expert-1"] = asdict(run.train(run.spec(Role.EXPERT, 1), epoch=2))
     stages.finish(run.store, "train", {}, refs)
@@ -111,7 +117,7 @@ def test_experts_of_another_scale_are_refused_in_one_sentence(run):
 def test_training_asks_for_what_is_not_encoded_and_refuses_what_is_not_wanted(run):
     with pytest.raises(BadInput, match=r"has no latents\.vae now; set it back"):
         train(with_vae(run, None).config, "train")
-    run.store.delete([layout.stage_manifest("encode-latents")])
+    run.store.delete([encode_manifest(run)])
     with pytest.raises(StageMissing, match=r"run `atoll encode` first"):
         train(run.config, "train")
     refuse_other_settings(run.config)  # an orchestrator may wait for it

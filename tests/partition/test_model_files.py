@@ -73,6 +73,18 @@ def test_model_that_was_written_to_is_refused(tmp_path: Path) -> None:
         fetch_model(store, "0" * 64, tmp_path / "cache")
 
 
+@pytest.mark.parametrize(
+    "name", ["../../../x", "/x", "..", "1_a/..", "1_a/b/c", "a/b", "1_a/../../x", "..\\x", ""]
+)
+def test_manifest_that_names_files_of_other_folders_is_refused(tmp_path: Path, name: str) -> None:
+    store, files = open_store(str(tmp_path / "run")), {name: "0" * 64}
+    digest = ModelFiles(tmp_path, files).digest
+    store.publish(layout.model_manifest(digest), json.dumps(files).encode())
+    with pytest.raises(BlobDamaged, match=r"which is no file of a model's own folder"):
+        fetch_model(store, digest, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_name_stands_for_what_it_stood_for_where_its_folder_is_not(tmp_path: Path) -> None:
     store, folder = open_store(str(tmp_path / "run")), write_model(tmp_path / "model")
     digest = kept_model(store, str(folder), KEY, EXTRA)

@@ -17,6 +17,8 @@ from atoll.config import Config
 from atoll.errors import BadInput, ConfigError, DataError, StageMissing, StorageFull
 from atoll.file_store import FileStore
 from atoll.node_cache import NodeCache
+from experts.noising import conditioning_of
+from orchestrator.cli.training import train
 from partition.centroids import assign, load_centroids
 from partition.manifest import Partition, Skipped
 from partition.reader import ShardReader
@@ -224,6 +226,10 @@ def test_partition_for_another_condition_is_not_taken_for_text_where_captions_ar
     tree["expert"]["condition"] = "text"
     with pytest.raises(ConfigError, match="3 samples of this run's shards have no caption"):
         run(Config.model_validate(tree))
+    with pytest.raises(ConfigError, match="3 samples of this run's shards have no caption"):
+        train(Config.model_validate(tree), "train")
+    with pytest.raises(ConfigError, match="3 samples of this run's shards have no caption"):
+        conditioning_of(Config.model_validate(tree), made)
     tree["run"]["uri"] = f"{tmp_path}/other"
     made = run(Config.model_validate(tree))
     assert (made.num_samples, made.num_without_caption, len(made.skipped)) == (87, 0, 3)

@@ -89,6 +89,42 @@ def test_sentence_model_that_says_so_gives_its_first_token(folders, tmp_path):
     np.testing.assert_allclose(rows[0], expected.numpy(), rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["max_tokens", "lasttoken", "Dense"])
+def test_sentence_model_that_makes_its_vector_in_another_way_is_refused(folders, tmp_path, kind):
+    folder = shutil.copytree(folders["bert"], tmp_path / "sentences")
+    (folder / "1_Pooling").mkdir()
+    told = {"include_prompt": True, "pooling_mode_mean_tokens": True, f"pooling_mode_{kind}": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    names = ["Transformer", "Pooling", "Normalize", *(["Dense"] if kind == "Dense" else [])]
+    modules = [{"type": f"sentence_transformers.models.{name}"} for name in names]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(BadInput, match=f"with {kind}, which is not known here; give one whose"):
+        opened(folder, 0)
+    assert opened(folder, 4).tokens == 4  # its tokens are its own all the same
+
+
+def test_tokenizer_that_cannot_pad_is_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["bert"], tmp_path / "unpadded")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told.pop("pad_token")
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    with pytest.raises(BadInput, match=r"tokenizer has no token to pad with\); give"):
+        opened(folder, 4)
+
+
+def test_vectors_do_not_follow_the_precision_of_the_file(folders, tmp_path):
+    import transformers
+
+    folder = shutil.copytree(folders["bert"], tmp_path / "halved")
+    half = transformers.BertModel.from_pretrained(folders["bert"]).bfloat16()
+    half.save_pretrained(folder)
+    rows = opened(folder, 0).encode(CAPTIONS[:1])
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(CAPTIONS[0], return_tensors="pt")
+    with torch.inference_mode():
+        expected = half.float().eval()(**tokens).last_hidden_state[0].mean(0)
+    np.testing.assert_allclose(rows[0], expected.numpy(), rtol=2e-3, atol=1e-3)
+
+
 def test_caption_is_cut_to_its_room_and_told_so(folders):
     model = opened(folders["clip"], tokens=4)
     rows = model.encode(["a red apple on the cat"])

@@ -105,9 +105,12 @@ def test_encoding_that_was_killed_goes_on_to_the_same_bytes(
     monkeypatch.setattr(workers, "encode_shard", dying)
     with pytest.raises(KeyboardInterrupt):
         encode(config, made)
-    monkeypatch.setattr(workers, "encode_shard", encode_shard)
     assert not is_encoded(config, made)
+    monkeypatch.setattr(
+        workers, "encode_shard", lambda *a, **n: done.append(1) or encode_shard(*a, **n)
+    )
     assert encode(config, made) == whole
+    assert len(done) == sum(map(len, whole.shards))  # none a second time
     assert is_encoded(config, made)
 
 
@@ -124,12 +127,14 @@ def test_run_whose_captions_are_not_encoded_names_command_or_key(partitioned: Ma
     config, made = partitioned()
     store = open_store(config.run.uri)
     with pytest.raises(StageMissing, match=r"captions\.encoder .* `atoll encode` first"):
-        refuse_unencoded(store, config, "train")
+        refuse_unencoded(store, config, made.digest, "train")
     encode(config, made)
-    refuse_unencoded(store, config, "train")
+    refuse_unencoded(store, config, made.digest, "train")
     by_ngrams = config.captions.model_copy(update={"encoder": "ngrams"})
     with pytest.raises(BadInput, match=r"has no captions\.encoder now; set it back"):
-        refuse_unencoded(store, config.model_copy(update={"captions": by_ngrams}), "train")
+        refuse_unencoded(
+            store, config.model_copy(update={"captions": by_ngrams}), made.digest, "train"
+        )
 
 
 @pytest.mark.parametrize(

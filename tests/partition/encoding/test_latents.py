@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors.torch import load_file, save_file
 
 from atoll.blobs import open_store
 from atoll.config import Config
@@ -16,6 +18,7 @@ from atoll.node_cache import NodeCache
 from atoll.types import Role
 from experts.expert import expert_task
 from experts.task import Place
+from partition.autoencoder import Autoencoder
 from partition.batch import Batch
 from partition.encoding.stage import run_encode, series_of
 from partition.manifest import Latents
@@ -198,6 +201,25 @@ def test_model_that_is_no_autoencoder_is_refused(settings: Make, tmp_path: Path)
         refused(settings, tmp_path, told, latents={"vae": str(folder)})
 
 
+def test_autoencoder_of_other_images_out_than_in_is_refused(settings: Make, tmp_path: Path) -> None:
+    folder = write_vae(tmp_path / "vae", out_channels=1)
+    told = r"gives images of 1 channels, and takes those of 3; choose another autoencoder"
+    refused(settings, tmp_path, told, latents={"vae": folder})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("norm_num_groups", 3), ("block_out_channels", 8), ("norm_num_groups", 0)]
+)
+def test_autoencoder_whose_config_describes_none_is_refused(
+    settings: Make, tmp_path: Path, key: str, value: int
+) -> None:
+    folder = Path(write_vae(tmp_path / "vae"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    told = r"latents\.vae = .* has a config\.json that describes no model \("
+    refused(settings, tmp_path, told, latents={"vae": str(folder)})
+
+
 def test_missing_library_names_its_extra(
     settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +236,16 @@ def test_weights_that_are_not_the_model_s_are_told_when_it_is_loaded(
     config, made = partitioned(vae=str(folder))
     with pytest.raises(BadInput, match=r"autoencoder in .* cannot be loaded .* give latents\.vae"):
         encoded(config, made)
+
+
+def test_autoencoder_whose_file_lacks_weights_is_refused(tmp_path: Path) -> None:
+    folder = Path(write_vae(tmp_path / "vae"))
+    path = next(folder.glob("*.safetensors"))
+    weights = load_file(path)
+    del weights["decoder.conv_in.bias"]
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(BadInput, match=r"lack decoder\.conv_in\.bias\); give latents\.vae one"):
+        Autoencoder(folder, torch.device("cpu"))
 
 
 def test_numbers_that_sixteen_bits_cannot_hold_are_refused_by_sample(
@@ -255,3 +287,9 @@ def test_plan_of_a_series_can_be_sent_to_other_processes(partitioned: Make) -> N
     config, made = partitioned()
     (series,) = series_of(config, made)
     assert pickle.loads(pickle.dumps(series)) == series  # noqa: S301 - its own
+
+
+def test_scales_that_differ_in_the_last_place_are_of_other_spaces() -> None:
+    one = Latents("m" * 64, "moments", (4, 4, 4), 0.18215, 0.0, mirrored=False, shards=())
+    assert dataclasses.replace(one, scale=0.18215000001).space != one.space
+    assert dataclasses.replace(one, scale=1, shift=0).space.name.endswith(":1.0:0.0")

@@ -1,16 +1,18 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atoll import layout
+from atoll import layout, stages
 from atoll.__main__ import main
 from atoll.blobs import open_store
 from atoll.config_file import save_config
-from atoll.encoded import refuse_unencoded
+from atoll.encoded import inputs_of, refuse_unencoded, stage_of
 from atoll.errors import BadInput, StageMissing
-from partition.encoding import workers
+from orchestrator.cli.training import train
+from partition.encoding import stage, workers
 from partition.encoding.stage import is_encoded, run_encode, series_of
 from partition.manifest import Latents
 from partition.stage import load_partition, run_partition
@@ -88,7 +90,7 @@ def test_machine_without_the_model_takes_what_others_have_done_and_no_more(
 ) -> None:
     config, made = partitioned(vae=write_vae(tmp_path / "vae", blocks=2))
     latents = encode(config, made)
-    (tmp_path / "run" / layout.stage_manifest("encode-latents")).unlink()
+    (tmp_path / "run" / layout.stage_manifest(stage_of("latents", made.digest))).unlink()
     gone = latents.shards[0][0].key
     (tmp_path / "run" / gone).unlink()
     (tmp_path / "vae").rename(tmp_path / "elsewhere")
@@ -114,12 +116,71 @@ def test_run_that_is_not_encoded_as_wanted_names_command_or_key(partitioned: Mak
     with pytest.raises(
         StageMissing, match=r"`atoll train` .* latents\.vae .* `atoll encode` first"
     ):
-        refuse_unencoded(store, config, "train")
+        refuse_unencoded(store, config, made.digest, "train")
     encode(config, made)
-    refuse_unencoded(store, config, "train")
+    refuse_unencoded(store, config, made.digest, "train")
     pixels = config.model_copy(update={"latents": config.latents.model_copy(update={"vae": None})})
     with pytest.raises(BadInput, match=r"has no latents\.vae now; set it back"):
-        refuse_unencoded(store, pixels, "train")
+        refuse_unencoded(store, pixels, made.digest, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("scale", 2.0), ("shift", 1.0), ("kind", "samples"), ("precision", "bf16")]
+)
+def test_training_on_what_other_settings_encode_is_refused_by_key(
+    partitioned: Make, key: str, value: Any
+) -> None:
+    config, made = partitioned()
+    encode(config, made)
+    other = config.latents.model_copy(update={key: value})
+    told = rf"made with latents\.{key} = .*, and the configuration now says {value!r}; give"
+    with pytest.raises(BadInput, match=told):
+        train(config.model_copy(update={"latents": other}), "train")
+
+
+def test_training_on_what_another_encoder_makes_is_refused_by_key(
+    partitioned: Make, tmp_path: Path
+) -> None:
+    config, made = partitioned()
+    encode(config, made)
+    other = config.latents.model_copy(update={"vae": write_vae(tmp_path / "vae", blocks=2, seed=1)})
+    with pytest.raises(BadInput, match=r"made with latents\.vae = '\w{64}', and the .*/vae'; give"):
+        train(config.model_copy(update={"latents": other}), "route")
+
+
+def test_partition_that_was_made_anew_is_encoded_anew(partitioned: Make) -> None:
+    config, made = partitioned()
+    latents, store = encode(config, made), open_store(config.run.uri)
+    fewer = dataclasses.replace(made.shard_sets[0], shards=made.shard_sets[0].shards[1:])
+    other = dataclasses.replace(made, digest="0" * 64, shard_sets=(fewer, *made.shard_sets[1:]))
+    stages.finish(store, "partition", {}, other.as_json())
+    assert load_partition(store).latents is None
+    with pytest.raises(StageMissing, match="`atoll encode` first"):
+        refuse_unencoded(store, config, other.digest, "train")
+    assert encode(config, other).shards == (latents.shards[0][1:], *latents.shards[1:])
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_machine_that_is_done_second_keeps_what_the_first_has_recorded(
+    partitioned: Make, monkeypatch: pytest.MonkeyPatch, differs: bool
+) -> None:
+    config, made = partitioned()
+    store, encoded = open_store(config.run.uri), stage.encoded
+    stage_name = stage_of("latents", made.digest)
+    first = Latents("m", "moments", (4, 4, 4), 3.0, 0.0, mirrored=False, shards=())
+
+    def meanwhile(*given: Any) -> Any:
+        yield from encoded(*given)
+        inputs = inputs_of(config, "latents", series_of(config, made)[0].model)
+        inputs["latents"]["scale"] = 3.0 if differs else None
+        stages.finish(store, stage_name, inputs, dataclasses.asdict(first))
+
+    monkeypatch.setattr(stage, "encoded", meanwhile)
+    if differs:
+        with pytest.raises(BadInput, match=r"made with latents\.scale = 3\.0"):
+            encode(config, made)
+    else:
+        assert encode(config, made) == first
 
 
 def test_what_bytes_follow_from_is_in_their_place(partitioned: Make) -> None:
