@@ -114,4 +114,4 @@ def _decoder(
         raise BadInput(
             f"nothing tells the scale of the latents that {path} paints; give it as latents.scale"
         )
-    return LatentDecoder(lambda: model.folder, scale, shift, device)
+    return LatentDecoder(model.digest, lambda: model.folder, scale, shift, device)

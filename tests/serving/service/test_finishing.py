@@ -2,19 +2,21 @@
 
 import threading
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
 import torch
 
 from atoll.clock import SystemClock
+from atoll.errors import BadInput, BlobDamaged
 from router.load import load_ensemble
 from router.sampling import Wanted
 from serving.engine.events import Done, Failed, Preview, Progress
 from serving.service.finishing import Finishing
 from serving.service.job import Job
 from serving.service.order import Order
-from tests.latent_run import train_latent_run
+from tests.latent_run import copied, train_latent_run
 from tests.serving.built import Built, finished, until
 from tests.serving.conftest import CPU
 
@@ -102,7 +104,7 @@ class Heard:
     def _hear(self, job, event):
         self.events.append((job.name, event))
         if isinstance(event, self._raises):
-            raise RuntimeError("not to be heard")
+            raise RuntimeError("not to be heard")  # noqa: TRY004 - nothing is wrong with its type
 
     def take(self, *events, name="job"):
         """Events of a job of latents; started before or afterwards."""
@@ -137,20 +139,44 @@ def test_previews_are_left_out_behind_many_pictures_and_not_behind_other_events(
     assert len(heard.events) == 9
 
 
-def test_image_that_cannot_be_decoded_fails_its_job_and_no_other(built):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("of no use"), "decoding broke off with RuntimeError; ask again"),
+        (
+            BadInput("it has no weights; give some"),
+            "decoding broke off: it has no weights; give some",
+        ),
+    ],
+)
+def test_image_that_cannot_be_decoded_fails_its_job_and_no_other(built, error, reason):
     menu, tried = built.first.menu, []
 
     def failing(x):
         tried.append(len(tried))
         if len(tried) == 1:
-            raise RuntimeError("out of memory")
+            raise error
         return menu.decode(x)
 
     object.__setattr__(built.first, "menu", replace(menu, decode=failing))
     broken = finished(built.service.order(Order(("1",), num=3, seed=1), "me"))
-    assert (broken.state, broken.reason) == (
-        "failed",
-        "decoding broke off with RuntimeError; ask again",
-    )
+    assert (broken.state, broken.reason) == ("failed", reason)
     assert finished(built.service.order(Order(("1",), seed=1), "me")).state == "done"
     assert built.service.is_healthy
+
+
+def test_edition_whose_autoencoder_is_damaged_is_refused_before_anybody_asks(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("experts.decoding._shared", WeakValueDictionary())  # as in a new process
+    run = copied(trained, tmp_path)
+    (weights,) = (tmp_path / "run" / "models").glob("*/*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(BlobDamaged, match="safetensors"):
+        Built(run)
+
+
+def test_editions_share_their_autoencoder(built):
+    decoders = built.first.menu.decode, built.load(residency=built.first.residency).menu.decode
+    assert decoders[0] is not decoders[1]
+    assert decoders[0]._loaded[0] is decoders[1]._loaded[0]
