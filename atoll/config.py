@@ -74,6 +74,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _every_objective_is_some_experts(self) -> Self:
+        num, experts = len(self.training.objectives), self.partition.num_experts
+        if num > experts:
+            raise ValueError(
+                f"training.objectives names {num}, which experts take in turn, and "
+                f"partition.num_experts = {experts}; name no more than there are experts"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _layouts_divide_islands_and_network(self) -> Self:
         island = self.island
         try:

@@ -22,7 +22,7 @@ def refuse_layout(
     refuse_sizes(parallel, expert.sizes)
     refuse_compiled(parallel, compiled=training.compile)
     refuse_skipping(parallel, training.on_spike)
-    refuse_aligned(parallel, expert.sizes, training.align, training.align_depth)
+    refuse_aligned(parallel, expert.sizes, training)
     refuse_routed(parallel, expert.sizes, training)
     refuse_pipeline(parallel, training.accumulation, compiles=training.compile)
 
@@ -64,13 +64,14 @@ def refuse_compiled(parallel: ParallelSection, *, compiled: bool) -> None:
 
 
 def refuse_aligned(
-    parallel: ParallelSection, sizes: NetworkSizes, align: float, depth: int
+    parallel: ParallelSection, sizes: NetworkSizes, training: TrainingSection
 ) -> None:
     """Refuse to look into a network whose blocks or tokens lie in several processes.
 
     Raises:
         ConfigError: names the keys and the mend.
     """
+    align, depth = training.align, training.aligned_after(sizes.depth)
     if not align:
         return
     for key in ("pipeline", "sequence"):
@@ -82,6 +83,11 @@ def refuse_aligned(
     if isinstance(sizes, Sizes) and sizes.frames > 1:
         raise ConfigError(
             f"training.align = {align:g} is for images; set it to 0, or expert.frames to 1"
+        )
+    if sizes.depth == 1:
+        raise ConfigError(
+            f"training.align = {align:g} looks between two blocks, and the expert has one; set it "
+            "to 0, or expert.depth to 2 at least"
         )
     if depth >= sizes.depth:
         raise ConfigError(

@@ -120,6 +120,10 @@ class TrainingSection(Section):
         rate = self.route_tokens
         return Routing(rate, self.route_after, self.route_before) if rate else None
 
+    def aligned_after(self, depth: int) -> int:
+        """Blocks before the states that are aligned, of a network of so many."""
+        return self.align_depth or max(1, depth // 3)
+
     @property
     def num_averages(self) -> int:
         """Copies of the weights that are averaged."""

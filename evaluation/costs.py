@@ -8,6 +8,7 @@ from atoll import layout
 from atoll.config import Config
 from evaluation.painter import Prices
 from evaluation.results import MONOLITH, TrainingCost
+from experts.expert import training_flops
 from experts.flops import TRAINING, expert_flops
 from experts.load import Loaded
 from router.cost import router_flops
@@ -43,8 +44,13 @@ def training_costs(
         weights: of all of them, see :func:`evaluation.trained.weights_of`.
     """
     prices, batch = prices_of(ensemble), config.training.batch_size
-    told, shape, routing = ensemble.conditioning, ensemble.shape, config.training.routing
-    forward = expert_flops(ensemble.sizes, told, shape, routing)
+    forward = training_flops(
+        config.training,
+        ensemble.sizes,
+        ensemble.conditioning,
+        ensemble.shape,
+        ensemble.partition.features.dims,
+    )
     each = [layout.expert_job(index) for index in range(len(ensemble.experts))]
     experts = weights[each[0]]["step"] * batch * forward
 

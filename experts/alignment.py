@@ -12,7 +12,7 @@ Source: Yu et al., Representation Alignment for Generation (arXiv 2410.06940), s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from atoll.flops import linear_flops
 
-PREFIX = "aligner."  # of its weights in a network's state
+_PREFIX = "aligner."  # of its weights in a network's state
 
 
 class Aligner(nn.Module):
@@ -100,6 +100,11 @@ def parted(rows: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def alignment_loss(said: Tensor, features: Tensor) -> Tensor:
     """One less the cosine between what is said and the features, (B, dims) each: (B,) float32."""
     return 1 - F.cosine_similarity(said.float(), features, dim=1)
+
+
+def without_aligner(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's state without its aligner's: what is left to sample from."""
+    return {name: each for name, each in weights.items() if not name.startswith(_PREFIX)}
 
 
 def aligner_flops(width: int, dims: int) -> int:

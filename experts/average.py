@@ -21,6 +21,8 @@ class Averages:
         networks: a copy of the one to follow for each average, shared out as that is.
         followed: that one.
         shares: of each average, see :mod:`experts.profiles`.
+        counts_refused: whether a step that changed nothing is averaged as any other, with the
+            weights as they are. Profiles that are of the number of a step want that.
 
     Attributes:
         network: the first, in evaluation mode.
@@ -28,12 +30,18 @@ class Averages:
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], followed: nn.Module, shares: Sequence[Share]
+        self,
+        networks: Sequence[nn.Module],
+        followed: nn.Module,
+        shares: Sequence[Share],
+        *,
+        counts_refused: bool = False,
     ) -> None:
         self.network, self.num_averaged = networks[0].eval(), 0
         # To look for them in all modules takes longer than to average those of a small network.
         self._averages = [list(network.parameters()) for network in networks]
         self._weights, self._shares = list(followed.parameters()), shares
+        self._counts_refused = counts_refused
 
     @torch.no_grad()
     def update(self, taken: Tensor | None = None) -> None:
@@ -48,7 +56,7 @@ class Averages:
             share = share_of(self.num_averaged)
             if self.num_averaged == 0:
                 torch._foreach_copy_(own, currents)
-            elif taken is None:
+            elif taken is None or self._counts_refused:
                 torch._foreach_lerp_(own, currents, share)
             else:
                 torch._foreach_lerp_(own, currents, [share * taken] * len(own))

@@ -18,7 +18,7 @@ from atoll.blob_checks import writing
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder, Compat
 from atoll.digests import digest_of
-from atoll.errors import BadInput
+from atoll.errors import BadInput, CheckpointDamaged
 from atoll.types import CheckpointRef
 from experts.files import EMA, HISTORY, average_file
 from experts.reconstruction import Mixture, Profile, mixed, mixture_of
@@ -82,7 +82,7 @@ def make_averages(
             )
         key = layout.average_folder(job, length, digest_of([ref.digest for ref in refs]))
         result[job] = before.get(job, {})
-        if result[job].get("key") != key:
+        if result[job].get("key") != key or not _is_whole(store, CheckpointRef(**result[job])):
             told = {"ema_lengths": [length], "ema_error": mixture.error}
             weights = mixed(_averages(store, folders, mixture, cache))
             last = checkpoints.download(store, refs[-1], cache, names=(HISTORY,))
@@ -90,6 +90,15 @@ def make_averages(
         rows.append(Made(job, refs[-1].step, len(refs), mixture.error))
     stages.finish(store, stage_of(length), {"length": length}, result)
     return rows
+
+
+def _is_whole(store: BlobStore, ref: CheckpointRef) -> bool:
+    """Whether an average is still there, which anybody may delete."""
+    try:
+        checkpoints.require_whole(store, ref)
+    except CheckpointDamaged:
+        return False
+    return True
 
 
 def _lengths(last: CheckpointFolder) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ from partition.pixels import to_uint8
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
 
+_shared = weakref.WeakValueDictionary[tuple[str, torch.device], Autoencoder]()
+_guard = threading.Lock()  # of them
+
+
 def decode_pixels(x: Tensor) -> NDArray[np.uint8]:
     """Images of what networks paint that see pixels; a :data:`Decoder`."""
     return to_uint8(x.float().cpu().numpy())
@@ -35,26 +40,42 @@ def decode_pixels(x: Tensor) -> NDArray[np.uint8]:
 class LatentDecoder:
     """A :data:`Decoder` of latents; loads the autoencoder when it is first needed.
 
+    Decoders of one model share it, for as long as there is any that has loaded it.
+
     Attributes:
-        find: gives the folder of the autoencoder.
+        model: sha256 (hex) of the autoencoder's files.
+        find: gives the folder of them.
         scale: networks see ``(latent - shift) * scale``.
         shift: see above.
         device: for the autoencoder.
     """
 
+    model: str
     find: Callable[[], Path]
     scale: float
     shift: float
     device: torch.device
     _loaded: list[Autoencoder] = field(init=False, default_factory=list)
-    _guard: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __call__(self, x: Tensor) -> NDArray[np.uint8]:
-        """See :data:`Decoder`."""
-        with self._guard:
-            if not self._loaded:
-                self._loaded.append(Autoencoder(self.find(), self.device))
+        """See :data:`Decoder`. Raises: as :meth:`open`."""
+        self.open()
         return self._loaded[0].decode(x.float() / self.scale + self.shift)
+
+    def open(self) -> None:
+        """Load the autoencoder, unless it is.
+
+        Raises:
+            BadInput: it cannot be loaded.
+            BlobMissing: the run does not keep it.
+            BlobDamaged: a file of it is not what was kept.
+        """
+        with _guard:
+            if not self._loaded:
+                key = self.model, self.device
+                shared = _shared.get(key) or Autoencoder(self.find(), self.device)
+                _shared[key] = shared
+                self._loaded.append(shared)
 
 
 def decoder_of(
@@ -80,4 +101,4 @@ def decoder_of(
         )
     latents = partition.latents
     find = functools.partial(fetch_model, store, latents.model, cache)
-    return LatentDecoder(find, latents.scale, latents.shift, device)
+    return LatentDecoder(latents.model, find, latents.scale, latents.shift, device)

@@ -17,6 +17,7 @@ from atoll.sizes import NetworkSizes
 from atoll.training_section import TrainingSection
 from atoll.types import JobSpec, Role
 from experts.alignment import aligner_flops, alignment_loss, parted
+from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
@@ -70,9 +71,8 @@ class ExpertTask:
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        told, routing = self.noising.conditioning, self.training.routing
-        flops = expert_flops(self.sizes, told, self.shape, routing)
-        return flops + (aligner_flops(self.sizes.width, self.feature_dims) if self.aligns else 0)
+        told = self.noising.conditioning
+        return training_flops(self.training, self.sizes, told, self.shape, self.feature_dims)
 
     @property
     def aligns(self) -> bool:
@@ -83,7 +83,8 @@ class ExpertTask:
         """See :class:`experts.task.Task`."""
         seed = seeded(torch.device("cpu"), self.noising.seed, self.noising.job).initial_seed()
         conditioning = self.noising.conditioning
-        aligned = (self.feature_dims, self._align_depth) if self.aligns else None
+        depth = self.training.aligned_after(self.sizes.depth)
+        aligned = (self.feature_dims, depth) if self.aligns else None
         network = build_network(
             self.sizes,
             conditioning,
@@ -100,10 +101,6 @@ class ExpertTask:
     @property
     def _dialect(self) -> Dialect:
         return OURS if self.start is None else self.start.dialect
-
-    @property
-    def _align_depth(self) -> int:
-        return self.training.align_depth or max(1, self.sizes.depth // 3)
 
     def examples(self, batch: Batch, step: int, place: Place) -> Examples:
         """See :class:`experts.task.Task`; the target is what the objective says, and its weight.
@@ -172,6 +169,18 @@ class ExpertTask:
             return turn % self.noising.conditioning.size
         cond = self.noising.condition(batch)
         return None if cond is None else cond[turn % len(cond)]
+
+
+def training_flops(
+    training: TrainingSection,
+    sizes: NetworkSizes,
+    conditioning: Conditioning,
+    shape: Shape,
+    feature_dims: int,
+) -> int:
+    """Operations of one forward pass in training on one image, of an expert or the monolith."""
+    flops = expert_flops(sizes, conditioning, shape, training.routing)
+    return flops + (aligner_flops(sizes.width, feature_dims) if training.align else 0)
 
 
 def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTask:

@@ -25,7 +25,12 @@ def assigned(images: Tensor, noise: Tensor, size: int) -> Tensor:
     order: list[int] = []
     for first in range(0, len(noise), size):
         group = slice(first, first + size)
-        distances = torch.cdist(images[group].flatten(1), noise[group].flatten(1))
+        distances = torch.cdist(
+            images[group].flatten(1),
+            noise[group].flatten(1),
+            # Squares by a product of matrices would round the differences away.
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
         _, nearest = linear_sum_assignment(distances.numpy())
         order += (first + nearest).tolist()
     return noise[order]

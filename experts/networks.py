@@ -11,7 +11,7 @@ from torch import Tensor
 from atoll.fit import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes, sizes_from
-from experts.alignment import PREFIX, Aligner
+from experts.alignment import Aligner, without_aligner
 from experts.blocks import fresh
 from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
@@ -56,8 +56,7 @@ def network_from(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Exp
     """
     with torch.device("meta"):
         network = network_like(about)
-    own = {name: each for name, each in weights.items() if not name.startswith(PREFIX)}
-    network.load_state_dict(own, assign=True)
+    network.load_state_dict(without_aligner(weights), assign=True)
     return network.eval().requires_grad_(False)
 
 

@@ -6,6 +6,7 @@ experts of several objectives mix. Source: arXiv 2603.06741 for such ensembles.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -91,6 +92,12 @@ class Velocity:
 VELOCITY = Velocity()
 
 
+@functools.cache
+def _schedule(name: ScheduleName) -> NoiseSchedule:
+    """On the CPU, where points are made: one for all steps."""
+    return NoiseSchedule(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Diffusion:
     """The noise, or v, on a schedule of DDPM's; its steps are told with fractions.
@@ -111,14 +118,14 @@ class Diffusion:
     def point(self, x0: Tensor, noise: Tensor, t: Tensor) -> PathSample:
         """See :class:`Objective`; ``t`` is the share of the steps."""
         step = (NUM_STEPS - 1) * t
-        signal = per_row(NoiseSchedule(self.schedule).signal_at(step), x0)
+        signal = per_row(_schedule(self.schedule).signal_at(step), x0)
         alpha, sigma = torch.sigmoid(2 * signal).sqrt(), torch.sigmoid(-2 * signal).sqrt()
         target = noise if self.target == "epsilon" else alpha * noise - sigma * x0
         return PathSample(alpha * x0 + sigma * noise, step / OURS.scale, target)
 
     def weights(self, t: Tensor, most_snr: float) -> Tensor:
         """See :class:`Objective`: x0 is off by sigma what v is, by sigma / alpha what eps is."""
-        signal = NoiseSchedule(self.schedule).signal_at(OURS.scale * t)
+        signal = _schedule(self.schedule).signal_at(OURS.scale * t)
         if self.target == "epsilon":
             return (most_snr * torch.exp(-2 * signal)).clamp(max=1)
         return torch.minimum(torch.sigmoid(2 * signal), most_snr * torch.sigmoid(-2 * signal))

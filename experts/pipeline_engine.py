@@ -76,7 +76,9 @@ class PipelineEngine:
         }
         self._network = nn.ModuleList(self._parts.values())
         drawing = [PipelinedNetwork(parts, self._stages, mesh) for parts in self._averaged]
-        self._averages = Averages(drawing, self._network, shares)
+        self._averages = Averages(
+            drawing, self._network, shares, counts_refused=training.ema_profile == "power"
+        )
         self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         for part in self._parts.values():
             if parallel.recompute:

@@ -51,6 +51,8 @@ def rate_of(training: TrainingSection, norms: Sequence[tuple[int, float]] = ()) 
     def rate(num_done: int) -> float:
         if num_done < warmup:
             return most * ((num_done + 1) / warmup)
+        if training.schedule == "constant":  # which may warm up in all of its steps
+            return most
         return most * _decayed(training.schedule, (num_done - warmup) / (num_steps - warmup))
 
     return rate
@@ -106,4 +108,4 @@ def _decayed(schedule: str, part: float) -> float:
     """What is left of the rate after a part of the steps that follow the warm-up."""
     if schedule == "linear":
         return 1 - part
-    return (1 + math.cos(math.pi * part)) / 2 if schedule == "cosine" else 1.0
+    return (1 + math.cos(math.pi * part)) / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,11 +63,17 @@ class Examples:
     def split(self, num: int) -> list[Examples]:
         """Micro-batches of nearly equal size, at most ``num`` of them."""
         num = min(num, len(self))
+        if num == 1:
+            return [self]
 
-        def piece(number: int) -> Examples:
-            return self._changed(lambda part: part.tensor_split(num)[number])
+        def pieces(part: Tensor) -> tuple[Tensor, ...]:
+            return part.tensor_split(num)
 
-        return [self] if num == 1 else [piece(number) for number in range(num)]
+        def optional(part: Tensor | None) -> Sequence[Tensor | None]:
+            return [None] * num if part is None else pieces(part)
+
+        columns = (pieces(self.x_t), pieces(self.t), optional(self.cond), pieces(self.target))
+        return [Examples(*each) for each in zip(*columns, optional(self.kept), strict=True)]
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Examples:
         return Examples(

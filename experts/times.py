@@ -62,13 +62,12 @@ def times_of(training: TrainingSection, partition: Partition) -> TimeDensity:
 
 
 def _std_of(partition: Partition) -> float:
-    """Of what networks see; latents are scaled to 1."""
-    if partition.latents is not None:
-        return 1.0
-    if not partition.std:
+    """Of what networks see."""
+    std = partition.std if partition.latents is None else partition.latents.std
+    if not std:
         raise ConfigError(
             'training.times = "snr" wants images whose values differ, and a partition that was '
             'made since their spread is measured; set it to "logit-normal", or run `atoll '
             "partition` under a run.uri of its own"
         )
-    return partition.std
+    return std

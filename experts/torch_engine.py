@@ -58,7 +58,9 @@ class TorchEngine:
         self._own = Portions(self._mesh, cuts)
         self._parameters = dict(network.named_parameters())
         self._device = local(next(iter(self._parameters.values()))).device
-        self._averages = Averages(self._averaged, network, shares)
+        self._averages = Averages(
+            self._averaged, network, shares, counts_refused=training.ema_profile == "power"
+        )
         self._optimizer = AdamW(self._parameters, training, rate or rate_of(training))
         if recomputes:
             recompute(network)

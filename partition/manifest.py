@@ -93,6 +93,7 @@ class Latents:
         scale: see above.
         shift: see above.
         mirrored: whether there are two of each image, as it is and as in a mirror.
+        std: of all values of all latents, as networks see them.
         shards: of each cluster, one beside each tar of its images, with its samples in its order.
     """
 
@@ -102,6 +103,7 @@ class Latents:
     scale: float
     shift: float
     mirrored: bool
+    std: float
     shards: tuple[tuple[Shard, ...], ...]
 
     @classmethod

@@ -110,8 +110,8 @@ def _decoder(
     own = {"scale": about.get("scaling_factor"), "shift": about.get("shift_factor")}
     scale = told.get("scale") or section.scale or own["scale"]
     shift = told.get("shift", own["shift"] if section.shift is None else section.shift) or 0.0
-    if not isinstance(scale, float):
+    if not isinstance(scale, float | int):
         raise BadInput(
             f"nothing tells the scale of the latents that {path} paints; give it as latents.scale"
         )
-    return LatentDecoder(lambda: model.folder, scale, shift, device)
+    return LatentDecoder(model.digest, lambda: model.folder, scale, shift, device)

@@ -13,6 +13,7 @@ from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.sizes import Sizes
 from atoll.types import CheckpointRef
+from experts.alignment import without_aligner
 from experts.condition import Conditioning
 from experts.dialect import Dialect
 from experts.exchange import diffusers
@@ -35,6 +36,8 @@ def expert_model(
     cache: Path,
 ) -> Model:
     """A trained expert, or the monolith, with its averaged weights and what made them.
+
+    An aligner is left out: it takes part in training alone.
 
     Args:
         store: where the run is.
@@ -70,7 +73,7 @@ def expert_model(
         about["latents"] = {**told, **scaling}
     if config.expert.init is not None:
         about["made"]["begun from"] = Path(config.expert.init).name
-    return Model(about, load_file(folder.files[EMA]))
+    return Model(about, without_aligner(load_file(folder.files[EMA])))
 
 
 def text_model(store: BlobStore, model: Model, cache: Path) -> Path | None:

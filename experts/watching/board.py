@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from torch import Tensor
 
 from experts.decoding import Decoder, decode_pixels
@@ -9,6 +11,8 @@ from experts.watching.canvas import Canvas
 from experts.watching.history import Point
 from partition.images import encode_png
 from partition.sheet import enlarged, tiled
+
+logger = logging.getLogger(__name__)
 
 
 class Board:
@@ -26,12 +30,17 @@ class Board:
         """Add a point to each curve."""
         self._canvas.plot(point.curves, point.step)
 
-    def show(self, images: Tensor, step: int) -> bytes:
+    def show(self, images: Tensor, step: int) -> bytes | None:
         """Show what a network has drawn, see :meth:`experts.task.Task.grid`.
 
         Returns:
-            The grid as a PNG.
+            The grid as a PNG; None where it cannot be decoded, which is no reason to stop training.
         """
-        grid = tiled(enlarged(self._decode(images)))
+        try:
+            pixels = self._decode(images)
+        except Exception:  # whatever an autoencoder raises, memory that runs out among it
+            logger.exception("no grid: not decoded", extra={"fields": {"step": step}})
+            return None
+        grid = tiled(enlarged(pixels))
         self._canvas.hang("samples", grid, step)
         return encode_png(grid)

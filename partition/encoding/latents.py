@@ -114,10 +114,11 @@ class LatentSeries:
         Where neither the configuration nor the autoencoder has a scale, it is measured: latents
         times 1 / their standard deviation have one of 1, see section 4.3.2 of Rombach et al.
         """
+        mean = sums["sum"] / sums["num"]
+        variance = max(sums["squares"] / sums["num"] - mean**2, 0)
         scale = self.fit.scale if self.scale is None else self.scale
         if scale is None or scale == "measured":
-            mean = sums["sum"] / sums["num"]
-            scale = 1 / math.sqrt(max(sums["squares"] / sums["num"] - mean**2, _TINY))
+            scale = 1 / math.sqrt(max(variance, _TINY))
         return Latents(
             model=self.model,
             kind=self.kind,
@@ -125,6 +126,7 @@ class LatentSeries:
             scale=scale,
             shift=self.fit.shift if self.shift is None else self.shift,
             mirrored=self.flip,
+            std=scale * math.sqrt(variance),
             shards=shards,
         )
 

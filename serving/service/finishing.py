@@ -7,11 +7,12 @@ import queue
 import threading
 from collections.abc import Callable
 
+from atoll.errors import AtollError
 from experts.decoding import decode_pixels
 from serving.engine.events import Done, Event, Failed, Painted, Preview
 from serving.service.job import Job
 
-_BEHIND = 8  # events that wait; a preview would be old by the time it is seen
+_BEHIND = 8  # pictures that wait; a preview would be old by the time it is seen
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,9 @@ class Finishing:
         """
         self._hear, self._cancel = hear, cancel
         self._waiting: queue.SimpleQueue[tuple[Job, Event] | None] = queue.SimpleQueue()
+        self._guard, self._num_pictures = threading.Lock(), 0  # of those that wait
         self._broken: set[str] = set()  # jobs that have failed here, and engines tell more of
+        self._parted: set[str] = set()  # jobs that were stopped, and have not all of their images
         self._thread = threading.Thread(target=self._work, name="decoding", daemon=True)
 
     def start(self) -> None:
@@ -45,6 +48,7 @@ class Finishing:
         if job.decode is decode_pixels:
             self._hear(job, event)
         else:
+            self._count(event, 1)
             self._waiting.put((job, event))
 
     def close(self) -> None:
@@ -55,20 +59,42 @@ class Finishing:
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
             job, event = item
-            if job.name in self._broken:
-                if isinstance(event, Done | Failed):
-                    self._broken.remove(job.name)
-            elif not self._is_vain(job, event):
-                try:
-                    self._hear(job, event)
-                except Exception as error:  # others' images still can be decoded
-                    _log.exception("not decoded", extra={"fields": {"job": job.name}})
-                    self._broken.add(job.name)
-                    self._cancel(job.name)
-                    reason = f"decoding broke off with {type(error).__name__}; ask again"
-                    self._hear(job, Failed(reason))
+            self._count(event, -1)
+            if job.name not in self._broken:
+                self._pass_on(job, event)
+            if isinstance(event, Done | Failed):
+                self._broken.discard(job.name)
+                self._parted.discard(job.name)
 
-    def _is_vain(self, job: Job, event: Event) -> bool:
-        if isinstance(event, Preview) and self._waiting.qsize() > _BEHIND:
-            return True
-        return isinstance(event, Preview | Painted) and job.is_stopped
+    def _pass_on(self, job: Job, event: Event) -> None:
+        if isinstance(event, Painted) and job.is_stopped:
+            self._parted.add(job.name)
+        elif isinstance(event, Preview) and (job.is_stopped or self._is_behind):
+            pass
+        elif isinstance(event, Done) and job.name in self._parted:  # drawn, and not all decoded
+            self._try(job, Failed("it was stopped before all was decoded", is_fault=False))
+        elif (error := self._try(job, event)) is not None:
+            self._broken.add(job.name)
+            self._cancel(job.name)
+            known = isinstance(error, AtollError)  # and says what to do
+            told = f": {error}" if known else f" with {type(error).__name__}; ask again"
+            self._try(job, Failed(f"decoding broke off{told}"))
+
+    def _try(self, job: Job, event: Event) -> Exception | None:
+        """Have an event heard; what is raised ends nobody else's images, and is returned."""
+        try:
+            self._hear(job, event)
+        except Exception as error:  # whatever a decoder raises
+            _log.exception("not decoded", extra={"fields": {"job": job.name}})
+            return error
+        return None
+
+    @property
+    def _is_behind(self) -> bool:
+        with self._guard:
+            return self._num_pictures > _BEHIND
+
+    def _count(self, event: Event, num: int) -> None:
+        if isinstance(event, Preview | Painted):
+            with self._guard:
+                self._num_pictures += num

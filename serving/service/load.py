@@ -19,7 +19,7 @@ from atoll.errors import CheckpointDamaged
 from atoll.serving_section import ServingSection
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
-from experts.decoding import decoder_of
+from experts.decoding import LatentDecoder, decoder_of
 from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import build_expert
@@ -64,7 +64,9 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         CheckpointMismatch: the router does not belong to the experts, or the run's captions are
             encoded otherwise than theirs.
         CheckpointDamaged: there is no expert at all, or the router is damaged.
-        BadInput: the memory budget has no room for one expert; or prompts cannot be encoded.
+        BadInput: the memory budget has no room for one expert; or prompts cannot be encoded, or
+            latents not be decoded.
+        BlobError: the run's autoencoder cannot be fetched.
     """
     trained = trained_run(store, config, needed_by="serve")
     gate = load_gate(store, config, trained, cache, device)
@@ -98,6 +100,9 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         for expert, ref in enumerate(trained.experts)
     ]
     residency = residency or _memory(config.serving, device, clock, bell, watch)
+    decode = decoder_of(store, trained.partition, cache, device)
+    if isinstance(decode, LatentDecoder):
+        decode.open()  # rather than for the first customer
     channels, height, width = first.about["shape"]
     conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
     rows, columns, num_channels = trained.partition.shape  # of an image
@@ -110,7 +115,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         defaults=config.sampling,
         limits=config.serving,
         checkpoints=_digests(trained),
-        decode=decoder_of(store, trained.partition, cache, device),
+        decode=decode,
     )
     shelf = Shelf(residency, sources)
     try:

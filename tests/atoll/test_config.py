@@ -45,6 +45,10 @@ def test_commented_explains_every_key() -> None:
         ("training.steps=0", ["training.steps", "greater than or equal to 1"]),
         ("partition.num_experts=100", ["num_fine = 64", "num_experts = 100"]),
         ("training.batch_size=2", ["training.batch_size = 2", "num_experts = 4"]),
+        (
+            "training.objectives=['v', 'v', 'v', 'velocity', 'v']",
+            ["training.objectives names 5", "num_experts = 4"],
+        ),
         ("expert.heads=5", ["heads = 5", "width = 64"]),
         ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
         ("sampling.strategy=top-9", ["sampling.strategy", '"top-9"', "num_experts = 4"]),

@@ -1,6 +1,7 @@
 """The whole way on latents: encoded, trained, routed, drawn, judged, exported."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,16 +14,19 @@ from atoll import layout, stages
 from atoll.__main__ import main
 from atoll.encoded import stage_of
 from atoll.errors import BadInput, CheckpointMismatch, StageMissing
+from atoll.latents_section import LatentsSection
 from atoll.types import CheckpointRef, Role
 from evaluation import classifier
 from evaluation.real import read_real
 from evaluation.stage import run_evaluate
 from experts.condition import Conditioning
 from experts.exchange.exporting import expert_model, write_ours
+from experts.exchange.model import Model
 from orchestrator.cli.training import refuse_other_settings, train
 from partition.autoencoder import Autoencoder
 from partition.images import decode_png
 from partition.stage import load_partition
+from router.alone import load_alone
 from router.load import load_ensemble
 from router.sampling import Wanted
 from tests.autoencoders import write_vae
@@ -145,3 +149,16 @@ def test_exported_expert_draws_with_its_own_autoencoder_and_no_other(
     assert not drawn("--set", f"latents.vae={trained.folder / 'gone'}")
     images = [np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("out/0*.png"))]
     assert [image.shape for image in images] == [(8, 8), (8, 8)]
+
+
+def test_expert_that_tells_no_scale_takes_one_of_its_autoencoders_that_is_whole(trained, tmp_path):
+    ref = CheckpointRef(**stages.require(trained.store, "train", "test")["expert-0"])
+    model = expert_model(trained.store, trained.config, "expert-0", ref, tmp_path / "cache")
+    about = {key: told for key, told in model.about.items() if key != "latents"}
+    write_ours(tmp_path / "expert", Model(about, model.weights))
+    shutil.copytree(trained.folder / "gone", tmp_path / "vae")
+    config = tmp_path / "vae" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "scaling_factor": 2}))
+    section = LatentsSection(vae=str(tmp_path / "vae"))
+    decode = load_alone(tmp_path / "expert", section, torch.device("cpu")).decode
+    assert (decode.scale, decode.shift) == (2, 0)

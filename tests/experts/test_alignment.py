@@ -16,6 +16,7 @@ from experts.flow import flow_loss
 from experts.load import load_expert
 from experts.networks import build_network
 from experts.task import Place
+from experts.weighing import weighted_loss
 from tests.experts.test_loop import After, assert_same
 
 SIZES = {"DiT": Sizes(16, 3, 2, 4), "MMDiT": PRESETS["MMDiT-T"]}
@@ -63,7 +64,7 @@ def test_alignment_loss_is_one_less_the_cosine():
 
 
 def test_aligned_loss_is_the_flows_and_the_weighed_alignment(make_run):
-    run = make_run(training={"align": 0.3})
+    run = make_run(training={"align": 0.3}, expert={"depth": 2})
     task = expert_task(run.config, run.assignment().spec, run.partition)
     generator = torch.Generator().manual_seed(0)
     output, target = torch.randn(2, 3, 64 + task.feature_dims, generator=generator)
@@ -73,8 +74,20 @@ def test_aligned_loss_is_the_flows_and_the_weighed_alignment(make_run):
     torch.testing.assert_close(task.loss(velocity, wanted), flow_loss(velocity, wanted))
 
 
+def test_aligned_loss_of_weighed_rows_weighs_the_flow_and_not_the_alignment(make_run):
+    run = make_run(training={"align": 0.3, "min_snr": 5.0}, expert={"depth": 2})
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    made = task.examples(run.batch(task, 6), 1, Place())
+    output = torch.randn(6, 64 + task.feature_dims, generator=torch.Generator().manual_seed(0))
+    velocity, said = parted(output, task.shape)
+    weighed, features = parted(made.target, (2, 8, 8))
+    assert features.shape == (6, task.feature_dims)
+    expected = weighted_loss(velocity, weighed) + 0.3 * alignment_loss(said, features)
+    torch.testing.assert_close(task.loss(output, made.target), expected)
+
+
 def test_aligned_training_interrupted_equals_uninterrupted_and_paints_without_its_aligner(make_run):
-    run = make_run(training={"align": 0.5})
+    run = make_run(training={"align": 0.5}, expert={"depth": 2})
     assert run.train(run.assignment(epoch=1))
     assert not run.train(run.assignment(epoch=2), After(9))
     assert run.train(run.assignment(epoch=3, checkpoint=run.published(2)[-1]))
@@ -84,7 +97,7 @@ def test_aligned_training_interrupted_equals_uninterrupted_and_paints_without_it
 
 
 def test_features_of_a_batch_follow_its_velocities_in_the_target(make_run):
-    run = make_run(training={"align": 0.5})
+    run = make_run(training={"align": 0.5}, expert={"depth": 2})
     task = expert_task(run.config, run.assignment().spec, run.partition)
     plain = dataclasses.replace(task, training=task.training.model_copy(update={"align": 0.0}))
     batch = run.batch(task, 6)
@@ -109,4 +122,14 @@ def test_alignment_that_cannot_look_between_two_blocks_is_refused(layout, traini
     with pytest.raises(ConfigError, match=words):
         refuse_layout(
             ParallelSection(**layout), ExpertSection(), TrainingSection(align=0.5, **training)
+        )
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_alignment_of_a_network_of_one_block_is_refused(depth):
+    with pytest.raises(ConfigError, match=r"training\.align = 0\.5 looks between two blocks"):
+        refuse_layout(
+            ParallelSection(),
+            ExpertSection(depth=1),
+            TrainingSection(align=0.5, align_depth=depth),
         )

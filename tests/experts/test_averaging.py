@@ -139,6 +139,21 @@ def test_average_that_was_interrupted_is_made_anew(averaging):
     assert average(0.13)[1] == before
 
 
+@pytest.mark.parametrize("gone", ["ema.safetensors", ""])
+def test_average_that_was_deleted_is_made_again(averaging, gone):
+    run, _, average = averaging
+    _, before = average(0.13)
+    found = weights(run, sampled(run, 0.13))
+    folder = run.folder / "run" / before["key"]
+    if gone:
+        (folder / gone).unlink()
+    else:
+        shutil.rmtree(folder)
+    assert average(0.13)[1] == before
+    again = weights(run, sampled(run, 0.13))
+    assert all(torch.equal(again[name], found[name]) for name in found)
+
+
 def test_average_that_too_few_checkpoints_are_left_for_is_refused(averaging):
     _, _, average = averaging
     words = (

@@ -13,6 +13,7 @@ from atoll.training_section import TrainingSection
 from experts.engine import Stats
 from experts.flow import flow_loss
 from experts.guard import Guard
+from experts.profiles import exponent
 from experts.task import Examples
 from experts.torch_engine import TorchEngine
 
@@ -86,3 +87,22 @@ def test_engine_that_is_refused_a_step_changes_nothing_by_it():
     after = engine.snapshot()
     for kept, part in zip(state, (after.network, after.optimizer, *after.averages), strict=True):
         assert all(torch.equal(kept[key], part[key]) for key in kept)
+
+
+def test_power_profile_is_exact_with_steps_that_are_refused():
+    lengths = [0.1, 0.25]
+    training = TrainingSection(
+        ema_profile="power", ema_lengths=lengths, on_spike="skip", learning_rate=0.1
+    )
+    engine, after = TorchEngine(Line(), flow_loss, training), []
+    for step in range(8):
+        x, is_taken = torch.full((2, 3, 1, 1), step + 1.0), torch.tensor(step not in {3, 4, 7})
+        engine.step([Examples(x, torch.zeros(2), None, -x)], lambda _, taken=is_taken: taken)
+        after.append(engine.snapshot().network["weight"].clone())
+    assert torch.equal(after[2], after[4])
+    assert not torch.equal(after[4], after[5])
+    for length, average in zip(lengths, engine.snapshot().averages, strict=True):
+        kept = exponent(length) + 1
+        parts = [((step + 1) / 8) ** kept - (step / 8) ** kept for step in range(8)]
+        expected = sum(part * each for part, each in zip(parts, after, strict=True))
+        torch.testing.assert_close(average["weight"], expected, rtol=1e-6, atol=1e-6)

@@ -37,3 +37,10 @@ def test_groups_do_not_exchange_noises():
     images, noise = drawn(8)
     parts = [assigned(images[rows], noise[rows], 4) for rows in (slice(0, 4), slice(4, 8))]
     assert torch.equal(assigned(images, noise, 4), torch.cat(parts))
+
+
+def test_noises_are_assigned_by_distances_that_are_not_rounded_away():
+    # So far from zero, together, that squares have no digits left for the differences.
+    images, noise = drawn(32) + 1000
+    found, exact = assigned(images, noise, 32), assigned(images.double(), noise.double(), 32)
+    assert distance(images, found) == pytest.approx(float(distance(images, exact)), rel=1e-5)

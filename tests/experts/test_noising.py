@@ -137,7 +137,7 @@ def test_conditioning_of_data_without_what_is_asked_for_refuses(kind, missing):
 
 def latents_of(**told):
     fields = {"model": "m", "kind": "moments", "shape": (2, 3, 3), "scale": 4.0, "shift": 0.25}
-    return Latents(**{**fields, "mirrored": False, "shards": (), **told})
+    return Latents(**{**fields, "mirrored": False, "std": 1.0, "shards": (), **told})
 
 
 def test_moments_give_a_latent_by_its_mean_spread_and_noise():

@@ -111,3 +111,12 @@ def test_expert_trained_to_tell_something_else_is_a_velocity_field_loaded_or_exp
     other = expert_task(velocity.config, velocity.assignment().spec, velocity.partition)
     task = expert_task(run.config, assignment.spec, run.partition)
     assert task.compat == other.compat  # they mix
+
+
+def test_schedule_of_points_is_made_once(monkeypatch):
+    objective, t = Diffusion("v", "cosine"), torch.tensor([0.5])
+    x0, noise = torch.zeros(2, 1, 1, 1, 1)
+    before = objective.point(x0, noise, t), objective.weights(t, 5.0)
+    monkeypatch.setattr("experts.objectives.NoiseSchedule", None)
+    after = objective.point(x0, noise, t), objective.weights(t, 5.0)
+    assert before == after

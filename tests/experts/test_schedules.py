@@ -22,6 +22,11 @@ def test_constant_rate_after_warm_up_stays():
     assert rates("constant", 5, 2) == [0.25, 0.5, 0.5, 0.5, 0.5]
 
 
+def test_constant_rate_may_warm_up_in_all_of_its_steps():
+    rate = rate_of(TrainingSection(learning_rate=0.5, steps=2, warmup_steps=2))
+    assert [rate(num_done) for num_done in range(3)] == [0.25, 0.5, 0.5]
+
+
 def test_linear_rate_falls_in_equal_steps_and_would_reach_zero_with_the_next():
     assert rates("linear", 4) == [0.5, 0.375, 0.25, 0.125]
 

@@ -63,11 +63,11 @@ def test_snr_times_give_the_same_log_snr_to_data_of_any_spread(spread):
     assert_distributed(log_snr, lambda value: norm.cdf(value, -2 * 0.3, 2 * 0.8))
 
 
-def test_snr_times_of_latents_take_their_scale_for_unit_spread():
-    latents = Latents("m", "samples", (4, 2, 2), 0.18, 0.0, mirrored=False, shards=())
+def test_snr_times_of_latents_are_of_the_spread_that_their_scale_leaves():
+    latents = Latents("m", "samples", (4, 2, 2), 0.18, 0.0, mirrored=False, std=0.6, shards=())
     training = TrainingSection(times="snr", times_mean=0.3)
     found = times_of(training, dataclasses.replace(PARTITION, latents=latents))
-    assert found == TimeDensity("logit-normal", mean=0.3)
+    assert found == TimeDensity("logit-normal", mean=0.3 + math.log(0.6))
 
 
 def test_snr_times_of_a_partition_that_tells_no_spread_are_refused():

@@ -10,6 +10,7 @@ from atoll import stages
 from atoll.__main__ import main
 from experts.exchange.field import expert_of
 from experts.exchange.model import read_model
+from experts.expert import expert_task
 from experts.load import load_expert
 
 
@@ -46,6 +47,28 @@ def test_export_command_writes_what_was_trained_and_a_card_that_tells_of_it(run,
         assert part in card
     assert ended("export", "expert-7", "-o", str(out), "-s", uri) == 2
     assert "expert-7 is no trained expert; there are expert-0" in capsys.readouterr().err
+
+
+def test_exported_aligned_expert_is_the_network_without_its_aligner_and_can_be_begun_from(make_run):
+    sections = {"expert": {"depth": 2}, "training": {"align": 0.5, "steps": 2}}
+    run = make_run(**sections)
+    run.train(run.assignment())
+    ref = run.published()[-1]
+    stages.finish(run.store, "train", {}, {"expert-0": asdict(ref)})
+    out = run.folder / "expert"
+    assert not ended("export", "expert-0", "-o", str(out), "-s", f"run.uri={run.config.run.uri}")
+    loaded = load_expert(run.store, ref, run.folder / "cache", torch.device("cpu")).model
+    expected = loaded.state_dict()
+    model = read_model(out)
+    assert model.weights.keys() == expected.keys()
+    count = sum(parameter.numel() for parameter in loaded.parameters())
+    assert f"| parameters | {count:,} |" in (out / "README.md").read_text()
+
+    begun = make_run(**{**sections, "expert": {"depth": 2, "init": str(out)}})
+    network = expert_task(begun.config, begun.assignment().spec, begun.partition).build()
+    assert network.aligner is not None
+    given = network.state_dict()
+    assert all(torch.equal(given[name], expected[name]) for name in expected)
 
 
 def test_export_for_diffusers_comes_back_as_it_was_and_draws_as_its_card_says(run, monkeypatch):

@@ -63,6 +63,9 @@ def test_moments_are_those_of_diffusers_to_sixteen_bits(partitioned: Make, vae: 
     assert (batch.images.dtype, batch.images.shape) == (np.float16, (60, 8, 4, 4))
     np.testing.assert_allclose(batch.images, expected, rtol=2**-10, atol=1e-6)
     assert (latents.shape, latents.scale, latents.shift) == ((4, 4, 4), 0.18215, 0)
+    mean, log_variance = np.split(expected, 2, axis=1)
+    spread = np.sqrt((mean**2 + np.exp(log_variance)).mean() - mean.mean() ** 2)
+    assert latents.std == pytest.approx(0.18215 * spread, rel=1e-4)
 
 
 def test_samples_are_drawn_once_from_those_moments(partitioned: Make, vae: str) -> None:
@@ -119,6 +122,7 @@ def test_scale_that_nobody_tells_is_measured(
     if kind == "samples":
         spread = read(config).images.astype(np.float64).std()
     assert latents.scale * spread == pytest.approx(1, abs=1e-3)
+    assert latents.std == pytest.approx(1)
     assert not latents.shift
 
 
