@@ -180,9 +180,8 @@ def test_read_ahead_holds_no_more_than_a_few_pieces(
 def test_read_ahead_closed_early_ends_its_thread(server: FaultyServer) -> None:
     server.faults = [503] * 3  # so that it waits
     url = f"{server.url}/a.tar"
-    before = set(threading.enumerate())
     file = ReadAhead(url, HttpOrigin(url))
-    (thread,) = set(threading.enumerate()) - before
+    (thread,) = (each for each in threading.enumerate() if each.name == f"reading {url}")
     file.close()
     thread.join(30)
     assert not thread.is_alive()

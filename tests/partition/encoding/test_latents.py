@@ -294,6 +294,6 @@ def test_plan_of_a_series_can_be_sent_to_other_processes(partitioned: Make) -> N
 
 
 def test_scales_that_differ_in_the_last_place_are_of_other_spaces() -> None:
-    one = Latents("m" * 64, "moments", (4, 4, 4), 0.18215, 0.0, mirrored=False, shards=())
+    one = Latents("m" * 64, "moments", (4, 4, 4), 0.18215, 0.0, mirrored=False, std=1.0, shards=())
     assert dataclasses.replace(one, scale=0.18215000001).space != one.space
     assert dataclasses.replace(one, scale=1, shift=0).space.name.endswith(":1.0:0.0")

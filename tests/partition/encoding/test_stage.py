@@ -167,7 +167,7 @@ def test_machine_that_is_done_second_keeps_what_the_first_has_recorded(
     config, made = partitioned()
     store, encoded = open_store(config.run.uri), stage.encoded
     stage_name = stage_of("latents", made.digest)
-    first = Latents("m", "moments", (4, 4, 4), 3.0, 0.0, mirrored=False, shards=())
+    first = Latents("m", "moments", (4, 4, 4), 3.0, 0.0, mirrored=False, std=1.0, shards=())
 
     def meanwhile(*given: Any) -> Any:
         yield from encoded(*given)
