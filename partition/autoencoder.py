@@ -64,7 +64,7 @@ def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
         model = cls.from_config(told).eval()
     takes = model.config.get("in_channels", 3)
     if takes != channels:
-        few = ", so give image files, which become three" if channels == 1 else ""
+        few = ": image files, say, become three" if channels == 1 else ""
         raise BadInput(
             f"{KEY} = {name!r} takes images of {takes} channels, and those of the data have "
             f"{channels}; choose another autoencoder, or other images{few}"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from atoll.config import Config
+from partition.encoding import workers
 from partition.stage import run_partition
 from tests.autoencoders import write_vae
 
@@ -60,3 +61,27 @@ def partitioned(settings: Settings) -> Callable[..., Any]:
         return config, run_partition(config, quiet)
 
     return make
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], list[Any]]:
+    """Kills an encoding after three tars, and lets later ones go on; a list of what both made."""
+
+    def after_three(encode: Callable[[], object]) -> list[Any]:
+        encode_shard, done = workers.encode_shard, list[Any]()
+
+        def dying(*given: Any, **named: Any) -> Any:
+            if len(done) == 3:
+                raise KeyboardInterrupt
+            done.append(encode_shard(*given, **named))
+            return done[-1]
+
+        monkeypatch.setattr(workers, "encode_shard", dying)
+        with pytest.raises(KeyboardInterrupt):
+            encode()
+        monkeypatch.setattr(
+            workers, "encode_shard", lambda *a, **n: done.append(1) or encode_shard(*a, **n)
+        )
+        return done
+
+    return after_three

@@ -11,7 +11,6 @@ from atoll.config import Config
 from atoll.encoded import refuse_unencoded
 from atoll.errors import BadInput, StageMissing
 from atoll.node_cache import NodeCache
-from partition.encoding import workers
 from partition.encoding.stage import is_encoded, run_encode, series_of
 from partition.manifest import Texts
 from partition.model_files import find_model
@@ -90,25 +89,12 @@ def test_captions_longer_than_their_room_are_counted(partitioned: Make) -> None:
 
 
 def test_encoding_that_was_killed_goes_on_to_the_same_bytes(
-    partitioned: Make, monkeypatch: pytest.MonkeyPatch
+    partitioned: Make, killed: Callable[[Callable[[], object]], list[Any]]
 ) -> None:
     whole = encode(*partitioned("whole"))
     config, made = partitioned("killed")
-    encode_shard, done = workers.encode_shard, []
-
-    def dying(*given: Any, **named: Any) -> Any:
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(encode_shard(*given, **named))
-        return done[-1]
-
-    monkeypatch.setattr(workers, "encode_shard", dying)
-    with pytest.raises(KeyboardInterrupt):
-        encode(config, made)
+    done = killed(lambda: encode(config, made))
     assert not is_encoded(config, made)
-    monkeypatch.setattr(
-        workers, "encode_shard", lambda *a, **n: done.append(1) or encode_shard(*a, **n)
-    )
     assert encode(config, made) == whole
     assert len(done) == sum(map(len, whole.shards))  # none a second time
     assert is_encoded(config, made)

@@ -12,7 +12,7 @@ from atoll.config_file import save_config
 from atoll.encoded import inputs_of, refuse_unencoded, stage_of
 from atoll.errors import BadInput, StageMissing
 from orchestrator.cli.training import train
-from partition.encoding import stage, workers
+from partition.encoding import stage
 from partition.encoding.stage import is_encoded, run_encode, series_of
 from partition.manifest import Latents
 from partition.stage import load_partition, run_partition
@@ -44,25 +44,12 @@ def test_every_tar_of_images_gets_one_beside_it(partitioned: Make) -> None:
 
 
 def test_encoding_that_was_killed_goes_on_to_the_same_bytes(
-    partitioned: Make, monkeypatch: pytest.MonkeyPatch
+    partitioned: Make, killed: Callable[[Callable[[], object]], list[Any]]
 ) -> None:
     whole = digests(encode(*partitioned("whole")))
     config, made = partitioned("killed")
-    encode_shard, done = workers.encode_shard, []
-
-    def dying(*given: Any, **named: Any) -> Any:
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(encode_shard(*given, **named))
-        return done[-1]
-
-    monkeypatch.setattr(workers, "encode_shard", dying)
-    with pytest.raises(KeyboardInterrupt):
-        encode(config, made)
+    done = killed(lambda: encode(config, made))
     assert not is_encoded(config, made)
-    monkeypatch.setattr(
-        workers, "encode_shard", lambda *a, **n: done.append(1) or encode_shard(*a, **n)
-    )
     assert digests(encode(config, made)) == whole
     assert len(done) == sum(map(len, whole))  # none a second time
     assert is_encoded(config, made)
