@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.errors import BadInput
-from partition.pixels import to_uint8, to_unit
+from partition.pixels import to_uint8
 
 KEY = "latents.vae"
 # Those whose way of answering is known here. The others differ in it, or are for videos.
@@ -118,7 +118,9 @@ class Autoencoder:
                 f"the autoencoder in {folder} cannot be loaded ({reason}); give {KEY} one that "
                 "save_pretrained has written"
             ) from error
-        self._model = model.to(device).eval().requires_grad_(False)
+        # Channels last: convolutions take less time for it, by a fifth and more on processors.
+        self._model = model.to(device, memory_format=torch.channels_last).eval()
+        self._model.requires_grad_(False)
 
     @torch.inference_mode()
     def encode(self, images: NDArray[np.uint8]) -> Tensor:
@@ -131,8 +133,8 @@ class Autoencoder:
             (B, 2 C, h, w) float32 on the CPU: mean and logarithm of the variance; or the latents
             themselves, (B, C, h, w), of an autoencoder that draws nothing.
         """
-        x = torch.from_numpy(to_unit(images)).to(self._device, self._dtype)
-        return _latent_of(self._model.encode(x))[0].float().cpu()
+        x = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2) / 127.5 - 1
+        return _latent_of(self._model.encode(x.to(self._dtype)))[0].float().cpu()
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
