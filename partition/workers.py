@@ -81,11 +81,11 @@ class Workers:
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._num, context, _settle)
+            self._pool = ProcessPoolExecutor(self._num, context, settle)
         return self._pool
 
 
-def _settle() -> None:
+def settle() -> None:
     """Of a new process: leave Ctrl-C to the one that has started it, and end with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +21,7 @@ from atoll.node_cache import open_cache
 from partition.encoding.series import Encoder, Series
 from partition.encoding.shard import Record, encode_shard
 from partition.manifest import Shard
+from partition.workers import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ _worker: _Worker | None = None  # of this process, if it is one of several
 
 def _begin(task: Task, numbers: Any) -> None:
     global _worker  # noqa: PLW0603 - the pool's tasks have no other way to what its start has made
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it is told, and ends it
+    settle()
     _worker = _Worker(task, numbers.get())
 
 
