@@ -25,9 +25,10 @@ from atoll.fit import refuse_patches
 from partition.encoding.latents import LatentSeries
 from partition.encoding.series import Series
 from partition.encoding.shard import Record, find_record
-from partition.encoding.workers import Task, encoded, num_cores, num_workers
+from partition.encoding.workers import Task, encoded, num_workers
 from partition.manifest import Partition, Shard
 from partition.scratch import scratch
+from partition.workers import num_cores
 
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ class Look:
     small: NDArray[np.uint8]
 
 
-class Spread(Generic[_T]):
+class Thinned(Generic[_T]):
     """Some of a stream whose length nobody knows, evenly spread: each 2^n-th.
 
     Args:
@@ -102,11 +102,11 @@ class Findings:
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     labels: Counter[int] = field(default_factory=Counter)
     num_captions: int = 0
-    captions: Spread[tuple[str, str]] = field(default_factory=lambda: Spread(SHOWN))
+    captions: Thinned[tuple[str, str]] = field(default_factory=lambda: Thinned(SHOWN))
     broken: dict[str, str] = field(default_factory=dict)
     same: list[Alike] = field(default_factory=list)
     near: list[Alike] = field(default_factory=list)
-    shown: Spread[Look] = field(default_factory=lambda: Spread(SHOWN))
+    shown: Thinned[Look] = field(default_factory=lambda: Thinned(SHOWN))
 
 
 def look_at(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from atoll.__main__ import main
 from atoll.config import Config
 from partition.inspecting.cli import inspect
-from partition.inspecting.findings import Spread
+from partition.inspecting.findings import Thinned
 from partition.stage import run_partition
 from tests.partition.tars import image, png, tar_members, write_tar
 
@@ -151,10 +151,10 @@ def test_inspect_that_finds_nothing_to_draw_says_so(
 
 
 @pytest.mark.parametrize("num", [0, 1, 4, 5, 63, 1000])
-def test_spread_keeps_a_few_at_even_distances(num: int) -> None:
-    spread: Spread[int] = Spread(4)
+def test_thinned_stream_keeps_a_few_at_even_distances(num: int) -> None:
+    thinned: Thinned[int] = Thinned(4)
     for number in range(num):
-        spread.add(number)
-    assert len(spread.items) <= 4
-    assert len(spread.items) >= min(num, 2)
-    assert spread.items == list(range(0, num, spread.items[1] if num > 1 else 1))
+        thinned.add(number)
+    assert len(thinned.items) <= 4
+    assert len(thinned.items) >= min(num, 2)
+    assert thinned.items == list(range(0, num, thinned.items[1] if num > 1 else 1))
