@@ -80,7 +80,7 @@ def partitioned(uri: str, num_samples: int, num_shards: int) -> Partition:
             writer.append(0, sample.label, members(index, sample, encode_png(image)))
         shard_sets = writer.close(10)
     names = tuple(map(str, range(10)))
-    return Partition("d", num_samples, (SIDE, SIDE, 3), names, False, (), "", "", shard_sets)
+    return Partition("d", num_samples, (SIDE, SIDE, 3), names, False, None, "", "", shard_sets)
 
 
 def atoll(uri: str, partition: Partition, cache: Path) -> tuple[float, float]:
