@@ -92,7 +92,7 @@ class Findings:
         labels: how many samples have which; empty without labels.
         num_captions: samples with a caption that is not empty.
         captions: some of them with the names of their samples.
-        broken: why something cannot be read, by its name.
+        broken: what cannot be read, and why; of one name there may be several.
         same: samples with the pixels of an earlier one.
         near: others that are nearly the same as another one.
         shown: some samples.
@@ -103,7 +103,7 @@ class Findings:
     labels: Counter[int] = field(default_factory=Counter)
     num_captions: int = 0
     captions: Thinned[tuple[str, str]] = field(default_factory=lambda: Thinned(SHOWN))
-    broken: dict[str, str] = field(default_factory=dict)
+    broken: list[Unreadable] = field(default_factory=list)
     same: list[Alike] = field(default_factory=list)
     near: list[Alike] = field(default_factory=list)
     shown: Thinned[Look] = field(default_factory=lambda: Thinned(SHOWN))
@@ -134,7 +134,7 @@ def look_at(
     with (scratch / "names").open("w", encoding="ascii") as names:
         for look in workers.map(_look, items):
             if isinstance(look, Unreadable):
-                found.broken[look.name] = look.reason
+                found.broken.append(look)
                 continue
             names.write(json.dumps(look.key) + "\n")
             digests.append(look.digest)
