@@ -91,6 +91,11 @@ def duplicates(digest: str) -> str:
     return f"partition/duplicates-{digest[:12]}.jsonl"
 
 
+def left_out(digest: str) -> str:
+    """The list of what was left out of the data set; named by content."""
+    return f"partition/skipped-{digest[:12]}.jsonl"
+
+
 def expert_job(index: int) -> str:
     """Name of the job that trains an expert."""
     return f"expert-{index}"

@@ -27,9 +27,10 @@ import webdataset as wds
 
 from atoll.blobs import open_store
 from atoll.node_cache import NodeCache
+from partition.images import encode_png
 from partition.manifest import Partition
 from partition.reader import ShardReader
-from partition.shards import ShardWriter
+from partition.shards import ShardWriter, members
 from partition.sources import Sample
 
 BUCKET, BATCH, SIDE, BUFFER = "bench", 128, 32, 5000
@@ -75,10 +76,11 @@ def partitioned(uri: str, num_samples: int, num_shards: int) -> Partition:
         writer = ShardWriter(open_store(uri), Path(scratch), 1, num_samples // num_shards)
         for index in range(num_samples):
             image = draw.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-            writer.write(0, index, Sample(str(index), image, index % 10, None))
+            sample = Sample(str(index), image, index % 10, None)
+            writer.append(0, sample.label, members(index, sample, encode_png(image)))
         shard_sets = writer.close(10)
     names = tuple(map(str, range(10)))
-    return Partition("d", num_samples, (SIDE, SIDE, 3), names, False, (), "", "", shard_sets)
+    return Partition("d", num_samples, (SIDE, SIDE, 3), names, False, None, "", "", shard_sets)
 
 
 def atoll(uri: str, partition: Partition, cache: Path) -> tuple[float, float]:

@@ -36,15 +36,16 @@ def partition(
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
     _encode(settings, made)
-    if made.skipped:
-        say(_left_out(made))
+    skipped = _skipped(settings, made)
+    if skipped:
+        say(_left_out(skipped, made.num_samples))
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
     if json_:
         print_json(
             {
                 "clusters": _rows(made),
-                "skipped": list(map(asdict, made.skipped)),
+                "skipped": skipped,
                 "duplicates": made.duplicates and asdict(made.duplicates),
             }
         )
@@ -98,12 +99,20 @@ def _run(settings: Config) -> Any:
         return run_partition(settings, progress)
 
 
-def _left_out(made: Partition, most: int = 3) -> str:
+def _skipped(settings: Config, made: Partition) -> list[dict[str, Any]]:
+    """What was left out, and why."""
+    from atoll.blobs import open_store
+    from partition.listing import read_listing
+
+    return list(read_listing(open_store(settings.run.uri), made.skipped)) if made.skipped else []
+
+
+def _left_out(skipped: list[dict[str, Any]], num_samples: int, most: int = 3) -> str:
     """How many samples are missing, and of a few which and why."""
-    num = len(made.skipped)
-    named = [f"{item.name} ({item.reason})" for item in made.skipped[:most]]
+    num = len(skipped)
+    named = [f"{item['name']} ({item['reason']})" for item in skipped[:most]]
     more = f", and {num - most:,} more that --json names" if num > most else ""
-    return f"{num:,} of {made.num_samples + num:,} left out: {', '.join(named)}{more}"
+    return f"{num:,} of {num_samples + num:,} left out: {', '.join(named)}{more}"
 
 
 def _nearly_the_same(found: DuplicateList, uri: str) -> str:

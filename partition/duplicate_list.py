@@ -1,18 +1,16 @@
 """Near-duplicates as the stage treats them: looked for, listed by name, and dropped if wanted.
 
-The list is a file of lines of JSON, one for each such sample: its ``index`` in the data set and its
+The list, see :mod:`partition.listing`, tells of each such sample its ``index`` in the data set, its
 ``name``, the name of the sample it is most ``like`` of those that stand before it in
 :func:`partition.duplicates.find_duplicates`, and the cosine of their features, ``similarity``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from atoll import layout
 from atoll.blobs import BlobStore
 from atoll.command import Progress
 from atoll.config import Config
-from atoll.errors import BlobExists
+from partition.listing import save_listing
 from partition.manifest import DuplicateList
 from partition.rowfile import RowFile
 from partition.spool import Spooled
@@ -74,19 +72,15 @@ class Treatment:
         """
         if self._found is None:
             return None
-        data = "".join(self._lines(self._found)).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        key = layout.duplicates(digest)
-        with contextlib.suppress(BlobExists):  # the key names the content
-            store.put_bytes(key, data)
-        return DuplicateList(len(self._found), self._drop, key, digest)
+        listing = save_listing(store, layout.duplicates, self._rows(self._found))
+        return DuplicateList(**asdict(listing), dropped=self._drop)
 
-    def _lines(self, found: Duplicates) -> Iterator[str]:
+    def _rows(self, found: Duplicates) -> Iterator[dict[str, Any]]:
         for index, twin, similarity in zip(
             found.indices.tolist(), found.twins.tolist(), found.similarities.tolist(), strict=True
         ):
             about = {"index": index, "name": self._names[index], "like": self._names[twin]}
-            yield json.dumps({**about, "similarity": round(similarity, 4)}) + "\n"
+            yield {**about, "similarity": round(similarity, 4)}
 
 
 def look_for_duplicates(rows: RowFile, config: Config, progress: Progress) -> Treatment:

@@ -76,11 +76,6 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def centre_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The largest centred square of an image, resized, see :func:`square_at`."""
-    return square_at(image, size, 0.5)
-
-
 def square_at(image: NDArray[np.uint8], size: int, place: float) -> NDArray[np.uint8]:
     """One of the largest squares of an image, resized.
 

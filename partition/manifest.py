@@ -26,28 +26,29 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """A sample that was left out because it cannot be read: its name, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateList:
-    """Samples that were found to be nearly the same as others.
+class Listing:
+    """Samples that a file of the run names, see :mod:`partition.listing`.
 
     Attributes:
         num: how many.
-        dropped: whether they were left out of the shards.
-        key: of a file that names them, see :mod:`partition.duplicate_list`.
-        digest: sha256 (hex) of that file.
+        key: of the file.
+        digest: sha256 (hex) of it.
     """
 
     num: int
-    dropped: bool
     key: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateList(Listing):
+    """Samples that were found to be nearly the same as others.
+
+    Attributes:
+        dropped: whether they were left out of the shards.
+    """
+
+    dropped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class Partition:
         shape: height, width, channels of every image, uint8.
         class_names: empty for data without labels.
         has_captions: whether samples carry captions.
-        skipped: what was left out because it could not be read.
+        skipped: ``name`` and ``reason`` of what was left out; None where nothing was.
         centroids: key of an .npz with ``coarse`` (K, F), ``fine`` (num_fine, F),
             ``cluster_of_fine`` (num_fine,), ``offsets`` (K,), ``scatter`` (), and the feature
             extractor's parameters; :class:`partition.centroids.CentroidModel` reads it.
@@ -190,7 +191,7 @@ class Partition:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     has_captions: bool
-    skipped: tuple[Skipped, ...]
+    skipped: Listing | None
     centroids: str
     centroids_digest: str
     shard_sets: tuple[ShardSet, ...]
@@ -239,7 +240,7 @@ class Partition:
             shape=(height, width, channels),
             class_names=tuple(tree["class_names"]),
             has_captions=tree["has_captions"],
-            skipped=tuple(Skipped(**item) for item in tree["skipped"]),
+            skipped=Listing(**tree["skipped"]) if tree["skipped"] else None,
             centroids=tree["centroids"],
             centroids_digest=tree["centroids_digest"],
             shard_sets=shard_sets,

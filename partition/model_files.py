@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from atoll import layout
 from atoll.blob_checks import check, digest_file, writing
 from atoll.blobs import BlobStore
@@ -63,7 +65,8 @@ def find_model(name: str, key: str, extra: str) -> ModelFiles:
         extra: of Atoll, which brings what fetches from the hub.
 
     Raises:
-        BadInput: there is no such model, or it has no weights but pickled ones; names the key.
+        BadInput: there is no such model, it has no weights but pickled ones, or their file is
+            broken; names the key.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -87,7 +90,22 @@ def find_model(name: str, key: str, extra: str) -> ModelFiles:
             f"{key} = {name!r} has no weights{told}; give a model with safetensors, as "
             "save_pretrained writes them"
         )
+    for path in wanted.values():
+        if path.suffix == ".safetensors":
+            _refuse_broken(path, f"{key} = {name!r}")
     return ModelFiles(folder, {each: digest_file(wanted[each]) for each in sorted(wanted)})
+
+
+def _refuse_broken(path: Path, named: str) -> None:
+    """Refuse a file of weights that is cut off, or none, by its header and size."""
+    try:
+        with safe_open(path, "numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"{named} has a {path.name} that is cut off or no file of safetensors ({error}); "
+            "fetch or write it again"
+        ) from error
 
 
 def keep_model(store: BlobStore, model: ModelFiles) -> str:

@@ -22,7 +22,6 @@ from atoll import layout
 from atoll.blob_checks import digest_file
 from atoll.blobs import BlobStore
 from atoll.errors import BlobExists
-from partition.images import encode_png
 from partition.manifest import Shard, ShardSet
 from partition.sources import Sample
 
@@ -60,14 +59,6 @@ class ShardWriter:
             _OpenShard(cluster, scratch / f"cluster-{cluster}.tar")
             for cluster in range(num_clusters)
         ]
-
-    def write(self, cluster: int, index: int, sample: Sample) -> None:
-        """Append a sample to its cluster; arguments as of :func:`members`.
-
-        Raises:
-            StorageFull: the store has no space left.
-        """
-        self.append(cluster, sample.label, members(index, sample, encode_png(sample.image)))
 
     def append(self, cluster: int, label: int | None, data: bytes) -> None:
         """Append a sample to its cluster.

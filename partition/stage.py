@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from atoll import layout, stages
@@ -21,7 +22,8 @@ from partition.encoding.stage import refuse_unfit
 from partition.feature_shards import keep_features
 from partition.features import fit_features, write_features
 from partition.intake import Intake, workers_for
-from partition.manifest import Latents, Partition, ShardSet, Skipped, Texts
+from partition.listing import save_listing
+from partition.manifest import Latents, Partition, ShardSet, Texts
 from partition.montage import Montage
 from partition.scratch import scratch
 from partition.shards import ShardWriter
@@ -132,6 +134,9 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         scatter=assignment.scatter,
     )
     centroids = save_centroids(store, model)
+    skipped = None
+    if intake.skipped:
+        skipped = save_listing(store, layout.left_out, map(asdict, intake.skipped))
     partition = Partition(
         digest=_digest(centroids.digest, shard_sets),
         num_samples=len(assignment.clusters),
@@ -139,7 +144,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names=class_names,
         has_captions=intake.has_captions,
         num_without_caption=intake.num_without_caption,
-        skipped=tuple(Skipped(item.name, item.reason) for item in intake.skipped),
+        skipped=skipped,
         centroids=centroids.key,
         centroids_digest=centroids.digest,
         shard_sets=shard_sets,
@@ -157,8 +162,7 @@ def _keys(made: Partition) -> Iterator[str]:
     """Everything that is stored of a partition."""
     yield layout.MONTAGE
     yield made.centroids
-    if made.duplicates is not None:
-        yield made.duplicates.key
+    yield from (each.key for each in (made.skipped, made.duplicates) if each is not None)
     for shard_set in made.shard_sets:
         yield from (shard.key for shard in shard_set.shards)
     for shards in made.features.shards:

@@ -96,7 +96,7 @@ class TextModel:
         folder: its files.
         digest: sha256 (hex) of them.
         tokens: of a caption, at most; longer ones are cut. 0 for one vector of the whole.
-        device: where it computes.
+        device: where it computes; of a model on ``meta``, which cannot, no weights are read.
 
     Attributes:
         name: of the family and the files.
@@ -121,14 +121,14 @@ class TextModel:
         # A tokenizer keeps how it shall cut and pad, so that no two callers may use it at once.
         self._guard = threading.Lock()
         try:
-            self._tokenizer, model = _loaded(folder, kind.family)
+            self._tokenizer, model = _loaded(folder, kind.family, device)
         except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
                 f"the text model in {folder} cannot be loaded ({reason}); give {KEY} a model and "
                 "its tokenizer as save_pretrained has written them"
             ) from error
-        self._model = model.to(device).eval().requires_grad_(False)
+        self._model = model.eval().requires_grad_(False)
         limits = (kind.most_tokens, self._tokenizer.model_max_length)
         self.room = tokens or min(_MOST_TOKENS, *(each for each in limits if each is not None))
 
@@ -198,7 +198,7 @@ def open_text_model(folder: Path, digest: str, tokens: int, device: torch.device
     return TextModel(folder, digest, tokens, device)
 
 
-def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
+def _loaded(folder: Path, family: str, device: torch.device) -> tuple[Any, Any]:
     from transformers import (  # noqa: PLC0415 - optional
         AutoModel,
         AutoModelForTextEncoding,
@@ -212,6 +212,7 @@ def _loaded(folder: Path, family: str) -> tuple[Any, Any]:
     # Weights in pickle form could run code, so they are never loaded.
     model, told = kind.get(family, AutoModel).from_pretrained(
         folder,
+        device_map={"": device},
         dtype=torch.float32,  # whatever the file has: the same vectors wherever it came from
         use_safetensors=True,
         trust_remote_code=False,

@@ -34,7 +34,9 @@ class Workers:
     """
 
     def __init__(self, num: int | None) -> None:
-        self._num = num if num is not None else _cores()
+        cores = num_cores()
+        # One core works best alone.
+        self._num = num if num is not None else cores if cores > 1 else 0
         # How many items this process does by itself before others are started; None = all.
         self._alone = None if self._num == 0 else 0 if num else _ALONE
         self._pool: ProcessPoolExecutor | None = None
@@ -81,11 +83,11 @@ class Workers:
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._num, context, _settle)
+            self._pool = ProcessPoolExecutor(self._num, context, settle)
         return self._pool
 
 
-def _settle() -> None:
+def settle() -> None:
     """Of a new process: leave Ctrl-C to the one that has started it, and end with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -102,7 +104,8 @@ def _apply(function: Callable[[_In], _Out], chunk: Sequence[_In]) -> list[_Out]:
     return list(map(function, chunk))
 
 
-def _cores() -> int:
-    """Those this process may use; 0 where there is one, which works best alone."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores if cores and cores > 1 else 0
+def num_cores() -> int:
+    """Those of this machine that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -98,7 +98,7 @@ def _encoded(
     path: Path, encoder: Encoder, batch_size: int, threads: int
 ) -> Iterator[tuple[list[str], Encoded]]:
     """Names of the samples of each batch, and what was made of them."""
-    samples = _samples(path)
+    samples = stored_samples(path)
     batches = iter(lambda: list(itertools.islice(samples, batch_size)), [])
     with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
         ahead: list[tuple[str, Future[Any]]] = []
@@ -110,8 +110,8 @@ def _encoded(
             ahead = begun
 
 
-def _samples(path: Path) -> Iterator[Stored]:
-    """Those of a tar of images, in its order."""
+def stored_samples(path: Path) -> Iterator[Stored]:
+    """The samples of a tar of images, in its order."""
     found = places(path)
     with path.open("rb") as file:
 

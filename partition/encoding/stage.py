@@ -11,7 +11,10 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
@@ -22,9 +25,10 @@ from atoll.fit import refuse_patches
 from partition.encoding.latents import LatentSeries
 from partition.encoding.series import Series
 from partition.encoding.shard import Record, find_record
-from partition.encoding.workers import Task, encoded, num_cores, num_workers
+from partition.encoding.workers import Task, encoded, num_workers
 from partition.manifest import Partition, Shard
 from partition.scratch import scratch
+from partition.workers import num_cores
 
 _log = logging.getLogger(__name__)
 
@@ -73,18 +77,13 @@ def series_of(config: Config, partition: Partition) -> list[Series]:
     Raises:
         BadInput: an encoder cannot be used, or does not fit the data; names the key.
     """
-    found: list[Series] = []
-    if config.latents.vae is not None:
-        found.append(LatentSeries.planned(config, open_store(config.run.uri), partition.shape))
-    if wanted_by(config)["captions.encoder"] is not None:
-        from partition.encoding.captions import CaptionSeries  # noqa: PLC0415 - optional
-
-        found.append(CaptionSeries.planned(config, open_store(config.run.uri)))
-    return found
+    return _planned(config, open_store(config.run.uri), partition.shape)
 
 
 def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) -> None:
-    """Refuse images that the networks cannot take, or an autoencoder before them; before long work.
+    """Refuse images that the networks cannot take, and encoders that are no use; before long work.
+
+    An encoder is opened once on no device at all, which tells what its files lack.
 
     Args:
         config: of the run.
@@ -94,10 +93,26 @@ def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) 
     Raises:
         BadInput: names the key, and what would fit.
     """
-    if config.latents.vae is not None:
-        LatentSeries.planned(config, store, image)
-    else:
+    if config.latents.vae is None:
         refuse_patches(config, *image[:2])
+    for series in _planned(config, store, image):
+        series.open(store, _copies(config), torch.device("meta"))
+
+
+def _planned(config: Config, store: BlobStore, image: tuple[int, int, int]) -> list[Series]:
+    found: list[Series] = []
+    if config.latents.vae is not None:
+        found.append(LatentSeries.planned(config, store, image))
+    if wanted_by(config)["captions.encoder"] is not None:
+        from partition.encoding.captions import CaptionSeries  # noqa: PLC0415 - optional
+
+        found.append(CaptionSeries.planned(config, store))
+    return found
+
+
+def _copies(config: Config) -> Path:
+    """Where models of a store that is not on this machine are fetched to."""
+    return layout.state_folder(config.run.uri) / "cache"
 
 
 def _make(
@@ -126,7 +141,7 @@ def _make(
             config.cache,
             series,
             folder=folder,
-            models=layout.state_folder(config.run.uri) / "cache",
+            models=_copies(config),
             threads=max(1, num_cores() // workers),
         )
         progress(doing, _num_done(records), partition.num_samples)

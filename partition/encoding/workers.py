@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +20,7 @@ from atoll.node_cache import open_cache
 from partition.encoding.series import Encoder, Series
 from partition.encoding.shard import Record, encode_shard
 from partition.manifest import Shard
+from partition.workers import num_cores, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,6 @@ class Task:
 def num_workers(wanted: int, num_shards: int) -> int:
     """How many processes have something to do: as asked for, or one for each GPU or core."""
     return min(wanted or torch.cuda.device_count() or num_cores(), num_shards)
-
-
-def num_cores() -> int:
-    """Of this machine that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def encoded(task: Task, shards: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, Record]]:
@@ -157,7 +151,7 @@ _worker: _Worker | None = None  # of this process, if it is one of several
 
 def _begin(task: Task, numbers: Any) -> None:
     global _worker  # noqa: PLW0603 - the pool's tasks have no other way to what its start has made
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it is told, and ends it
+    settle()
     _worker = _Worker(task, numbers.get())
 
 

@@ -70,7 +70,7 @@ def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
     shapes = [f"{_size(*shape)} ({num:,})" for shape, num in found.shapes.most_common()]
     labels = [f"{_name(label, names)} ({num:,})" for label, num in found.labels.most_common()]
     captions = [f'"{text}"' for _, text in found.captions.items]
-    broken = [f"{name} ({reason})" for name, reason in found.broken.items()]
+    broken = [f"{item.name} ({item.reason})" for item in found.broken]
     rows = {
         "samples": (found.num_samples, []),
         "sizes": (len(shapes), shapes),
@@ -104,7 +104,7 @@ def _as_json(found: Findings, names: Sequence[str]) -> dict[str, Any]:
             "samples": found.num_captions,
             "some": [{"name": name, "caption": text} for name, text in found.captions.items],
         },
-        "broken": [{"name": name, "reason": why} for name, why in found.broken.items()],
+        "broken": list(map(asdict, found.broken)),
         "same": list(map(asdict, found.same)),
         "near": list(map(asdict, found.near)),
     }

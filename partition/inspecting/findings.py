@@ -52,7 +52,7 @@ class Look:
     small: NDArray[np.uint8]
 
 
-class Spread(Generic[_T]):
+class Thinned(Generic[_T]):
     """Some of a stream whose length nobody knows, evenly spread: each 2^n-th.
 
     Args:
@@ -92,7 +92,7 @@ class Findings:
         labels: how many samples have which; empty without labels.
         num_captions: samples with a caption that is not empty.
         captions: some of them with the names of their samples.
-        broken: why something cannot be read, by its name.
+        broken: what cannot be read, and why; of one name there may be several.
         same: samples with the pixels of an earlier one.
         near: others that are nearly the same as another one.
         shown: some samples.
@@ -102,11 +102,11 @@ class Findings:
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     labels: Counter[int] = field(default_factory=Counter)
     num_captions: int = 0
-    captions: Spread[tuple[str, str]] = field(default_factory=lambda: Spread(SHOWN))
-    broken: dict[str, str] = field(default_factory=dict)
+    captions: Thinned[tuple[str, str]] = field(default_factory=lambda: Thinned(SHOWN))
+    broken: list[Unreadable] = field(default_factory=list)
     same: list[Alike] = field(default_factory=list)
     near: list[Alike] = field(default_factory=list)
-    shown: Spread[Look] = field(default_factory=lambda: Spread(SHOWN))
+    shown: Thinned[Look] = field(default_factory=lambda: Thinned(SHOWN))
 
 
 def look_at(
@@ -134,7 +134,7 @@ def look_at(
     with (scratch / "names").open("w", encoding="ascii") as names:
         for look in workers.map(_look, items):
             if isinstance(look, Unreadable):
-                found.broken[look.name] = look.reason
+                found.broken.append(look)
                 continue
             names.write(json.dumps(look.key) + "\n")
             digests.append(look.digest)

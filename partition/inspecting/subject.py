@@ -13,10 +13,13 @@ from atoll.config import Config
 from atoll.config_file import parse_config
 from atoll.errors import BlobError
 from atoll.sections import DataSection
+from partition.encoding.series import Stored
+from partition.encoding.shard import stored_samples
+from partition.images import decode_png
 from partition.intake import workers_for
 from partition.manifest import Partition
 from partition.sources import Pending, Sample, Unreadable, open_source
-from partition.sources.webdataset import TARS, samples_of
+from partition.sources.webdataset import TARS
 from partition.stage import STAGE
 from partition.workers import Workers
 
@@ -87,6 +90,18 @@ def _kind(path: str) -> Literal["npz", "webdataset", "folder"]:
     return "folder" if next(tars, None) is None else "webdataset"
 
 
+@dataclass(frozen=True, slots=True)
+class _OfShard(Pending):
+    """A sample of a shard that was verified, named as it is in the data."""
+
+    stored: Stored
+
+    def read(self) -> Sample:
+        """See :class:`Pending`."""
+        told = self.stored.told
+        return Sample(told["key"], decode_png(self.stored.image), told["label"], told["caption"])
+
+
 def _shards(store: BlobStore, made: Partition, copies: Path) -> Iterator[Unreadable | Pending]:
     """The samples of a run's shards, of which at most one is copied here at a time."""
     for shard in (shard for shard_set in made.shard_sets for shard in shard_set.shards):
@@ -95,6 +110,6 @@ def _shards(store: BlobStore, made: Partition, copies: Path) -> Iterator[Unreada
         except BlobError as error:
             yield Unreadable(shard.key, str(error))
             continue
-        yield from samples_of(shard.key, shard.key.rpartition("/")[2], path)
+        yield from map(_OfShard, stored_samples(path))
         if path.is_relative_to(copies):
             path.unlink()

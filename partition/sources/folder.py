@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atoll.errors import DataError
 from partition.images import decode_colour
-from partition.sources.names import sorted_names
+from partition.sources.names import is_folder, leads_nowhere, sorted_names
 from partition.sources.sample import Pending, Sample, Unreadable
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -27,14 +27,15 @@ class FolderSource:
     Sub-folders are classes, whatever lies below them belongs to them; without sub-folders the
     images have no labels, and neither have they in those that img2dataset made. A file of the same
     name that ends in ``.txt`` is an image's caption. Images of other kinds than
-    :data:`IMAGE_SUFFIXES` count as unreadable; hidden files and those that are no images are passed
-    over.
+    :data:`IMAGE_SUFFIXES` count as unreadable, and so do links that lead nowhere and may once have
+    led to images; hidden files and those that are no images are passed over.
 
     Args:
         path: the folder.
 
     Raises:
-        DataError: there is no such folder, or images lie beside class folders.
+        DataError: there is no such folder, images lie beside class folders, or a link that may have
+            been one leads nowhere.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,9 +46,14 @@ class FolderSource:
         folders, loose, stats = [], None, False
         with os.scandir(path) as entries:
             for entry in entries:
+                if _is_astray(entry):
+                    raise DataError(
+                        f"{entry.path} is a link that leads nowhere, and may have led to a class; "
+                        "mend or remove it"
+                    )
                 if _is_image(entry):
                     loose = loose or entry.name
-                elif entry.is_dir() and not entry.name.startswith("."):
+                elif is_folder(entry) and not entry.name.startswith("."):
                     folders.append(entry.name)
                 else:
                     stats = stats or entry.name.endswith(_STATS)
@@ -77,10 +83,11 @@ class FolderSource:
         if itself in above:
             return
         entries = sorted_names(
-            str(self._path / folder), lambda entry: entry.is_dir() or _is_image(entry)
+            str(self._path / folder),
+            lambda entry: is_folder(entry) or _is_image(entry) or _is_astray(entry),
         )
-        for name, is_folder in entries:
-            if is_folder:
+        for name, below in entries:
+            if below:
                 yield from self._below(f"{folder}{name}/", label, above | {itself})
             else:
                 yield _File(str(self._path), f"{folder}{name}", label)
@@ -97,6 +104,8 @@ class _File(Pending):
     def read(self) -> Sample | Unreadable:
         """See :class:`Pending`."""
         path = Path(self.root, self.key)
+        if path.is_symlink() and not path.exists():
+            return Unreadable(str(path), "it is a link that leads nowhere")
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             return Unreadable(str(path), f"its kind is not read, only {readable_kinds()} are")
         text = path.with_suffix(".txt")
@@ -117,4 +126,11 @@ def readable_kinds() -> str:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - no object for each file
-    return suffix in _ALL_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    if suffix not in _ALL_SUFFIXES or entry.name.startswith("."):
+        return False
+    return leads_nowhere(entry) or entry.is_file()
+
+
+def _is_astray(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link that leads nowhere, and may have led to a folder of images."""
+    return "." not in entry.name and leads_nowhere(entry)

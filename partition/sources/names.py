@@ -31,7 +31,17 @@ def sorted_names(
         wanted = filter(is_wanted, visible)
         while chunk := list(itertools.islice(wanted, _CHUNK)):
             names.append(np.array([os.fsencode(entry.name) for entry in chunk]))
-            folders.append(np.array([entry.is_dir() for entry in chunk]))
-    every, is_folder = np.concatenate(names), np.concatenate(folders)
+            folders.append(np.array([is_folder(entry) for entry in chunk]))
+    every, are_folders = np.concatenate(names), np.concatenate(folders)
     for place in np.argsort(every, kind="stable"):
-        yield os.fsdecode(bytes(every[place])), bool(is_folder[place])
+        yield os.fsdecode(bytes(every[place])), bool(are_folders[place])
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one."""
+    return not leads_nowhere(entry) and entry.is_dir()
+
+
+def leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to what is not there, or back to itself."""
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - as above

@@ -17,7 +17,7 @@ SIZES, SHAPE, TOLD = Sizes(16, 3, 2, 4), (1, 8, 8), Conditioning("none")
 
 def test_training_with_an_aligner_costs_what_that_takes_besides():
     features = KeptFeatures(5, ())
-    partition = Partition("p", 4, (8, 8, 1), (), False, (), "", "", (), features=features)
+    partition = Partition("p", 4, (8, 8, 1), (), False, None, "", "", (), features=features)
     cpu = torch.device("cpu")
     ensemble = LoadedEnsemble(
         experts=(lambda *_: torch.zeros(()),) * 2,

@@ -28,7 +28,7 @@ def test_best_strategy_is_never_the_oracle(row):
 
 
 def test_facts_and_recipe_state_what_the_row_was_painted_with(row):
-    partition = Partition("p", 1797, (8, 8, 1), (), False, (), "", "", ())
+    partition = Partition("p", 1797, (8, 8, 1), (), False, None, "", "", ())
     chosen = row("top-1", 7.0, 0.5)
     assert dict(page.facts(partition, chosen))["training steps"] == "1,200"
     assert page.recipe(chosen["recipe"], partition) == [
@@ -51,7 +51,7 @@ def test_loss_words_count_the_restarts(restarts, expected):
 
 
 def test_lead_counts_what_the_router_costs_on_top(row):
-    partition = Partition("", 100, (8, 8, 1), (), False, (), "", "", ())
+    partition = Partition("", 100, (8, 8, 1), (), False, None, "", "", ())
     training = [
         {"part": "monolith", "relative": 1.0},
         {"part": "experts", "relative": 1.0},

@@ -38,7 +38,7 @@ def by_class(seed=0, job=1, dropout=0.1):
 
 def partition_with(class_names=("a", "b"), has_captions=True):
     return Partition(
-        "p", 4, (4, 4, 1), class_names, has_captions, (), "", "", (ShardSet(0, 4, (), ()),)
+        "p", 4, (4, 4, 1), class_names, has_captions, None, "", "", (ShardSet(0, 4, (), ()),)
     )
 
 

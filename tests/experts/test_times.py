@@ -15,7 +15,9 @@ from experts.times import TimeDensity, times_of
 from partition.manifest import Latents, Partition, ShardSet
 
 NUM = 200_000
-PARTITION = Partition("p", 4, (4, 4, 1), (), False, (), "", "", (ShardSet(0, 4, (), ()),), std=0.3)
+PARTITION = Partition(
+    "p", 4, (4, 4, 1), (), False, None, "", "", (ShardSet(0, 4, (), ()),), std=0.3
+)
 
 
 def drawn(density):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from atoll.errors import DataError
-from partition.images import centre_square, decode_colour, decode_png, encode_png, square_at
+from partition.images import decode_colour, decode_png, encode_png, square_at
 
 PATTERN = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -173,12 +173,12 @@ def test_decode_broken_bytes_says_why(data: bytes, reason: str) -> None:
         decode_colour(data)
 
 
-def test_centre_square_takes_the_middle() -> None:
+def test_square_in_the_midst_takes_the_middle() -> None:
     image = np.zeros((4, 8, 1), np.uint8)
     image[:, 2:6] = 200
-    assert (centre_square(image, 4) == 200).all()
-    assert centre_square(image, 2).shape == (2, 2, 1)
-    assert centre_square(PATTERN, 16).shape == (16, 16, 3)
+    assert (square_at(image, 4, 0.5) == 200).all()
+    assert square_at(image, 2, 0.5).shape == (2, 2, 1)
+    assert square_at(PATTERN, 16, 0.5).shape == (16, 16, 3)
 
 
 def test_square_at_a_place_lies_there_along_the_longer_side() -> None:

@@ -1,4 +1,6 @@
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 from atoll.__main__ import main
 from atoll.config import Config
 from partition.inspecting.cli import inspect
-from partition.inspecting.findings import Spread
+from partition.inspecting.findings import Thinned
 from partition.stage import run_partition
 from tests.partition.tars import image, png, tar_members, write_tar
 
@@ -131,6 +133,35 @@ def test_inspect_of_a_run_in_a_bucket_copies_a_shard_at_a_time(bucket: str) -> N
     assert told(f"--set=run.uri={bucket}/run")["samples"] == 1797
 
 
+def test_inspect_of_a_run_names_samples_as_the_data_did(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{number:02d}.png").write_bytes(png(image()))
+        (tmp_path / "images" / f"{number:02d}.txt").write_text(f"number {number}")
+    tree = {
+        "run": {"uri": str(tmp_path / "run")},
+        "data": {"source": "folder", "path": str(tmp_path / "images")},
+        "expert": {"condition": "text"},
+        "evaluation": {"extractor": {"transformers": "none"}},
+        "partition": {"num_experts": 2, "num_fine": 4},
+    }
+    run_partition(Config.model_validate(tree), lambda *_: None)
+    some = told(f"--set=run.uri={tmp_path}/run")["captions"]["some"]
+    assert {item["name"]: item["caption"] for item in some} == {
+        f"{number:02d}.png": f"number {number}" for number in range(20)
+    }
+
+
+def test_inspect_counts_two_broken_items_of_one_name_twice(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("1.png", "2.png", "1.png"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"bad"))
+    names = [item["name"] for item in told(f"{tmp_path}/a.tar")["broken"]]
+    assert names == ["a.tar/1", "a.tar/2", "a.tar/1"]
+
+
 def test_inspect_of_what_is_not_there_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,10 +182,10 @@ def test_inspect_that_finds_nothing_to_draw_says_so(
 
 
 @pytest.mark.parametrize("num", [0, 1, 4, 5, 63, 1000])
-def test_spread_keeps_a_few_at_even_distances(num: int) -> None:
-    spread: Spread[int] = Spread(4)
+def test_thinned_stream_keeps_a_few_at_even_distances(num: int) -> None:
+    thinned: Thinned[int] = Thinned(4)
     for number in range(num):
-        spread.add(number)
-    assert len(spread.items) <= 4
-    assert len(spread.items) >= min(num, 2)
-    assert spread.items == list(range(0, num, spread.items[1] if num > 1 else 1))
+        thinned.add(number)
+    assert len(thinned.items) <= 4
+    assert len(thinned.items) >= min(num, 2)
+    assert thinned.items == list(range(0, num, thinned.items[1] if num > 1 else 1))

@@ -140,6 +140,24 @@ def test_folder_unreadable_image_is_refused_by_name(tmp_path: Path, content: byt
         list(intake(source="folder", path=str(tmp_path)))
 
 
+@pytest.mark.parametrize("leads_to", ["itself", "nowhere"])
+def test_folder_link_that_leads_nowhere_is_counted(tmp_path: Path, leads_to: str) -> None:
+    names = ["a/0.png", "a/link", "a/link.png", "a/notes.md"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").write_bytes(png(image()))
+    for name in names[1:]:
+        link = tmp_path / name
+        link.symlink_to(link if leads_to == "itself" else tmp_path / "gone")
+    got = intake(source="folder", path=str(tmp_path), on_error="skip")
+    assert [sample.key for sample in got] == ["a/0.png"]
+    assert got.skipped == [
+        Unreadable(str(tmp_path / name), "it is a link that leads nowhere") for name in names[1:3]
+    ]
+    (tmp_path / "b").symlink_to(tmp_path / "b")
+    with pytest.raises(DataError, match=r"/b is a link that leads nowhere.*mend or remove it"):
+        intake(source="folder", path=str(tmp_path))
+
+
 def test_folder_unreadable_images_are_skipped_named_and_counted_once(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png(image()))
     (tmp_path / "2.png").write_bytes(b"")

@@ -20,7 +20,8 @@ from atoll.node_cache import NodeCache
 from experts.noising import conditioning_of
 from orchestrator.cli.training import train
 from partition.centroids import assign, load_centroids
-from partition.manifest import Partition, Skipped
+from partition.listing import read_listing
+from partition.manifest import Partition
 from partition.reader import ShardReader
 from partition.rowfile import RowFile
 from partition.sources import open_source
@@ -230,7 +231,7 @@ def test_partition_for_another_condition_is_not_taken_for_text_where_captions_ar
         conditioning_of(Config.model_validate(tree), made)
     tree["run"]["uri"] = f"{tmp_path}/other"
     made = run(Config.model_validate(tree))
-    assert (made.num_samples, made.num_without_caption, len(made.skipped)) == (87, 0, 3)
+    assert (made.num_samples, made.num_without_caption, made.skipped.num) == (87, 0, 3)
 
 
 def test_partition_where_no_folder_can_be_made_is_refused_by_key(tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_partition_of_unlabelled_grey_data_has_no_classes(tmp_path: Path) -> Non
     assert (made.class_names, made.has_captions, made.shape) == ((), False, (4, 4, 1))
 
 
-def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
+def test_partition_names_what_it_skipped_in_a_file_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for index, image in enumerate(write_data(tmp_path / "data.npz")):
         Image.fromarray(image).save(tmp_path / "data" / f"{index:03d}.png")
@@ -335,9 +336,16 @@ def test_partition_names_what_it_skipped(tmp_path: Path) -> None:
     data = {"source": "folder", "path": str(tmp_path / "data"), "on_error": "skip"}
     config = Config.model_validate({**settings(tmp_path).model_dump(), "data": data})
     made = run(config)
-    assert made.skipped == (Skipped(str(tmp_path / "data" / "050.png"), "it is empty"),)
-    assert load_partition(open_store(config.run.uri)) == made
+    store = open_store(config.run.uri)
+    assert "050.png" not in json.dumps(made.as_json())  # which holds no more for a million
+    assert made.skipped is not None
+    assert list(read_listing(store, made.skipped)) == [
+        {"name": str(tmp_path / "data" / "050.png"), "reason": "it is empty"}
+    ]
+    assert load_partition(store) == made
     assert made.num_samples == 89
+    (tmp_path / "run" / made.skipped.key).unlink()
+    assert find_partition(config) is None
 
 
 def test_shards_are_a_source_themselves(done: Done) -> None:

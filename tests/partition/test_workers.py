@@ -79,7 +79,7 @@ def test_workers_for_little_work_are_not_started(num: int | None) -> None:
 
 
 def test_workers_for_much_work_are_started_in_the_midst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "num_cores", lambda: 2)
     with Workers(None) as many:
         found = list(many.map(square, range(600)))
     assert [number for number, _ in found] == [number**2 for number in range(600)]

@@ -30,7 +30,7 @@ def some_partition():
         shape=(4, 6, 3),
         class_names=("a", "b"),
         has_captions=True,
-        skipped=(),
+        skipped=None,
         centroids="",
         centroids_digest="",
         shard_sets=tuple(ShardSet(k, 10, (5, 5), ()) for k in range(4)),

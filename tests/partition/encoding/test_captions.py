@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+import partition.stage
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.encoded import refuse_unencoded
 from atoll.errors import BadInput, StageMissing
 from atoll.node_cache import NodeCache
-from partition.encoding.stage import is_encoded, run_encode, series_of
+from partition.encoding.captions import CaptionSeries
+from partition.encoding.stage import is_encoded, run_encode
 from partition.manifest import Texts
 from partition.model_files import find_model
 from partition.reader import ShardReader
@@ -123,6 +128,14 @@ def test_run_whose_captions_are_not_encoded_names_command_or_key(partitioned: Ma
         )
 
 
+@pytest.fixture
+def read_data(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a partition read of its data, but for the first sample."""
+    found: list[str] = []
+    monkeypatch.setattr(partition.stage, "Spool", lambda *_: found.append("read") or [])
+    return found
+
+
 @pytest.mark.parametrize(
     ("captions", "words"),
     [
@@ -130,9 +143,65 @@ def test_run_whose_captions_are_not_encoded_names_command_or_key(partitioned: Ma
         ({"encoder": {"transformers": "/no/where"}}, r"captions\.encoder = '/no/where' is no fol"),
     ],
 )
-def test_text_model_that_cannot_be_used_is_refused(
-    partitioned: Make, captions: Any, words: str
+def test_text_model_that_cannot_be_used_is_refused_before_the_data_are_read(
+    partitioned: Make, read_data: list[str], captions: Any, words: str
 ) -> None:
-    config, made = partitioned(**captions)
     with pytest.raises(BadInput, match=words):
-        series_of(config, made)
+        partitioned(**captions)
+    assert not read_data
+
+
+@pytest.fixture
+def folder(encoder: str, tmp_path: Path) -> Path:
+    return shutil.copytree(encoder, tmp_path / "model")
+
+
+def lose_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def cut_weights(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[:-1])
+
+
+def lose_a_layer(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.bias"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def name_another_kind(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (lose_tokenizer, r"^captions\.encoder names a model without its tokenizer; give"),
+        (cut_weights, r"^captions\.encoder = .* a model\.safetensors that is cut off .*; fetch"),
+        (lose_a_layer, r"lack encoder\.layer\.1\.output\.dense\.bias\); give captions\.encoder a"),
+        (name_another_kind, r"^captions\.encoder = .* is a vit, which encodes no text .*; give"),
+    ],
+)
+def test_text_model_whose_files_are_no_use_is_refused_before_the_data_are_read(
+    partitioned: Make,
+    read_data: list[str],
+    folder: Path,
+    broken: Callable[[Path], None],
+    words: str,
+) -> None:
+    broken(folder)
+    with pytest.raises(BadInput, match=words):
+        partitioned(encoder={"transformers": str(folder)})
+    assert not read_data
+
+
+def test_refusal_of_a_text_model_reads_no_weights(
+    partitioned: Make, encoder: str, tmp_path: Path
+) -> None:
+    config, _ = partitioned()
+    series = CaptionSeries.planned(config, open_store(config.run.uri))
+    opened = series.open(open_store(config.run.uri), tmp_path, torch.device("meta"))
+    assert {each.device.type for each in opened.model._model.parameters()} == {"meta"}

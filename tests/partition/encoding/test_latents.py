@@ -18,7 +18,6 @@ from atoll.node_cache import NodeCache
 from atoll.types import Role
 from experts.expert import expert_task
 from experts.task import Place
-from partition.autoencoder import Autoencoder
 from partition.batch import Batch
 from partition.encoding.stage import run_encode, series_of
 from partition.manifest import Latents
@@ -231,25 +230,26 @@ def test_missing_library_names_its_extra(
     refused(settings, tmp_path, r"run `pip install 'atoll\[latents\]'`")
 
 
-def test_weights_that_are_not_the_model_s_are_told_when_it_is_loaded(
+def test_weights_that_are_cut_off_are_refused_before_the_images_are_read(
     partitioned: Make, tmp_path: Path
 ) -> None:
     folder = Path(write_vae(tmp_path / "vae", blocks=2))
     weights = next(folder.glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    config, made = partitioned(vae=str(folder))
-    with pytest.raises(BadInput, match=r"autoencoder in .* cannot be loaded .* give latents\.vae"):
-        encoded(config, made)
+    with pytest.raises(BadInput, match=r"^latents\.vae = .* that is cut off or no file .*; fetch"):
+        partitioned(vae=str(folder))
 
 
-def test_autoencoder_whose_file_lacks_weights_is_refused(tmp_path: Path) -> None:
+def test_autoencoder_whose_file_lacks_weights_is_refused_before_the_images_are_read(
+    partitioned: Make, tmp_path: Path
+) -> None:
     folder = Path(write_vae(tmp_path / "vae"))
     path = next(folder.glob("*.safetensors"))
     weights = load_file(path)
     del weights["decoder.conv_in.bias"]
     save_file(weights, path, {"format": "pt"})
     with pytest.raises(BadInput, match=r"lack decoder\.conv_in\.bias\); give latents\.vae one"):
-        Autoencoder(folder, torch.device("cpu"))
+        partitioned(vae=str(folder))
 
 
 def test_numbers_that_sixteen_bits_cannot_hold_are_refused_by_sample(
