@@ -31,6 +31,7 @@ def partitioned(tmp_path):
         }
         made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
         made["num_without_caption"] = 0
+        made["buckets"] = []
         made["shard_sets"] = [cluster(10**9), cluster(2 * 10**9, 10**9)]
         stages.finish(open_store(str(tmp_path / "run")), "partition", {}, made)
         return Config.model_validate(tree)
@@ -70,6 +71,7 @@ def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_st
     config = partitioned(0)
     made = stages.require(open_store(config.run.uri), "partition", needed_by="train")
     made["num_without_caption"] = 0
+    made["buckets"] = []
     made["shard_sets"] = [{"num_samples": 90}, {"num_samples": 50}]
     stages.finish(open_store(config.run.uri), "partition", {}, made)
     training = config.training.model_copy(update={"held_out": 50})
