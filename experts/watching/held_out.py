@@ -42,14 +42,15 @@ class Examination:
 
     Args:
         task: whose loss counts.
-        batch: the samples, those of a cluster together, clusters in their order.
+        batches: the samples, those of a cluster together, clusters in their order.
         device: where networks are asked.
         mesh: where this process stands among others.
     """
 
     def __init__(
-        self, task: Task, batch: Batch, device: torch.device, mesh: Mesh | None = None
+        self, task: Task, batches: tuple[Batch, ...], device: torch.device, mesh: Mesh | None = None
     ) -> None:
+        (batch,) = batches
         self._task, self._device, self._mesh = task, device, mesh or Mesh()
         examples = task.examples_at(batch, *_points(batch, task.compat.shape))
         self._times, place = examples.t, self._mesh.rows
