@@ -35,11 +35,8 @@ def name_of(size: Size) -> str:
 
 def sizes_of(partition: Partition) -> dict[Size, Shape]:
     """Sizes of a run's images, the main one first, each with the shape that networks see."""
-    sides = partition.buckets or (partition.shape[:2],)
-    return {
-        (width, height): shape
-        for (height, width), shape in zip(sides, partition.shapes, strict=True)
-    }
+    sides = zip(partition.sizes, partition.shapes, strict=True)
+    return {(width, height): shape for (height, width), shape in sides}
 
 
 def shape_at(partition: Partition, size: Size, gate: str) -> Shape | None:
