@@ -20,7 +20,8 @@ class Data:
     """What the flags tell of the data, which a plan does not open; None is not told.
 
     Attributes:
-        size: side of an image in pixels; else that of ``data.size``.
+        size: side of an image in pixels; else that of ``data.size``, or the first of
+            ``data.buckets``.
         channels: of an image.
         classes: of its labels.
         samples: images in the data set.
@@ -63,24 +64,21 @@ def subject_of(config: Config, told: Data) -> Subject:
     """
     digits = config.data.source == "digits"
     known = _DIGITS if digits else {}
-    size = told.size or config.data.size or known.get("size")
-    if size is None:
-        raise BadInput(
-            "data.size is not set, and a plan does not open the data; set it, or give --size"
-        )
+    height, width = _sides(config, told, known.get("size"))
     places = places_of(config.latents)
     factor = 1 if places is None else places.factor
-    if size % factor:
+    if height % factor or width % factor:
+        sides = "each side in data.buckets" if config.data.buckets else "data.size"
         raise BadInput(
             f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
-            f"images of {size} x {size}; set data.size to a multiple of {factor}"
+            f"images of {height} x {width}; set {sides} to a multiple of {factor}"
         )
-    refuse_patches(config, size // factor, size // factor, factor=factor)
+    refuse_patches(config, height // factor, width // factor, factor=factor)
     channels = told.channels or known.get("channels", 3)
     classes = told.classes or known.get("classes", 1000)
     samples = told.samples or known.get("samples")
     condition = Told("none", 0)
-    assumed = [f"images of {channels} x {size} x {size}"]
+    assumed = [f"images of {channels} x {height} x {width}"]
     if config.expert.condition == "class":
         condition = Told("class", classes)
         assumed[0] += f" in {classes:,} classes"
@@ -97,10 +95,13 @@ def subject_of(config: Config, told: Data) -> Subject:
                 'with expert.cross_attention, and expert.condition = "text"; leave it out'
             )
         assumed.append(f"captions of {told.caption_tokens:,} tokens")
-    shape, sample_bytes = (channels, size, size), told.sample_bytes or channels * size**2
+    if not told.size and config.data.buckets and len(config.data.buckets) > 1:
+        assumed.append("every image of the first size in data.buckets")
+    shape = (channels, height, width)
+    sample_bytes = told.sample_bytes or math.prod(shape)
     if places is not None:
         assumed.append(places.assumed)
-        shape = (places.channels, size // factor, size // factor)
+        shape = (places.channels, height // factor, width // factor)
         sample_bytes = told.sample_bytes or math.prod(shape) * places.sample_bytes
     seen = condition if config.router.condition else Told("none", 0)
     if samples is None:
@@ -114,3 +115,15 @@ def subject_of(config: Config, told: Data) -> Subject:
         data_bytes=None if samples is None else samples * sample_bytes,
         assumed=tuple(assumed),
     )
+
+
+def _sides(config: Config, told: Data, known: int | None) -> tuple[int, int]:
+    """Height and width of an image, pixels."""
+    if told.size is None and config.data.buckets:
+        return config.data.buckets[0]
+    size = told.size or config.data.size or known
+    if size is None:
+        raise BadInput(
+            "data.size is not set, and a plan does not open the data; set it, or give --size"
+        )
+    return size, size
