@@ -36,9 +36,8 @@ def refuse_patches(
         ConfigError: names the key, and what would fit.
     """
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
-    sides = "each side in data.buckets" if config.data.buckets else "data.size"
     for section, sizes in networks.items():
-        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=sides)
+        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=size_key(config))
     sizes, frames = config.expert.sizes, config.expert.frames
     if height % (frames * sizes.patch):
         raise ConfigError(
@@ -47,6 +46,11 @@ def refuse_patches(
         )
     for parallel in config.island.parallel if layouts is None else layouts:
         refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
+
+
+def size_key(config: Config) -> str:
+    """What says how large images are, for errors."""
+    return "each side in data.buckets" if config.data.buckets else "data.size"
 
 
 def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from atoll.config import Config
 from atoll.errors import BadInput
-from atoll.fit import refuse_patches
+from atoll.fit import refuse_patches, size_key
 from atoll.sizes import Sizes
 from orchestrator.planning.latents import places_of
 from orchestrator.planning.networks import Network, Told, expert, router
@@ -20,8 +20,7 @@ class Data:
     """What the flags tell of the data, which a plan does not open; None is not told.
 
     Attributes:
-        size: side of an image in pixels; else that of ``data.size``, or the first of
-            ``data.buckets``.
+        size: side of an image in pixels; else that of ``data.size``.
         channels: of an image.
         classes: of its labels.
         samples: images in the data set.
@@ -64,16 +63,17 @@ def subject_of(config: Config, told: Data) -> Subject:
     """
     digits = config.data.source == "digits"
     known = _DIGITS if digits else {}
-    height, width = _sides(config, told, known.get("size"))
+    sizes = _sizes(config, told.size, known.get("size"))
     places = places_of(config.latents)
     factor = 1 if places is None else places.factor
-    if height % factor or width % factor:
-        sides = "each side in data.buckets" if config.data.buckets else "data.size"
-        raise BadInput(
-            f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
-            f"images of {height} x {width}; set {sides} to a multiple of {factor}"
-        )
-    refuse_patches(config, height // factor, width // factor, factor=factor)
+    for rows, columns in sizes:
+        if rows % factor or columns % factor:
+            raise BadInput(
+                f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
+                f"images of {rows} x {columns}; set {size_key(config)} to a multiple of {factor}"
+            )
+        refuse_patches(config, rows // factor, columns // factor, factor=factor)
+    height, width = sizes[0]
     channels = told.channels or known.get("channels", 3)
     classes = told.classes or known.get("classes", 1000)
     samples = told.samples or known.get("samples")
@@ -87,16 +87,16 @@ def subject_of(config: Config, told: Data) -> Subject:
         condition = Told("text", config.captions.dims, tokens)
         if config.captions.encoder != "ngrams":
             assumed.append(f"vectors of captions.dims = {config.captions.dims:,}")
+    if len(sizes) > 1:
+        assumed.append("all images of the size of the first of data.buckets")
     if told.caption_tokens:
-        sizes = config.expert.sizes
-        if condition.kind != "text" or (isinstance(sizes, Sizes) and not sizes.cross_attention):
+        network = config.expert.sizes
+        if condition.kind != "text" or (isinstance(network, Sizes) and not network.cross_attention):
             raise BadInput(
                 "--caption-tokens is for a network that attends to captions: an MMDiT, or a DiT "
                 'with expert.cross_attention, and expert.condition = "text"; leave it out'
             )
         assumed.append(f"captions of {told.caption_tokens:,} tokens")
-    if not told.size and config.data.buckets and len(config.data.buckets) > 1:
-        assumed.append("every image of the first size in data.buckets")
     shape = (channels, height, width)
     sample_bytes = told.sample_bytes or math.prod(shape)
     if places is not None:
@@ -117,13 +117,13 @@ def subject_of(config: Config, told: Data) -> Subject:
     )
 
 
-def _sides(config: Config, told: Data, known: int | None) -> tuple[int, int]:
-    """Height and width of an image, pixels."""
-    if told.size is None and config.data.buckets:
-        return config.data.buckets[0]
-    size = told.size or config.data.size or known
+def _sizes(config: Config, told: int | None, known: int | None) -> tuple[tuple[int, int], ...]:
+    """Heights and widths of images, in pixels; the first is planned with."""
+    if told is None and config.data.buckets is not None:
+        return config.data.buckets
+    size = told or config.data.size or known
     if size is None:
         raise BadInput(
             "data.size is not set, and a plan does not open the data; set it, or give --size"
         )
-    return size, size
+    return ((size, size),)

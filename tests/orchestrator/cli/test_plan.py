@@ -83,7 +83,7 @@ def test_plan_of_buckets_counts_images_of_the_first(capsys):
     found = answer(capsys, *flags, "-s", "data.buckets=[[48, 80], [64, 64]]")
     sizes, told, shape = PRESETS["DiT-S/2"], Conditioning("class", 7), (3, 48, 80)
     assert found["jobs"][0]["step_flops"] == TRAINING * 32 * expert_flops(sizes, told, shape)
-    assert "every image of the first size in data.buckets" in found["assumed"]
+    assert "all images of the size of the first of data.buckets" in found["assumed"]
 
 
 def test_plan_counts_the_tokens_that_pass_by_blocks_in_training(capsys):
