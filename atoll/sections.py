@@ -7,6 +7,7 @@ file, so the models below are the reference.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -26,6 +27,9 @@ class RunSection(Section):
         "runs/digits", min_length=1, description="everything the run makes is below"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it")
+
+
+Side = Annotated[int, Field(ge=4)]  # of an image, pixels
 
 
 class DataSection(Section):
@@ -48,9 +52,16 @@ class DataSection(Section):
         (), description="npz: boolean arrays; samples they mark are left out"
     )
     size: int | None = Field(None, ge=4, description="crop to a square and resize to it")
+    buckets: tuple[tuple[Side, Side], ...] | None = Field(
+        None,
+        min_length=1,
+        description="heights and widths, e.g. [[64, 64], [48, 80], [80, 48]]: bring each image to "
+        "the one nearest in proportions; the first is what is drawn unless asked otherwise",
+    )
     crop: Literal["centre", "random"] = Field(
         "centre",
-        description="where the square of data.size lies: centre | random, once for each sample",
+        description="where what data.size or data.buckets leaves of an image lies: centre | "
+        "random, once for each sample",
     )
     flip: bool = Field(
         False, description="mirror images left to right at random, whenever one is learnt from"
@@ -67,10 +78,28 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _crops_have_a_size(self) -> Self:
-        if self.crop == "random" and self.size is None:
+        if self.crop == "random" and self.size is None and self.buckets is None:
             raise ValueError(
                 'crop = "random" has no size to crop to; set data.size, or crop to "centre"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_told_once(self) -> Self:
+        if self.buckets is None:
+            return self
+        if self.size is not None:
+            raise ValueError(
+                "size and buckets both say how large images shall be; leave one of them out"
+            )
+        for (height, width), (rows, columns) in combinations(self.buckets, 2):
+            if (height, width) == (rows, columns):
+                raise ValueError(f"buckets names {height} x {width} twice; name each size once")
+            if height * columns == width * rows:
+                raise ValueError(
+                    f"buckets names {height} x {width} and {rows} x {columns}, which have the same "
+                    "proportions, by which images are dealt out; name one of them"
+                )
         return self
 
 

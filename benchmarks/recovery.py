@@ -84,6 +84,7 @@ class Run:
         else:
             made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
             made["num_without_caption"] = 0
+            made["buckets"] = []
             made["shard_sets"] = [{"num_samples": 9}] * 2
             stages.finish(open_store(self.config.run.uri), "partition", {}, made)
             launcher = ROOT / "tests" / "integration" / "launcher.py"

@@ -23,6 +23,8 @@ from atoll.flops import linear_flops
 
 _PREFIX = "aligner."  # of its weights in a network's state
 
+Shape = tuple[int, int, int]  # channels, height, width
+
 
 class Aligner(nn.Module):
     """From tokens of an image to where its features point.
@@ -62,7 +64,7 @@ class Streamed(Protocol):
 
     @property
     def finish(self) -> Callable[..., Tensor]:
-        """From the streams to the velocity."""
+        """From the streams, and by name the shape of the images, to the velocity."""
         ...
 
 
@@ -71,24 +73,26 @@ class Alignable(Streamed, Protocol):
 
     aligner: Aligner | None
 
-    def image_tokens(self, x: Tensor) -> Tensor:
-        """Those of the image, among all tokens."""
+    @property
+    def image_tokens(self) -> Callable[..., Tensor]:
+        """From the streams to those of the image, among all tokens."""
         ...
 
 
-def aligned(network: Alignable, *streams: Tensor) -> Tensor:
+def aligned(network: Alignable, *streams: Tensor, shape: Shape | None = None) -> Tensor:
     """What a network answers, and what its aligner says on the way: (B, C H W + dims).
 
     Args:
         network: has an aligner.
         streams: what its first block is given: tokens, (B, N, D), and what blocks are told.
+        shape: of the images; None for the network's own.
     """
     assert network.aligner is not None
     depth = network.aligner.depth
     streams = network.advance(*streams, blocks=network.blocks[:depth])
-    said = network.aligner(network.image_tokens(streams[0]))
+    said = network.aligner(network.image_tokens(*streams))
     streams = network.advance(*streams, blocks=network.blocks[depth:])
-    return torch.cat([network.finish(*streams).flatten(1), said], dim=1)
+    return torch.cat([network.finish(*streams, shape=shape).flatten(1), said], dim=1)
 
 
 def parted(rows: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atoll.fit import refuse_patch
+from atoll.patches import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import Sizes
 from experts.alignment import Aligner, aligned
@@ -27,6 +27,7 @@ from experts.embeddings import (
     sincos_positions,
     unpatchify,
 )
+from experts.places import positions_of
 from experts.routing import routed
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -34,6 +35,8 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 class DiT(nn.Module):
     """A velocity field learned by a transformer on patches.
+
+    It takes images of any sides that its patch divides, whatever its own shape.
 
     Attributes:
         aligner: see :mod:`experts.alignment`; None without one.
@@ -83,12 +86,12 @@ class DiT(nn.Module):
 
         Of the tokens, ``kept`` (B, n) says which do not pass by some blocks; None if all do not.
         """
-        streams = self.embed(x_t, t, cond)
+        streams, shape = self.embed(x_t, t, cond), shape_of(x_t)
         if kept is not None:
-            return routed(self, kept, *streams)
+            return routed(self, kept, *streams, shape=shape)
         if self.aligner is not None and self.training:
-            return aligned(self, *streams)
-        return self.finish(*self.advance(*streams))
+            return aligned(self, *streams, shape=shape)
+        return self.finish(*self.advance(*streams), shape=shape)
 
     def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, ...]:
         """What the first block is given.
@@ -98,7 +101,8 @@ class DiT(nn.Module):
             shared modulation what that makes of it besides, (B, D + 6 D); and for cross-attention
             the tokens of captions, (B, T, D).
         """
-        x = self.x_embedder(x_t) + self.pos_embed
+        positions = positions_of(x_t, self, sincos_positions, self.sizes.width)
+        x = self.x_embedder(x_t) + positions
         c = self.t_embedder(t)
         if self.y_embedder is not None:
             c = c + self.y_embedder(cond)
@@ -114,14 +118,20 @@ class DiT(nn.Module):
             x = block(x, c, *words)
         return x, c, *words
 
-    def image_tokens(self, x: Tensor) -> Tensor:
+    def image_tokens(self, x: Tensor, *_: Tensor) -> Tensor:
         """Those of the image, which are all."""
         return x
 
-    def finish(self, x: Tensor, c: Tensor, *_: Tensor) -> Tensor:
-        """The velocity, (B, C, H, W)."""
+    def finish(self, x: Tensor, c: Tensor, *_: Tensor, shape: Shape | None = None) -> Tensor:
+        """The velocity, (B, C, H, W), of images of a shape, by default the network's own."""
         told = c[:, : self.sizes.width]
-        return unpatchify(self.final_layer(x, told), self.shape, self.sizes.patch)
+        return unpatchify(self.final_layer(x, told), shape or self.shape, self.sizes.patch)
+
+
+def shape_of(x_t: Tensor) -> Shape:
+    """That of each of some images, (B, C, H, W)."""
+    _, channels, height, width = x_t.shape
+    return channels, height, width
 
 
 def build_dit(sizes: Sizes, conditioning: Conditioning, shape: Shape, seed: int) -> DiT:

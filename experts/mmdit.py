@@ -16,15 +16,18 @@ from atoll.sizes import MMDiTSizes
 from experts.alignment import Aligner, aligned
 from experts.blocks import FinalLayer
 from experts.condition import Conditioning
-from experts.dit import Shape
+from experts.dit import Shape, shape_of
 from experts.embeddings import PatchEmbed, TimestepEmbedder, unpatchify
 from experts.mmdit_blocks import DoubleBlock, SingleBlock
+from experts.places import positions_of
 from experts.rotary import grid_rotations
 from experts.told import words_of
 
 
 class MMDiT(nn.Module):
     """A velocity field learned by a transformer on patches and words.
+
+    It takes images of any sides that its patch divides, whatever its own shape.
 
     Attributes:
         own: which of an image's tokens the blocks in this process are given.
@@ -52,30 +55,40 @@ class MMDiT(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """See :class:`experts.flow.VelocityField`; in training, an aligner's word as well."""
-        x, c = self.embed(x_t, t, cond)
+        streams, shape = self.embed(x_t, t, cond), shape_of(x_t)
         if self.aligner is not None and self.training:
-            return aligned(self, x, c)
-        return self.finish(*self.advance(x, c))
+            return aligned(self, *streams, shape=shape)
+        return self.finish(*self.advance(*streams), shape=shape)
 
-    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens of text and image, (B, T + N, D), and what each block is told, (B, D)."""
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What the first block is given.
+
+        Returns:
+            Tokens of text and image, (B, T + N, D); what each block is told, (B, D); and for images
+            of another shape than the network's own their positions, see :mod:`experts.rotary`.
+        """
+        places = positions_of(x_t, self, grid_rotations, self.sizes.width // self.sizes.heads)
         words = self.y_embedder(cond, len(x_t))
         x = torch.cat([words.tokens, self.x_embedder(x_t)], dim=1)
-        return x, self.t_embedder(t) + words.pooled
+        c = self.t_embedder(t) + words.pooled
+        return (x, c) if places is self.pos_embed else (x, c, places)
 
     def advance(
-        self, x: Tensor, c: Tensor, *, blocks: nn.ModuleList | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor, c: Tensor, *places: Tensor, blocks: nn.ModuleList | None = None
+    ) -> tuple[Tensor, ...]:
         """The same after some blocks, by default all that are here."""
         for block in self.blocks if blocks is None else blocks:
-            x = block(x, c, self.pos_embed[self.own])
-        return x, c
+            x = block(x, c, self._rotations(*places))
+        return x, c, *places
 
-    def image_tokens(self, x: Tensor) -> Tensor:
+    def image_tokens(self, x: Tensor, _: Tensor, *places: Tensor) -> Tensor:
         """Those of the image, after those of the text."""
-        return x[:, -len(self.pos_embed[self.own]) :]
+        return x[:, -len(self._rotations(*places)) :]
 
-    def finish(self, x: Tensor, c: Tensor) -> Tensor:
-        """The velocity, (B, C, H, W)."""
-        image = self.final_layer(self.image_tokens(x), c)
-        return unpatchify(image, self.shape, self.sizes.patch)
+    def finish(self, x: Tensor, c: Tensor, *places: Tensor, shape: Shape | None = None) -> Tensor:
+        """The velocity, (B, C, H, W), of images of a shape, by default the network's own."""
+        image = self.final_layer(self.image_tokens(x, c, *places), c)
+        return unpatchify(image, shape or self.shape, self.sizes.patch)
+
+    def _rotations(self, *places: Tensor) -> Tensor:
+        return places[0] if places else self.pos_embed[self.own]

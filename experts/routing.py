@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from atoll.routing import Routing
-from experts.alignment import Streamed
+from experts.alignment import Shape, Streamed
 
 
 class Routed(Streamed, Protocol):
@@ -29,13 +29,14 @@ def draw_kept(routing: Routing, num: int, num_tokens: int, generator: torch.Gene
     return order[:, : routing.num_kept(num_tokens)].sort(1).values
 
 
-def routed(network: Routed, kept: Tensor, *streams: Tensor) -> Tensor:
+def routed(network: Routed, kept: Tensor, *streams: Tensor, shape: Shape | None = None) -> Tensor:
     """What a network answers if some tokens pass by.
 
     Args:
         network: has a routing.
         kept: see :func:`draw_kept`.
         streams: what its first block is given: tokens, (B, N, D), and what blocks are told.
+        shape: of the images; None for the network's own.
     """
     assert network.routing is not None
     around = network.routing.blocks(len(network.blocks))
@@ -43,4 +44,5 @@ def routed(network: Routed, kept: Tensor, *streams: Tensor) -> Tensor:
     places = kept.unsqueeze(2).expand(-1, -1, x.shape[2])
     some, *_ = network.advance(x.gather(1, places), *told, blocks=network.blocks[around])
     x = x.scatter(1, places, some)
-    return network.finish(*network.advance(x, *told, blocks=network.blocks[around.stop :]))
+    streams = network.advance(x, *told, blocks=network.blocks[around.stop :])
+    return network.finish(*streams, shape=shape)

@@ -24,7 +24,7 @@ class SpaceTimeDiT(DiT):
     """A velocity field on videos, whose frames stand one below the other in an image.
 
     In every other block, from the second, a place of one frame looks at the same place of the
-    others; in the rest, at the places of its own frame.
+    others; in the rest, at the places of its own frame. It takes videos of its own shape alone.
 
     Attributes:
         turned: is given tokens, (B, T, S, D), before a block that looks along another dimension

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,7 @@ class Fit:
     """How an autoencoder fits images.
 
     Attributes:
-        shape: channels, height and width of a latent.
+        shape: channels, height and width of a latent of an image of the first size.
         factor: pixels along the side of one of its places.
         has_moments: whether a latent is drawn from a distribution.
         scale: the model's own; None without one.
@@ -47,19 +47,26 @@ class Fit:
     shift: float
 
 
-def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
+def fit_of(
+    told: Any,
+    name: str,
+    channels: int,
+    sizes: Sequence[tuple[int, int]],
+    size_key: str,
+) -> Fit:
     """How an autoencoder fits images, known without its weights.
 
     Args:
         told: what its ``config.json`` says.
         name: of it in the configuration, for errors.
-        image: height, width and channels.
+        channels: of the images.
+        sizes: their heights and widths.
+        size_key: what says so in the configuration, for errors.
 
     Raises:
         BadInput: it is no autoencoder that is known here, or images of that kind do not fit it.
     """
     cls = _class_of(told, name)
-    height, width, channels = image
     with _sense_made_of(name), torch.device("meta"):
         model = cls.from_config(told).eval()
     takes = model.config.get("in_channels", 3)
@@ -77,12 +84,13 @@ def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
         )
     with _sense_made_of(name):
         factor = _PROBE // _answer(model, channels, _PROBE, _PROBE)[0].shape[2]
-    if height % factor or width % factor:
-        raise BadInput(
-            f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
-            f"divide images of {height} x {width}; set data.size to a multiple of {factor}"
-        )
-    latent, has_moments = _answer(model, channels, height, width)
+    for rows, columns in sizes:
+        if rows % factor or columns % factor:
+            raise BadInput(
+                f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
+                f"divide images of {rows} x {columns}; set {size_key} to a multiple of {factor}"
+            )
+    latent, has_moments = _answer(model, channels, *sizes[0])
     num, rows, columns = latent.shape[1:]
     return Fit(
         shape=(num // 2 if has_moments else num, rows, columns),

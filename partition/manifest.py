@@ -12,12 +12,21 @@ PIXELS = "pixels"  # the space of networks that see images as they are
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One WebDataset tar: its key below the run, sha256 (hex), number of samples, and size."""
+    """One file of samples, mostly a WebDataset tar.
+
+    Attributes:
+        key: below the run.
+        digest: sha256 (hex).
+        num_samples: in it.
+        size_bytes: of it.
+        bucket: which of :attr:`Partition.buckets` all its images are of.
+    """
 
     key: str
     digest: str
     num_samples: int
     size_bytes: int
+    bucket: int = 0
 
     @property
     def blob(self) -> Blob:
@@ -59,7 +68,7 @@ class ShardSet:
         cluster: which, from 0.
         num_samples: in all its shards.
         label_counts: samples of each class; empty for data without labels.
-        shards: in reading order.
+        shards: in reading order, bucket by bucket.
     """
 
     cluster: int
@@ -169,7 +178,8 @@ class Partition:
         digest: identifies centroids and assignment; part of every checkpoint's compat. Equal for
             equal data, settings, and number of threads, which sums in floating point depend on.
         num_samples: in all clusters.
-        shape: height, width, channels of every image, uint8.
+        shape: height, width, channels of every image, uint8; of those of the first bucket, where
+            there are several.
         class_names: empty for data without labels.
         has_captions: whether samples carry captions.
         skipped: ``name`` and ``reason`` of what was left out; None where nothing was.
@@ -181,9 +191,12 @@ class Partition:
         features: what the samples were clustered by.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
-        std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
+        std: of all values of all images, see :mod:`partition.spread`, those of other buckets
+            brought to the first one's size; 0 where nothing measured it.
         duplicates: what was found of them; None where nobody looked.
         num_without_caption: samples that were read and have none.
+        buckets: heights and widths that images have, in pixels; each tar is of one of them. Empty
+            where all images are of one size.
     """
 
     digest: str
@@ -201,6 +214,7 @@ class Partition:
     std: float = 0.0
     duplicates: DuplicateList | None = None
     num_without_caption: int = 0
+    buckets: tuple[tuple[int, int], ...] = ()
 
     @property
     def space(self) -> Space:
@@ -209,6 +223,21 @@ class Partition:
             return self.latents.space
         height, width, channels = self.shape
         return Space(PIXELS, (channels, height, width))
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths that images have, in pixels: those of the buckets, or the only one."""
+        return self.buckets or (self.shape[:2],)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels, height, width of what networks see, for each bucket; the first is the space's.
+
+        One where all images are of one size.
+        """
+        channels, height, _ = self.space.shape
+        factor = self.shape[0] // height  # of an autoencoder; 1 for pixels
+        return tuple((channels, rows // factor, columns // factor) for rows, columns in self.sizes)
 
     @property
     def num_experts(self) -> int:
@@ -254,6 +283,7 @@ class Partition:
             std=tree["std"],
             duplicates=DuplicateList(**tree["duplicates"]) if tree["duplicates"] else None,
             num_without_caption=tree["num_without_caption"],
+            buckets=tuple((height, width) for height, width in tree["buckets"]),
         )
 
 

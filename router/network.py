@@ -9,16 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atoll.fit import refuse_patch
+from atoll.patches import refuse_patch
 from atoll.sizes import Sizes
 from experts.blocks import Block, fresh
 from experts.condition import Conditioning
 from experts.dit import Shape
 from experts.embeddings import PatchEmbed, TimestepEmbedder, condition_embedder, sincos_positions
+from experts.places import positions_of
 
 
 class RouterNet(nn.Module):
-    """Patches and one learned token through DiT blocks; the token's features give K logits."""
+    """Patches and one learned token through DiT blocks; the token's features give K logits.
+
+    It takes images of any sides that its patch divides, whatever its own shape.
+    """
 
     pos_embed: Tensor
 
@@ -50,12 +54,13 @@ class RouterNet(nn.Module):
         Returns:
             (B, K) float.
         """
+        positions = positions_of(x_t, self, sincos_positions, self.sizes.width)
         c = self.t_embedder(t)  # (B, D)
         if self.y_embedder is not None:
             c = c + self.y_embedder(cond)
         # Time and condition alone tell the prior, which is all there is to know at t = 1.
         cls = (self.cls_token + c).unsqueeze(1)
-        x = torch.cat([cls, self.x_embedder(x_t) + self.pos_embed], dim=1)  # (B, 1 + N, D)
+        x = torch.cat([cls, self.x_embedder(x_t) + positions], dim=1)  # (B, 1 + N, D)
         for block in self.blocks:
             x = block(x, c)
         logits: Tensor = self.head(self.norm(x[:, 0]))

@@ -88,13 +88,14 @@ def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) 
     Args:
         config: of the run.
         store: of the run.
-        image: height, width and channels.
+        image: height, width and channels; of those of the first bucket.
 
     Raises:
         BadInput: names the key, and what would fit.
     """
     if config.latents.vae is None:
-        refuse_patches(config, *image[:2])
+        for size in config.data.buckets or (image[:2],):
+            refuse_patches(config, *size)
     for series in _planned(config, store, image):
         series.open(store, _copies(config), torch.device("meta"))
 

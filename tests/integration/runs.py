@@ -112,6 +112,7 @@ class Run:
     def __post_init__(self) -> None:
         made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
         made["num_without_caption"] = 0
+        made["buckets"] = []
         made["shard_sets"] = [{"num_samples": 9}] * 8  # no run here has more experts
         stages.finish(open_store(str(self.uri)), "partition", {}, made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 
 import torch
@@ -157,6 +158,18 @@ def play_routed(parallel: str, num: int):
 def _routed(plain: Examples) -> Examples:
     kept = plain.x_t.flatten(1)[:, :16].argsort(1)[:, : ROUTING.num_kept(16)]
     return replace(plain, kept=kept)
+
+
+def play_sizes(parallel: str, num: int, sizes=SIZES):
+    """The same of images that have other sides in every step."""
+    shapes = itertools.cycle([SHAPE, (1, 4, 16), (1, 16, 4)])
+
+    def change(plain: Examples) -> Examples:
+        shape = next(shapes)
+        x_t, target = (each.reshape(-1, *shape) for each in (plain.x_t, plain.target))
+        return replace(plain, x_t=x_t, target=target)
+
+    return play(parallel, num, sizes=sizes, change=change, accumulation=2)
 
 
 def play_listening(parallel: str, num: int, sizes=LISTENING):

@@ -134,6 +134,13 @@ def test_two_processes_align_as_one_does(pair, parallel, sizes):
     assert_same(one, pair.call(scenes.play_aligned, parallel, 2, sizes)[0])
 
 
+@pytest.mark.parametrize("sizes", [scenes.SIZES, scenes.JOINT])
+@pytest.mark.parametrize("parallel", ["data=2", "shard=2,recompute=true", "tensor=2"])
+def test_two_processes_learn_what_one_does_of_images_of_several_shapes(pair, parallel, sizes):
+    one = scenes.play_sizes("", 1, sizes)
+    assert_same(one, pair.call(scenes.play_sizes, parallel, 2, sizes)[0])
+
+
 @pytest.fixture(scope="module")
 def listening():
     return scenes.play_listening("", 1)
