@@ -170,9 +170,10 @@ def make_engine(memory, gate, clock):
         most_rows: int = 8,
         experts: Any = memory,
         gate: Any = gate,
+        others: Any = (),
         **more: Any,
     ) -> Engine:
-        model, bell = Model(experts, gate, CLASSES, SHAPE, CPU), threading.Event()
+        model, bell = Model(experts, gate, CLASSES, SHAPE, CPU, others), threading.Event()
         return Engine(model, clock, bell, num_slots=num_slots, most_rows=most_rows, **more)
 
     return make
@@ -188,7 +189,7 @@ def alone(networks, gate):
         settings = SamplingSection(
             solver=sampling.solver, steps=sampling.steps, guidance=sampling.guidance
         )
-        sampler = Sampler(ensemble, CLASSES, SHAPE, CPU)
+        sampler = Sampler(ensemble, CLASSES, request.shape or SHAPE, CPU)
         return torch.cat(list(sampler.batches(Wanted(request.seeds, request.cond), settings)))
 
     return draw
