@@ -35,8 +35,9 @@ def refuse_patches(
         ConfigError: names the key, and what would fit.
     """
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
+    sides = "each side in data.buckets" if config.data.buckets else "data.size"
     for section, sizes in networks.items():
-        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor)
+        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=sides)
     sizes, frames = config.expert.sizes, config.expert.frames
     if height % (frames * sizes.patch):
         raise ConfigError(
@@ -70,8 +71,24 @@ def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int
                     refuse_groups(spec.name, rows, layout, config.training.immiscible)
 
 
-def refuse_patch(patch: int, height: int, width: int, key: str = "patch", factor: int = 1) -> None:
+def refuse_patch(
+    patch: int,
+    height: int,
+    width: int,
+    key: str = "patch",
+    factor: int = 1,
+    *,
+    sides: str = "data.size",
+) -> None:
     """Refuse images of so many pixels, or latents, that cannot be cut into whole patches.
+
+    Args:
+        patch: side of a patch, in pixels or in places of a latent.
+        height: of what is cut, likewise.
+        width: likewise.
+        key: of the patch, for the error.
+        factor: pixels along the side of a place.
+        sides: what says how large images are, for the error.
 
     Raises:
         ConfigError: names the key, and what would fit.
@@ -81,7 +98,7 @@ def refuse_patch(patch: int, height: int, width: int, key: str = "patch", factor
         if factor > 1:
             seen = f"latents of {height} x {width}, {factor} pixels to a side of each place"
         raise ConfigError(
-            f"{key} = {patch} does not divide {seen}; choose another patch, or set data.size to a "
+            f"{key} = {patch} does not divide {seen}; choose another patch, or set {sides} to a "
             f"multiple of {'it' if factor == 1 else patch * factor}"
         )
 

@@ -30,15 +30,20 @@ def shard_folder(cluster: int) -> str:
     return f"partition/shards/cluster-{cluster:03d}"
 
 
-def shard(cluster: int, number: int, digest: str) -> str:
+def shard(cluster: int, number: int, digest: str, bucket: tuple[int, int] | None = None) -> str:
     """One tar of a cluster; named by content, so an interrupted run's tars never stand in the way.
 
     Args:
         cluster: which, from 0.
-        number: of the tar within its cluster, from 0.
+        number: of the tar within its cluster, or its bucket there, from 0.
         digest: sha256 (hex) of its bytes.
+        bucket: height and width of its images, where those of a run differ.
     """
-    return f"{shard_folder(cluster)}/shard-{number:06d}-{digest[:12]}.tar"
+    folder = shard_folder(cluster)
+    if bucket is not None:
+        height, width = bucket
+        folder = f"{folder}/{width}x{height}"
+    return f"{folder}/shard-{number:06d}-{digest[:12]}.tar"
 
 
 def features(shard: str, digest: str) -> str:

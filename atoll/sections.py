@@ -7,6 +7,7 @@ file, so the models below are the reference.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -91,10 +92,14 @@ class DataSection(Section):
             raise ValueError(
                 "size and buckets both say how large images shall be; leave one of them out"
             )
-        for place, bucket in enumerate(self.buckets):
-            if bucket in self.buckets[:place]:
-                height, width = bucket
+        for (height, width), (rows, columns) in combinations(self.buckets, 2):
+            if (height, width) == (rows, columns):
                 raise ValueError(f"buckets names {height} x {width} twice; name each size once")
+            if height * columns == width * rows:
+                raise ValueError(
+                    f"buckets names {height} x {width} and {rows} x {columns}, which have the same "
+                    "proportions, by which images are dealt out; name one of them"
+                )
         return self
 
 

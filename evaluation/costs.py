@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from atoll import layout
 from atoll.config import Config
 from evaluation.painter import Prices
 from evaluation.results import MONOLITH, TrainingCost
+from experts.dit import Shape
 from experts.expert import training_flops
-from experts.flops import TRAINING, expert_flops
+from experts.flops import TRAINING, expert_flops, mean_flops, samples_seen
 from experts.load import Loaded
 from router.cost import router_flops
 from router.load import LoadedEnsemble
+from router.network import RouterNet
 
 
 def prices_of(ensemble: LoadedEnsemble) -> Prices:
-    """Operations of one forward pass; the monolith is as large as an expert."""
-    router = ensemble.router
+    """Operations of one forward pass on an image of the main shape.
+
+    The monolith is as large as an expert.
+    """
+    router, shape = ensemble.router, ensemble.shape
     return Prices(
-        expert=expert_flops(ensemble.sizes, ensemble.conditioning, ensemble.shape),
-        gate=0
-        if router is None
-        else router_flops(router.sizes, router.conditioning, router.shape, router.num_experts),
+        expert=expert_flops(ensemble.sizes, ensemble.conditioning, shape),
+        gate=0 if router is None else _gate_flops(router, shape),
     )
+
+
+def _gate_flops(router: RouterNet, shape: Shape) -> int:
+    return router_flops(router.sizes, router.conditioning, shape, router.num_experts)
 
 
 def training_costs(
@@ -43,13 +51,11 @@ def training_costs(
         monolith: or none.
         weights: of all of them, see :func:`evaluation.trained.weights_of`.
     """
-    prices, batch = prices_of(ensemble), config.training.batch_size
-    forward = training_flops(
-        config.training,
-        ensemble.sizes,
-        ensemble.conditioning,
-        ensemble.shape,
-        ensemble.partition.features.dims,
+    batch, partition = config.training.batch_size, ensemble.partition
+    told, dims = ensemble.conditioning, partition.features.dims
+    seen = samples_seen(partition, range(partition.num_experts))
+    forward = mean_flops(
+        lambda shape: training_flops(config.training, ensemble.sizes, told, shape, dims), seen
     )
     each = [layout.expert_job(index) for index in range(len(ensemble.experts))]
     experts = weights[each[0]]["step"] * batch * forward
@@ -71,5 +77,6 @@ def training_costs(
     if monolith is not None:
         lines.insert(0, line(MONOLITH, [layout.MONOLITH_JOB], batch, forward))
     if ensemble.router is not None:
-        lines.append(line("router", [layout.ROUTER_JOB], config.router.batch_size, prices.gate))
+        routed = mean_flops(functools.partial(_gate_flops, ensemble.router), seen)
+        lines.append(line("router", [layout.ROUTER_JOB], config.router.batch_size, routed))
     return tuple(lines)

@@ -19,6 +19,7 @@ from evaluation.neighbours import NEAREST
 from experts.condition import Conditioning
 from experts.noising import noising_of
 from experts.times import TimeDensity
+from partition.main_bucket import main_bucket
 from partition.manifest import Partition
 from partition.reader import ShardReader
 
@@ -36,6 +37,7 @@ class RealImages:
         images: (N, H, W, C), uint8.
         labels: (N,), int64; -1 for images without a label.
         clusters: (N,), int64.
+        num_clusters: of the partition; of some there may be no image.
         cond: what each is conditioned on, N rows; None without a condition.
         digest: sha256 (hex) of the images, whatever their order.
         seen: some of the first :data:`SEEN_MOST` of them as networks see them, (B, C, H, W)
@@ -45,6 +47,7 @@ class RealImages:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     clusters: NDArray[np.int64]
+    num_clusters: int
     cond: Tensor | None
     digest: str
     seen: Callable[[slice], Tensor]
@@ -58,6 +61,8 @@ def read_real(
 ) -> RealImages:
     """All real images, or as many of them at random as a reference takes.
 
+    Where images are of several buckets, those of the first: networks draw that size.
+
     Args:
         config: of the run; its seed chooses the order. Copies of shards go where islands have them.
         store: of the run.
@@ -67,20 +72,22 @@ def read_real(
     Raises:
         BadInput: there are too few to measure anything by.
     """
-    if partition.num_samples < _LEAST:
+    main = main_bucket(partition)
+    if main.num_samples < _LEAST:
+        height, width, _ = partition.shape
+        size = f" of {height} x {width}, first of data.buckets" if partition.buckets else ""
         raise BadInput(
-            f"the data hold {partition.num_samples} images, and an evaluation needs at least "
+            f"the data hold {main.num_samples} images{size}, and an evaluation needs at least "
             f"{_LEAST}; give more under data.path"
         )
     image_bytes = int(np.prod(partition.shape))
-    num = min(partition.num_samples, _MOST, max(_LEAST, _MOST_BYTES // image_bytes))
+    num = min(main.num_samples, _MOST, max(_LEAST, _MOST_BYTES // image_bytes))
     cache = open_cache(config.cache, config.run.uri)
-    reader = ShardReader(
-        store, partition, None, cache, config.run.seed, pixels=True, memory_bytes=0
-    )
+    clusters = [each.cluster for each in main.shard_sets if each.num_samples]
+    reader = ShardReader(store, main, clusters, cache, config.run.seed, pixels=True, memory_bytes=0)
     batch = seen = reader.batch(0, num)
     if partition.latents is not None:
-        encoded = ShardReader(store, partition, None, cache, config.run.seed, memory_bytes=0)
+        encoded = ShardReader(store, main, clusters, cache, config.run.seed, memory_bytes=0)
         seen = encoded.batch(0, min(num, SEEN_MOST))  # the same samples, in the same order
     noising = noising_of(config, "evaluation", TimeDensity(), conditioning, partition.latents)
     hashes = sorted(hashlib.sha256(image.tobytes()).digest() for image in batch.images)
@@ -88,6 +95,7 @@ def read_real(
         images=batch.images,
         labels=batch.labels,
         clusters=batch.clusters,
+        num_clusters=partition.num_experts,
         cond=noising.condition(batch),
         digest=hashlib.sha256(b"".join(hashes)).hexdigest(),
         seen=lambda part: noising.clean(dataclasses.replace(seen, images=seen.images[part])),

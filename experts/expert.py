@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
 from experts.dit import Shape
 from experts.exchange.start import Start, start_of
+from experts.flops import mean_flops, samples_seen
 from experts.flow import PATH, VelocityField, flow_loss, seeded
 from experts.networks import build_network
 from experts.noising import Noising, conditioning_of, job_number, noising_of
@@ -41,7 +43,14 @@ _GRID_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class ExpertTask:
-    """A network that learns the velocity of some clusters. See :class:`experts.task.Task`."""
+    """A network that learns the velocity of some clusters. See :class:`experts.task.Task`.
+
+    Attributes:
+        shape: of the partition's main images, as the network sees them.
+        seen: samples of each shape that it learns from.
+        start: what its weights begin as; None for fresh ones.
+        feature_dims: of what samples were clustered by.
+    """
 
     spec: JobSpec
     clusters: tuple[int, ...]
@@ -49,6 +58,7 @@ class ExpertTask:
     compat: Compat
     sizes: NetworkSizes
     shape: Shape
+    seen: Mapping[Shape, int]
     noising: Noising
     start: Start | None
     feature_dims: int = 0
@@ -71,8 +81,10 @@ class ExpertTask:
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        told = self.noising.conditioning
-        return training_flops(self.training, self.sizes, told, self.shape, self.feature_dims)
+        told, dims = self.noising.conditioning, self.feature_dims
+        return mean_flops(
+            lambda shape: training_flops(self.training, self.sizes, told, shape, dims), self.seen
+        )
 
     @property
     def aligns(self) -> bool:
@@ -116,16 +128,21 @@ class ExpertTask:
             assert batch.features is not None
             features = torch.from_numpy(batch.features)
             target = torch.cat([target.flatten(1), features], dim=1)
-        return Examples(point.x_t, point.t, cond, target, self._kept(step, place))
+        kept = self._kept(self.shape_of(batch), step, place)
+        return Examples(point.x_t, point.t, cond, target, kept)
 
-    def _kept(self, step: int, place: Place) -> Tensor | None:
+    def shape_of(self, batch: Batch) -> Shape:
+        """See :class:`experts.task.Task`."""
+        return self.noising.shape_of(batch)
+
+    def _kept(self, shape: Shape, step: int, place: Place) -> Tensor | None:
         """Which tokens go through all blocks; drawn apart, so that all else is as without."""
         routing, rows = self.training.routing, self.training.batch_size
         if routing is None:
             return None
         parts = (self.noising.seed, self.noising.job, job_number("route"), step)
         generator = seeded(torch.device("cpu"), *parts)
-        num = num_tokens(self.sizes, self.shape)
+        num = num_tokens(self.sizes, shape)
         return draw_kept(routing, rows, num, generator)[place.rows(rows)]
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
@@ -137,9 +154,10 @@ class ExpertTask:
         """See :class:`experts.task.Task`; an aligned answer's counts its alignment, too."""
         if output.dim() > 2:
             return self._told_loss(output, target)
-        channels, *sides = self.shape
-        weighed = (channels + bool(self.training.min_snr), *sides)
-        (told, said), (wanted, features) = parted(output, self.shape), parted(target, weighed)
+        channels = self.shape[0]
+        sides = ((output.shape[1] - self.feature_dims) // channels, 1)  # of whatever image, in one
+        told, said = parted(output, (channels, *sides))
+        wanted, features = parted(target, (channels + bool(self.training.min_snr), *sides))
         aligned = alignment_loss(said, features)
         return self._told_loss(told, wanted) + self.training.align * aligned
 
@@ -195,14 +213,16 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     everything = tuple(range(partition.num_experts))
     init, sizes = config.expert.init, config.expert.sizes
     gamma = config.training.perturb_condition
+    clusters = (spec.index,) if spec.role is Role.EXPERT else everything
     rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
     return ExpertTask(
         spec=spec,
-        clusters=(spec.index,) if spec.role is Role.EXPERT else everything,
+        clusters=clusters,
         training=config.training.model_copy(update={"batch_size": rows}),
         compat=Compat(PATH, space, shape, conditioning.name, partition.digest),
         sizes=sizes,
         shape=shape,
+        seen=samples_seen(partition, clusters),
         noising=replace(
             noising_of(
                 config,

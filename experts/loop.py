@@ -46,8 +46,8 @@ class Samples(Protocol):
         """One process's rows of the batch that begins after ``cursor`` samples."""
         ...
 
-    def held_out(self) -> Batch:
-        """The samples that no batch holds."""
+    def held_out(self) -> tuple[Batch, ...]:
+        """The samples that no batch holds, bucket by bucket."""
         ...
 
 

@@ -123,8 +123,9 @@ class Noising:
 
     def shape_of(self, batch: Batch) -> tuple[int, int, int]:
         """Channels, height and width of what networks see of a batch."""
-        if self.latents is not None:
-            return self.latents.shape
+        if self.latents is not None:  # moments have twice the channels, and mirrored ones a pair
+            height, width = batch.images.shape[-2:]
+            return self.latents.shape[0], height, width
         height, width, channels = batch.images.shape[1:]
         return channels, height, width
 

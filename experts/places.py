@@ -59,4 +59,4 @@ def _made(
 
 
 # Between two graphs where a whole network is compiled: the table is part of neither.
-_looked_up: Callable[..., Tensor] = torch.compiler.disable(_made)
+_looked_up: Callable[..., Tensor] = torch.compiler.disable(_made)  # type: ignore[no-untyped-call]

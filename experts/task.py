@@ -130,7 +130,10 @@ class Task(Protocol):
 
     @property
     def flops(self) -> int:
-        """Operations of one forward pass in training on one image, see :mod:`atoll.flops`."""
+        """Operations of one forward pass in training on one image, see :mod:`atoll.flops`.
+
+        Of images of several shapes, their mean.
+        """
         ...
 
     @property
@@ -150,6 +153,10 @@ class Task(Protocol):
             step: counted from 1.
             place: which rows of the step's batch they are.
         """
+        ...
+
+    def shape_of(self, batch: Batch) -> tuple[int, int, int]:
+        """Channels, height and width of what networks see of a batch."""
         ...
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:

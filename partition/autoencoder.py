@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,7 @@ class Fit:
     """How an autoencoder fits images.
 
     Attributes:
-        shape: channels, height and width of a latent.
+        shape: channels, height and width of a latent; of those of the first bucket.
         factor: pixels along the side of one of its places.
         has_moments: whether a latent is drawn from a distribution.
         scale: the model's own; None without one.
@@ -47,13 +47,16 @@ class Fit:
     shift: float
 
 
-def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
+def fit_of(
+    told: Any, name: str, image: tuple[int, int, int], buckets: Sequence[tuple[int, int]] = ()
+) -> Fit:
     """How an autoencoder fits images, known without its weights.
 
     Args:
         told: what its ``config.json`` says.
         name: of it in the configuration, for errors.
-        image: height, width and channels.
+        image: height, width and channels; of those of the first bucket.
+        buckets: heights and widths, where those of a run differ.
 
     Raises:
         BadInput: it is no autoencoder that is known here, or images of that kind do not fit it.
@@ -77,11 +80,13 @@ def fit_of(told: Any, name: str, image: tuple[int, int, int]) -> Fit:
         )
     with _sense_made_of(name):
         factor = _PROBE // _answer(model, channels, _PROBE, _PROBE)[0].shape[2]
-    if height % factor or width % factor:
-        raise BadInput(
-            f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
-            f"divide images of {height} x {width}; set data.size to a multiple of {factor}"
-        )
+    for rows, columns in buckets or (image[:2],):
+        if rows % factor or columns % factor:
+            sides = "each side in data.buckets" if buckets else "data.size"
+            raise BadInput(
+                f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
+                f"divide images of {rows} x {columns}; set {sides} to a multiple of {factor}"
+            )
     latent, has_moments = _answer(model, channels, height, width)
     num, rows, columns = latent.shape[1:]
     return Fit(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples as they are stored.
+    """Samples as they are stored, all of one bucket.
 
     Attributes:
         images: (B, H, W, C), uint8; or what an autoencoder made of them, (B, C, h, w) or, of

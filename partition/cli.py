@@ -40,10 +40,15 @@ def partition(
         say(_left_out(made))
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
+    buckets = _bucket_rows(made)
+    for row in buckets:
+        if not row["samples"]:
+            say(_nearest_to_none(row))
     if json_:
         print_json(
             {
                 "clusters": _rows(made),
+                "buckets": buckets,
                 "skipped": list(map(asdict, made.skipped)),
                 "duplicates": made.duplicates and asdict(made.duplicates),
             }
@@ -51,6 +56,8 @@ def partition(
     else:
         title = f"{made.num_samples:,} samples in {made.num_experts} clusters"
         show(title, _rows(made), as_json=False)
+        if buckets:
+            show(f"in {len(buckets)} buckets", buckets, as_json=False)
     say(f"samples of each cluster: {settings.run.uri.rstrip('/')}/{layout.MONTAGE}")
 
 
@@ -124,6 +131,33 @@ def _rows(made: Partition) -> list[dict[str, Any]]:
         }
         for shard_set in made.shard_sets
     ]
+
+
+def _bucket_rows(made: Partition) -> list[dict[str, Any]]:
+    """Of each bucket, how many samples it has; nothing where all images are of one size."""
+    rows = []
+    for bucket, (height, width) in enumerate(made.buckets):
+        nums = [
+            sum(shard.num_samples for shard in shard_set.shards if shard.bucket == bucket)
+            for shard_set in made.shard_sets
+        ]
+        rows.append(
+            {
+                "height": height,
+                "width": width,
+                "samples": sum(nums),
+                "share": f"{sum(nums) / made.num_samples:.1%}",
+                "clusters": sum(map(bool, nums)),
+            }
+        )
+    return rows
+
+
+def _nearest_to_none(row: dict[str, Any]) -> str:
+    return (
+        f"no image is nearest to {row['height']} x {row['width']} in proportions: no network "
+        "learns that size; leave it out of data.buckets, under a run.uri of its own"
+    )
 
 
 def _classes(counts: tuple[int, ...], names: tuple[str, ...], most: int = 4) -> str:

@@ -19,7 +19,7 @@ class Form:
     """What the tars of a partition hold of each sample.
 
     Attributes:
-        shape: of an image as it is stored.
+        shapes: of an image as it is stored, for each bucket.
         dtype: of it.
         decode: from the bytes of its file.
         shards: of a cluster, each sample one such file and a JSON.
@@ -28,7 +28,7 @@ class Form:
         has_captions: whether samples carry captions.
     """
 
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     dtype: DTypeLike
     decode: Callable[[bytes], NDArray[Any]]
     shards: Callable[[int], tuple[Shard, ...]]
@@ -39,20 +39,22 @@ class Form:
     @classmethod
     def of(cls, partition: Partition, *, pixels: bool) -> Form:
         """The form in which networks see a partition's samples, or the images themselves."""
-        shape: tuple[int, ...] = partition.shape
+        grey_or_colour = partition.shape[2:]
+        shapes: list[tuple[int, ...]] = [size + grey_or_colour for size in partition.sizes]
         dtype: DTypeLike = np.uint8
         decode: Callable[[bytes], NDArray[Any]] = decode_png
         latents, texts = partition.latents, partition.texts
         if latents is not None and not pixels:
-            channels, *sides = latents.shape
-            shape = (channels * (2 if latents.kind == "moments" else 1), *sides)
-            shape = (2, *shape) if latents.mirrored else shape
+            halves, variants = 2 if latents.kind == "moments" else 1, (2,) * latents.mirrored
+            shapes = [
+                (*variants, channels * halves, *sides) for channels, *sides in partition.shapes
+            ]
             dtype, decode = np.float16, read_array
         text_shape: tuple[int, ...] | None = None
         if texts is not None:
             text_shape = (texts.tokens, texts.dims) if texts.tokens else (texts.dims,)
         return cls(
-            shape=shape,
+            shapes=tuple(shapes),
             dtype=dtype,
             decode=decode,
             shards=lambda cluster: (
@@ -65,11 +67,10 @@ class Form:
             has_captions=partition.has_captions,
         )
 
-    @property
-    def row_bytes(self) -> int:
-        """Memory that a sample takes when it is read."""
+    def row_bytes(self, bucket: int) -> int:
+        """Memory that a sample of a bucket takes when it is read."""
         text_bytes = 2 * int(np.prod(self.text_shape)) if self.text_shape is not None else 0
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize + text_bytes
+        return int(np.prod(self.shapes[bucket])) * np.dtype(self.dtype).itemsize + text_bytes
 
 
 def write_array(array: NDArray[np.float16]) -> bytes:

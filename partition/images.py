@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,8 @@ from atoll.errors import DataError
 _TRANSPARENT = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _KIND = slice(24, 25), slice(25, 26)  # where it tells bits of a channel, kind of colours
+_SIDES = slice(16, 24)  # where it tells width and height
+_DEPTH, _KIND = slice(24, 25), slice(25, 26)  # bits of a channel, kind of colours
 # All that is opened: Pillow would start another program for the EPS that bears such a name.
 _FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 100_000_000  # of an image: 300 MB once it is decoded
@@ -76,27 +79,45 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def centre_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The largest centred square of an image, resized, see :func:`square_at`."""
-    return square_at(image, size, 0.5)
+def png_size(data: bytes) -> tuple[int, int]:
+    """Height and width of a PNG file, which its header tells."""
+    width, height = struct.unpack(">II", data[_SIDES])
+    return height, width
 
 
-def square_at(image: NDArray[np.uint8], size: int, place: float) -> NDArray[np.uint8]:
-    """One of the largest squares of an image, resized.
+def cropped(image: NDArray[np.uint8], size: tuple[int, int], place: float) -> NDArray[np.uint8]:
+    """One of the largest parts of an image that have the proportions of a size, brought to it.
 
     Args:
         image: (H, W, 1 or 3), uint8.
-        size: side of the result, pixels.
-        place: of the square along the longer side, 0 at its beginning, 1 at its end.
+        size: height and width of the result, pixels.
+        place: of the part along the side that is too long, 0 at its beginning, 1 at its end.
 
     Returns:
-        (size, size, C), uint8.
+        (height, width, C), uint8; the image itself if that is of the size.
     """
-    if image.shape[:2] == (size, size):
+    return _brought_to(image, size, functools.partial(ImageOps.fit, centering=(place, place)))
+
+
+def squeezed(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A whole image brought to a size, whatever becomes of its proportions; as :func:`cropped`."""
+    return _brought_to(image, size, Image.Image.resize)
+
+
+def padded(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A whole image brought to a size in its proportions, between white; as :func:`cropped`."""
+    return _brought_to(image, size, functools.partial(ImageOps.pad, color="white"))
+
+
+def _brought_to(
+    image: NDArray[np.uint8], size: tuple[int, int], resized: Callable[..., Image.Image]
+) -> NDArray[np.uint8]:
+    if image.shape[:2] == size:
         return image
+    height, width = size
     whole = Image.fromarray(_drop_grey_axis(image))
-    fitted = ImageOps.fit(whole, (size, size), Image.Resampling.BICUBIC, centering=(place, place))
-    return np.asarray(fitted).reshape(size, size, -1)
+    made = resized(whole, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(made).reshape(height, width, -1)
 
 
 def _refuse_film_and_bomb(image: Image.Image) -> None:

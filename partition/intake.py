@@ -1,11 +1,12 @@
-"""A source made uniform: one shape for all images, one rule for what cannot be used."""
+"""A source made uniform: one shape for all images, or a few, one rule for what cannot be used."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from atoll.errors import DataError
 from atoll.sections import DataSection
-from partition.images import encode_png, square_at
+from partition.images import cropped, encode_png
 from partition.sources import Pending, Sample, Source, Unreadable
 from partition.workers import Workers
 
@@ -26,7 +27,10 @@ def workers_for(data: DataSection) -> Workers:
 
 
 class Images(Protocol):
-    """Images of one shape that can be gone through again and again."""
+    """Images of one shape that can be gone through again and again.
+
+    Where those of a run are of several buckets, each is brought as a whole to the first one's size.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,7 +55,7 @@ class Intake:
 
     Args:
         source: where they come from.
-        data: ``size``, ``crop`` and ``on_error`` of the configuration.
+        data: ``size``, ``buckets``, ``crop`` and ``on_error`` of the configuration.
         workers: who decodes; None for this process alone.
         needs_captions: whether a sample without a caption cannot be used.
         seed: of the run; random crops follow from it.
@@ -78,6 +82,7 @@ class Intake:
         self._data = data
         self._workers = workers or Workers(0)
         self._needs_captions = needs_captions
+        self._sizes = data.buckets or (((data.size, data.size),) if data.size else ())
         self._crop_seed = seed if data.crop == "random" else None
         self._first: Sample | None = None
         self._without_caption: str | None = None
@@ -97,7 +102,7 @@ class Intake:
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
         self.skipped, self.num_without_caption = [], 0
         prepare = functools.partial(
-            _prepared, size=self._data.size, crop_seed=self._crop_seed, with_png=with_png
+            _prepared, sizes=self._sizes, crop_seed=self._crop_seed, with_png=with_png
         )
         for item, png in self._workers.map(prepare, self._source):
             if isinstance(item, Unreadable):
@@ -110,8 +115,13 @@ class Intake:
                 yield item, png
 
     @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """Heights and widths that images have; raises as :attr:`shape`."""
+        return self._sizes or (self.shape[:2],)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of every image.
+        """Height, width, channels of every image; of those of the first bucket.
 
         Raises:
             DataError: there is no image.
@@ -120,7 +130,7 @@ class Intake:
         if first is None:
             raise DataError(f"data.source = {self._data.source!r} gives no samples{self._why()}")
         height, width, channels = first.image.shape
-        return height, width, channels
+        return (*(self._sizes or ((height, width),))[0], channels)
 
     def _why(self) -> str:
         """Of samples that were all left out, the end of a sentence."""
@@ -160,10 +170,12 @@ class Intake:
 
     def _refuse_odd(self, sample: Sample) -> None:
         first = self._first = self._first or sample
-        if sample.image.shape != first.image.shape:
+        alike, mend = slice(3), "set data.size to bring all to one, or data.buckets to a few"
+        if self._sizes:
+            alike, mend = slice(2, 3), "give all images the same channels"
+        if sample.image.shape[alike] != first.image.shape[alike]:
             raise DataError(
-                f"{sample.key} is {_size(sample)} but {first.key} is {_size(first)}; set data.size "
-                "to bring all images to one size"
+                f"{sample.key} is {_size(sample)} but {first.key} is {_size(first)}; {mend}"
             )
         if (sample.label is None) != (first.label is None):
             raise DataError(
@@ -184,7 +196,11 @@ def _size(sample: Sample) -> str:
 
 
 def _prepared(
-    item: Sample | Unreadable | Pending, *, size: int | None, crop_seed: int | None, with_png: bool
+    item: Sample | Unreadable | Pending,
+    *,
+    sizes: Sequence[tuple[int, int]],
+    crop_seed: int | None,
+    with_png: bool,
 ) -> tuple[Sample | Unreadable, bytes]:
     """An item decoded and cropped, and its image as a PNG file if that is wanted."""
     found = item.read() if isinstance(item, Pending) else item
@@ -194,14 +210,30 @@ def _prepared(
         if not _is_text(text):
             name = found.key.encode(errors="backslashreplace").decode()
             return Unreadable(name, f"its {what} is not UTF-8"), b""
-    if size is not None:
+    if sizes:
+        size = sizes[bucket_of(found.image.shape[:2], sizes)]
         place = 0.5 if crop_seed is None else crop_place(crop_seed, found.key)
-        found = dataclasses.replace(found, image=square_at(found.image, size, place))
+        found = dataclasses.replace(found, image=cropped(found.image, size, place))
     return found, encode_png(found.image) if with_png else b""
 
 
+def bucket_of(size: tuple[int, int], buckets: Sequence[tuple[int, int]]) -> int:
+    """The bucket whose proportions are nearest to those of an image, by their logarithms.
+
+    Args:
+        size: height and width of the image.
+        buckets: heights and widths; of two that are equally near the first is taken.
+    """
+
+    def away(bucket: tuple[int, int]) -> Fraction:  # exactly, so that equally near ones are equal
+        ratio = Fraction(size[0] * bucket[1], size[1] * bucket[0])
+        return max(ratio, 1 / ratio)
+
+    return min(range(len(buckets)), key=lambda number: away(buckets[number]))
+
+
 def crop_place(seed: int, key: str) -> float:
-    """Where a sample is cropped, see :func:`partition.images.square_at`; once and for all."""
+    """Where a sample is cropped, see :func:`partition.images.cropped`; once and for all."""
     digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / (2**48 - 1)
 

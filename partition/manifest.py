@@ -67,7 +67,7 @@ class ShardSet:
         cluster: which, from 0.
         num_samples: in all its shards.
         label_counts: samples of each class; empty for data without labels.
-        shards: in reading order.
+        shards: in reading order, bucket by bucket.
     """
 
     cluster: int
@@ -190,10 +190,12 @@ class Partition:
         features: what the samples were clustered by.
         latents: what networks see of the images; None where they see pixels.
         texts: what networks see of the captions; None where they are encoded when they are read.
-        std: of all values of all images, see :mod:`partition.spread`; 0 where nothing measured it.
+        std: of all values of all images, see :mod:`partition.spread`, those of other buckets
+            brought to the first one's size; 0 where nothing measured it.
         duplicates: what was found of them; None where nobody looked.
         num_without_caption: samples that were read and have none.
-        buckets: heights and widths that images have, in pixels; each tar is of one of them.
+        buckets: heights and widths that images have, in pixels; each tar is of one of them. Empty
+            where all images are of one size.
     """
 
     digest: str
@@ -222,6 +224,11 @@ class Partition:
         return Space(PIXELS, (channels, height, width))
 
     @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths that images have, in pixels: those of the buckets, or the only one."""
+        return self.buckets or (self.shape[:2],)
+
+    @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Channels, height, width of what networks see, for each bucket; the first is the space's.
 
@@ -229,8 +236,7 @@ class Partition:
         """
         channels, height, _ = self.space.shape
         factor = self.shape[0] // height  # of an autoencoder; 1 for pixels
-        sides = self.buckets or (self.shape[:2],)
-        return tuple((channels, rows // factor, columns // factor) for rows, columns in sides)
+        return tuple((channels, rows // factor, columns // factor) for rows, columns in self.sizes)
 
     @property
     def num_experts(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from partition.images import decode_png
+from partition.images import decode_png, padded
 from partition.sheet import enlarged
 
 _COLUMNS = 16
@@ -23,10 +23,11 @@ class Montage:
 
     Args:
         sizes: samples of each cluster.
+        shown: height and width in which each is drawn, pixels.
     """
 
-    def __init__(self, sizes: NDArray[np.int64]) -> None:
-        self._sizes = sizes
+    def __init__(self, sizes: NDArray[np.int64], shown: tuple[int, int]) -> None:
+        self._sizes, self._shown = sizes, shown
         self._seen = np.zeros_like(sizes)
         self._rows: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
 
@@ -35,7 +36,7 @@ class Montage:
         row = self._rows[cluster]
         shown = min(_COLUMNS, int(self._sizes[cluster]))
         if len(row) < shown and self._seen[cluster] >= len(row) * self._sizes[cluster] // shown:
-            row.append(decode_png(png))
+            row.append(padded(decode_png(png), self._shown))
         self._seen[cluster] += 1
 
     def as_png(self) -> bytes:

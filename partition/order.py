@@ -46,11 +46,12 @@ class EndlessOrder:
     Args:
         num: samples in an epoch.
         seed: chooses the orders.
+        more: numbers that give data sets of one run orders of their own.
     """
 
-    def __init__(self, num: int, seed: int) -> None:
+    def __init__(self, num: int, seed: int, *more: int) -> None:
         self._num = num
-        self._seed = seed
+        self._key = (seed, *more)
         # A block serves many batches; two of them, for a batch that straddles both.
         self._block = functools.lru_cache(maxsize=2)(self._compute_block)
 
@@ -67,7 +68,7 @@ class EndlessOrder:
     def _compute_block(self, epoch: int, block: int) -> NDArray[np.int64]:
         first = block * _BLOCK
         positions = np.arange(first, min(first + _BLOCK, self._num))
-        return permuted(positions, self._num, self._seed, epoch)
+        return permuted(positions, self._num, *self._key, epoch)
 
 
 def _feistel(

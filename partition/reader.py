@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,10 @@ from atoll.errors import BadInput
 from atoll.fit import refuse_held_out
 from atoll.node_cache import NodeCache
 from partition.batch import Batch
+from partition.bucketed import BucketedOrder
 from partition.form import Form
-from partition.held_out import split
+from partition.held_out import Learnt, chosen
 from partition.manifest import Partition
-from partition.order import EndlessOrder
 from partition.stored import Room, StoredSamples
 
 _MEMORY_BYTES = 512 << 20
@@ -25,8 +26,9 @@ class ShardReader:
     """Samples of some clusters, shuffled anew every epoch, each exactly once an epoch.
 
     The order is f(seed, epoch, index), so a position is one number, the samples consumed so far,
-    and going on from it is exact whatever the number of ranks before and after. Decoded samples
-    are kept as long as they fit into ``memory_bytes`` all together.
+    and going on from it is exact whatever the number of ranks before and after. Where images are
+    of several buckets, each batch is of one, see :mod:`partition.bucketed`. Decoded samples are
+    kept as long as they fit into ``memory_bytes`` all together.
 
     Args:
         store: where the shards are.
@@ -64,25 +66,35 @@ class ShardReader:
         memory_bytes: int = _MEMORY_BYTES,
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
-        chosen = range(partition.num_experts) if clusters is None else clusters
-        _refuse_unknown(chosen, partition)
-        sizes = [partition.shard_sets[cluster].num_samples for cluster in chosen]
-        refuse_held_out(held_out, dict(zip(chosen, sizes, strict=True)))
+        owners = range(partition.num_experts) if clusters is None else clusters
+        _refuse_unknown(owners, partition)
+        sizes = [partition.shard_sets[cluster].num_samples for cluster in owners]
+        refuse_held_out(held_out, dict(zip(owners, sizes, strict=True)))
         form = Form.of(partition, pixels=pixels)
         self._stored = StoredSamples(
-            store, partition, chosen, cache, form, features=features, heard=heard
+            store, partition, owners, cache, form, features=features, heard=heard
         )
         self.num_samples = self._stored.num
-        self._split = split(sizes, held_out)
-        self._order = EndlessOrder(self._split.num_learnt, seed)
-        size_bytes = self.num_samples * form.row_bytes
-        self._kept = Room(self.num_samples, form) if size_bytes <= memory_bytes else None
+        held = self._stored.numbers(chosen(sizes, held_out))
+        bounds = list(pairwise(self._stored.bounds))
+        self._held = [held[(first <= held) & (held < end)] for first, end in bounds]
+        self._learnt = [
+            Learnt(end - first, own - first)
+            for (first, end), own in zip(bounds, self._held, strict=True)
+        ]
+        self._order = BucketedOrder([each.num for each in self._learnt], seed)
+        rooms = [(bucket, end - first) for bucket, (first, end) in enumerate(bounds)]
+        size_bytes = sum(num * form.row_bytes(bucket) for bucket, num in rooms)
+        self._kept: list[Room] | None = None
+        if size_bytes <= memory_bytes:
+            self._kept = [Room(num, form, bucket) for bucket, num in rooms]
 
     def batch(self, cursor: int, size: int, rank: int = 0, world: int = 1) -> Batch:
         """This rank's slice of a batch of the endless order.
 
         Args:
-            cursor: samples consumed before this batch, by all ranks together.
+            cursor: samples consumed before this batch, by all ranks together; of several buckets a
+                multiple of ``size``.
             size: samples of the whole batch.
             rank: whose slice; slices of all ranks, one after another, are the whole batch.
             world: number of ranks.
@@ -91,20 +103,27 @@ class ShardReader:
             ``size / world`` samples, one more or less where that is not whole.
         """
         first, last = size * rank // world, size * (rank + 1) // world
-        return self._read(self._split.learnt(self._order.span(cursor + first, cursor + last)))
+        bucket, rows = self._order.rows(cursor, size, first, last)
+        return self._read(bucket, self._stored.bounds[bucket] + self._learnt[bucket].at(rows))
 
-    def held_out(self) -> Batch:
-        """The samples that no batch holds, those of a cluster together; the same for every seed."""
-        return self._read(self._split.held_out)
+    def held_out(self) -> tuple[Batch, ...]:
+        """The samples that no batch holds, those of a cluster together; the same for every seed.
 
-    def _read(self, indices: NDArray[np.int64]) -> Batch:
-        stored, room, rows = self._stored, self._kept, indices
-        if room is None:
-            room, rows = Room(len(indices), stored.form), np.arange(len(indices))
+        Returns:
+            One batch for each bucket that has any.
+        """
+        held = enumerate(self._held)
+        return tuple(self._read(bucket, indices) for bucket, indices in held if len(indices))
+
+    def _read(self, bucket: int, indices: NDArray[np.int64]) -> Batch:
+        stored = self._stored
+        if self._kept is None:
+            room, rows = Room(len(indices), stored.form, bucket), np.arange(len(indices))
             stored.decode_into(room, rows, indices)
         else:
-            missing = np.unique(indices[~room.filled[indices]])
-            stored.decode_into(room, missing, missing)
+            room, rows = self._kept[bucket], indices - stored.bounds[bucket]
+            missing = np.unique(rows[~room.filled[rows]])
+            stored.decode_into(room, missing, stored.bounds[bucket] + missing)
         captions = tuple(room.captions[row] for row in rows)
         return Batch(
             images=room.images[rows],

@@ -7,10 +7,12 @@ open at a time, however many clusters there are.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import mmap
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -32,13 +34,14 @@ _SIZE = slice(124, 136)  # of a file, in its header: octal digits
 
 @dataclass
 class _OpenShard:
-    """The tar of one cluster that still takes samples."""
+    """The tar of one cluster and bucket that still takes samples."""
 
     cluster: int
+    bucket: int
     path: Path
     num_samples: int = 0
     done: list[Shard] = field(default_factory=list)
-    label_counts: dict[int, int] = field(default_factory=dict)
+    label_counts: Counter[int] = field(default_factory=Counter)
 
 
 class ShardWriter:
@@ -49,15 +52,26 @@ class ShardWriter:
         scratch: folder for the tars that are not full yet.
         num_clusters: K.
         samples_per_shard: samples in a full tar.
+        buckets: heights and widths of images, each of which has tars of its own; empty where all
+            images are of one size.
     """
 
     def __init__(
-        self, store: BlobStore, scratch: Path, num_clusters: int, samples_per_shard: int
+        self,
+        store: BlobStore,
+        scratch: Path,
+        num_clusters: int,
+        samples_per_shard: int,
+        buckets: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._store = store
         self._samples_per_shard = samples_per_shard
+        self._buckets = buckets
         self._open = [
-            _OpenShard(cluster, scratch / f"cluster-{cluster}.tar")
+            [
+                _OpenShard(cluster, bucket, scratch / f"cluster-{cluster}-{bucket}.tar")
+                for bucket in range(max(1, len(buckets)))
+            ]
             for cluster in range(num_clusters)
         ]
 
@@ -69,23 +83,24 @@ class ShardWriter:
         """
         self.append(cluster, sample.label, members(index, sample, encode_png(sample.image)))
 
-    def append(self, cluster: int, label: int | None, data: bytes) -> None:
+    def append(self, cluster: int, label: int | None, data: bytes, bucket: int = 0) -> None:
         """Append a sample to its cluster.
 
         Args:
             cluster: from 0.
             label: of the sample.
             data: what :func:`members` made of it.
+            bucket: from 0.
 
         Raises:
             StorageFull: the store has no space left.
         """
-        shard = self._open[cluster]
+        shard = self._open[cluster][bucket]
         with shard.path.open("ab") as file:
             file.write(data)
         shard.num_samples += 1
         if label is not None:
-            shard.label_counts[label] = shard.label_counts.get(label, 0) + 1
+            shard.label_counts[label] += 1
         if shard.num_samples == self._samples_per_shard:
             self._seal(shard)
 
@@ -95,32 +110,39 @@ class ShardWriter:
         Args:
             num_classes: length of each cluster's ``label_counts``.
         """
-        for shard in self._open:
+        for shard in itertools.chain(*self._open):
             if shard.num_samples:
                 self._seal(shard)
         return tuple(
-            ShardSet(
-                cluster=shard.cluster,
-                num_samples=sum(tar.num_samples for tar in shard.done),
-                label_counts=tuple(shard.label_counts.get(c, 0) for c in range(num_classes)),
-                shards=tuple(shard.done),
-            )
-            for shard in self._open
+            _set_of(cluster, shards, num_classes) for cluster, shards in enumerate(self._open)
         )
 
     def _seal(self, shard: _OpenShard) -> None:
         with shard.path.open("ab") as file:
             file.write(END_OF_TAR)
         digest = digest_file(shard.path)
-        key = layout.shard(shard.cluster, len(shard.done), digest)
+        bucket = self._buckets[shard.bucket] if self._buckets else None
+        key = layout.shard(shard.cluster, len(shard.done), digest, bucket)
         # The key names the content: what an interrupted run left there is this very tar, and so
         # is what another one that goes on beside this puts there.
         with contextlib.suppress(BlobExists):
             self._store.put_file(key, shard.path)
         size = shard.path.stat().st_size
-        shard.done.append(Shard(key, digest, shard.num_samples, size))
+        shard.done.append(Shard(key, digest, shard.num_samples, size, shard.bucket))
         shard.path.unlink()
         shard.num_samples = 0
+
+
+def _set_of(cluster: int, shards: Sequence[_OpenShard], num_classes: int) -> ShardSet:
+    """The tars of a cluster, of which those of each bucket are given."""
+    done = tuple(itertools.chain(*(shard.done for shard in shards)))
+    counts = sum((shard.label_counts for shard in shards), Counter[int]())
+    return ShardSet(
+        cluster=cluster,
+        num_samples=sum(tar.num_samples for tar in done),
+        label_counts=tuple(counts[label] for label in range(num_classes)),
+        shards=done,
+    )
 
 
 def members(index: int, sample: Sample, png: bytes) -> bytes:

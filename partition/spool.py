@@ -6,6 +6,7 @@ others than before.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partition.images import decode_png
+from partition.images import decode_png, png_size, squeezed
 from partition.intake import Intake
 from partition.shards import members, read_members
 from partition.workers import Workers
@@ -31,6 +32,7 @@ class Spooled:
         index: its position in the data set.
         key: its name there.
         label: None without classes.
+        bucket: whose size its image has.
         png: its image, as a PNG file.
         members: all that stands of it in a tar, see :func:`partition.shards.members`.
     """
@@ -38,6 +40,7 @@ class Spooled:
     index: int
     key: str
     label: int | None
+    bucket: int
     png: bytes
     members: bytes
 
@@ -52,7 +55,7 @@ class Spool:
         progress: called with the number of samples read.
 
     Attributes:
-        shape: height, width, channels of every image.
+        shape: height, width, channels of every image; of those of the first bucket.
 
     Raises:
         DataError: see :class:`partition.intake.Intake`.
@@ -63,6 +66,7 @@ class Spool:
     ) -> None:
         self._path, self._workers = path, workers
         self.shape = intake.shape
+        self._bucket_of = {size: bucket for bucket, size in enumerate(intake.sizes)}
         self._num = 0
         with path.open("wb", _BUFFER) as file:
             for sample, png in intake.with_pngs():
@@ -77,15 +81,15 @@ class Spool:
     def images(self, num: int, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """See :meth:`partition.intake.Images.images`."""
         pngs = (png for png, _, _ in self._read(most))
-        every = self._workers.map(decode_png, pngs)
+        every = self._workers.map(functools.partial(_seen, size=self.shape[:2]), pngs)
         while batch := list(itertools.islice(every, num)):
             yield np.stack(batch)
 
     def __iter__(self) -> Iterator[Spooled]:
         """All samples."""
         for png, about, whole in self._read(None):
-            known = json.loads(about)
-            yield Spooled(known["index"], known["key"], known["label"], png, whole)
+            known, bucket = json.loads(about), self._bucket_of[png_size(png)]
+            yield Spooled(known["index"], known["key"], known["label"], bucket, png, whole)
 
     def _read(self, most: int | None) -> Iterator[tuple[bytes, bytes, bytes]]:
         shown = self._num if most is None else min(most, self._num)
@@ -94,3 +98,7 @@ class Spool:
                 # As many as are wanted, spread evenly.
                 if (index + 1) * shown // self._num > index * shown // self._num:
                     yield sample
+
+
+def _seen(png: bytes, *, size: tuple[int, int]) -> NDArray[np.uint8]:
+    return squeezed(decode_png(png), size)

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from atoll import layout, stages
 from atoll.blobs import BlobStore, make_place, open_store
 from atoll.command import Progress, say
@@ -111,17 +113,24 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         rows = duplicates.without_dropped(rows, folder / "kept")
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
-        clusters, montage = map(int, assignment.clusters), Montage(assignment.sizes)
+        clusters = map(int, assignment.clusters)
+        montage = Montage(assignment.sizes, spool.shape[:2])
         writer = ShardWriter(
-            store, folder, config.partition.num_experts, config.partition.samples_per_shard
+            store,
+            folder,
+            config.partition.num_experts,
+            config.partition.samples_per_shard,
+            config.data.buckets or (),
         )
+        buckets = np.zeros_like(assignment.clusters)
         samples = zip(duplicates.kept(spool), clusters, strict=True)
         for index, (sample, cluster) in enumerate(samples):
-            writer.append(cluster, sample.label, sample.members)
+            writer.append(cluster, sample.label, sample.members, sample.bucket)
+            buckets[index] = sample.bucket
             montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
-        kept_features = keep_features(store, rows, assignment.clusters, shard_sets)
+        kept_features = keep_features(store, rows, assignment.clusters, buckets, shard_sets)
     store.publish(layout.MONTAGE, montage.as_png())
     model = CentroidModel(
         features=features,
@@ -146,6 +155,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         features=kept_features,
         std=spread.std,
         duplicates=duplicates.save(store),
+        buckets=config.data.buckets or (),
     )
     stages.finish(store, STAGE, _inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]

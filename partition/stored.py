@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,12 @@ from partition.shards import places
 
 
 class Room:
-    """Room for decoded samples, by number from 0.
+    """Room for decoded samples of a bucket, by number from 0.
+
+    Args:
+        num: of samples.
+        form: in which they are stored.
+        bucket: see above.
 
     Attributes:
         images: as :class:`partition.batch.Batch` has them; so are the others.
@@ -31,8 +36,8 @@ class Room:
         filled: (num,) bool, which of them are there.
     """
 
-    def __init__(self, num: int, form: Form) -> None:
-        self.images: NDArray[Any] = np.zeros((num, *form.shape), form.dtype)
+    def __init__(self, num: int, form: Form, bucket: int) -> None:
+        self.images: NDArray[Any] = np.zeros((num, *form.shapes[bucket]), form.dtype)
         self.texts: NDArray[np.float16] | None = None
         if form.text_shape is not None:
             self.texts = np.zeros((num, *form.text_shape), np.float16)
@@ -51,7 +56,7 @@ class _Tar:
 
 
 class StoredSamples:
-    """Samples of clusters, numbered cluster by cluster and tar by tar from 0.
+    """Samples of clusters, numbered bucket by bucket, cluster by cluster and tar by tar from 0.
 
     Args:
         store: where the shards are.
@@ -65,6 +70,7 @@ class StoredSamples:
     Attributes:
         form: see above.
         num: how many samples.
+        bounds: numbers at which the buckets begin, and at which the last one ends.
 
     Raises:
         BadInput: the cache may not hold the shards.
@@ -87,20 +93,32 @@ class StoredSamples:
     ) -> None:
         self.form = form
         owned = [(shard, owner) for owner in clusters for shard in form.shards(owner)]
-        shards, owners = zip(*owned, strict=True)
-        texts = [shard for owner in clusters for shard in form.texts(owner)]
-        kept = [each for owner in clusters if features for each in partition.features.shards[owner]]
+        shards, owners = zip(*sorted(owned, key=lambda each: each[0].bucket), strict=True)
+        texts = _by_bucket(shard for owner in clusters for shard in form.texts(owner))
+        kept = _by_bucket(
+            each for owner in clusters if features for each in partition.features.shards[owner]
+        )
         self._files = cache.hold(store, [each.blob for each in (*shards, *texts, *kept)], heard)
         self._tars = [self._opened(shard, num_files=2) for shard in shards]
         self._texts = [self._opened(shard, num_files=1) for shard in texts]
         self._features = [self._mapped(shard) for shard in kept]
         self._starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
         self._clusters = np.asarray(owners, np.int64)
+        self._by_cluster = np.argsort([clusters.index(owner) for owner in owners], kind="stable")
         self.num = int(self._starts[-1])
+        firsts = np.searchsorted([shard.bucket for shard in shards], range(len(form.shapes) + 1))
+        self.bounds: tuple[int, ...] = tuple(self._starts[firsts].tolist())
 
     def clusters(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The cluster of each of some samples."""
         return self._clusters[self._tar_of(indices)]
+
+    def numbers(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples at some places of all clusters, one after another, each bucket by bucket."""
+        starts = np.cumsum([0, *np.diff(self._starts)[self._by_cluster]])
+        at = np.searchsorted(starts, places, side="right") - 1
+        numbers: NDArray[np.int64] = self._starts[self._by_cluster[at]] + places - starts[at]
+        return numbers
 
     def features(self, indices: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """What some samples were clustered by, (n, F); None unless that is read."""
@@ -190,3 +208,7 @@ class StoredSamples:
                 f"{shard.key} makes no sense on this machine ({error}); the next try verifies it, "
                 "and fetches it again if it is a copy"
             ) from error
+
+
+def _by_bucket(shards: Iterable[Shard]) -> list[Shard]:
+    return sorted(shards, key=lambda shard: shard.bucket)

@@ -16,6 +16,7 @@ from atoll.expert_file import weights_file
 from atoll.latents_section import LatentsSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, LatentDecoder, decode_pixels
+from experts.dit import Shape
 from experts.exchange.field import Expert, expert_of
 from experts.exchange.model import read_model
 from experts.prompting import encoder_beside
@@ -26,6 +27,7 @@ from router.ensemble import Ensemble
 from router.gate import uniform_gate
 from router.sampling import Sampler
 from router.selection import parse_strategy
+from router.sizes import Size, name_of
 
 # Settings of a run that say what there is no choice of here; they stand in the recipes.
 ALONE = ("sampling.strategy=full", "sampling.gate=uniform")
@@ -58,6 +60,17 @@ class LoneExpert:
     def class_names(self) -> tuple[str, ...]:
         """Of its classes."""
         return self.expert.class_names
+
+    def shape_at(self, size: Size, gate: str) -> Shape | None:  # noqa: ARG002 - as of a run's
+        """Nothing tells which sizes it was trained on, besides its own.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput(
+            f"an expert alone draws images of its own size, and --size is {name_of(size)}; leave "
+            "it out"
+        )
 
     def sampler(self, strategy: str) -> Sampler:
         """What draws images; there is but one expert to select."""

@@ -47,6 +47,14 @@ LikeOption = Annotated[
         "rounding where it was drawn together with others.",
     ),
 ]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Of the images in pixels, of those of data.buckets.",
+        show_default="the first",
+    ),
+]
 ExpertOption = Annotated[
     Path | None,
     typer.Option(help="Folder of an exported or imported expert, to draw from it alone."),
@@ -63,6 +71,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     num: NumOption = None,
     asked: AskedOption = None,
     seed: SeedOption = None,
+    size: SizeOption = None,
     like: LikeOption = None,
     expert: ExpertOption = None,
     out: OutOption = None,
@@ -76,25 +85,30 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from router.asking import asked_for
     from router.recipe import Recipe, drawn_before, read_recipe, save_png
     from router.sampling import Wanted
+    from router.sizes import size_in
 
-    if like is not None and (num, asked, seed) != (None, None, None):
+    if like is not None and (num, asked, seed, size) != (None, None, None, None):
         raise BadInput(
-            "--like draws one image again; leave out --class, --prompt, --seed and --num"
+            "--like draws one image again; leave out --class, --prompt, --seed, --size and --num"
         )
     again = None if like is None else read_recipe(like)
     if again is not None:
         num, seed, asked = 1, again.seed, [again.condition] if again.condition else None
+        size = again.size
     num, seed = num or 16, seed or 0
     overrides = [*(set_ or ()), *(again.overrides if again else ())]
     settings, local, loaded = _loaded(config, overrides, expert)
     sampling, checkpoints = settings.sampling, loaded.digests
     if again is not None:
         again.refuse_others(checkpoints)
+    shape = None if size is None else loaded.shape_at(size_in(size), sampling.gate)
+    size = None if shape is None else size  # as in recipes of images that nobody asked a size for
     cond, names = asked_for(
         loaded.conditioning, loaded.class_names, loaded.load_encoder(), asked or (), num
     )
     seeds = range(seed, seed + num)
-    folder = out or local / "samples" / (sampling.strategy if again is None else "again")
+    below = "again" if again is not None else "-".join(filter(None, (sampling.strategy, size)))
+    folder = out or local / "samples" / below
     wanted = {
         folder / f"{number:06d}{_slug(name)}.png": Recipe(
             seed=number,
@@ -106,6 +120,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
             gate=sampling.gate,
             checkpoints=checkpoints,
             ema_length=sampling.ema_length,
+            size=size,
         )
         for number, name in enumerate(names, start=seed)
     }
@@ -114,7 +129,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     if images is None:
         seeds, before = range(seed, seed + num), False
         sampler = loaded.sampler(sampling.strategy)
-        batches = sampler.batches(Wanted(seeds, cond), sampling)
+        batches = sampler.batches(Wanted(seeds, cond, shape=shape), sampling)
         images = _painted(map(sampler.decode, batches), num)
     grid = folder / "grid.png"
     with _written(folder):

@@ -35,6 +35,7 @@ from router.gate import Gate, LearnedGate, prior_gate, uniform_gate
 from router.network import RouterNet
 from router.sampling import Sampler
 from router.selection import parse_strategy
+from router.sizes import Size, shape_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +48,7 @@ class LoadedEnsemble:
         gate: knows them apart.
         router: the network behind the gate; None where there is none.
         conditioning: what the experts are to be told.
-        shape: channels, height and width of what they paint.
+        shape: channels, height and width of what they paint unless another is wanted.
         decode: makes images of that.
         partition: whose clusters the experts learned.
         load_encoder: gives what encodes prompts, see :func:`experts.prompting.prompt_encoder`.
@@ -71,6 +72,10 @@ class LoadedEnsemble:
     def class_names(self) -> tuple[str, ...]:
         """Of the data."""
         return self.partition.class_names
+
+    def shape_at(self, size: Size, gate: str) -> Shape | None:
+        """See :func:`router.sizes.shape_at`."""
+        return shape_at(self.partition, size, gate)
 
     @property
     def digests(self) -> dict[str, str]:

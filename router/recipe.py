@@ -34,6 +34,7 @@ class Recipe:
         gate: what told the clusters apart.
         checkpoints: digest of each job's checkpoint, by name of the job.
         ema_length: of the experts' averages; None for that of their training.
+        size: of the image, WIDTHxHEIGHT in pixels; None for the main one of the run.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class Recipe:
     gate: str
     checkpoints: dict[str, str]
     ema_length: float | None = None
+    size: str | None = None
 
     @property
     def overrides(self) -> list[str]:

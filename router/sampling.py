@@ -39,11 +39,13 @@ class Wanted:
         cond: what each image is conditioned on, N rows; None without a condition.
         experts: (N,) int64, the cluster each image is to come from where that is known beforehand,
             which makes the ensemble an oracle; None leaves it to the gate.
+        shape: channels, height and width of what is painted; None for the sampler's own.
     """
 
     seeds: Sequence[int]
     cond: Tensor | None
     experts: Tensor | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +55,7 @@ class Sampler:
     Attributes:
         ensemble: experts, gate and selection.
         conditioning: what the ensemble is conditioned on.
-        shape: channels, height and width of what it paints.
+        shape: channels, height and width of what it paints unless another is wanted.
         device: where it computes.
         decode: makes images of what it arrives at.
     """
@@ -96,13 +98,14 @@ class Sampler:
                     wanted.seeds[part],
                     None if wanted.cond is None else wanted.cond[part].to(self.device),
                     None if wanted.experts is None else wanted.experts[part].to(self.device),
+                    wanted.shape,
                 ),
                 settings,
             )
 
     @torch.inference_mode()
     def _integrated(self, wanted: Wanted, settings: SamplingSection) -> Tensor:
-        noise = noise_of(wanted.seeds, self.shape).to(self.device)
+        noise = noise_of(wanted.seeds, wanted.shape or self.shape).to(self.device)
         rows = Rows.of(wanted.seeds, self.device)
         if wanted.experts is not None:
             rows = rows.bound(wanted.experts)

@@ -9,6 +9,7 @@ Source: McAllister et al., Decentralized Diffusion Models (arXiv 2501.05450).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
 from experts.dit import Shape
+from experts.flops import mean_flops, samples_seen
 from experts.flow import PATH, VelocityField, seeded
 from experts.noising import Noising, conditioning_of, noising_of
 from experts.profiles import told_of
@@ -36,7 +38,12 @@ from router.network import build_router
 
 @dataclass(frozen=True, slots=True)
 class RouterTask:
-    """A classifier of noised images. See :class:`experts.task.Task`."""
+    """A classifier of noised images. See :class:`experts.task.Task`.
+
+    Attributes:
+        shape: of the partition's main images, as the network sees them.
+        seen: samples of each shape that it learns from.
+    """
 
     spec: JobSpec
     num_experts: int
@@ -44,6 +51,7 @@ class RouterTask:
     compat: Compat
     sizes: Sizes
     shape: Shape
+    seen: Mapping[Shape, int]
     noising: Noising
 
     @property
@@ -72,7 +80,8 @@ class RouterTask:
     @property
     def flops(self) -> int:
         """See :class:`experts.task.Task`."""
-        return router_flops(self.sizes, self.noising.conditioning, self.shape, self.num_experts)
+        told, num = self.noising.conditioning, self.num_experts
+        return mean_flops(lambda shape: router_flops(self.sizes, told, shape, num), self.seen)
 
     def build(self) -> nn.Module:
         """See :class:`experts.task.Task`."""
@@ -85,6 +94,10 @@ class RouterTask:
         """See :class:`experts.task.Task`; the target is the cluster."""
         point, cond = self.noising.draw(batch, step, self.training.batch_size, place)
         return Examples(point.x_t, point.t, cond, torch.from_numpy(batch.clusters))
+
+    def shape_of(self, batch: Batch) -> Shape:
+        """See :class:`experts.task.Task`."""
+        return self.noising.shape_of(batch)
 
     def examples_at(self, batch: Batch, t: Tensor, noise: Tensor) -> Examples:
         """See :class:`experts.task.Task`."""
@@ -124,5 +137,6 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
         compat=Compat(PATH, space, shape, condition.name, partition.digest),
         sizes=config.router.sizes,
         shape=shape,
+        seen=samples_seen(partition, range(partition.num_experts)),
         noising=noising_of(config, spec.name, TimeDensity("uniform"), seen, partition.latents),
     )

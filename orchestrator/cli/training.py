@@ -145,8 +145,9 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     partition = stages.require(store, "partition", needed_by=name)
     digest = partition["digest"]
     encoded.refuse_unencoded(store, config, digest, name)
-    _, height, width = encoded.seen_shape(store, partition)
-    fit.refuse_patches(config, height, width, factor=partition["shape"][0] // height)
+    factor = partition["shape"][0] // encoded.seen_shape(store, partition)[1]
+    for height, width in partition["buckets"] or [partition["shape"][:2]]:
+        fit.refuse_patches(config, height // factor, width // factor, factor=factor)
     fit.refuse_condition(
         config,
         has_labels=bool(partition["class_names"]),

@@ -66,7 +66,7 @@ class LatentSeries:
         Args:
             config: of the run; ``latents.vae`` is set.
             store: of the run.
-            image: height, width and channels.
+            image: height, width and channels; of those of the first bucket.
 
         Raises:
             BadInput: the autoencoder cannot be used, or does not fit; names the key.
@@ -75,14 +75,16 @@ class LatentSeries:
         section = config.latents
         assert section.vae is not None
         model = kept_model(store, section.vae, KEY, "latents")
-        fit = fit_of(model_config(store, model), section.vae, image)
+        buckets = config.data.buckets or ()
+        fit = fit_of(model_config(store, model), section.vae, image, buckets)
         if section.kind == "moments" and not fit.has_moments:
             raise BadInput(
                 f'latents.kind = "moments", and {KEY} = {section.vae!r} draws nothing: it has none;'
                 ' set latents.kind to "samples"'
             )
-        _, height, width = fit.shape
-        refuse_patches(config, height, width, factor=fit.factor)
+        for height, width in buckets or (image[:2],):
+            sides = height // fit.factor, width // fit.factor
+            refuse_patches(config, *sides, factor=fit.factor)
         return cls(
             model=model,
             kind=section.kind,
@@ -159,7 +161,7 @@ class LatentEncoder:
             variance = log_variance.exp()
         if self.series.kind == "samples" and self.series.fit.has_moments:
             answer = mean = mean + variance.sqrt() * torch.cat(
-                [self._drawn(sample, variants) for sample in samples]
+                [self._drawn(sample, (variants, *mean.shape[1:])) for sample in samples]
             )
             variance = torch.zeros(())
         kept = answer.half().numpy()
@@ -183,9 +185,9 @@ class LatentEncoder:
             },
         )
 
-    def _drawn(self, sample: Stored, num: int) -> Tensor:
-        """Standard normal, for so many latents: a function of the run's seed and the sample."""
+    def _drawn(self, sample: Stored, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal, for one or two latents: a function of the run's seed and the sample."""
         text = f"{self.series.seed} {sample.told['key']}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big", signed=True)
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(num, *self.series.fit.shape, generator=generator)
+        return torch.randn(shape, generator=generator)

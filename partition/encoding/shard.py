@@ -85,7 +85,7 @@ def encode_shard(
     with contextlib.suppress(BlobExists):  # the key names the content
         store.put_file(key, made)
     made.unlink()
-    record = Record(Shard(key, digest, of.num_samples, size_bytes), sums)
+    record = Record(Shard(key, digest, of.num_samples, size_bytes, of.bucket), sums)
     # One that is replaced was that of a tar that is gone, or says the same of the same bytes.
     store.publish(
         layout.encoded_record(series.digest, of.digest),

@@ -89,7 +89,7 @@ def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) 
     Args:
         config: of the run.
         store: of the run.
-        image: height, width and channels.
+        image: height, width and channels; of those of the first bucket.
 
     Raises:
         BadInput: names the key, and what would fit.
@@ -97,7 +97,8 @@ def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) 
     if config.latents.vae is not None:
         LatentSeries.planned(config, store, image)
     else:
-        refuse_patches(config, *image[:2])
+        for size in config.data.buckets or (image[:2],):
+            refuse_patches(config, *size)
 
 
 def _make(

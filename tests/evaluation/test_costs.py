@@ -8,7 +8,7 @@ from evaluation.costs import training_costs
 from experts.alignment import aligner_flops
 from experts.condition import Conditioning
 from experts.flops import TRAINING, expert_flops
-from partition.manifest import KeptFeatures, Partition
+from partition.manifest import KeptFeatures, Partition, ShardSet
 from router.gate import uniform_gate
 from router.load import LoadedEnsemble
 
@@ -17,7 +17,8 @@ SIZES, SHAPE, TOLD = Sizes(16, 3, 2, 4), (1, 8, 8), Conditioning("none")
 
 def test_training_with_an_aligner_costs_what_that_takes_besides():
     features = KeptFeatures(5, ())
-    partition = Partition("p", 4, (8, 8, 1), (), False, (), "", "", (), features=features)
+    clusters = (ShardSet(0, 3, (), ()), ShardSet(1, 1, (), ()))
+    partition = Partition("p", 4, (8, 8, 1), (), False, (), "", "", clusters, features=features)
     cpu = torch.device("cpu")
     ensemble = LoadedEnsemble(
         experts=(lambda *_: torch.zeros(()),) * 2,

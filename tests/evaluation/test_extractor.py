@@ -17,7 +17,7 @@ def real():
     clusters = np.arange(200) % 2
     images = rng.integers(0, 100, (200, 8, 8, 1)) + 120 * clusters.reshape(-1, 1, 1, 1)
     clusters, labels = clusters.astype(np.int64), np.full(200, -1)
-    return RealImages(images.astype(np.uint8), labels, clusters, None, "digest", torch.empty)
+    return RealImages(images.astype(np.uint8), labels, clusters, 2, None, "digest", torch.empty)
 
 
 @pytest.fixture

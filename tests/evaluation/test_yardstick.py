@@ -17,10 +17,11 @@ class Pixels:
 
 @pytest.fixture
 def yardstick():
-    """A cluster of 100 images, and one of 10, which is fewer than there are features."""
+    """Clusters of 100 images, of 10, which is fewer than there are features, and of none."""
     images = np.random.default_rng(0).integers(0, 256, (110, 4, 4, 1), dtype=np.uint8)
     clusters = (np.arange(110) >= 100).astype(np.int64)
-    return Yardstick(Pixels(), RealImages(images, -np.ones(110), clusters, None, "", torch.empty))
+    real = RealImages(images, -np.ones(110), clusters, 3, None, "", torch.empty)
+    return Yardstick(Pixels(), real)
 
 
 def test_scores_of_the_real_images_are_perfect(yardstick):
@@ -38,14 +39,15 @@ def test_floor_compares_halves(yardstick):
 
 def test_scores_of_a_cluster_with_fewer_images_than_features_have_no_frechet_distance(yardstick):
     real = yardstick.real
-    large, small = yardstick.clusters(real.images, real.clusters)
+    large, small, none = yardstick.clusters(real.images, real.clusters)
     assert large.frechet == pytest.approx(0, abs=1e-6)
     assert small.frechet is None
     assert small.kid is not None
     assert (small.num_real, small.num_generated) == (10, 10)
+    assert (none.cluster, none.num_real, none.frechet, none.kid) == (2, 0, None, None)
 
 
 def test_scores_of_a_cluster_nobody_painted_are_left_out(yardstick):
     real = yardstick.real
-    _, small = yardstick.clusters(real.images[:50], real.clusters[:50])
+    _, small, _ = yardstick.clusters(real.images[:50], real.clusters[:50])
     assert (small.num_generated, small.frechet, small.kid) == (0, None, None)

@@ -86,6 +86,22 @@ def test_aligned_loss_of_weighed_rows_weighs_the_flow_and_not_the_alignment(make
     torch.testing.assert_close(task.loss(output, made.target), expected)
 
 
+@pytest.mark.parametrize("min_snr", [0.0, 5.0])
+def test_aligned_loss_of_images_of_another_shape_is_that_of_theirs(make_run, min_snr):
+    run = make_run(training={"align": 0.3, "min_snr": min_snr}, expert={"depth": 2})
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    batch = run.batch(task, 6)
+    batch = dataclasses.replace(batch, images=batch.images.repeat(2, axis=2)[:, :4, :12])
+    made = task.examples(batch, 1, Place())
+    assert made.x_t.shape == (6, 1, 4, 12)
+    output = torch.randn(6, 48 + task.feature_dims, generator=torch.Generator().manual_seed(0))
+    velocity, said = parted(output, (1, 4, 12))
+    wanted, features = parted(made.target, (1 + bool(min_snr), 4, 12))
+    flow = weighted_loss(velocity, wanted) if min_snr else flow_loss(velocity, wanted)
+    expected = flow + 0.3 * alignment_loss(said, features)
+    torch.testing.assert_close(task.loss(output, made.target), expected)
+
+
 def test_aligned_training_interrupted_equals_uninterrupted_and_paints_without_its_aligner(make_run):
     run = make_run(training={"align": 0.5}, expert={"depth": 2})
     assert run.train(run.assignment(epoch=1))

@@ -7,7 +7,15 @@ from atoll.flops import num_tokens
 from atoll.sizes import DITS, Sizes
 from experts.condition import Conditioning
 from experts.dit import build_dit
-from experts.flops import TRAINING, dit_flops, expert_flops, linear_flops
+from experts.flops import (
+    TRAINING,
+    dit_flops,
+    expert_flops,
+    linear_flops,
+    mean_flops,
+    samples_seen,
+)
+from partition.manifest import Partition, Shard, ShardSet
 
 LATENTS = (4, 32, 32)
 IMAGENET = Conditioning("class", 1000)
@@ -42,6 +50,30 @@ def test_training_costs_three_forward_passes_up_to_the_first_layers():
         network(torch.zeros(1, *shape), torch.zeros(1), None).sum().backward()
     expected = TRAINING * dit_flops(sizes, Conditioning("none"), shape)
     assert counted.get_total_flops() == pytest.approx(expected, rel=0.01)
+
+
+def test_mean_flops_of_several_shapes_weigh_each_by_its_samples():
+    buckets = ((8, 8), (4, 12))
+    clusters = tuple(
+        ShardSet(number, sum(nums), (), tuple(_shards(*nums)))
+        for number, nums in enumerate([(3, 1), (0, 4)])
+    )
+    several = Partition("p", 8, (8, 8, 1), (), False, (), "", "", clusters, buckets=buckets)
+    square, wide = (1, 8, 8), (1, 4, 12)
+    assert samples_seen(several, (0, 1)) == {square: 3, wide: 5}
+    assert samples_seen(several, (1,)) == {square: 0, wide: 4}
+    cost = {square: 16, wide: 8}
+    assert mean_flops(cost.__getitem__, samples_seen(several, (0,))) == 14
+    single = Partition("p", 8, (8, 8, 1), (), False, (), "", "", clusters)
+    assert samples_seen(single, (0, 1)) == {square: 8}
+    large = 10**17 + 1  # which no float holds
+    assert mean_flops(lambda _: large, samples_seen(single, (0, 1))) == large
+
+
+def _shards(*nums):
+    for bucket, num in enumerate(nums):
+        if num:
+            yield Shard(f"tar-{bucket}", "", num, 1, bucket)
 
 
 # Peebles & Xie, table 4 and section 5: 10^9 multiply-adds on latents of 256 x 256 pixels.

@@ -157,6 +157,26 @@ def test_moments_give_a_latent_by_its_mean_spread_and_noise():
     assert not torch.isclose(steps[0], steps[2]).any()
 
 
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ((5, 4, 2, 6), {"kind": "moments"}),
+        ((5, 2, 2, 6), {"kind": "samples"}),
+        ((5, 2, 4, 2, 6), {"kind": "moments", "mirrored": True}),
+    ],
+)
+def test_latents_of_another_shape_than_the_main_one_are_drawn_in_theirs(stored, told):
+    numbers = np.zeros(5, np.int64)
+    values = np.random.default_rng(0).normal(size=stored).astype(np.float16)
+    batch = Batch(values, numbers, numbers, None, numbers)
+    noising = replace(by_class(), latents=latents_of(**told), immiscible=5)
+    other = replace(noising, latents=latents_of(shape=(2, 2, 6), **told))
+    assert noising.shape_of(batch) == (2, 2, 6)
+    drawn, expected = (each.draw(batch, 1, 5, Place())[0] for each in (noising, other))
+    assert torch.equal(drawn.x_t, expected.x_t)
+    assert drawn.target.shape == (5, 2, 2, 6)
+
+
 def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
     images = some_batch(2_000)
     plain, flipped = by_class(), replace(by_class(), flip=True)

@@ -107,9 +107,9 @@ def task_of(make_run):
     return run, expert_task(run.config, run.assignment().spec, run.partition)
 
 
-def batch_of(num):
+def batch_of(num, sides=(8, 8)):
     numbers = np.zeros(num, np.int64)
-    images = np.random.default_rng(0).integers(0, 256, (num, 8, 8, 1), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (num, *sides, 1), dtype=np.uint8)
     return Batch(images, numbers, numbers, None, numbers)
 
 
@@ -124,6 +124,16 @@ def test_tokens_of_several_processes_and_pieces_are_those_of_one(make_run):
     assert whole.kept.shape == (rows, 10)  # of 16
     assert torch.equal(torch.cat([part.kept for part in parts]), whole.kept)
     assert not torch.equal(task.examples(batch_of(rows), 6, Place()).kept, whole.kept)
+
+
+def test_tokens_of_images_of_another_shape_are_drawn_among_theirs(make_run):
+    _, task = task_of(make_run)
+    rows = task.training.batch_size
+    batch = batch_of(rows, (4, 10))
+    made = task.examples(batch, 5, Place())
+    assert made.x_t.shape == made.target.shape == (rows, 1, 4, 10)
+    assert made.kept.shape == (rows, 6)  # of 10
+    assert made.kept.max() == 9
 
 
 def test_training_with_a_route_interrupted_equals_uninterrupted_to_the_bit(make_run):

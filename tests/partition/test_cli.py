@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from atoll.__main__ import main
 from partition.cli import partition
+from tests.partition.bucketed_run import BucketedRun
 
 app = typer.Typer()
 app.command()(partition)
@@ -24,7 +25,7 @@ def invoke(tmp_path: Path, *flags: str) -> tuple[str, str]:
 def test_partition_shows_its_clusters_then_says_it_is_done(tmp_path: Path) -> None:
     said = json.loads(invoke(tmp_path, "--json")[0])
     rows = said["clusters"]
-    assert said["skipped"] == []
+    assert (said["skipped"], said["buckets"]) == ([], [])
     assert [row["cluster"] for row in rows] == [0, 1, 2]
     assert [row["samples"] for row in rows] == [599, 599, 599]
     assert all(row["share"] == "33.3%" and row["bytes"] > 599 * 1024 for row in rows)
@@ -73,3 +74,24 @@ def test_partition_of_unknown_key_names_it_and_exits_with_2(
     assert leaving.value.code == 2
     assert "partition.experts" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_partition_counts_the_samples_of_each_bucket_and_names_one_without_any(
+    tmp_path: Path,
+) -> None:
+    run = BucketedRun.written(tmp_path)
+    sizes = "data.buckets=[[8, 8], [4, 12], [12, 4], [16, 4]]"
+    keys = ("data.source=folder", f"data.path={run.folder}/data", sizes, "data.workers=0")
+    flags = [f"--set={key}" for key in (*keys, "expert.condition=none")]
+    out, err = invoke(tmp_path, *flags, "--json")
+    found = json.loads(out)
+    nums = {(8, 8): 37, (4, 12): 9, (12, 4): 1, (16, 4): 0}
+    assert [(row["height"], row["width"], row["samples"]) for row in found["buckets"]] == [
+        (*size, num) for size, num in nums.items()
+    ]
+    assert [row["share"] for row in found["buckets"]] == ["78.7%", "19.1%", "2.1%", "0.0%"]
+    assert found["buckets"][2]["clusters"] == 1
+    assert "no image is nearest to 16 x 4 in proportions" in err
+    assert err.count("nearest to") == 1
+    table, _ = invoke(tmp_path, *flags)
+    assert "in 4 buckets" in table

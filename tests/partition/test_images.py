@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from atoll.errors import DataError
-from partition.images import centre_square, decode_colour, decode_png, encode_png, square_at
+from partition.images import (
+    cropped,
+    decode_colour,
+    decode_png,
+    encode_png,
+    padded,
+    png_size,
+    squeezed,
+)
 
 PATTERN = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -173,17 +181,42 @@ def test_decode_broken_bytes_says_why(data: bytes, reason: str) -> None:
         decode_colour(data)
 
 
-def test_centre_square_takes_the_middle() -> None:
+def test_cropped_to_a_square_takes_the_middle() -> None:
     image = np.zeros((4, 8, 1), np.uint8)
     image[:, 2:6] = 200
-    assert (centre_square(image, 4) == 200).all()
-    assert centre_square(image, 2).shape == (2, 2, 1)
-    assert centre_square(PATTERN, 16).shape == (16, 16, 3)
+    assert (cropped(image, (4, 4), 0.5) == 200).all()
+    assert cropped(image, (2, 2), 0.5).shape == (2, 2, 1)
+    assert cropped(PATTERN, (16, 16), 0.5).shape == (16, 16, 3)
 
 
-def test_square_at_a_place_lies_there_along_the_longer_side() -> None:
+def test_cropped_at_a_place_lies_there_along_the_longer_side() -> None:
     wide = np.repeat(np.arange(0, 60, 10, dtype=np.uint8)[None, :, None], 2, axis=0)
-    at = {place: square_at(wide, 2, place)[0, :, 0].tolist() for place in (0.0, 0.5, 1.0)}
+    at = {place: cropped(wide, (2, 2), place)[0, :, 0].tolist() for place in (0.0, 0.5, 1.0)}
     assert at == {0.0: [0, 10], 0.5: [20, 30], 1.0: [40, 50]}
     tall = wide.transpose(1, 0, 2)
-    assert square_at(tall, 2, 1.0)[:, 0, 0].tolist() == [40, 50]
+    assert cropped(tall, (2, 2), 1.0)[:, 0, 0].tolist() == [40, 50]
+
+
+def test_cropped_to_a_rectangle_cuts_the_side_that_has_room() -> None:
+    image = np.arange(6 * 6, dtype=np.uint8).reshape(6, 6, 1)
+    for place, rows in {0.0: slice(0, 4), 0.5: slice(1, 5), 1.0: slice(2, 6)}.items():
+        assert np.array_equal(cropped(image, (4, 6), place), image[rows])
+        assert np.array_equal(cropped(image, (6, 4), place), image[:, rows])
+    assert cropped(image, (6, 6), 0.0) is image
+
+
+def test_squeezed_and_padded_keep_the_whole_picture() -> None:
+    halves = np.zeros((4, 8, 3), np.uint8)
+    halves[:, 4:] = 200
+    square = squeezed(halves, (4, 4))
+    assert (square[:, 0] < 10).all()
+    assert (square[:, 3] > 190).all()
+    small = padded(halves[:, 4:].repeat(2, axis=1), (4, 4))  # of 8 by 4 pixels: 4 by 2 of it
+    assert (small[[0, 3]] == 255).all()
+    assert (small[1:3] == 200).all()
+    for made in (squeezed, padded):
+        assert made(halves, (4, 8)) is halves
+
+
+def test_png_size_is_height_and_width() -> None:
+    assert png_size(encode_png(PATTERN)) == PATTERN.shape[:2]

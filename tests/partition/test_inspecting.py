@@ -13,6 +13,7 @@ from atoll.config import Config
 from partition.inspecting.cli import inspect
 from partition.inspecting.findings import Spread
 from partition.stage import run_partition
+from tests.partition.bucketed_run import BucketedRun
 from tests.partition.tars import image, png, tar_members, write_tar
 
 app = typer.Typer()
@@ -121,6 +122,16 @@ def test_inspect_of_a_run_looks_at_its_shards_and_verifies_them(run: Config) -> 
     missing, damaged = (item["reason"] for item in broken["broken"])
     assert "is missing" in missing
     assert "is damaged" in damaged
+
+
+def test_inspect_of_a_run_of_several_sizes_counts_each_in_shards_and_source(tmp_path: Path) -> None:
+    run = BucketedRun.written(tmp_path)
+    assert run.made.num_samples == 47
+    shards = told(f"--set=run.uri={tmp_path}/run", "--montage", str(tmp_path / "montage.png"))
+    assert shards["sizes"] == {"8x8": 37, "12x4": 9, "4x12": 1}
+    assert shards["captions"]["samples"] == 47
+    assert (shards["broken"], shards["same"]) == ([], [])
+    assert told(str(tmp_path / "data"))["sizes"] == shards["sizes"]
 
 
 def test_inspect_of_a_run_in_a_bucket_copies_a_shard_at_a_time(bucket: str) -> None:

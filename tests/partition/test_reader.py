@@ -105,9 +105,9 @@ def test_held_out_samples_are_the_same_for_whoever_reads_and_in_no_batch(
     run: tuple[BlobStore, Partition], tmp_path: Path, seed: int
 ) -> None:
     everyone = reader(run, tmp_path, held_out=5, seed=seed)
-    measured = everyone.held_out()
+    (measured,) = everyone.held_out()
     assert measured.clusters.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    (one,) = (reader(run, tmp_path, [1], held_out=5).held_out(),)
+    (one,) = reader(run, tmp_path, [1], held_out=5).held_out()
     assert names(one) == names(measured)[5:10]
     assert names(one) != sorted(names(one))  # not merely the first of its shards
     epoch = NUM - 15
@@ -120,7 +120,7 @@ def test_reader_that_holds_nothing_out_reads_what_it_always_read(
     run: tuple[BlobStore, Partition], tmp_path: Path
 ) -> None:
     plain = reader(run, tmp_path)
-    assert len(plain.held_out().images) == 0
+    assert plain.held_out() == ()
     order = EndlessOrder(NUM, 0).span(90, 140)
     assert plain.batch(90, 50).indices.tolist() == order.tolist()
 

@@ -66,6 +66,14 @@ def test_sample_of_an_expert_like_an_image_draws_it_again_and_of_another_refuses
     assert "drawn by other checkpoints" in capsys.readouterr().err
 
 
+def test_sample_of_an_expert_alone_refuses_a_size(tmp_path, capsys):
+    written(tmp_path / "expert")
+    assert ended("sample", "--expert", str(tmp_path / "expert"), "--size", "16x8") == 2
+    assert "an expert alone draws images of its own size, and --size is 16x8" in (
+        capsys.readouterr().err
+    )
+
+
 def test_sample_of_an_expert_that_paints_latents_asks_for_their_autoencoder(tmp_path, capsys):
     written(tmp_path / "expert", shape=[4, 8, 8])
     assert ended("sample", "--expert", str(tmp_path / "expert")) == 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atoll import stages
 from atoll.__main__ import main
 from atoll.config_file import save_config
 from router.recipe import read_recipe, save_png
@@ -33,6 +34,13 @@ def sample(trained, tmp_path, capsys):
 
     save_config(trained.store, trained.config)
     return run
+
+
+@pytest.fixture
+def of_several_sizes(trained):
+    """The run's partition tells of wide images as well."""
+    made = stages.require(trained.store, "partition", needed_by="sample")
+    stages.finish(trained.store, "partition", {}, {**made, "buckets": [[8, 8], [4, 16]]})
 
 
 def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
@@ -130,12 +138,64 @@ def test_sample_like_an_image_of_another_run_names_what_differs(sample, tmp_path
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("other", [["--num", "1"], ["--seed", "0"], ["--class", "3"]])
+@pytest.mark.parametrize(
+    "other", [["--num", "1"], ["--seed", "0"], ["--class", "3"], ["--size", "8x8"]]
+)
 def test_sample_like_an_image_takes_nothing_else_to_draw(sample, other):
     code, _, err = sample("--like", "image.png", *other)
 
     assert code == 2
-    assert "leave out --class, --prompt, --seed and --num" in err
+    assert "leave out --class, --prompt, --seed, --size and --num" in err
+
+
+def test_sample_of_a_size_has_it_and_its_recipe_draws_it_again(sample, of_several_sizes, trained):
+    code, out, err = sample("--num", "2", "--class", "3", "--size", "16x4", "--json")
+
+    assert code == 0, err
+    first, second = json.loads(out)
+    assert read_recipe(second["image"]).size == "16x4"
+    assert pixels(second["image"]).shape == (4, 16)
+    folder = trained.folder / "run" / "local" / "samples" / "top-1-16x4"
+    assert str(folder / "grid.png") in err
+    assert not np.array_equal(pixels(first["image"]), pixels(second["image"]))
+
+    _, again, _ = sample("--like", second["image"], "--json")
+
+    (row,) = json.loads(again)
+    assert read_recipe(row["image"]) == read_recipe(second["image"])
+    assert abs(pixels(row["image"]) - pixels(second["image"])).max() <= 1
+
+
+def test_sample_of_the_main_size_is_the_one_that_nobody_asks_for(sample, of_several_sizes):
+    _, out, _ = sample("--num", "2", "--class", "3", "--json")
+
+    _, same, err = sample("--num", "2", "--class", "3", "--size", "8x8", "--json")
+
+    assert same == out
+    assert err.startswith("already drawn")
+    assert read_recipe(json.loads(same)[0]["image"]).size is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--size", "4x16"], "no image of this run is 4x16; they are 8x8, 16x4"),
+        (["--size", "wide"], "'wide' is no size; give WIDTHxHEIGHT in pixels"),
+        (["--size", "016x4"], "'016x4' is no size"),
+        (
+            ["--size", "16x4", "--set", "sampling.gate=centroid"],
+            'sampling.gate = "centroid" compares pixels of images of 8x8 alone',
+        ),
+    ],
+)
+def test_sample_of_a_size_that_cannot_be_drawn_says_which_can(
+    sample, of_several_sizes, arguments, sentence
+):
+    code, out, err = sample(*arguments)
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ def shaken(network, seed):
     return network.eval()
 
 
-def network_sampler(strategy):
-    experts = [shaken(build_dit(SIZES, CLASSES, SHAPE, k), k) for k in range(3)]
-    gate = LearnedGate(shaken(build_router(SIZES, CLASSES, SHAPE, 3, seed=9), 9))
-    return Sampler(Ensemble(experts, gate, parse_strategy(strategy)), CLASSES, SHAPE, CPU)
+def network_sampler(strategy, shape=SHAPE):
+    experts = [shaken(build_dit(SIZES, CLASSES, shape, k), k) for k in range(3)]
+    gate = LearnedGate(shaken(build_router(SIZES, CLASSES, shape, 3, seed=9), 9))
+    return Sampler(Ensemble(experts, gate, parse_strategy(strategy)), CLASSES, shape, CPU)
 
 
 def mixture_sampler(mixture, strategy, **changes):
@@ -88,6 +88,18 @@ def test_noise_depends_on_the_seed_alone_and_is_standard_normal():
     assert abs(noise.std() - 1) < 4 / noise.numel() ** 0.5
     neighbours = (noise[1:] * noise[:-1]).mean()
     assert abs(neighbours) < 4 / noise.numel() ** 0.5
+
+
+def test_images_wanted_of_another_shape_are_those_of_networks_built_for_it():
+    shape = (1, 2, 8)
+    sampler, other = network_sampler("top-2"), network_sampler("top-2", shape)
+    wanted = Wanted(range(3), torch.arange(3), shape=shape)
+
+    drawn = sampler.draw(wanted, SamplingSection(steps=3, batch_size=2))
+
+    assert drawn.shape == (3, 2, 8, 1)
+    same = other.draw(Wanted(range(3), torch.arange(3)), SamplingSection(steps=3, batch_size=2))
+    assert np.array_equal(drawn, same)
 
 
 def test_wanted_condition_of_another_kind_is_refused():

@@ -1,0 +1,46 @@
+"""Sizes are told in pixels, as width and height; networks see heights, widths, and latents."""
+
+import dataclasses
+
+import pytest
+
+from atoll.errors import BadInput
+from partition.manifest import Latents, Partition
+from router.sizes import name_of, shape_at, size_in, sizes_of
+
+SQUARE = Partition("p", 9, (64, 64, 3), (), False, (), "", "", ())
+SEVERAL = dataclasses.replace(SQUARE, buckets=((64, 64), (48, 80), (80, 48)))
+LATENTS = Latents("m", "moments", (4, 8, 8), 1.0, 0.0, mirrored=False, std=1.0, shards=())
+
+
+def test_sizes_of_a_run_are_those_of_its_buckets_and_the_first_is_the_main_one():
+    assert sizes_of(SQUARE) == {(64, 64): (3, 64, 64)}
+    assert list(sizes_of(SEVERAL).items()) == [
+        ((64, 64), (3, 64, 64)),
+        ((80, 48), (3, 48, 80)),
+        ((48, 80), (3, 80, 48)),
+    ]
+
+
+def test_sizes_of_latents_are_in_pixels_and_their_shapes_in_places():
+    encoded = dataclasses.replace(SEVERAL, latents=LATENTS)
+    assert sizes_of(encoded)[80, 48] == (4, 6, 10)
+    assert shape_at(encoded, (48, 80), "learned") == (4, 10, 6)
+
+
+def test_main_size_is_no_other_shape_whatever_the_gate():
+    assert shape_at(SEVERAL, (64, 64), "centroid") is None
+    with pytest.raises(BadInput, match="compares pixels of images of 64x64 alone"):
+        shape_at(SEVERAL, (80, 48), "centroid")
+
+
+def test_size_that_no_image_has_is_refused_by_those_that_there_are():
+    with pytest.raises(BadInput, match="no image of this run is 80x80; they are 64x64, 80x48, 48x"):
+        shape_at(SEVERAL, (80, 80), "learned")
+
+
+@pytest.mark.parametrize("text", ["", "64", "64x", "64X48", "0x8", "-8x8", "64x48x3", "6.4x48"])
+def test_size_is_read_as_it_is_written_and_nothing_else_is(text):
+    assert name_of(size_in("64x48")) == "64x48"
+    with pytest.raises(BadInput, match="is no size; give WIDTHxHEIGHT in pixels"):
+        size_in(text)
