@@ -31,13 +31,14 @@ from serving.engine.model import Model
 from serving.engine.request import Request, Sampling
 from serving.engine.schedule import ROUNDS
 from tests.fakes import ManualClock
-from tests.trained_run import copied, train_run
+from tests.trained_run import copied, train_run, with_sizes
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 4)
 CLASSES = Conditioning("class", 3)
 SIZES = Sizes(width=16, depth=1, heads=2, patch=2)
 NUM_EXPERTS = 3
+SIDES = ((8, 8), (4, 16), (12, 4))  # heights and widths of images of a run of several sizes
 
 
 @dataclass
@@ -107,6 +108,12 @@ def trained_folder(tmp_path_factory):
 def trained(trained_folder, tmp_path):
     """A copy of a run whose experts and router are trained."""
     return copied(trained_folder, tmp_path)
+
+
+@pytest.fixture
+def sized(trained):
+    """The same, whose images are of several sizes."""
+    return with_sizes(trained, *SIDES)
 
 
 @pytest.fixture
@@ -189,8 +196,9 @@ def alone(networks, gate):
         settings = SamplingSection(
             solver=sampling.solver, steps=sampling.steps, guidance=sampling.guidance
         )
-        sampler = Sampler(ensemble, CLASSES, request.shape or SHAPE, CPU)
-        return torch.cat(list(sampler.batches(Wanted(request.seeds, request.cond), settings)))
+        sampler = Sampler(ensemble, CLASSES, SHAPE, CPU)
+        wanted = Wanted(request.seeds, request.cond, shape=request.shape)
+        return torch.cat(list(sampler.batches(wanted, settings)))
 
     return draw
 
