@@ -14,7 +14,8 @@ from atoll.errors import ConfigError
 from atoll.island_section import IslandSection
 from atoll.latents_section import LatentsSection
 from atoll.membership_section import MembershipSection
-from atoll.parallel_fit import refuse_layout
+from atoll.parallel_fit import refuse_buckets, refuse_layout
+from atoll.patches import refuse_patch
 from atoll.provider_sections import (
     KubernetesSection,
     SkypilotSection,
@@ -89,8 +90,28 @@ class Config(Section):
         try:
             for parallel in island.parallel:
                 refuse_layout(parallel, self.expert, self.training)
+                refuse_buckets(parallel, self.data.buckets)
                 for nodes in range(island.fewest_nodes, island.nodes + 1):
                     parallel.over(nodes * island.processes)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @model_validator(mode="after")
+    def _buckets_are_of_single_images_and_whole_patches(self) -> Self:
+        buckets, frames = self.data.buckets, self.expert.frames
+        if buckets and frames > 1:
+            raise ValueError(
+                f"expert.frames = {frames} stand one below the other, and data.buckets would cut "
+                "through them; leave data.buckets out, or set expert.frames to 1"
+            )
+        if self.latents.vae is not None:
+            return self  # patches are of latents, whose sides are known once they are made
+        patches = {"expert.patch": self.expert.sizes.patch, "router.patch": self.router.sizes.patch}
+        try:
+            for height, width in buckets or ():
+                for key, patch in patches.items():
+                    refuse_patch(patch, height, width, key, sides="each side in data.buckets")
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return self

@@ -11,6 +11,7 @@ from atoll.errors import ConfigError
 from atoll.expert_file import refuse_other_network
 from atoll.parallel_fit import refuse_groups, refuse_rows, refuse_tokens
 from atoll.parallel_section import ParallelSection
+from atoll.patches import refuse_patch
 from atoll.types import JobSpec, Role
 
 
@@ -35,9 +36,8 @@ def refuse_patches(
         ConfigError: names the key, and what would fit.
     """
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
-    sides = "each side in data.buckets" if config.data.buckets else "data.size"
     for section, sizes in networks.items():
-        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=sides)
+        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=size_key(config))
     sizes, frames = config.expert.sizes, config.expert.frames
     if height % (frames * sizes.patch):
         raise ConfigError(
@@ -46,6 +46,11 @@ def refuse_patches(
         )
     for parallel in config.island.parallel if layouts is None else layouts:
         refuse_tokens(parallel, (height // sizes.patch) * (width // sizes.patch), frames)
+
+
+def size_key(config: Config) -> str:
+    """What says how large images are, for errors."""
+    return "each side in data.buckets" if config.data.buckets else "data.size"
 
 
 def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int]) -> None:
@@ -69,38 +74,6 @@ def refuse_batches(config: Config, specs: Sequence[JobSpec], sizes: Sequence[int
                 refuse_rows(spec.name, rows, layout, parallel, accumulation)
                 if spec.role is not Role.ROUTER:
                     refuse_groups(spec.name, rows, layout, config.training.immiscible)
-
-
-def refuse_patch(
-    patch: int,
-    height: int,
-    width: int,
-    key: str = "patch",
-    factor: int = 1,
-    *,
-    sides: str = "data.size",
-) -> None:
-    """Refuse images of so many pixels, or latents, that cannot be cut into whole patches.
-
-    Args:
-        patch: side of a patch, in pixels or in places of a latent.
-        height: of what is cut, likewise.
-        width: likewise.
-        key: of the patch, for the error.
-        factor: pixels along the side of a place.
-        sides: what says how large images are, for the error.
-
-    Raises:
-        ConfigError: names the key, and what would fit.
-    """
-    if height % patch or width % patch:
-        seen = f"images of {height} x {width} pixels"
-        if factor > 1:
-            seen = f"latents of {height} x {width}, {factor} pixels to a side of each place"
-        raise ConfigError(
-            f"{key} = {patch} does not divide {seen}; choose another patch, or set {sides} to a "
-            f"multiple of {'it' if factor == 1 else patch * factor}"
-        )
 
 
 def refuse_init(config: Config, channels: int) -> None:

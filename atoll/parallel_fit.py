@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from atoll.errors import ConfigError
 from atoll.parallel_section import Layout, ParallelSection
 from atoll.sections import ExpertSection
@@ -25,6 +27,24 @@ def refuse_layout(
     refuse_aligned(parallel, expert.sizes, training)
     refuse_routed(parallel, expert.sizes, training)
     refuse_pipeline(parallel, training.accumulation, compiles=training.compile)
+
+
+def refuse_buckets(parallel: ParallelSection, buckets: Sequence[tuple[int, int]] | None) -> None:
+    """Refuse to share out each image, or what passes between processes, where sizes differ.
+
+    Args:
+        parallel: the layout.
+        buckets: heights and widths of images; None where all are of one size.
+
+    Raises:
+        ConfigError: names the keys and the mend.
+    """
+    for key in ("pipeline", "sequence"):
+        if buckets and len(buckets) > 1 and (parts := getattr(parallel, key)) > 1:
+            raise ConfigError(
+                f"{KEY}.{key} = {parts} shares out images of one size alone, and data.buckets "
+                f"names {len(buckets)}; set it to 1, or set data.size in place of data.buckets"
+            )
 
 
 def refuse_sizes(parallel: ParallelSection, sizes: NetworkSizes) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atoll.fit import refuse_patch
+from atoll.patches import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import Sizes
 from experts.alignment import Aligner, aligned

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atoll.fit import refuse_patch
+from atoll.patches import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes, sizes_from
 from experts.alignment import Aligner, without_aligner

@@ -27,7 +27,7 @@ from atoll.fit import refuse_patches
 from atoll.jobs import job_digest
 from atoll.node_cache import open_cache
 from atoll.node_place import NodePlace, read_place
-from atoll.parallel_fit import refuse_layout
+from atoll.parallel_fit import refuse_buckets, refuse_layout
 from atoll.parallel_section import ParallelSection, parallel_of
 from atoll.relay import Broke, Damaged, Ended, Speaker, read_assignment, read_parallel
 from atoll.types import JobSpec, Role
@@ -129,8 +129,9 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
     if assignment.spec.role is not Role.ROUTER:
         # An agent that was started by hand brings a layout that no configuration knew.
         refuse_layout(parallel, config.expert, config.training)
-        _, height, width = partition.space.shape
-        refuse_patches(config, height, width, [parallel], factor=partition.shape[0] // height)
+        refuse_buckets(parallel, config.data.buckets)
+        for (side, _), (_, height, width) in zip(partition.sizes, partition.shapes, strict=True):
+            refuse_patches(config, height, width, [parallel], factor=side // height)
     layout = parallel.over(place.world)
     if local_rank == 0:
         logger.info("laid out", extra={"fields": asdict(layout)})

@@ -33,7 +33,7 @@ class Fit:
     """How an autoencoder fits images.
 
     Attributes:
-        shape: channels, height and width of a latent; of those of the first bucket.
+        shape: channels, height and width of a latent of an image of the first size.
         factor: pixels along the side of one of its places.
         has_moments: whether a latent is drawn from a distribution.
         scale: the model's own; None without one.
@@ -48,21 +48,25 @@ class Fit:
 
 
 def fit_of(
-    told: Any, name: str, image: tuple[int, int, int], buckets: Sequence[tuple[int, int]] = ()
+    told: Any,
+    name: str,
+    channels: int,
+    sizes: Sequence[tuple[int, int]],
+    size_key: str,
 ) -> Fit:
     """How an autoencoder fits images, known without its weights.
 
     Args:
         told: what its ``config.json`` says.
         name: of it in the configuration, for errors.
-        image: height, width and channels; of those of the first bucket.
-        buckets: heights and widths, where those of a run differ.
+        channels: of the images.
+        sizes: their heights and widths.
+        size_key: what says so in the configuration, for errors.
 
     Raises:
         BadInput: it is no autoencoder that is known here, or images of that kind do not fit it.
     """
     cls = _class_of(told, name)
-    height, width, channels = image
     with _sense_made_of(name), torch.device("meta"):
         model = cls.from_config(told).eval()
     takes = model.config.get("in_channels", 3)
@@ -80,14 +84,13 @@ def fit_of(
         )
     with _sense_made_of(name):
         factor = _PROBE // _answer(model, channels, _PROBE, _PROBE)[0].shape[2]
-    for rows, columns in buckets or (image[:2],):
+    for rows, columns in sizes:
         if rows % factor or columns % factor:
-            sides = "each side in data.buckets" if buckets else "data.size"
             raise BadInput(
                 f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
-                f"divide images of {rows} x {columns}; set {sides} to a multiple of {factor}"
+                f"divide images of {rows} x {columns}; set {size_key} to a multiple of {factor}"
             )
-    latent, has_moments = _answer(model, channels, height, width)
+    latent, has_moments = _answer(model, channels, *sizes[0])
     num, rows, columns = latent.shape[1:]
     return Fit(
         shape=(num // 2 if has_moments else num, rows, columns),

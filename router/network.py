@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atoll.fit import refuse_patch
+from atoll.patches import refuse_patch
 from atoll.sizes import Sizes
 from experts.blocks import Block, fresh
 from experts.condition import Conditioning

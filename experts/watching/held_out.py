@@ -112,7 +112,7 @@ def _times(clusters: Sequence[NDArray[np.int64]]) -> list[Tensor]:
         nums = [int(each.sum()) for each in rows]
         ways = torch.cat([(torch.arange(num) + 0.5) / max(num, 1) for num in nums])
         places = ways.argsort(stable=True).argsort()
-        spread = ((places + 0.5) / len(places)).split(nums)
+        spread = torch.split((places + 0.5) / len(places), nums)
         for each, row, own in zip(times, rows, spread, strict=True):
             each[row] = own
     return times

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from atoll.config import Config
 from atoll.errors import BadInput
-from atoll.fit import refuse_patches
+from atoll.fit import refuse_patches, size_key
 from atoll.sizes import Sizes
 from orchestrator.planning.latents import places_of
 from orchestrator.planning.networks import Network, Told, expert, router
@@ -63,24 +63,22 @@ def subject_of(config: Config, told: Data) -> Subject:
     """
     digits = config.data.source == "digits"
     known = _DIGITS if digits else {}
-    size = told.size or config.data.size or known.get("size")
-    if size is None:
-        raise BadInput(
-            "data.size is not set, and a plan does not open the data; set it, or give --size"
-        )
+    sizes = _sizes(config, told.size, known.get("size"))
     places = places_of(config.latents)
     factor = 1 if places is None else places.factor
-    if size % factor:
-        raise BadInput(
-            f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
-            f"images of {size} x {size}; set data.size to a multiple of {factor}"
-        )
-    refuse_patches(config, size // factor, size // factor, factor=factor)
+    for rows, columns in sizes:
+        if rows % factor or columns % factor:
+            raise BadInput(
+                f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
+                f"images of {rows} x {columns}; set {size_key(config)} to a multiple of {factor}"
+            )
+        refuse_patches(config, rows // factor, columns // factor, factor=factor)
+    height, width = sizes[0]
     channels = told.channels or known.get("channels", 3)
     classes = told.classes or known.get("classes", 1000)
     samples = told.samples or known.get("samples")
     condition = Told("none", 0)
-    assumed = [f"images of {channels} x {size} x {size}"]
+    assumed = [f"images of {channels} x {height} x {width}"]
     if config.expert.condition == "class":
         condition = Told("class", classes)
         assumed[0] += f" in {classes:,} classes"
@@ -89,18 +87,21 @@ def subject_of(config: Config, told: Data) -> Subject:
         condition = Told("text", config.captions.dims, tokens)
         if config.captions.encoder != "ngrams":
             assumed.append(f"vectors of captions.dims = {config.captions.dims:,}")
+    if len(sizes) > 1:
+        assumed.append("all images of the size of the first of data.buckets")
     if told.caption_tokens:
-        sizes = config.expert.sizes
-        if condition.kind != "text" or (isinstance(sizes, Sizes) and not sizes.cross_attention):
+        network = config.expert.sizes
+        if condition.kind != "text" or (isinstance(network, Sizes) and not network.cross_attention):
             raise BadInput(
                 "--caption-tokens is for a network that attends to captions: an MMDiT, or a DiT "
                 'with expert.cross_attention, and expert.condition = "text"; leave it out'
             )
         assumed.append(f"captions of {told.caption_tokens:,} tokens")
-    shape, sample_bytes = (channels, size, size), told.sample_bytes or channels * size**2
+    shape = (channels, height, width)
+    sample_bytes = told.sample_bytes or math.prod(shape)
     if places is not None:
         assumed.append(places.assumed)
-        shape = (places.channels, size // factor, size // factor)
+        shape = (places.channels, height // factor, width // factor)
         sample_bytes = told.sample_bytes or math.prod(shape) * places.sample_bytes
     seen = condition if config.router.condition else Told("none", 0)
     if samples is None:
@@ -114,3 +115,15 @@ def subject_of(config: Config, told: Data) -> Subject:
         data_bytes=None if samples is None else samples * sample_bytes,
         assumed=tuple(assumed),
     )
+
+
+def _sizes(config: Config, told: int | None, known: int | None) -> tuple[tuple[int, int], ...]:
+    """Heights and widths of images, in pixels; the first is planned with."""
+    if told is None and config.data.buckets is not None:
+        return config.data.buckets
+    size = told or config.data.size or known
+    if size is None:
+        raise BadInput(
+            "data.size is not set, and a plan does not open the data; set it, or give --size"
+        )
+    return ((size, size),)

@@ -19,7 +19,7 @@ from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.errors import BadInput
-from atoll.fit import refuse_patches
+from atoll.fit import refuse_patches, size_key
 from partition.autoencoder import KEY, Autoencoder, Fit, fit_of
 from partition.encoding.series import Encoded, Stored
 from partition.form import write_array
@@ -75,16 +75,17 @@ class LatentSeries:
         section = config.latents
         assert section.vae is not None
         model = kept_model(store, section.vae, KEY, "latents")
-        buckets = config.data.buckets or ()
-        fit = fit_of(model_config(store, model), section.vae, image, buckets)
+        sizes = config.data.buckets or (image[:2],)
+        told = model_config(store, model)
+        fit = fit_of(told, section.vae, image[2], sizes, size_key(config))
         if section.kind == "moments" and not fit.has_moments:
             raise BadInput(
                 f'latents.kind = "moments", and {KEY} = {section.vae!r} draws nothing: it has none;'
                 ' set latents.kind to "samples"'
             )
-        for height, width in buckets or (image[:2],):
-            sides = height // fit.factor, width // fit.factor
-            refuse_patches(config, *sides, factor=fit.factor)
+        for height, width in sizes:
+            places = height // fit.factor, width // fit.factor
+            refuse_patches(config, *places, factor=fit.factor)
         return cls(
             model=model,
             kind=section.kind,

@@ -221,6 +221,17 @@ def test_read_with_sampling_that_the_training_makes_impossible_is_refused(
         read_config(None, [override])
 
 
+@pytest.mark.parametrize("key", ["expert.patch", "router.patch"])
+def test_read_with_a_patch_that_does_not_divide_a_bucket_names_both(key: str) -> None:
+    buckets = "data.buckets=[[8, 8], [12, 6]]"
+    whole = ["expert.patch=2", "router.patch=2", buckets]
+    read_config(None, whole)
+    words = f"{key} = 4 does not divide images of 12 x 6 pixels; .* set each side in data.buckets"
+    with pytest.raises(ConfigError, match=words):
+        read_config(None, [*whole, f"{key}=4"])
+    read_config(None, [*whole, f"{key}=4", "latents.vae=any"])  # of latents, which are not known
+
+
 def test_read_of_an_npz_whose_condition_has_no_array_names_the_key() -> None:
     with pytest.raises(ConfigError, match=r'condition = "text" needs data\.captions'):
         read_config(None, ["data.source=npz", "expert.condition=text"])

@@ -10,6 +10,7 @@ from atoll.parallel_fit import refuse_groups, refuse_rows, refuse_tokens
 from atoll.parallel_section import Layout, ParallelSection, parallel_of
 from atoll.types import Role
 
+BUCKETS = "data.buckets=[[8, 8], [4, 12]]"
 PIPELINE = ["island.parallel.pipeline=2", "island.processes=4"]
 
 
@@ -136,6 +137,23 @@ def test_section_and_its_words_say_the_same():
                 "training.on_spike=skip",
             ],
             'training.on_spike = "skip" does not go with island.parallel.sharding = "zero-1"',
+        ),
+        (
+            ["island.parallel.sequence=2", "island.processes=2", BUCKETS],
+            "sequence = 2 shares out images of one size alone, and data.buckets names 2; set it",
+        ),
+        (
+            [*PIPELINE, "training.accumulation=2", BUCKETS],
+            "pipeline = 2 shares out images of one size alone, and data.buckets names 2; set it",
+        ),
+        (
+            [
+                "island.parallel={ schedule = 'deepspeed', pipeline = 2 }",
+                "island.processes=2",
+                "training.accumulation=2",
+                BUCKETS,
+            ],
+            "pipeline = 2 shares out images of one size alone, and data.buckets names 2; set it",
         ),
         (["island.parallel=[]"], "island.parallel: is no layout; give a table such as"),
         (["island.parallel=3"], "island.parallel: is no layout"),

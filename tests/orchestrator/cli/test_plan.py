@@ -78,6 +78,14 @@ def test_plan_of_a_preset_counts_as_the_network_and_its_flops_do(capsys, preset)
     assert router["name"] == "router"
 
 
+def test_plan_of_buckets_counts_images_of_the_first(capsys):
+    flags = (*PRESET, "-s", "expert.preset=DiT-S/2", "--classes", "7", "-s", "router.patch=4")
+    found = answer(capsys, *flags, "-s", "data.buckets=[[48, 80], [64, 64]]")
+    sizes, told, shape = PRESETS["DiT-S/2"], Conditioning("class", 7), (3, 48, 80)
+    assert found["jobs"][0]["step_flops"] == TRAINING * 32 * expert_flops(sizes, told, shape)
+    assert "all images of the size of the first of data.buckets" in found["assumed"]
+
+
 def test_plan_counts_the_tokens_that_pass_by_blocks_in_training(capsys):
     flags = (*PRESET, "-s", "expert.preset=DiT-S/2", "--size", "64", "--classes", "7")
     found = answer(capsys, *flags, "-s", "router.patch=4", "-s", "training.route_tokens=0.5")

@@ -8,6 +8,7 @@ import pytest
 from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.config import Config
+from atoll.encoded import inputs_of, stage_of
 from atoll.errors import BadInput, ConfigError
 from atoll.jobs import shaping_settings
 from atoll.types import Role
@@ -78,6 +79,25 @@ def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_st
     words = "training.held_out = 50 leaves nothing of cluster 1, which has 50 samples; lower it"
     with pytest.raises(ConfigError, match=re.escape(words)):
         train(config.model_copy(update={"training": training}), "train")
+
+
+@pytest.mark.parametrize(("section", "stage"), [("expert", "train"), ("router", "route")])
+def test_patch_that_does_not_divide_the_latents_of_a_bucket_is_refused_before_anything_starts(
+    partitioned, section, stage
+):
+    tree = partitioned(100).model_dump(mode="json")
+    tree["latents"]["vae"], tree["data"]["buckets"] = "any", [[16, 16], [8, 24], [16, 20]]
+    tree["expert"]["patch"] = tree["router"]["patch"] = 2
+    tree[section]["patch"] = 4
+    config, store = Config.model_validate(tree), open_store(tree["run"]["uri"])
+    made = stages.require(store, "partition", needed_by="train")
+    made |= {"shape": [16, 16, 3], "buckets": tree["data"]["buckets"]}
+    stages.finish(store, "partition", {}, made)
+    encoded = {"shape": [4, 8, 8], "shards": []}
+    stages.finish(store, stage_of("latents", "p"), inputs_of(config, "latents", "any"), encoded)
+    words = f"{section}.patch = 4 does not divide latents of 8 x 10, 2 pixels to a side of each"
+    with pytest.raises(ConfigError, match=words):
+        train(config, stage)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.config_file import read_config
+from atoll.errors import ConfigError
 from orchestrator.planning.hardware import gpu_named
 from orchestrator.planning.means import Means
 from orchestrator.planning.models import model_named
@@ -61,3 +62,20 @@ def test_its_expert_is_that_of_the_preset_with_the_same_captions():
     data = ("data.source=folder", "data.path=latents")
     config = read_config(None, [*DDM.settings, *settings, *data])
     assert subject_of(config, Data(64, 16, caption_tokens=256)).expert == DDM.expert
+
+
+def test_plan_of_buckets_is_of_the_first_and_refuses_a_patch_that_misses_another() -> None:
+    keys = ["data.source=folder", "data.path=x", "expert.patch=4", "router.patch=4"]
+    plain = read_config(None, [*keys, "expert.condition=none"])
+    config = read_config(None, [*keys, "expert.condition=none", "data.buckets=[[64,48],[48,64]]"])
+    subject = subject_of(config, Data(samples=10))
+    assert subject.expert.num_tokens == 16 * 12
+    assert subject.data_bytes == 10 * 3 * 64 * 48
+    assert "images of 3 x 64 x 48" in subject.assumed
+    assert "all images of the size of the first of data.buckets" in subject.assumed
+    square = subject_of(config, Data(64, samples=10))  # --size
+    assert square.expert == subject_of(plain, Data(64, samples=10)).expert
+    latents = [*keys, "expert.condition=none", "latents.vae=any"]
+    odd = read_config(None, [*latents, "data.buckets=[[64,64],[48,80]]"])
+    with pytest.raises(ConfigError, match=r"4 does not divide latents of 6 x 10, .* data\.buckets"):
+        subject_of(odd, Data())
