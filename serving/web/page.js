@@ -43,7 +43,8 @@ async function reuse(recipe) {
 
 function aboutOf(it) {
   const told = it.condition === "class" ? `, ${count(it.classes.length, "class", "classes")}` : "";
-  return `${count(it.num_experts, "expert")}, ${it.sizes.map(spelt).join(" or ")} pixels${told}`;
+  const [own, ...others] = it.sizes, besides = others.length ? ` or ${count(others.length, "other size")}` : "";
+  return `${count(it.num_experts, "expert")}, ${spelt(own)} pixels${besides}${told}`;
 }
 
 async function start() {
