@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from atoll import layout
 from atoll.config import Config
+from atoll.config_file import parse_config
 from atoll.errors import BadInput, ConfigError, DataError
 from atoll.sections import DataSection
 from partition.crops import crop_place
@@ -160,8 +161,8 @@ def test_patch_that_does_not_divide_a_bucket_is_refused_before_anything_is_read(
     tmp_path: Path, section: str
 ) -> None:
     keys = {section: {"patch": 4}, "data": {"buckets": [[8, 8], [8, 12], [12, 6]]}}
-    config = BucketedRun.written(tmp_path, **keys).config
+    tree = BucketedRun.written(tmp_path, **keys).tree
     told = rf"{section}\.patch = 4 does not divide images of 12 x 6 pixels; .* data\.buckets"
     with pytest.raises(ConfigError, match=told):
-        run_partition(config, lambda *_: None)
+        run_partition(parse_config(tree, "atoll.toml"), lambda *_: None)
     assert not list((tmp_path / "run" / "partition").glob("*"))
