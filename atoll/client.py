@@ -14,6 +14,7 @@ import grpc
 
 from atoll.address import is_loopback
 from atoll.errors import BadInput, Unreachable
+from atoll.image_size import Size
 from atoll.images import (
     MAX_REQUEST_BYTES,
     About,
@@ -38,7 +39,7 @@ _PRIORITIES = {
 _MEANT = {  # what a service takes; where its limits are narrower, it says so itself
     "n": "a whole number from 1 to the service's max_images",
     "seed": "a whole number from 0, below 2**63",
-    "size": "(width, height) in pixels, as in About.size",
+    "size": "(width, height) in pixels, one of About.sizes",
     "solver": "a name of About.solvers",
     "steps": "a whole number from 1 to the service's max_steps",
     "guidance": "a number from 0 to the service's max_guidance",
@@ -80,7 +81,7 @@ class Options(TypedDict, total=False):
     Attributes:
         n: how many images; 1.
         seed: of the first image, the next is one more; drawn at random.
-        size: width and height in pixels; the model's own.
+        size: width and height in pixels; the first of the model's.
         solver: how the flow is integrated.
         steps: of the solver.
         guidance: 1 is none.
@@ -94,7 +95,7 @@ class Options(TypedDict, total=False):
 
     n: int
     seed: int
-    size: tuple[int, int]
+    size: Size
     solver: str
     steps: int
     guidance: float

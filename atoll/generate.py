@@ -11,6 +11,7 @@ import typer
 from atoll.client import DEFAULT_ADDRESS, Client, Options, is_key
 from atoll.command import JsonOption, print_json, progress_bars, say
 from atoll.errors import BadInput, ConfigError, Interrupted
+from atoll.image_size import size_in
 from atoll.images import Accepted, Generated, Progress
 from atoll.private_files import read_private
 
@@ -34,6 +35,12 @@ NumOption = Annotated[int, typer.Option("--num", "-n", min=1, help="How many ima
 SeedOption = Annotated[
     int | None,
     typer.Option(help="Of the first image; the next is one more.", show_default="random"),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="WIDTHxHEIGHT in pixels, one of the model's.", show_default="the model's first"
+    ),
 ]
 StepsOption = Annotated[int | None, typer.Option(help="Of the solver.", show_default=_OPEN)]
 GuidanceOption = Annotated[float | None, typer.Option(help="1 is none.", show_default=_OPEN)]
@@ -62,6 +69,7 @@ def generate(  # noqa: PLR0917 - each is an option of the command
     out: OutOption = Path("out.png"),
     num: NumOption = 1,
     seed: SeedOption = None,
+    size: SizeOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     strategy: StrategyOption = None,
@@ -75,6 +83,7 @@ def generate(  # noqa: PLR0917 - each is an option of the command
     _refuse_unwritable(out)
     given = {
         "seed": seed,
+        "size": None if size is None else size_in(size),
         "steps": steps,
         "guidance": guidance,
         "strategy": strategy,

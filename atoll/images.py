@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.errors import BadInput, NotDrawn
+from atoll.image_size import Size
 from atoll.wire.v1 import images_pb2 as wire
 
 MAX_REQUEST_BYTES = 64 << 10  # a service reads no larger message
@@ -22,7 +23,8 @@ class About:
         edition: of the checkpoints; another one may draw another image.
         condition: ``none``, ``class`` or ``text``.
         class_names: those there are.
-        size: width and height in pixels.
+        size: width and height in pixels, where it is left open.
+        sizes: those there are.
         channels: of an image.
         num_experts: K.
         strategies: those there are; N is a number of experts, P a probability.
@@ -41,7 +43,8 @@ class About:
     edition: str
     condition: str
     class_names: tuple[str, ...]
-    size: tuple[int, int]
+    size: Size
+    sizes: tuple[Size, ...]
     channels: int
     num_experts: int
     strategies: tuple[str, ...]
@@ -149,6 +152,7 @@ def decode_about(message: wire.AboutResponse) -> About:
         condition=message.condition,
         class_names=tuple(message.class_names),
         size=(message.width, message.height),
+        sizes=tuple((each.width, each.height) for each in message.sizes),
         channels=message.channels,
         num_experts=message.num_experts,
         strategies=tuple(message.strategies),

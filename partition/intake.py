@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from atoll.errors import DataError
 from atoll.sections import DataSection
+from partition.crops import bucket_of, crop_place
 from partition.images import cropped, encode_png
 from partition.sources import Pending, Sample, Source, Unreadable
 from partition.workers import Workers
@@ -215,27 +214,6 @@ def _prepared(
         place = 0.5 if crop_seed is None else crop_place(crop_seed, found.key)
         found = dataclasses.replace(found, image=cropped(found.image, size, place))
     return found, encode_png(found.image) if with_png else b""
-
-
-def bucket_of(size: tuple[int, int], buckets: Sequence[tuple[int, int]]) -> int:
-    """The bucket whose proportions are nearest to those of an image, by their logarithms.
-
-    Args:
-        size: height and width of the image.
-        buckets: heights and widths; of two that are equally near the first is taken.
-    """
-
-    def away(bucket: tuple[int, int]) -> Fraction:  # exactly, so that equally near ones are equal
-        ratio = Fraction(size[0] * bucket[1], size[1] * bucket[0])
-        return max(ratio, 1 / ratio)
-
-    return min(range(len(buckets)), key=lambda number: away(buckets[number]))
-
-
-def crop_place(seed: int, key: str) -> float:
-    """Where a sample is cropped, see :func:`partition.images.cropped`; once and for all."""
-    digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / (2**48 - 1)
 
 
 def _is_text(text: str) -> bool:

@@ -13,6 +13,7 @@ import torch
 
 from atoll.errors import BadInput
 from atoll.expert_file import weights_file
+from atoll.image_size import Size, size_name
 from atoll.latents_section import LatentsSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, LatentDecoder, decode_pixels
@@ -27,7 +28,6 @@ from router.ensemble import Ensemble
 from router.gate import uniform_gate
 from router.sampling import Sampler
 from router.selection import parse_strategy
-from router.sizes import Size, name_of
 
 # Settings of a run that say what there is no choice of here; they stand in the recipes.
 ALONE = ("sampling.strategy=full", "sampling.gate=uniform")
@@ -68,7 +68,7 @@ class LoneExpert:
             BadInput: always.
         """
         raise BadInput(
-            f"an expert alone draws images of its own size, and --size is {name_of(size)}; leave "
+            f"an expert alone draws images of its own size, and --size is {size_name(size)}; leave "
             "it out"
         )
 

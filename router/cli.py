@@ -21,6 +21,7 @@ from atoll.command import (
 )
 from atoll.config_file import read_config, run_config
 from atoll.errors import BadInput
+from atoll.image_size import size_in
 
 _SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
 
@@ -85,7 +86,6 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     from router.asking import asked_for
     from router.recipe import Recipe, drawn_before, read_recipe, save_png
     from router.sampling import Wanted
-    from router.sizes import size_in
 
     if like is not None and (num, asked, seed, size) != (None, None, None, None):
         raise BadInput(

@@ -16,6 +16,7 @@ from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
 from atoll.errors import CheckpointMismatch
+from atoll.image_size import Size
 from atoll.sizes import NetworkSizes, Sizes, sizes_from
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
@@ -35,7 +36,7 @@ from router.gate import Gate, LearnedGate, prior_gate, uniform_gate
 from router.network import RouterNet
 from router.sampling import Sampler
 from router.selection import parse_strategy
-from router.sizes import Size, shape_at
+from router.sizes import shape_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)

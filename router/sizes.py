@@ -1,42 +1,29 @@
-"""Sizes of images that an ensemble can be asked for, as people write them: WIDTHxHEIGHT in pixels.
+"""Sizes of images that an ensemble can be asked for.
 
 Networks are told heights and widths, of images or of latents.
 """
 
 from __future__ import annotations
 
-import re
-
 from atoll.errors import BadInput
+from atoll.image_size import Size, size_name
 from experts.dit import Shape
 from partition.manifest import Partition
-
-Size = tuple[int, int]  # width and height of an image, pixels
-
-_NAME = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})")
-
-
-def size_in(text: str) -> Size:
-    """The size that somebody writes.
-
-    Raises:
-        BadInput: it is none.
-    """
-    match = _NAME.fullmatch(text)
-    if match is None:
-        raise BadInput(f"{text!r} is no size; give WIDTHxHEIGHT in pixels, such as 64x48")
-    return int(match[1]), int(match[2])
-
-
-def name_of(size: Size) -> str:
-    """A size as people write it."""
-    return "x".join(map(str, size))
 
 
 def sizes_of(partition: Partition) -> dict[Size, Shape]:
     """Sizes of a run's images, the main one first, each with the shape that networks see."""
     sides = zip(partition.sizes, partition.shapes, strict=True)
     return {(width, height): shape for (height, width), shape in sides}
+
+
+def drawn_by(partition: Partition, gate: str) -> dict[Size, Shape]:
+    """Likewise, of those that an ensemble with a gate of some name can draw."""
+    sizes = sizes_of(partition)
+    if gate != "centroid":
+        return sizes
+    main, *_ = sizes  # it compares pixels
+    return {main: sizes[main]}
 
 
 def shape_at(partition: Partition, size: Size, gate: str) -> Shape | None:
@@ -53,14 +40,13 @@ def shape_at(partition: Partition, size: Size, gate: str) -> Shape | None:
     sizes = sizes_of(partition)
     main, *_ = sizes
     if size not in sizes:
-        raise BadInput(
-            f"no image of this run is {name_of(size)}; they are {', '.join(map(name_of, sizes))}"
-        )
+        known = ", ".join(map(size_name, sizes))
+        raise BadInput(f"no image of this run is {size_name(size)}; they are {known}")
     if size == main:
         return None
-    if gate == "centroid":
+    if size not in drawn_by(partition, gate):
         raise BadInput(
-            f'sampling.gate = "centroid" compares pixels of images of {name_of(main)} alone; use '
-            f"the learned gate for {name_of(size)}"
+            f'sampling.gate = "centroid" compares pixels of images of {size_name(main)} alone; use '
+            f"the learned gate for {size_name(size)}"
         )
     return sizes[size]

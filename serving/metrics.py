@@ -53,7 +53,7 @@ class Metrics:
         self._steps = Counter("atoll_steps", "Solver steps of images.", registry=registry)
         self._gated = Counter("atoll_gate_rows", "That the gate looked at.", registry=registry)
         self._batch = Histogram(
-            "atoll_batch_rows", "Of one batch of one expert.", registry=registry, buckets=_ROWS
+            "atoll_batch_rows", "Of one expert in a tick.", registry=registry, buckets=_ROWS
         )
         self._rows = Counter(
             "atoll_expert_rows", "That an expert was asked about.", ["expert"], registry=registry

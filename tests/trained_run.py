@@ -105,6 +105,13 @@ def train_run(folder: Path, **sections: Any) -> Path:
     return folder / "run"
 
 
+def with_sizes(run: Run, *sizes: tuple[int, int]) -> Run:
+    """A run whose images are said to be of several sizes, heights and widths, its own first."""
+    made = stages.require(run.store, "partition", needed_by="a test")
+    stages.finish(run.store, "partition", {}, {**made, "buckets": sizes})
+    return run
+
+
 def copied(trained: Path, folder: Path, **sections: Any) -> Run:
     """A copy of a trained run, below a folder of its own."""
     shutil.copytree(trained, folder / "run")

@@ -67,9 +67,13 @@ class Engine:
         self._number = next(_numbers)
         self._queue = Queue(num_slots, clock)
         self._rows = BatchRows(most_rows, clock)
-        self._images = Slots.empty(num_slots, model.shape, model.conditioning, model.device)
+        self._images = Slots.empty(num_slots, model.shapes, model.conditioning, model.device)
         self._routes = Routes.empty(
-            num_slots, model.experts.num, model.shape, model.device, in_order=in_order
+            num_slots,
+            model.experts.num,
+            self._images.num_values,
+            model.device,
+            in_order=in_order,
         )
         self._skipped = [0] * num_slots  # see Waiting
         self._counted = _Counted([0] * model.experts.num)
@@ -114,7 +118,8 @@ class Engine:
         resident = experts.resident
         choice = choose(self._servable(), resident.keys(), self._rows.most)
         if choice.slots:
-            self._attempt(lambda slots: self._evaluate(slots, resident), self._tensor(choice.slots))
+            for part in self._images.by_shape(self._tensor(choice.slots)):
+                self._attempt(lambda slots: self._evaluate(slots, resident), part)
         self._note_skipped(choice)
         experts.tell(choice.experts, choice.wanted, choice.later, self._soon(resident))
         self._watch(
@@ -155,12 +160,15 @@ class Engine:
             self._images.fill(slot, image.entry.request, image.position)
 
     def _unrouted(self) -> tuple[Tensor, ...]:
-        """All images to be routed, at once where there is memory for it."""
+        """All images to be routed, those of one shape at once where there is memory for it."""
         active = self._tensor(sorted(self._queue.active))
         slots = active[~self._routes.known[active]]
         if len(slots) == 0:
             return ()
-        return torch.split(slots, self._rows.most) if self._rows.is_short else (slots,)
+        batches = self._images.by_shape(slots)
+        if not self._rows.is_short:
+            return batches
+        return tuple(part for each in batches for part in torch.split(each, self._rows.most))
 
     def _route(self, slots: Tensor) -> None:
         if len(slots) == 0:
@@ -242,12 +250,12 @@ class Engine:
 
     def _tell_step(self, slot: int, image: Image, step: int, weights: tuple[float, ...]) -> None:
         entry, request = image.entry, image.entry.request
-        steps = request.sampling.steps
+        steps, slots = request.sampling.steps, self._tensor([slot])
         self._queue.tell(entry, Progress(image.position, step, steps, weights))
         if step == steps:
-            self._queue.finish(slot, self._images.x[slot].to("cpu", copy=True))
+            self._queue.finish(slot, self._images.painted(slots)[0].to("cpu", copy=True))
         elif request.preview_every and step % request.preview_every == 0:
-            estimate = self._images.estimate(self._tensor([slot]))[0].to("cpu", copy=True)
+            estimate = self._images.estimate(slots)[0].to("cpu", copy=True)
             self._queue.tell(entry, Preview(image.position, step, estimate))
 
     def _attempt(self, work: Callable[[Tensor], None], slots: Tensor) -> None:

@@ -62,8 +62,9 @@ class Model:
         experts: K of them.
         gate: knows them apart.
         conditioning: what all are conditioned on.
-        shape: channels, height and width of the images.
+        shape: channels, height and width of an image, unless another is asked for.
         device: where it computes.
+        others: shapes that can be asked for besides.
     """
 
     experts: Experts
@@ -71,3 +72,9 @@ class Model:
     conditioning: Conditioning
     shape: Shape
     device: torch.device
+    others: tuple[Shape, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """All of them."""
+        return self.shape, *self.others

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from experts.dit import Shape
 from router.selection import Selection
 
 
@@ -40,6 +41,7 @@ class Request:
         patience_s: after which its first image is overdue; the less, the more urgent.
         deadline_s: after which nobody wants it any more; inf for never. It is due by then.
         preview_every: steps from one preview to the next; 0 for none.
+        shape: channels, height and width of each image; None for the model's own.
     """
 
     name: str
@@ -49,3 +51,4 @@ class Request:
     patience_s: float = 10.0
     deadline_s: float = field(default=math.inf)
     preview_every: int = 0
+    shape: Shape | None = None

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flow import VelocityField, per_row
 from router.ensemble import mixture
 from router.gate import Gate
@@ -35,7 +34,7 @@ class Routes:
         weights: (S, 2, K), rows summing to 1, or to 0 for a branch that an image does not have.
         unheard: experts with weight that have not spoken yet, (S, 2, K) bool.
         known: whether the image was routed at its present point, (S,) bool.
-        total: what was heard, weighted, (S, 2, C, H, W).
+        total: what was heard, weighted, (S, 2, N); see :mod:`serving.engine.slots`.
         likely: what the gate thought of the experts last, (S, K); 0 where it was not asked.
         in_order: whether experts are heard one after the other, by their numbers. Sums then have
             the same bits whoever is in memory when; it takes more batches.
@@ -53,15 +52,15 @@ class Routes:
         cls,
         num: int,
         num_experts: int,
-        shape: Shape,
+        num_values: int,
         device: torch.device,
         *,
         in_order: bool = False,
     ) -> Self:
-        """Nobody is routed."""
+        """Nobody is routed; N values of an image."""
         weights = torch.zeros(num, _BRANCHES, num_experts, device=device)
         known = torch.zeros(num, dtype=torch.bool, device=device)
-        total = torch.zeros(num, _BRANCHES, *shape, device=device)
+        total = torch.zeros(num, _BRANCHES, num_values, device=device)
         return cls(weights, weights > 0, known, total, weights[:, 0].clone(), in_order)
 
     def route(
@@ -76,7 +75,7 @@ class Routes:
 
         Args:
             images: all slots.
-            slots: those to route, (B,).
+            slots: those to route, (B,), of one shape.
             selections: of each of them.
             gate: p(k | x_t, t, c).
             conditioning: knows how "no condition" looks.
@@ -137,7 +136,7 @@ class Routes:
 
         Args:
             images: all slots.
-            slots: of routed images, (B,).
+            slots: of routed images, (B,), of one shape.
             resident: the experts in memory, by number.
             conditioning: knows how "no condition" looks.
 
@@ -153,8 +152,8 @@ class Routes:
         for _ in range(num_experts if self.in_order else 1):
             asked = self._next_of(self.unheard[branches.slot, branches.branch]) & there
             weights = self.weights[branches.slot, branches.branch] * asked
-            said = mixture(experts, weights, branches.x, branches.t, branches.cond)
-            self.total[branches.slot, branches.branch] += said
+            said = mixture(experts, weights, branches.x, branches.t, branches.cond).flatten(1)
+            self.total[branches.slot, branches.branch, : said.shape[1]] += said
             self.unheard[branches.slot, branches.branch] &= ~asked
             num_rows += asked.sum(0)
         return tuple(num_rows.tolist())
@@ -175,7 +174,7 @@ class Routes:
             slots: of images that have heard all, (B,).
 
         Returns:
-            (B, C, H, W).
+            (B, N).
         """
         towards, away = self.total[slots, 0], self.total[slots, 1]
         scale = per_row(images.guidance[slots], towards)
@@ -219,13 +218,13 @@ def _branches(images: Slots, slots: Tensor, conditioning: Conditioning) -> _Bran
     every = torch.arange(len(slots), device=slots.device)
     guided = (images.guidance[slots] != 1).nonzero().squeeze(1)
     if images.cond is None or len(guided) == 0:  # all rows have what condition there is
-        x, t, cond = images.at[slots], images.t[slots], _at(images.cond, slots)
+        x, t, cond = images.points(slots), images.t[slots], _at(images.cond, slots)
         return _Branches(every, slots, torch.zeros_like(slots), x, t, cond)
     place = torch.cat([every, guided])
     without = torch.arange(len(place), device=slots.device) >= len(slots)
     slot = slots[place]
     cond = conditioning.drop(images.cond[slot], without)
-    return _Branches(place, slot, without.long(), images.at[slot], images.t[slot], cond)
+    return _Branches(place, slot, without.long(), images.points(slot), images.t[slot], cond)
 
 
 def _selected(selection: Selection, p: Tensor, rows: Rows, t: Tensor, its: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ but not for long: who was left out for some rounds, a round being as many batche
 goes before all but the first, and before that one too where there is no room for both. That bounds
 the delay one request may cause another.
 
+A batch may hold images of several shapes: networks are given one shape after the other, and nobody
+waits for others of their own.
+
 Where not all experts are in memory, those are to be there that the first image needs, and those at
 work. Others come as there is room, and who is there stays as long as anybody needs it.
 

@@ -1,13 +1,19 @@
-"""The images in progress: tensors with a slot for each, so that any of them can share a batch."""
+"""The images in progress: tensors with a slot for each, so that any of them can share a batch.
+
+Images of any shape have slots of one kind: their values are flat there, N of them, as many as the
+largest has. What a smaller one leaves of its slot is zero. Batches for networks are of one shape.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from experts.condition import Conditioning
 from experts.dit import Shape
@@ -26,9 +32,11 @@ class Slots:
     """The state of every image, S slots, of which some are free.
 
     Attributes:
-        x: the image as it is at the start of its step, (S, C, H, W).
-        first: the velocity there, once it was evaluated, (S, C, H, W).
-        at: where the field is to be evaluated next, (S, C, H, W).
+        shapes: that images may have, channels, height and width; the first where none is asked for.
+        bucket: which of the shapes each has, (S,) int64.
+        x: the image as it is at the start of its step, (S, N).
+        first: the velocity there, once it was evaluated, (S, N).
+        at: where the field is to be evaluated next, (S, N).
         t: when that is, (S,).
         dt: the length of the present step, (S,).
         cond: what each is conditioned on, (S, ...); None without a condition.
@@ -42,6 +50,8 @@ class Slots:
         guidance: s, (S,).
     """
 
+    shapes: tuple[Shape, ...]
+    bucket: Tensor
     x: Tensor
     first: Tensor
     at: Tensor
@@ -59,13 +69,19 @@ class Slots:
 
     @classmethod
     def empty(
-        cls, num: int, shape: Shape, conditioning: Conditioning, device: torch.device
+        cls,
+        num: int,
+        shapes: tuple[Shape, ...],
+        conditioning: Conditioning,
+        device: torch.device,
     ) -> Self:
         """All of them free."""
         whole = torch.zeros(num, dtype=torch.int64, device=device)
         number = torch.zeros(num, device=device)
-        pixels = torch.zeros(num, *shape, device=device)
+        pixels = torch.zeros(num, max(map(math.prod, shapes)), device=device)
         return cls(
+            shapes=shapes,
+            bucket=whole.clone(),
             x=pixels,
             first=pixels.clone(),
             at=pixels.clone(),
@@ -82,6 +98,11 @@ class Slots:
             guidance=number.clone(),
         )
 
+    @property
+    def num_values(self) -> int:
+        """N."""
+        return self.x.shape[1]
+
     def fill(self, slot: int, request: Request, position: int) -> None:
         """Begin one image of a request.
 
@@ -89,10 +110,16 @@ class Slots:
             slot: a free one.
             request: what is asked for.
             position: of the image in the request.
+
+        Raises:
+            ValueError: it is of none of the shapes.
         """
         sampling, seed = request.sampling, request.seeds[position]
         tableau = TABLEAUX[sampling.solver]
-        self.x[slot] = self.at[slot] = noise_of([seed], self._shape)[0].to(self.x.device)
+        shape = request.shape or self.shapes[0]
+        self.bucket[slot] = self.shapes.index(shape)
+        noise = noise_of([seed], shape).flatten().to(self.x.device)
+        self.x[slot] = self.at[slot] = F.pad(noise, (0, self.num_values - len(noise)))
         if self.cond is not None and request.cond is not None:
             self.cond[slot] = request.cond[position].to(self.cond.device)
         self.seed[slot], self.expert[slot] = seed, UNBOUND
@@ -101,6 +128,13 @@ class Slots:
         self.t[slot], self.dt[slot] = start, end - start
         self.reach[slot], self.weight[slot] = tableau.reach, tableau.weight
         self.guidance[slot] = sampling.guidance
+
+    def by_shape(self, slots: Tensor) -> tuple[Tensor, ...]:
+        """The same slots, in batches of images of one shape."""
+        if len(self.shapes) == 1:
+            return (slots,)
+        buckets = self.bucket[slots]
+        return tuple(slots[buckets == bucket] for bucket in sorted(set(buckets.tolist())))
 
     def keep(self, slot: int) -> Kept:
         """How far an image has come, to go on from there in another slot."""
@@ -116,7 +150,7 @@ class Slots:
 
         Args:
             slots: whose, (B,).
-            velocity: (B, C, H, W).
+            velocity: (B, N).
 
         Returns:
             (B,) bool, which of them have made a step by it.
@@ -138,21 +172,29 @@ class Slots:
         self.t[slots], self.dt[slots], self.step[slots], self.second[slots] = t, dt, step, second
         return done
 
+    def points(self, slots: Tensor) -> Tensor:
+        """Where the field is to be evaluated next, of images of one shape: (B, C, H, W)."""
+        return self._shaped(self.at[slots], slots)
+
+    def painted(self, slots: Tensor) -> Tensor:
+        """Images of one shape as they are, (B, C, H, W)."""
+        return self._shaped(self.x[slots], slots)
+
     def estimate(self, slots: Tensor) -> Tensor:
-        """What images that have just made a step would become on a straight path, (B, C, H, W)."""
+        """What those that have just made a step would become on a straight path, (B, C, H, W)."""
         x = self.x[slots]
-        return x - per_row(self.t[slots], x) * self.first[slots]
+        return self._shaped(x - per_row(self.t[slots], x) * self.first[slots], slots)
+
+    def _shaped(self, values: Tensor, slots: Tensor) -> Tensor:
+        bucket = int(self.bucket[slots[0]]) if len(self.shapes) > 1 else 0
+        shape = self.shapes[bucket]
+        return values[:, : math.prod(shape)].reshape(-1, *shape)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for each in fields(self):
             tensor = getattr(self, each.name)
-            if tensor is not None:  # there is no condition
+            if isinstance(tensor, Tensor):  # there may be no condition
                 yield each.name, tensor
-
-    @property
-    def _shape(self) -> Shape:
-        channels, height, width = self.x.shape[1:]
-        return channels, height, width
 
     def _times(self, step: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Start and length of a step, as :func:`experts.solvers.time_grid` has them."""

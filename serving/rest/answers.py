@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from atoll.image_size import size_name
 from router.recipe import Recipe, png_of
 from serving.service.job import ImageView, JobView, Pixels, State
 
@@ -123,6 +124,12 @@ def job_changes(told: JobView, view: JobView, ahead: int) -> JobChanges:
 async def base64_png(pixels: Pixels, recipe: Recipe | None = None) -> str:
     """An image, with its recipe inside where there is one."""
     return b64encode(await run_in_threadpool(png_of, pixels, recipe)).decode()
+
+
+def size_of(pixels: Pixels) -> str:
+    """Of an image, as OpenAI writes it."""
+    height, width = pixels.shape[:2]
+    return size_name((width, height))
 
 
 def job_path(name: str) -> str:

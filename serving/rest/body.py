@@ -13,6 +13,7 @@ from pydantic import (
     WrapValidator,
 )
 
+from atoll.image_size import Size, size_in
 from serving.service.menu import MOST_PREVIEWS
 from serving.service.order import Order, Priority, Unusable
 
@@ -47,7 +48,9 @@ class Generation(BaseModel):
     )
     n: int | None = Field(None, ge=1, le=_MOST, description="how many images; 1 if left out")
     size: str | None = Field(
-        None, pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$", description="the model's own, or auto"
+        None,
+        pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$",
+        description="one of the model's, or auto",
     )
     response_format: Literal["b64_json", "url"] | None = None
     stream: bool | None = Field(None, description="answer with events while images are drawn")
@@ -111,9 +114,5 @@ class Generation(BaseModel):
             )
         return (self.prompt,) if self.prompt else wanted
 
-    def _size(self) -> tuple[int, int] | None:
-        if self.size in {None, "auto"}:
-            return None
-        assert self.size is not None
-        width, height = map(int, self.size.split("x"))
-        return width, height
+    def _size(self) -> Size | None:
+        return None if self.size in {None, "auto"} else size_in(self.size)

@@ -43,12 +43,6 @@ class Desk:
     metrics: Metrics
     links: Links
 
-    @property
-    def size(self) -> str:
-        """Of its images, as OpenAI writes it."""
-        _, height, width = self.service.edition.menu.shape
-        return f"{width}x{height}"
-
     def order(self, wish: Generation, owner: str) -> Job:
         """Pass on what somebody asks for.
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from serving.rest.access import OwnerDep
-from serving.rest.answers import ImageData, ImagesAnswer, base64_png
+from serving.rest.answers import ImageData, ImagesAnswer, base64_png, size_of
 from serving.rest.body import Generation
 from serving.rest.desk import Desk, DeskDep
 from serving.rest.errors import REFUSALS, status_of
@@ -50,7 +50,7 @@ async def generate(
     return ImagesAnswer(
         created=int(view.created_at),
         data=[await _data(*each) for each in zip(view.images, urls, strict=True)],
-        size=desk.size,
+        size=_size(view),
     )
 
 
@@ -64,6 +64,12 @@ async def _drawn(desk: Desk, job: Job, request: Request) -> JobView:
         drawing.cancel()
         gone.cancel()
         desk.service.abandon(job)
+
+
+def _size(view: JobView) -> str:
+    first = view.images[0].image  # of which all are
+    assert first is not None
+    return size_of(first)
 
 
 async def _data(image: ImageView, url: str | None) -> ImageData:

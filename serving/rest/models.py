@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from atoll.image_size import size_name
 from atoll.strategies import STRATEGIES
 from serving.engine.tableau import TABLEAUX
 from serving.rest.access import OwnerDep
@@ -42,6 +43,7 @@ class About(BaseModel):
     classes: list[str] | None
     width: int
     height: int
+    sizes: list[str] = Field(description="that can be asked for; the first is width and height")
     channels: int
     num_experts: int
     solvers: list[str]
@@ -96,6 +98,7 @@ def _about(menu: Menu, edition: str) -> About:
         classes=list(menu.class_names) if kind == "class" else None,
         width=width,
         height=height,
+        sizes=list(map(size_name, menu.sizes)),
         channels=channels,
         num_experts=menu.num_experts,
         solvers=list(TABLEAUX),

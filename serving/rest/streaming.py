@@ -9,11 +9,12 @@ from typing import Literal
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from serving.rest.answers import ImageFormat, base64_png
+from router.recipe import Recipe
+from serving.rest.answers import ImageFormat, base64_png, size_of
 from serving.rest.desk import Desk
 from serving.rest.errors import problem_of
 from serving.rest.following import views_of
-from serving.service.job import ImageView, Job
+from serving.service.job import ImageView, Job, Pixels
 
 Kind = Literal["image_generation.partial_image", "image_generation.completed"]
 
@@ -62,7 +63,7 @@ async def image_events_of(desk: Desk, job: Job) -> AsyncIterator[ServerSentEvent
     try:
         async for view in views_of(job):
             for index, image in enumerate(view.images):
-                event = await _news(told[index], image, index, int(view.created_at), desk.size)
+                event = await _news(told[index], image, index, int(view.created_at))
                 if event is not None:
                     text = event.model_dump_json(exclude_none=True)
                     yield ServerSentEvent(text, event=event.type)
@@ -72,15 +73,19 @@ async def image_events_of(desk: Desk, job: Job) -> AsyncIterator[ServerSentEvent
         desk.service.abandon(job)
 
 
-async def _news(
-    told: _Told, image: ImageView, index: int, created_at: int, size: str
-) -> ImageEvent | None:
-    def event(kind: Kind, text: str, partial: int | None, usage: Usage | None) -> ImageEvent:
+async def _news(told: _Told, image: ImageView, index: int, created_at: int) -> ImageEvent | None:
+    async def event(
+        kind: Kind,
+        pixels: Pixels,
+        recipe: Recipe | None,
+        partial: int | None = None,
+        usage: Usage | None = None,
+    ) -> ImageEvent:
         return ImageEvent(
             type=kind,
-            b64_json=text,
+            b64_json=await base64_png(pixels, recipe),
             created_at=created_at,
-            size=size,
+            size=size_of(pixels),
             index=index,
             seed=image.recipe.seed,
             partial_image_index=partial,
@@ -89,10 +94,9 @@ async def _news(
 
     if image.image is not None and not told.image:
         told.image = True
-        text = await base64_png(image.image, image.recipe)
-        return event("image_generation.completed", text, None, Usage())
+        return await event("image_generation.completed", image.image, image.recipe, usage=Usage())
     if image.image is None and image.preview is not None and image.preview_step > told.preview_step:
         told.num_previews, told.preview_step = told.num_previews + 1, image.preview_step
-        text = await base64_png(image.preview)
-        return event("image_generation.partial_image", text, told.num_previews - 1, None)
+        place = told.num_previews - 1
+        return await event("image_generation.partial_image", image.preview, None, partial=place)
     return None

@@ -70,4 +70,5 @@ def about(edition: Edition) -> wire.AboutResponse:
         strategies=STRATEGIES,
         max_guidance=MOST_GUIDANCE,
         max_queue=menu.limits.max_queue_of_one,
+        sizes=[wire.ImageSize(width=each, height=other) for each, other in menu.sizes],
     )

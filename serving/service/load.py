@@ -25,6 +25,7 @@ from experts.flow import VelocityField
 from experts.load import build_expert
 from experts.prompting import prompt_encoder
 from router.load import TrainedRun, load_gate, trained_run
+from router.sizes import drawn_by
 from serving.engine.alone import Batched, row_by_row
 from serving.engine.engine import Engine
 from serving.engine.model import Model
@@ -103,15 +104,17 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     decode = decoder_of(store, trained.partition, cache, device)
     if isinstance(decode, LatentDecoder):
         decode.open()  # rather than for the first customer
-    channels, height, width = first.about["shape"]
-    conditioning, shape = Conditioning(**first.about["conditioning"]), (channels, height, width)
-    rows, columns, num_channels = trained.partition.shape  # of an image
+    conditioning, partition = Conditioning(**first.about["conditioning"]), trained.partition
+    sizes = drawn_by(partition, config.sampling.gate)
+    shape, *others = sizes.values()
+    rows, columns, channels = partition.shape  # of an image
     menu = Menu(
         conditioning=conditioning,
-        class_names=trained.partition.class_names,
-        encoder=prompt_encoder(store, trained.partition, conditioning, cache, device),
+        class_names=partition.class_names,
+        encoder=prompt_encoder(store, partition, conditioning, cache, device),
         num_experts=len(sources),
-        shape=(num_channels, rows, columns),
+        shape=(channels, rows, columns),
+        sizes=sizes,
         defaults=config.sampling,
         limits=config.serving,
         checkpoints=_digests(trained),
@@ -120,7 +123,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     shelf = Shelf(residency, sources)
     try:
         engine = Engine(
-            Model(shelf, exact(gate.gate), conditioning, shape, device),
+            Model(shelf, exact(gate.gate), conditioning, shape, device, tuple(others)),
             clock,
             bell,
             num_slots=config.serving.slots,

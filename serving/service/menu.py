@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from atoll.errors import BadInput
+from atoll.image_size import Size, size_name
 from atoll.sections import SamplingSection
 from atoll.serving_section import ServingSection
 from experts.condition import Conditioning
@@ -50,7 +51,8 @@ class Menu:
         class_names: of the data.
         encoder: of prompts; None where it is told none.
         num_experts: K.
-        shape: channels, height and width of its images, in pixels.
+        shape: channels, height and width of an image in pixels, unless another size is asked for.
+        sizes: that can be asked for, this one first, and the shape of what is painted for each.
         defaults: what an order leaves open.
         limits: of one order.
         checkpoints: digests by name of the job, for recipes.
@@ -62,10 +64,17 @@ class Menu:
     encoder: TextEncoder | None
     num_experts: int
     shape: Shape
+    sizes: Mapping[Size, Shape]
     defaults: SamplingSection
     limits: ServingSection
     checkpoints: Mapping[str, str]
     decode: Decoder = decode_pixels
+
+    @property
+    def size(self) -> Size:
+        """Of an image, unless another is asked for."""
+        _, height, width = self.shape
+        return width, height
 
     @property
     def most_images(self) -> int:
@@ -87,7 +96,8 @@ class Menu:
         Raises:
             Unusable: it cannot be had; names the field, and what can.
         """
-        self._refuse_sizes(order)
+        size = self._size(order)
+        self._refuse_beyond(order)
         sampling = self._sampling(order)
         with _about("wanted"):
             cond, words = asked_for(
@@ -106,6 +116,7 @@ class Menu:
                 gate=self.defaults.gate,
                 checkpoints=dict(self.checkpoints),
                 ema_length=self.defaults.ema_length,
+                size=None if size == self.size else size_name(size),
             )
             for seed, word in zip(seeds, words, strict=True)
         )
@@ -117,17 +128,21 @@ class Menu:
             patience_s=self.limits.patience_s * _PATIENCE[order.priority],
             deadline_s=math.inf if order.deadline_s is None else order.deadline_s,
             preview_every=-(-sampling.steps // (order.previews + 1)) if order.previews else 0,
+            shape=self.sizes[size],
         )
         return Planned(request, recipes)
 
-    def _refuse_sizes(self, order: Order) -> None:
-        _, height, width = self.shape
-        if order.size not in {None, (width, height)}:
-            assert order.size is not None
-            asked = "x".join(map(str, order.size))
+    def _size(self, order: Order) -> Size:
+        size = order.size or self.size
+        if size not in self.sizes:
+            *others, last = map(size_name, self.sizes)
+            known = f"{', '.join(others)} or {last}" if others else last
             raise Unusable(
-                f"size {asked} is not this model's; leave it out, or give {width}x{height}", "size"
+                f"size {size_name(size)} is not this model's; leave it out, or give {known}", "size"
             )
+        return size
+
+    def _refuse_beyond(self, order: Order) -> None:
         _within("n", order.num, 1, self.most_images)
         _within("previews", order.previews, 0, MOST_PREVIEWS)
         if order.seed is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atoll.errors import BadInput
+from atoll.image_size import Size
 
 Priority = Literal["high", "normal", "low"]
 
@@ -19,7 +20,7 @@ class Order:
             every class in turn, or for images without a prompt.
         num: how many images.
         seed: of the first image, the next is one more; None draws it.
-        size: width and height in pixels; None is the model's own.
+        size: one of the model's; None is its first.
         solver: how the flow is integrated.
         steps: of the solver.
         guidance: 1 is none.
@@ -32,7 +33,7 @@ class Order:
     wanted: tuple[str, ...] = ()
     num: int = 1
     seed: int | None = None
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     solver: str | None = None
     steps: int | None = None
     guidance: float | None = None

@@ -1,5 +1,6 @@
 // The form: made for a model, read as an order, filled from a recipe.
 import { html } from "./element.js";
+import { sizeOf } from "./size.js";
 
 const MOST_BUTTONS = 24; // more classes than that are a list
 const NICE_GUIDANCE = 10; // the slider's end; the number may go on to the limit
@@ -54,6 +55,7 @@ export function prepare(form, model) {
   form.querySelector("#class-field").hidden = model.condition !== "class";
   form.querySelector("#prompt-field").hidden = model.condition !== "text";
   form.querySelector("#guidance-field").hidden = model.condition === "none";
+  form.querySelector("#size-field").hidden = model.sizes.length === 1;
   if (model.condition === "class") form.querySelector("#classes").replaceChildren(...classesOf(model.classes));
   for (const [name, limit, step] of [["n", limits.images, 1], ["steps", limits.steps, 1], ["guidance", limits.guidance, 0.1]]) {
     join(form.querySelector(`[data-for="${name}"]`), form.elements[name], limit, step);
@@ -62,15 +64,17 @@ export function prepare(form, model) {
   const strategies = model.strategies.flatMap((name) => OFFERED[name]?.(model.num_experts) ?? [name]);
   fill(form.elements.strategy, strategies, defaults.strategy);
   fill(form.elements.solver, model.solvers, defaults.solver);
+  fill(form.elements.size, model.sizes, model.sizes[0]);
   put(form, "n", Math.min(4, limits.images));
   put(form, "steps", defaults.steps);
   put(form, "guidance", defaults.guidance);
 }
 
 export function orderOf(form, model) {
-  const { n, steps, guidance, strategy, solver, seed, priority, prompt } = form.elements;
+  const { n, size, steps, guidance, strategy, solver, seed, priority, prompt } = form.elements;
   const body = { n: Number(n.value), steps: Number(steps.value), strategy: strategy.value, solver: solver.value,
     priority: priority.value, partial_images: PREVIEWS };
+  if (model.sizes.length > 1) body.size = size.value;
   if (seed.value) body.seed = Number(seed.value);
   if (model.condition !== "none") body.guidance = Number(guidance.value);
   if (model.condition === "text") body.prompt = prompt.value;
@@ -82,6 +86,7 @@ export function take(form, model, recipe) {
   put(form, "n", 1);
   for (const name of ["steps", "guidance", "seed"]) put(form, name, recipe[name]);
   for (const name of ["strategy", "solver"]) choose(form.elements[name], recipe[name]);
+  choose(form.elements.size, sizeOf(recipe, model));
   pick(form, recipe.condition);
   if (model.condition === "text") form.elements.prompt.value = recipe.condition;
 }

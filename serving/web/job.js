@@ -1,15 +1,17 @@
 // A job in the gallery, from its place in the queue to its images.
 import { cancel, Refused, sentence, views } from "./api.js";
 import { count, html } from "./element.js";
+import { sidesOf, sizeOf, spelt } from "./size.js";
 import { makeTile } from "./tile.js";
 import { turn } from "./turns.js";
 
 const OVER = new Set(["done", "failed", "cancelled"]);
 const RETRY_MS = 1000;
 
-function headingOf(images) {
+function headingOf(images, model) {
   const { recipe } = images[0], wanted = [...new Set(images.map((each) => each.recipe.condition).filter(Boolean))];
   return count(images.length, "image") + (wanted.length ? ` of ${wanted.join(", ")}` : "") +
+    (model.sizes.length > 1 ? ` · ${spelt(sizeOf(recipe, model))}` : "") +
     ` · ${count(recipe.steps, "step")} · ${recipe.strategy} · ${recipe.solver} · guidance ${recipe.guidance}`;
 }
 
@@ -27,8 +29,9 @@ export function showJob(first, model, { reuse, announce, complain }) {
   const words = html("span", { class: "standing" });
   const stop = html("button", { type: "button", class: "plain" }, "Cancel");
   const tiles = first.images.map((each) => makeTile(first.id, each, model, reuse));
-  const grid = html("div", { class: model.width > 64 ? "grid large" : "grid" }, ...tiles.map((tile) => tile.node));
-  const node = html("article", { "data-state": first.state, tabindex: -1 }, html("h3", {}, headingOf(first.images)),
+  const [width] = sidesOf(sizeOf(first.images[0].recipe, model));
+  const grid = html("div", { class: width > 64 ? "grid large" : "grid" }, ...tiles.map((tile) => tile.node));
+  const node = html("article", { "data-state": first.state, tabindex: -1 }, html("h3", {}, headingOf(first.images, model)),
     html("p", { class: "bar" }, words, stop), grid);
   let isCancelled = false;
 

@@ -3,6 +3,7 @@ import { keepKey, modelServed, order, Refused } from "./api.js";
 import { byId, count } from "./element.js";
 import { orderOf, prepare, take } from "./form.js";
 import { showJob } from "./job.js";
+import { spelt } from "./size.js";
 
 const form = byId("order"), keyForm = byId("key-form");
 let model = null, isAsking = false;
@@ -42,7 +43,8 @@ async function reuse(recipe) {
 
 function aboutOf(it) {
   const told = it.condition === "class" ? `, ${count(it.classes.length, "class", "classes")}` : "";
-  return `${count(it.num_experts, "expert")}, ${it.width} × ${it.height} pixels${told}`;
+  const [own, ...others] = it.sizes, besides = others.length ? ` or ${count(others.length, "other size")}` : "";
+  return `${count(it.num_experts, "expert")}, ${spelt(own)} pixels${besides}${told}`;
 }
 
 async function start() {

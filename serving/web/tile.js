@@ -1,13 +1,15 @@
 // One image of a job: its preview while it is drawn, then itself, with what can be done with it.
 import { image as fetchImage, preview as fetchPreview } from "./api.js";
 import { html } from "./element.js";
+import { sidesOf, sizeOf } from "./size.js";
 import { makeStrip } from "./strip.js";
 
 export function makeTile(job, { index, steps, recipe }, model, reuse) {
   const what = recipe.condition || "image", title = `${what}, seed ${recipe.seed}`;
-  const picture = html("img", { alt: "", width: model.width, height: model.height, hidden: "" });
+  const [width, height] = sidesOf(sizeOf(recipe, model));
+  const picture = html("img", { alt: "", width, height, hidden: "" });
   const frame = html("div", { class: "frame waiting" }, picture);
-  frame.style.aspectRatio = `${model.width} / ${model.height}`;
+  frame.style.aspectRatio = `${width} / ${height}`;
   const strip = makeStrip(steps), actions = html("div", { class: "actions" });
   const caption = html("figcaption", {}, html("b", {}, what), ` seed ${recipe.seed}`);
   const node = html("figure", {}, frame, strip.picture, caption, strip.legend, actions);

@@ -55,6 +55,11 @@ class BucketedRun:
     @property
     def config(self) -> Config:
         """Of the run."""
+        return Config.model_validate(self.tree)
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The configuration as a file has it."""
         tree: dict[str, Any] = {
             "run": {"uri": str(self.folder / "run")},
             "data": {
@@ -76,7 +81,7 @@ class BucketedRun:
         }
         for section, more in self.keys.items():
             tree[section] = tree.get(section, {}) | more
-        return Config.model_validate(tree)
+        return tree
 
     @property
     def store(self) -> BlobStore:

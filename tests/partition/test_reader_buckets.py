@@ -109,9 +109,13 @@ def test_held_out_samples_are_batches_of_one_bucket_that_are_never_learnt_from(
     assert learnt == set(range(47)) - held
 
 
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
 def test_features_lie_beside_their_samples_and_are_those_of_the_whole_picture(
-    run: BucketedRun, tmp_path: Path
+    tmp_path: Path, duplicates: str
 ) -> None:
+    dropping = {"duplicates": duplicates, "duplicate_epsilon": 0.4}
+    run = BucketedRun.written(tmp_path, partition=dropping)
+    assert (run.made.num_samples < 47) == (duplicates == "drop")
     model = load_centroids(run.store, run.made)
     for batch in batches(run.reader(features=True), 40):
         whole = np.stack([squeezed(image, (8, 8)) for image in batch.images])

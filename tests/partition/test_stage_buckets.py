@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from atoll import layout
 from atoll.config import Config
+from atoll.config_file import parse_config
 from atoll.errors import BadInput, ConfigError, DataError
 from atoll.sections import DataSection
+from partition.crops import crop_place
 from partition.images import cropped, squeezed
-from partition.intake import Intake, bucket_of, crop_place
+from partition.intake import Intake
 from partition.manifest import Partition, Shard
 from partition.sources import Sample, open_source
 from partition.stage import run_partition
@@ -26,31 +28,6 @@ from tests.partition.bucketed_run import BUCKETS, BucketedRun
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> BucketedRun:
     return BucketedRun.written(tmp_path_factory.mktemp("buckets"))
-
-
-@pytest.mark.parametrize(
-    ("size", "bucket"),
-    [
-        ((100, 100), 0),
-        ((1, 3), 1),
-        ((900, 300), 2),
-        ((577, 1000), 1),  # 1 : 1.733, and the border is at 1 : 1.732
-        ((578, 1000), 0),
-        ((1000, 577), 2),
-        ((10_000, 1), 2),
-    ],
-)
-def test_bucket_is_the_one_nearest_in_the_logarithm_of_proportions(
-    size: tuple[int, int], bucket: int
-) -> None:
-    assert bucket_of(size, [(8, 8), (4, 12), (12, 4)]) == bucket
-
-
-def test_of_two_buckets_equally_near_the_first_is_taken() -> None:
-    assert bucket_of((7, 7), [(6, 10), (10, 6)]) == 0  # in floating point they are not equal
-    assert bucket_of((7, 7), [(10, 6), (6, 10)]) == 0
-    assert bucket_of((14, 7), [(9, 9), (28, 7), (20, 10)]) == 2
-    assert bucket_of((14, 7), [(9, 9), (28, 7)]) == 0
 
 
 def photos(folder: Path, sizes: list[tuple[int, int]]) -> dict[str, np.ndarray]:
@@ -184,8 +161,8 @@ def test_patch_that_does_not_divide_a_bucket_is_refused_before_anything_is_read(
     tmp_path: Path, section: str
 ) -> None:
     keys = {section: {"patch": 4}, "data": {"buckets": [[8, 8], [8, 12], [12, 6]]}}
-    config = BucketedRun.written(tmp_path, **keys).config
+    tree = BucketedRun.written(tmp_path, **keys).tree
     told = rf"{section}\.patch = 4 does not divide images of 12 x 6 pixels; .* data\.buckets"
     with pytest.raises(ConfigError, match=told):
-        run_partition(config, lambda *_: None)
+        run_partition(parse_config(tree, "atoll.toml"), lambda *_: None)
     assert not list((tmp_path / "run" / "partition").glob("*"))

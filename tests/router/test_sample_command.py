@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atoll import stages
 from atoll.__main__ import main
 from atoll.config_file import save_config
 from router.recipe import read_recipe, save_png
+from tests.trained_run import with_sizes
 
 
 @pytest.fixture
@@ -39,8 +39,7 @@ def sample(trained, tmp_path, capsys):
 @pytest.fixture
 def of_several_sizes(trained):
     """The run's partition tells of wide images as well."""
-    made = stages.require(trained.store, "partition", needed_by="sample")
-    stages.finish(trained.store, "partition", {}, {**made, "buckets": [[8, 8], [4, 16]]})
+    with_sizes(trained, (8, 8), (4, 16))
 
 
 def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):

@@ -6,7 +6,7 @@ import pytest
 
 from atoll.errors import BadInput
 from partition.manifest import Latents, Partition
-from router.sizes import name_of, shape_at, size_in, sizes_of
+from router.sizes import shape_at, sizes_of
 
 SQUARE = Partition("p", 9, (64, 64, 3), (), False, (), "", "", ())
 SEVERAL = dataclasses.replace(SQUARE, buckets=((64, 64), (48, 80), (80, 48)))
@@ -37,10 +37,3 @@ def test_main_size_is_no_other_shape_whatever_the_gate():
 def test_size_that_no_image_has_is_refused_by_those_that_there_are():
     with pytest.raises(BadInput, match="no image of this run is 80x80; they are 64x64, 80x48, 48x"):
         shape_at(SEVERAL, (80, 80), "learned")
-
-
-@pytest.mark.parametrize("text", ["", "64", "64x", "64X48", "0x8", "-8x8", "64x48x3", "6.4x48"])
-def test_size_is_read_as_it_is_written_and_nothing_else_is(text):
-    assert name_of(size_in("64x48")) == "64x48"
-    with pytest.raises(BadInput, match="is no size; give WIDTHxHEIGHT in pixels"):
-        size_in(text)

@@ -31,13 +31,14 @@ from serving.engine.model import Model
 from serving.engine.request import Request, Sampling
 from serving.engine.schedule import ROUNDS
 from tests.fakes import ManualClock
-from tests.trained_run import copied, train_run
+from tests.trained_run import copied, train_run, with_sizes
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 4)
 CLASSES = Conditioning("class", 3)
 SIZES = Sizes(width=16, depth=1, heads=2, patch=2)
 NUM_EXPERTS = 3
+SIDES = ((8, 8), (4, 16), (12, 4))  # heights and widths of images of a run of several sizes
 
 
 @dataclass
@@ -110,6 +111,12 @@ def trained(trained_folder, tmp_path):
 
 
 @pytest.fixture
+def sized(trained):
+    """The same, whose images are of several sizes."""
+    return with_sizes(trained, *SIDES)
+
+
+@pytest.fixture
 def trained_uri(trained) -> str:
     """A run that was trained, with its configuration beside it."""
     save_config(trained.store, trained.config)
@@ -170,9 +177,10 @@ def make_engine(memory, gate, clock):
         most_rows: int = 8,
         experts: Any = memory,
         gate: Any = gate,
+        others: Any = (),
         **more: Any,
     ) -> Engine:
-        model, bell = Model(experts, gate, CLASSES, SHAPE, CPU), threading.Event()
+        model, bell = Model(experts, gate, CLASSES, SHAPE, CPU, others), threading.Event()
         return Engine(model, clock, bell, num_slots=num_slots, most_rows=most_rows, **more)
 
     return make
@@ -189,7 +197,8 @@ def alone(networks, gate):
             solver=sampling.solver, steps=sampling.steps, guidance=sampling.guidance
         )
         sampler = Sampler(ensemble, CLASSES, SHAPE, CPU)
-        return torch.cat(list(sampler.batches(Wanted(request.seeds, request.cond), settings)))
+        wanted = Wanted(request.seeds, request.cond, shape=request.shape)
+        return torch.cat(list(sampler.batches(wanted, settings)))
 
     return draw
 

@@ -34,7 +34,7 @@ class AboutRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class AboutResponse(_message.Message):
-    __slots__ = ("edition", "condition", "class_names", "width", "height", "channels", "num_experts", "solvers", "solver", "steps", "guidance", "strategy", "max_images", "max_steps", "checkpoints", "strategies", "max_guidance", "max_queue")
+    __slots__ = ("edition", "condition", "class_names", "width", "height", "channels", "num_experts", "solvers", "solver", "steps", "guidance", "strategy", "max_images", "max_steps", "checkpoints", "strategies", "max_guidance", "max_queue", "sizes")
     class CheckpointsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class AboutResponse(_message.Message):
     STRATEGIES_FIELD_NUMBER: _ClassVar[int]
     MAX_GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     MAX_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
     edition: str
     condition: str
     class_names: _containers.RepeatedScalarFieldContainer[str]
@@ -78,7 +79,16 @@ class AboutResponse(_message.Message):
     strategies: _containers.RepeatedScalarFieldContainer[str]
     max_guidance: float
     max_queue: int
-    def __init__(self, edition: _Optional[str] = ..., condition: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_experts: _Optional[int] = ..., solvers: _Optional[_Iterable[str]] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., max_images: _Optional[int] = ..., max_steps: _Optional[int] = ..., checkpoints: _Optional[_Mapping[str, str]] = ..., strategies: _Optional[_Iterable[str]] = ..., max_guidance: _Optional[float] = ..., max_queue: _Optional[int] = ...) -> None: ...
+    sizes: _containers.RepeatedCompositeFieldContainer[ImageSize]
+    def __init__(self, edition: _Optional[str] = ..., condition: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_experts: _Optional[int] = ..., solvers: _Optional[_Iterable[str]] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., max_images: _Optional[int] = ..., max_steps: _Optional[int] = ..., checkpoints: _Optional[_Mapping[str, str]] = ..., strategies: _Optional[_Iterable[str]] = ..., max_guidance: _Optional[float] = ..., max_queue: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[ImageSize, _Mapping]]] = ...) -> None: ...
+
+class ImageSize(_message.Message):
+    __slots__ = ("width", "height")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
     __slots__ = ("conditions", "num", "seed", "width", "height", "solver", "steps", "guidance", "strategy", "previews", "priority", "deadline_s", "cancel_on_disconnect")

@@ -15,7 +15,8 @@ from serving.rest.server import RestServer
 from serving.service.order import Order
 from tests.chromium import Chromium, find_browser
 from tests.serving.built import Built, Valve, finished
-from tests.trained_run import copied
+from tests.serving.conftest import SIDES
+from tests.trained_run import copied, with_sizes
 
 pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be installed
 
@@ -243,6 +244,51 @@ def test_form_orders_a_recipe_of_any_kind_of_model(page, about, recipe, expected
     }})()""")
     rest = {"n": 1, "seed": 5, "priority": "normal", "partial_images": 10}
     assert order == {**settings, **expected, **rest}
+
+
+@pytest.fixture(scope="module")
+def address_of_sizes(trained_folder, tmp_path_factory):
+    """Of a service of a run whose images are of several sizes."""
+    run = with_sizes(copied(trained_folder, tmp_path_factory.mktemp("sizes")), *SIDES)
+    built = Built(run)
+    built.service.start()
+    server = RestServer(make_app(built.service), "127.0.0.1:0")
+    yield server.start()
+    server.stop(1)
+    built.close()
+
+
+def test_page_draws_images_of_the_size_that_is_chosen_and_again_from_their_recipe(
+    browser, address_of_sizes
+):
+    browser.resize(1200, 900)
+    browser.open(address_of_sizes)
+    browser.until("!document.querySelector('#order').hidden")
+    assert browser.run("document.querySelector('#about').textContent").startswith(
+        "2 experts, 8 × 8 pixels or 2 other sizes"
+    )
+    assert browser.run("[...document.querySelector('#size').options].map(each => each.value)") == [
+        "8x8",
+        "16x4",
+        "4x12",
+    ]
+    sides = f"(i => [i.naturalWidth, i.naturalHeight])({NEWEST}.querySelector('img'))"
+    for size, expected in (("4x12", [4, 12]), ("8x8", [8, 8]), ("16x4", [16, 4])):
+        fill(browser, n="1", steps="2", size=size)
+        generate(browser)
+        assert browser.run(
+            f"{NEWEST}.querySelector('.frame').style.aspectRatio"
+        ) == "{} / {}".format(*expected)
+        browser.until(f"{NEWEST}.querySelector('a') !== null")
+        assert browser.run(sides) == expected
+    fill(browser, size="8x8")
+    press(browser, "Use this recipe again")
+    assert browser.run("document.querySelector('#size').value") == "16x4"
+    assert not browser.problems
+
+
+def test_page_of_a_model_of_one_size_offers_none(page):
+    assert page.run("document.querySelector('#size-field').hidden")
 
 
 def test_page_fits_a_phone(page):

@@ -1,0 +1,28 @@
+"""Sizes of images as people write them: WIDTHxHEIGHT in pixels."""
+
+from __future__ import annotations
+
+import re
+
+from atoll.errors import BadInput
+
+Size = tuple[int, int]  # width and height of an image, pixels
+
+_NAME = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})")
+
+
+def size_in(text: str) -> Size:
+    """The size that somebody writes.
+
+    Raises:
+        BadInput: it is none.
+    """
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise BadInput(f"{text!r} is no size; give WIDTHxHEIGHT in pixels, such as 64x48")
+    return int(match[1]), int(match[2])
+
+
+def size_name(size: Size) -> str:
+    """A size as people write it."""
+    return "x".join(map(str, size))
