@@ -63,6 +63,11 @@ def played_routed(parallel, num):
     return scenes.play_routed(parallel, num)
 
 
+def played_sizes(parallel, num):
+    forget()
+    return scenes.play_sizes(parallel, num)
+
+
 def drawn(parallel, num):
     forget()
     return scenes.draw(parallel, num)
@@ -98,6 +103,12 @@ def test_pipeline_learns_what_one_process_does_of_image_looking_at_words(groups)
 def test_processes_under_deepspeed_learn_what_one_does_if_tokens_pass_by_blocks(groups):
     two = groups[2].call(played_routed, "shard=2,sharding=zero-2", 2)[0]
     assert_same(scenes.play_routed("", 1), two)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_processes_under_deepspeed_learn_what_one_does_of_images_of_several_shapes(groups, stage):
+    two = groups[2].call(played_sizes, f"shard=2,sharding=zero-{stage}", 2)[0]
+    assert_same(scenes.play_sizes("", 1), two)
 
 
 @pytest.mark.parametrize("chain", CHAINS)
