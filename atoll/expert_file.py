@@ -6,6 +6,7 @@ It is of safetensors: the length of a header in eight bytes, the header in JSON,
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +87,23 @@ def unreadable(file: Path, error: Exception) -> BadInput:
     )
 
 
-def refuse_other_network(init: str, sizes: NetworkSizes, channels: int) -> dict[str, Any]:
+def refuse_other_network(
+    init: str, sizes: NetworkSizes, channels: int, objectives: Iterable[str]
+) -> dict[str, Any]:
     """Refuse a value of ``expert.init`` from which a run's experts cannot begin.
 
     Args:
         init: the value.
         sizes: of the experts.
         channels: of their images.
+        objectives: what they learn to tell.
 
     Returns:
         What the file tells of its network.
 
     Raises:
         BadInput: there is no expert.
-        ConfigError: it is of another network; says what differs.
+        ConfigError: it is of another network, or learned to tell something else; says what.
     """
     about = read_about(Path(init))
     others, painted = sizes_from(about["sizes"]), about["shape"][0]
@@ -112,5 +116,11 @@ def refuse_other_network(init: str, sizes: NetworkSizes, channels: int) -> dict[
         raise ConfigError(
             f"expert.init = {init!r} paints {painted} channels, and the data have {channels}; "
             "begin from another, or leave the key out"
+        )
+    told = about["objective"]
+    if other := next((each for each in objectives if each != told), None):
+        raise ConfigError(
+            f'expert.init = {init!r} learned to tell "{told}", and training.objective, or '
+            f'objectives, asks for "{other}"; set that to "{told}", or begin from another'
         )
     return about

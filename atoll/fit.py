@@ -87,7 +87,8 @@ def refuse_init(config: Config, channels: int) -> None:
     """
     init = config.expert.init
     if init and (Path(init).exists() or set(config.island.shares) == {"local"}):
-        refuse_other_network(init, config.expert.sizes, channels)
+        asked = config.training.objectives or (config.training.objective,)
+        refuse_other_network(init, config.expert.sizes, channels, asked)
 
 
 def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:

@@ -22,6 +22,15 @@ _CADENCE = {
 }
 # A remedy may come in the middle: what was done before stays as it is.
 _REMEDY = {"on_spike", "spike_factor"}
+# A router is taught by independent noise at all times alike, and has a decay of its own.
+_OF_EXPERTS = {
+    *("share", "ema_profile", "ema_lengths"),
+    *("times", "times_mean", "times_std", "times_shift"),
+    *("objective", "objectives", "noise_schedule", "min_snr"),
+    *("immiscible", "perturb_condition"),
+    *("route_tokens", "route_after", "route_before"),
+    *("align", "align_depth"),
+}
 
 
 def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:
@@ -61,14 +70,13 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
     """
     decays = config.training.schedule != "constant"
     own = _CADENCE - {"steps"} if decays else _CADENCE
+    unused = _CADENCE | _OF_EXPERTS if role is Role.ROUTER else own
     settings: dict[str, Any] = {
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},
         "expert": config.expert.model_dump(mode="json"),
         **_told(config),
-        "training": config.training.model_dump(
-            mode="json", exclude=(_CADENCE if role is Role.ROUTER else own) | _REMEDY
-        ),
+        "training": config.training.model_dump(mode="json", exclude=unused | _REMEDY),
     }
     if config.data.flip:
         settings["data"] = {"flip": True}

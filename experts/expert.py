@@ -212,7 +212,7 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     space, shape = partition.space
     everything = tuple(range(partition.num_experts))
     init, sizes = config.expert.init, config.expert.sizes
-    gamma = config.training.perturb_condition
+    gamma, objective = config.training.perturb_condition, objective_of(config.training, spec)
     clusters = (spec.index,) if spec.role is Role.EXPERT else everything
     rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
     return ExpertTask(
@@ -231,10 +231,10 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
                 conditioning,
                 partition.latents,
             ),
-            objective=objective_of(config.training, spec),
+            objective=objective,
             immiscible=config.training.immiscible,
             perturbation=Perturbation(gamma, conditioning, sizes.width) if gamma else None,
         ),
-        start=None if init is None else start_of(init, sizes, shape),
+        start=None if init is None else start_of(init, sizes, shape, objective.told["objective"]),
         feature_dims=partition.features.dims,
     )

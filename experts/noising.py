@@ -85,7 +85,7 @@ class Noising:
             mirrored = torch.rand(size, generator=generator)[rows] < 0.5
         cond = self.conditioning.drop(self.condition(batch), dropped)
         if self.perturbation is not None and cond is not None:
-            cond = self.perturbation.add(cond, self.perturbation.sample(size, generator)[rows])
+            cond = self.perturbation.add(cond, self.perturbation.sample(size, rows, generator))
         x0 = self.clean(batch, drawn, mirrored)
         if self.immiscible:
             noise = assigned(x0, noise, self.immiscible)

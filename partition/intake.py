@@ -17,6 +17,7 @@ from partition.images import cropped, encode_png
 from partition.sources import Pending, Sample, Source, Unreadable
 from partition.workers import Workers
 
+_NO_PIXELS = np.empty((0, 0, 0), np.uint8)
 _AT_HAND = frozenset({"digits", "npz"})  # sources of arrays: what they give needs no decoding
 
 
@@ -95,7 +96,11 @@ class Intake:
         return (sample for sample, _ in self._taken(with_png=False))
 
     def with_pngs(self) -> Iterator[tuple[Sample, bytes]]:
-        """The same samples, each with its image as a PNG file, made where it was decoded."""
+        """The same samples, each with its image as a PNG file, made where it was decoded.
+
+        The samples' own images have no pixels, which would be sent from one process to another for
+        nothing: zeros of the same shape, and of no size in memory.
+        """
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
@@ -103,15 +108,19 @@ class Intake:
         prepare = functools.partial(
             _prepared, sizes=self._sizes, crop_seed=self._crop_seed, with_png=with_png
         )
-        for item, png in self._workers.map(prepare, self._source):
+        for item, shape, png in self._workers.map(prepare, self._source):
             if isinstance(item, Unreadable):
                 self._leave_out(item)
-            elif not self._lacks_caption(item):
-                self._refuse_odd(item)
-                if item.label is not None:
-                    self.num_labels = max(self.num_labels, item.label + 1)
-                self.num_without_caption += not item.caption
-                yield item, png
+                continue
+            sample = item
+            if with_png:
+                sample = dataclasses.replace(item, image=np.broadcast_to(np.uint8(0), shape))
+            if not self._lacks_caption(sample):
+                self._refuse_odd(sample)
+                if sample.label is not None:
+                    self.num_labels = max(self.num_labels, sample.label + 1)
+                self.num_without_caption += not sample.caption
+                yield sample, png
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
@@ -200,20 +209,26 @@ def _prepared(
     sizes: Sequence[tuple[int, int]],
     crop_seed: int | None,
     with_png: bool,
-) -> tuple[Sample | Unreadable, bytes]:
-    """An item decoded and cropped, and its image as a PNG file if that is wanted."""
+) -> tuple[Sample | Unreadable, tuple[int, ...], bytes]:
+    """An item decoded and cropped, the shape of its image, and a PNG file in place of its pixels.
+
+    Without ``with_png`` the pixels are kept, and there is no file.
+    """
     found = item.read() if isinstance(item, Pending) else item
     if isinstance(found, Unreadable):
-        return found, b""
+        return found, (), b""
     for what, text in (("name", found.key), ("caption", found.caption or "")):
         if not _is_text(text):
             name = found.key.encode(errors="backslashreplace").decode()
-            return Unreadable(name, f"its {what} is not UTF-8"), b""
+            return Unreadable(name, f"its {what} is not UTF-8"), (), b""
     if sizes:
         size = sizes[bucket_of(found.image.shape[:2], sizes)]
         place = 0.5 if crop_seed is None else crop_place(crop_seed, found.key)
         found = dataclasses.replace(found, image=cropped(found.image, size, place))
-    return found, encode_png(found.image) if with_png else b""
+    shape = found.image.shape
+    if not with_png:
+        return found, shape, b""
+    return dataclasses.replace(found, image=_NO_PIXELS), shape, encode_png(found.image)
 
 
 def _is_text(text: str) -> bool:

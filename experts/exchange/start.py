@@ -56,18 +56,19 @@ class Start:
         logger.info("begins with weights", extra={"fields": told})
 
 
-def start_of(init: str, sizes: NetworkSizes, shape: Shape) -> Start:
+def start_of(init: str, sizes: NetworkSizes, shape: Shape, objective: str) -> Start:
     """What ``expert.init`` names.
 
     Args:
         init: the key's value.
         sizes: of the experts.
         shape: channels, height and width of their images.
+        objective: what is learned.
 
     Raises:
         BadInput: there is no expert.
-        ConfigError: it is of another network; says what differs.
+        ConfigError: it is of another network, or learned something else; says what differs.
     """
-    about = refuse_other_network(init, sizes, channels=shape[0])
+    about = refuse_other_network(init, sizes, shape[0], [objective])
     dialect = Dialect(**about.get("dialect", {}))
     return Start(Path(init), Conditioning(**about["conditioning"]), dialect)

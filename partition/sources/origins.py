@@ -6,10 +6,13 @@ import base64
 import contextlib
 import http.client
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -131,7 +134,7 @@ class HttpOrigin:
             raise _Refused(
                 f"the server answers {error.code} {error.reason}",
                 error.code,
-                _seconds(error.headers.get("Retry-After")),
+                _asked_pause(error.headers),
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise _no_answer(error) from error
@@ -230,8 +233,25 @@ def _extent(headers: Mapping[str, str], *, partial: bool) -> tuple[int, int | No
     return 0, int(length) if length.isdecimal() else None
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() else None
+def _asked_pause(headers: Mapping[str, str] | Message) -> float | None:
+    """Seconds that ``Retry-After`` asks for, by number or by date (RFC 9110, section 10.2.3).
+
+    A date is held against the server's own, whose clock may differ from this one.
+    """
+    told = headers.get("Retry-After", "").strip()
+    if told.isdecimal():
+        return float(told)
+    until, now = _moment(told), _moment(headers.get("Date", "")) or time.time()
+    return None if until is None else max(0.0, until - now)
+
+
+def _moment(date: str) -> float | None:
+    """A date of HTTP as seconds since 1970; None if it is none."""
+    parts = parsedate_tz(date)
+    try:
+        return None if parts is None else mktime_tz(parts)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _no_answer(error: Exception) -> Unavailable:
@@ -257,7 +277,10 @@ def _botocore_told() -> Iterator[None]:
         told = error.response.get("Error", {})
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         words = f"S3 answers {told.get('Code', status)}: {told.get('Message', '')}".rstrip(": ")
-        raise _Refused(words, status) from error
+        # botocore has the names of headers in lower case.
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        told_to = {name.title(): value for name, value in headers.items()}
+        raise _Refused(words, status, _asked_pause(told_to)) from error
     except exceptions.NoCredentialsError as error:
         raise BadInput(
             "no AWS credentials were found to read data.path with; set AWS_ACCESS_KEY_ID and "

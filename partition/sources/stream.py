@@ -16,6 +16,7 @@ from atoll.errors import DataError
 from partition.sources.origins import Answer, Damaged, Origin, Unavailable
 
 TRIES = 8  # in a row without a byte
+MOST_ASKED_S = 600  # of a pause that a server asks for
 _PAUSE_S, _MOST_S = 0.5, 30.0  # before the first of them, and before any
 _PIECE = 128 << 10  # at most so much is lost where a connection breaks
 _PIECES_AHEAD = 128
@@ -172,8 +173,19 @@ def _patiently(ask: Callable[[], _T], wait: Wait) -> _T:
                 raise
             if failed == TRIES:
                 raise Unavailable(f"{error.reason}, {failed} times", passing=False) from error
-            wait(_pause(failed) if error.after_s is None else min(error.after_s, _MOST_S))
+            wait(_pause(failed) if error.after_s is None else _obeyed(error.reason, error.after_s))
     raise AssertionError("the last try returns or raises")
+
+
+def _obeyed(reason: str, seconds: float) -> float:
+    """As long as a server asks to wait. Raises: Unavailable, where that is not waited for."""
+    if seconds > MOST_ASKED_S:
+        raise Unavailable(
+            f"{reason}, and asks to wait for {seconds:,.0f} s, of which {MOST_ASKED_S:,} s are the "
+            "most that is waited; run the same command again then",
+            passing=False,
+        )
+    return seconds
 
 
 def _pause(failed: int) -> float:

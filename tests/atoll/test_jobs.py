@@ -68,6 +68,27 @@ def test_job_digests_change_when_the_weights_would(shaping):
     assert not set(before.values()) & set(after.values())
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        'training.objectives=["epsilon","velocity"]',
+        "training.noise_schedule=cosine",
+        "training.min_snr=5",
+        "training.times=logit-normal",
+        "training.immiscible=8",
+        "training.perturb_condition=1",
+        "training.route_tokens=0.5",
+        "training.align=0.5",
+        "training.ema_profile=power",
+        "training.share=proportional",
+    ],
+)
+def test_recipes_of_experts_leave_the_router_as_it_is(recipe):
+    deep = "expert.depth=8"
+    before, after = digests(deep), digests(deep, recipe)
+    assert [job for job in before if after[job] == before[job]] == ["router"]
+
+
 def test_job_digests_change_with_the_partition():
     assert not set(digests().values()) & set(digests(partition="q").values())
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest, norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atoll.config import Config
 from atoll.sizes import MMDITS, Sizes
@@ -18,6 +19,7 @@ from experts.times import TimeDensity
 from partition.batch import Batch
 from partition.text import HashedNgrams
 
+ALL = slice(None)
 BY_CLASS, BY_WORD = Conditioning("class", 3), Conditioning("text", 6, "char-ngrams-2-4-6", 4)
 
 
@@ -44,7 +46,7 @@ def drawn(told, gamma=0.5, dropout=0.0, num=12, place=Place()):  # noqa: B008
 
 
 def test_noise_is_normal_with_a_length_of_about_gamma():
-    noise = Perturbation(0.7, BY_CLASS, 400).sample(500, seeded(torch.device("cpu"), 0))
+    noise = Perturbation(0.7, BY_CLASS, 400).sample(500, ALL, seeded(torch.device("cpu"), 0))
     assert noise.norm(dim=1).mean() == pytest.approx(0.7, rel=0.01)
     scaled = (noise * math.sqrt(400) / 0.7).flatten().numpy()
     assert kstest(scaled, norm.cdf).statistic < 1.95 / math.sqrt(scaled.size)
@@ -62,6 +64,26 @@ def test_perturbed_conditions_over_several_processes_are_those_of_one_cut_to_pie
     _, whole = drawn(told, dropout=0.3)
     parts = [drawn(told, dropout=0.3, place=Place(rank, 3))[1] for rank in range(3)]
     assert torch.equal(torch.cat(parts), whole)
+
+
+class Largest(TorchDispatchMode):
+    """Looks at every tensor that is made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_process_draws_no_noise_for_the_rows_of_others():
+    perturbation = Perturbation(1.0, Conditioning("text", 32, "some-model", 7), 8)
+    with Largest() as largest:
+        noise = perturbation.sample(64, slice(30, 32), seeded(torch.device("cpu"), 0))
+    assert noise.shape == (2, 7, 32)
+    assert largest.numbers == noise.numel()
 
 
 def test_classes_bring_their_noise_and_the_absent_one_brings_none():

@@ -1,5 +1,6 @@
 import io
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from webdataset.tariterators import tar_file_iterator
 
 from atoll.sections import DataSection
 from partition.images import decode_png
-from partition.intake import Intake
+from partition.intake import Intake, _prepared
 from partition.sources import Sample, Unreadable
 from partition.spool import Spool
 from partition.workers import Workers
@@ -54,6 +55,14 @@ def test_spool_gives_some_images_spread_evenly(spool: Spool, most: int) -> None:
     assert len(places) == min(most, 23)
     gaps = np.diff(places)
     assert not len(gaps) or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
+
+
+def test_image_that_is_a_png_is_not_sent_from_a_process_as_pixels_too() -> None:
+    sample = Sample("grey", np.full((300, 200, 3), 128, np.uint8))
+    sent = _prepared(sample, size=None, crop_seed=None, with_png=True)
+    assert len(pickle.dumps(sent)) < len(sent[2]) + 1000 < 300 * 200
+    (told, png), *_ = Intake(Given(), DataSection(on_error="skip")).with_pngs()
+    assert told.image.shape == decode_png(png).shape == (4, 5, 3)
 
 
 def test_spooled_samples_are_members_of_a_tar(spool: Spool) -> None:

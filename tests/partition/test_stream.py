@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from atoll.errors import BadInput, DataError
 from partition.sources import origins, stream
 from partition.sources.origins import HttpOrigin, Origins, S3Origin, Unavailable
-from partition.sources.stream import TRIES, ReadAhead, pieces
+from partition.sources.stream import MOST_ASKED_S, TRIES, ReadAhead, pieces
 from tests.partition.faulty_server import FaultyServer
 
 DATA = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
@@ -66,6 +66,45 @@ def test_stream_throttled_waits_as_the_server_asks(server: FaultyServer) -> None
     server.faults, server.retry_after, pauses = [503, 503], "7", Pauses()
     assert read(server, pauses) == DATA
     assert pauses == [7, 7]
+
+
+def test_stream_throttled_waits_longer_than_by_itself_where_the_server_asks(
+    server: FaultyServer,
+) -> None:
+    server.faults, server.retry_after, pauses = [503], str(MOST_ASKED_S), Pauses()
+    assert read(server, pauses) == DATA
+    assert pauses == [MOST_ASKED_S]
+
+
+@pytest.mark.parametrize("asked", [str(MOST_ASKED_S + 1), "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_stream_throttled_for_too_long_is_given_up_at_once(
+    server: FaultyServer, asked: str
+) -> None:
+    server.faults, server.retry_after, pauses = [503], asked, Pauses()
+    words = r"the server answers 503 .*, and asks to wait for [\d,]+ s, of which 600 s are the most"
+    with pytest.raises(Unavailable, match=words):
+        read(server, pauses)
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("7", 7),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 7),
+        ("Friday, 31-Dec-99 23:59:59 GMT", 7),  # as older servers write it
+        ("Fri Dec 31 23:59:59 1999", 7),
+        ("Fri, 31 Dec 1999 23:59:00 GMT", 0),  # is over
+        ("soon", None),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        ("", None),
+    ],
+)
+def test_pause_that_a_server_asks_for_is_read_as_number_or_date(
+    told: str, seconds: float | None
+) -> None:
+    headers = {"Retry-After": told, "Date": "Fri, 31 Dec 1999 23:59:52 GMT"}
+    assert origins._asked_pause(headers) == seconds
 
 
 def test_stream_throttled_for_good_is_given_up(server: FaultyServer) -> None:
@@ -250,11 +289,12 @@ def test_s3_that_throttles_is_asked_again_and_given_up_in_the_end(
     def interfere(line: str, answer: Any) -> Response:
         nonlocal slow
         slow -= "a.tar?" in line
-        return Response(SLOW, 503) if slow >= 0 and "a.tar?" in line else answer()
+        slowly = Response(SLOW, 503, {"Retry-After": "9"} if slow % 2 else {})
+        return slowly if slow >= 0 and "a.tar?" in line else answer()
 
     s3.interfere, pauses = interfere, Pauses()
     assert s3_read(url, pauses) == DATA
-    assert pauses
+    assert [pause == 9 for pause in pauses] == [True, False] * 3
     slow = 10**6
     with pytest.raises(Unavailable, match="S3 answers SlowDown: Reduce your rate, 8 times"):
         s3_read(url)

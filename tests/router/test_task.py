@@ -65,6 +65,25 @@ def test_router_task_learns_from_all_clusters_by_its_own_section():
     assert (training.ema_decay, training.clip_norm) == (0.5, 3.0)
 
 
+def test_router_is_taught_the_same_whatever_the_recipes_of_experts():
+    recipes = {
+        "times": "logit-normal",
+        "objectives": ["epsilon", "v"],
+        "noise_schedule": "cosine",
+        "min_snr": 5,
+        "immiscible": 8,
+        "perturb_condition": 1,
+        "align": 0.5,
+        "ema_profile": "power",
+    }
+    plain, told = task_of(), task_of(training=recipes)
+    batch = some_batch()
+    first, second = (task.examples(batch, 3, Place()) for task in (plain, told))
+    assert all(torch.equal(*pair) for pair in zip(first.inputs, second.inputs, strict=True))
+    assert torch.equal(first.target, second.target)
+    assert (told.about, told.aligns, told.spec.digest) == (plain.about, False, plain.spec.digest)
+
+
 def test_router_examples_ask_for_the_cluster_at_all_times():
     task = task_of()
 

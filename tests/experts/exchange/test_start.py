@@ -79,6 +79,10 @@ def test_expert_of_other_classes_and_larger_images_keeps_what_fits(begin):
             "depth 2, .* asks for a DiT of width 16, depth 1",
         ),
         ({"shape": [4, 8, 8]}, "paints 4 channels, and the data have 1"),
+        (
+            {"objective": "epsilon"},
+            r'expert\.init .* tell "epsilon", and training\.objective, .* asks for "velocity"; set',
+        ),
     ],
 )
 def test_init_of_another_network_is_refused_by_what_differs(begin, others, names):

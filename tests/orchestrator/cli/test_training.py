@@ -63,6 +63,11 @@ def test_init_of_another_network_is_refused_before_anything_starts(partitioned, 
     config = config.model_copy(update={"expert": expert})
     with pytest.raises(ConfigError, match="is a DiT of width 32, depth 2, heads 2, patch 2, and"):
         train(config, "train")
+    fitting = config.expert.model_copy(update={"width": 32, "depth": 2, "heads": 2, "patch": 2})
+    training = config.training.model_copy(update={"objectives": ("velocity", "epsilon")})
+    other = config.model_copy(update={"expert": fitting, "training": training})
+    with pytest.raises(ConfigError, match=r'learned to tell "velocity", and .* for "epsilon"; set'):
+        train(other, "train")
     (tmp_path / "init").unlink()
     with pytest.raises(BadInput, match="init is not there"):
         train(config, "train")
