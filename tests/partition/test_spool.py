@@ -59,7 +59,7 @@ def test_spool_gives_some_images_spread_evenly(spool: Spool, most: int) -> None:
 
 def test_image_that_is_a_png_is_not_sent_from_a_process_as_pixels_too() -> None:
     sample = Sample("grey", np.full((300, 200, 3), 128, np.uint8))
-    sent = _prepared(sample, size=None, crop_seed=None, with_png=True)
+    sent = _prepared(sample, sizes=(), crop_seed=None, with_png=True)
     assert len(pickle.dumps(sent)) < len(sent[2]) + 1000 < 300 * 200
     (told, png), *_ = Intake(Given(), DataSection(on_error="skip")).with_pngs()
     assert told.image.shape == decode_png(png).shape == (4, 5, 3)
