@@ -12,9 +12,15 @@ from partition.manifest import Partition
 
 
 def sizes_of(partition: Partition) -> dict[Size, Shape]:
-    """Sizes of a run's images, the main one first, each with the shape that networks see."""
-    sides = zip(partition.sizes, partition.shapes, strict=True)
-    return {(width, height): shape for (height, width), shape in sides}
+    """Sizes of a run's images, the main one first, each with the shape that networks see.
+
+    Others are those that some sample has: nobody learned what no image is of.
+    """
+    learned = {0} | {shard.bucket for owner in partition.shard_sets for shard in owner.shards}
+    sides = enumerate(zip(partition.sizes, partition.shapes, strict=True))
+    return {
+        (width, height): shape for bucket, ((height, width), shape) in sides if bucket in learned
+    }
 
 
 def drawn_by(partition: Partition, gate: str) -> dict[Size, Shape]:
