@@ -6,8 +6,8 @@ Networks are told heights and widths, of images or of latents.
 from __future__ import annotations
 
 from atoll.errors import BadInput
+from atoll.flops import Shape
 from atoll.image_size import Size, size_name
-from experts.dit import Shape
 from partition.manifest import Partition
 
 
