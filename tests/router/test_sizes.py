@@ -25,6 +25,7 @@ def test_sizes_of_a_run_are_those_of_its_buckets_and_the_first_is_the_main_one()
 
 def test_sizes_of_latents_are_in_pixels_and_their_shapes_in_places():
     encoded = dataclasses.replace(SEVERAL, latents=LATENTS)
+    assert (SEVERAL.factor, encoded.factor) == (1, 8)
     assert sizes_of(encoded)[80, 48] == (4, 6, 10)
     assert shape_at(encoded, (48, 80), "learned") == (4, 10, 6)
 
