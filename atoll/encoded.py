@@ -168,6 +168,12 @@ def seen_shape(store: BlobStore, partition: Mapping[str, Any]) -> tuple[int, int
     return channels, height, width
 
 
+def pixels_per_place(store: BlobStore, partition: Mapping[str, Any]) -> int:
+    """Along the side of a place that networks see, 1 for pixels; arguments as of the above."""
+    rows: int = partition["shape"][0]
+    return rows // seen_shape(store, partition)[1]
+
+
 def seen_bytes(store: BlobStore, partition: Mapping[str, Any]) -> list[int]:
     """Bytes of the tars of each cluster that its trainer reads; arguments as of the above."""
     latents, captions = (

@@ -8,7 +8,7 @@ from atoll.errors import BadInput
 
 Size = tuple[int, int]  # width and height of an image, pixels
 
-_NAME = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})")
+_NAME = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 
 
 def size_in(text: str) -> Size:

@@ -15,10 +15,11 @@ import time
 import torch
 from torch import nn
 
+from atoll.flops import Shape
 from atoll.sections import SamplingSection
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Shape, build_dit
+from experts.dit import build_dit
 from experts.flops import dit_flops
 from experts.solvers import integrate
 from router.cost import router_flops

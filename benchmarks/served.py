@@ -10,9 +10,10 @@ import torch
 from ensemble import shaken
 from ways import Arrivals, Drawn
 
+from atoll.flops import Shape
 from atoll.sizes import Sizes
 from experts.condition import Conditioning
-from experts.dit import Shape, build_dit
+from experts.dit import build_dit
 from router.gate import LearnedGate
 from router.network import build_router
 from router.selection import parse_strategy

@@ -12,9 +12,9 @@ from typing import Protocol
 import torch
 
 from atoll.clock import SystemClock
+from atoll.flops import Shape
 from atoll.sections import SamplingSection
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flow import VelocityField
 from router.ensemble import Ensemble
 from router.gate import Gate

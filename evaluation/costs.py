@@ -7,9 +7,9 @@ from typing import Any
 
 from atoll import layout
 from atoll.config import Config
+from atoll.flops import Shape
 from evaluation.painter import Prices
 from evaluation.results import MONOLITH, TrainingCost
-from experts.dit import Shape
 from experts.expert import training_flops
 from experts.flops import TRAINING, expert_flops, mean_flops, samples_seen
 from experts.load import Loaded

@@ -19,11 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atoll.flops import linear_flops
+from atoll.flops import Shape, linear_flops
 
 _PREFIX = "aligner."  # of its weights in a network's state
-
-Shape = tuple[int, int, int]  # channels, height, width
 
 
 class Aligner(nn.Module):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atoll.flops import Shape
 from atoll.patches import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import Sizes
@@ -29,8 +30,6 @@ from experts.embeddings import (
 )
 from experts.places import positions_of
 from experts.routing import routed
-
-Shape = tuple[int, int, int]  # channels, height, width
 
 
 class DiT(nn.Module):

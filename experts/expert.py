@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from atoll.batches import batch_size
 from atoll.checkpoints import Compat
 from atoll.config import Config
-from atoll.flops import num_tokens
+from atoll.flops import Shape, num_tokens
 from atoll.networks import expert_flops
 from atoll.sizes import NetworkSizes
 from atoll.training_section import TrainingSection
@@ -20,7 +20,6 @@ from atoll.types import JobSpec, Role
 from experts.alignment import aligner_flops, alignment_loss, parted
 from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
-from experts.dit import Shape
 from experts.exchange.start import Start, start_of
 from experts.flops import mean_flops, samples_seen
 from experts.flow import PATH, VelocityField, flow_loss, seeded

@@ -12,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atoll.flops import Shape
 from atoll.sizes import MMDiTSizes
 from experts.alignment import Aligner, aligned
 from experts.blocks import FinalLayer
 from experts.condition import Conditioning
-from experts.dit import Shape, shape_of
+from experts.dit import shape_of
 from experts.embeddings import PatchEmbed, TimestepEmbedder, unpatchify
 from experts.mmdit_blocks import DoubleBlock, SingleBlock
 from experts.places import positions_of

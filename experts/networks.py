@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atoll.flops import Shape
 from atoll.patches import refuse_patch
 from atoll.routing import Routing
 from atoll.sizes import MMDiTSizes, NetworkSizes, sizes_from
@@ -15,7 +16,7 @@ from experts.alignment import Aligner, without_aligner
 from experts.blocks import fresh
 from experts.condition import Conditioning
 from experts.dialect import OURS, Dialect
-from experts.dit import DiT, Shape
+from experts.dit import DiT
 from experts.mmdit import MMDiT
 from experts.video import SpaceTimeDiT
 

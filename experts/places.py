@@ -46,7 +46,14 @@ def positions_of(x_t: Tensor, network: Placed, make: Make, dims: int) -> Tensor:
     if (height, width) == network.shape[1:]:
         return own
     grid = height // network.sizes.patch, width // network.sizes.patch
-    return _looked_up(make, grid, dims, own.dtype, own.device)
+    return table(make, grid, dims, own.dtype, own.device)
+
+
+def table(
+    make: Make, grid: tuple[int, int], dims: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Positions of a grid, a constant of graphs: see :mod:`experts.compiled`."""
+    return _made(make, grid, dims, dtype, device)
 
 
 @functools.lru_cache(_MOST)
@@ -56,7 +63,3 @@ def _made(
     # Whoever asks first may be drawing, and the next one learning from the same tensor.
     with torch.inference_mode(False):
         return make(*grid, dims).to(device, dtype)
-
-
-# Between two graphs where a whole network is compiled: the table is part of neither.
-_looked_up: Callable[..., Tensor] = torch.compiler.disable(_made)  # type: ignore[no-untyped-call]

@@ -130,8 +130,8 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
         # An agent that was started by hand brings a layout that no configuration knew.
         refuse_layout(parallel, config.expert, config.training)
         refuse_buckets(parallel, config.data.buckets)
-        for (side, _), (_, height, width) in zip(partition.sizes, partition.shapes, strict=True):
-            refuse_patches(config, height, width, [parallel], factor=side // height)
+        for _, height, width in partition.shapes:
+            refuse_patches(config, height, width, [parallel], factor=partition.factor)
     layout = parallel.over(place.world)
     if local_rank == 0:
         logger.info("laid out", extra={"fields": asdict(layout)})

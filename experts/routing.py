@@ -13,8 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from atoll.flops import Shape
 from atoll.routing import Routing
-from experts.alignment import Shape, Streamed
+from experts.alignment import Streamed
 
 
 class Routed(Streamed, Protocol):

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from atoll.training_section import TrainingSection
 from experts.average import Averages
+from experts.compiled import compile_in_place
 from experts.devices import arithmetic
 from experts.engine import Judge, Made, Snapshot, Stats
 from experts.optimizer import AdamW
@@ -133,7 +134,7 @@ class TorchEngine:
         """In place, so that the state dict keeps its keys; block by block between others' hooks."""
         whole = self._mesh.size("shard", "sequence", "tensor") == 1
         for module in [self._network] if whole else blocks_of(self._network):
-            module.compile()
+            compile_in_place(module)
 
     def _backward(self, examples: Examples) -> Tensor:
         run = self._parallel or self._network

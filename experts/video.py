@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from atoll.flops import Shape
 from atoll.sizes import Sizes
 from experts.blocks import Block
 from experts.condition import Conditioning
 from experts.cross_attention import heard_tokens
 from experts.dialect import OURS, Dialect
-from experts.dit import DiT, Shape
+from experts.dit import DiT
 from experts.embeddings import sincos_line, sincos_positions
 
 FRAMES, PLACES = 1, 2  # dimensions of (B, T, S, D)

@@ -45,9 +45,14 @@ class BucketedOrder:
 
         Returns:
             The bucket, and which of its samples they are, (last - first,) int64.
+
+        Raises:
+            ValueError: ``cursor`` lies within a batch, of several buckets.
         """
         bucket, start = 0, cursor
         if len(self._sizes) > 1:
+            if cursor % size:
+                raise ValueError(f"{cursor} samples are no whole number of batches of {size}")
             bucket, start = self._place(cursor // size, size)
         return bucket, self._orders[bucket].span(start + first, start + last)
 

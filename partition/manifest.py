@@ -235,9 +235,13 @@ class Partition:
 
         One where all images are of one size.
         """
-        channels, height, _ = self.space.shape
-        factor = self.shape[0] // height  # of an autoencoder; 1 for pixels
+        channels, factor = self.space.shape[0], self.factor
         return tuple((channels, rows // factor, columns // factor) for rows, columns in self.sizes)
+
+    @property
+    def factor(self) -> int:
+        """Pixels along the side of a place that networks see: an autoencoder's; 1 for pixels."""
+        return self.shape[0] // self.space.shape[1]
 
     @property
     def num_experts(self) -> int:

@@ -13,11 +13,11 @@ import torch
 
 from atoll.errors import BadInput
 from atoll.expert_file import weights_file
+from atoll.flops import Shape
 from atoll.image_size import Size, size_name
 from atoll.latents_section import LatentsSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, LatentDecoder, decode_pixels
-from experts.dit import Shape
 from experts.exchange.field import Expert, expert_of
 from experts.exchange.model import read_model
 from experts.prompting import encoder_beside

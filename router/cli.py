@@ -21,7 +21,7 @@ from atoll.command import (
 )
 from atoll.config_file import read_config, run_config
 from atoll.errors import BadInput
-from atoll.image_size import size_in
+from atoll.image_size import size_in, size_name
 
 _SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
 
@@ -101,8 +101,10 @@ def sample(  # noqa: PLR0917 - each is an option of the command
     sampling, checkpoints = settings.sampling, loaded.digests
     if again is not None:
         again.refuse_others(checkpoints)
-    shape = None if size is None else loaded.shape_at(size_in(size), sampling.gate)
-    size = None if shape is None else size  # as in recipes of images that nobody asked a size for
+    wished = None if size is None else size_in(size)
+    shape = None if wished is None else loaded.shape_at(wished, sampling.gate)
+    # The main one is left out, as in recipes of images that nobody asked a size for.
+    size = None if wished is None or shape is None else size_name(wished)
     cond, names = asked_for(
         loaded.conditioning, loaded.class_names, loaded.load_encoder(), asked or (), num
     )

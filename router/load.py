@@ -16,12 +16,12 @@ from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
 from atoll.errors import CheckpointMismatch
+from atoll.flops import Shape
 from atoll.image_size import Size
 from atoll.sizes import NetworkSizes, Sizes, sizes_from
 from atoll.types import CheckpointRef
 from experts.condition import Conditioning
 from experts.decoding import Decoder, decoder_of
-from experts.dit import Shape
 from experts.files import EMA
 from experts.flow import VelocityField
 from experts.load import load_expert

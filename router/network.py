@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atoll.flops import Shape
 from atoll.patches import refuse_patch
 from atoll.sizes import Sizes
 from experts.blocks import Block, fresh
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.embeddings import PatchEmbed, TimestepEmbedder, condition_embedder, sincos_positions
 from experts.places import positions_of
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.errors import ConfigError
+from atoll.flops import Shape
 from atoll.sections import SamplingSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, decode_pixels
-from experts.dit import Shape
 from experts.flow import seeded
 from experts.solvers import integrate
 from router.ensemble import Ensemble

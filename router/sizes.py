@@ -6,15 +6,21 @@ Networks are told heights and widths, of images or of latents.
 from __future__ import annotations
 
 from atoll.errors import BadInput
+from atoll.flops import Shape
 from atoll.image_size import Size, size_name
-from experts.dit import Shape
 from partition.manifest import Partition
 
 
 def sizes_of(partition: Partition) -> dict[Size, Shape]:
-    """Sizes of a run's images, the main one first, each with the shape that networks see."""
-    sides = zip(partition.sizes, partition.shapes, strict=True)
-    return {(width, height): shape for (height, width), shape in sides}
+    """Sizes of a run's images, the main one first, each with the shape that networks see.
+
+    Others are those that some sample has: nobody learned what no image is of.
+    """
+    learned = {0} | {shard.bucket for owner in partition.shard_sets for shard in owner.shards}
+    sides = enumerate(zip(partition.sizes, partition.shapes, strict=True))
+    return {
+        (width, height): shape for bucket, ((height, width), shape) in sides if bucket in learned
+    }
 
 
 def drawn_by(partition: Partition, gate: str) -> dict[Size, Shape]:

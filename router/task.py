@@ -19,12 +19,11 @@ from torch.nn import functional as F
 
 from atoll.checkpoints import Compat
 from atoll.config import Config
-from atoll.flops import router_flops
+from atoll.flops import Shape, router_flops
 from atoll.sizes import Sizes
 from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flops import mean_flops, samples_seen
 from experts.flow import PATH, VelocityField, seeded
 from experts.noising import Noising, conditioning_of, noising_of

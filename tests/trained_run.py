@@ -108,9 +108,16 @@ def train_run(folder: Path, **sections: Any) -> Path:
 
 
 def with_sizes(run: Run, *sizes: tuple[int, int]) -> Run:
-    """A run whose images are said to be of several sizes, heights and widths, its own first."""
+    """A run whose images are said to be of several sizes, heights and widths, its own first.
+
+    Of each there is a shard, in which nobody looks.
+    """
     made = stages.require(run.store, "partition", needed_by="a test")
-    stages.finish(run.store, "partition", {}, {**made, "buckets": sizes})
+    owner, *others = made["shard_sets"]
+    (first, *_) = own = owner["shards"]
+    more = [{**first, "num_samples": 0, "bucket": bucket} for bucket in range(1, len(sizes))]
+    told = {"buckets": sizes, "shard_sets": [{**owner, "shards": [*own, *more]}, *others]}
+    stages.finish(run.store, "partition", {}, {**made, **told})
     return run
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 
 from atoll.training_section import TrainingSection
 from experts.average import Averages
+from experts.compiled import compile_in_place
 from experts.deepspeed.rounded import Rounded
 from experts.deepspeed.shares import Moments
 from experts.deepspeed.starting import grad_norm_of, settings, started
@@ -61,7 +62,7 @@ class ZeroEngine:
         if recomputes:
             recompute(network)
         if training.compile:
-            network.compile()
+            compile_in_place(network)
         deepspeed = started(self._device)
         config = settings(stage, network, training)
         self._adamw = adamw(self._parameters.values(), training)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.flops import Shape
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.exchange.model import Model
 from experts.flow import VelocityField
 from experts.networks import network_from

@@ -13,10 +13,10 @@ from pathlib import Path
 from torch import nn
 
 from atoll.expert_file import refuse_other_network
+from atoll.flops import Shape
 from atoll.sizes import NetworkSizes
 from experts.condition import Conditioning
 from experts.dialect import Dialect
-from experts.dit import Shape
 from experts.exchange.model import read_model
 
 _POSITIONS, _CONDITION = "pos_embed", ("y_embedder.", "words.")

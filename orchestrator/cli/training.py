@@ -145,7 +145,7 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     partition = stages.require(store, "partition", needed_by=name)
     digest = partition["digest"]
     encoded.refuse_unencoded(store, config, digest, name)
-    factor = partition["shape"][0] // encoded.seen_shape(store, partition)[1]
+    factor = encoded.pixels_per_place(store, partition)
     for height, width in partition["buckets"] or [partition["shape"][:2]]:
         fit.refuse_patches(config, height // factor, width // factor, factor=factor)
     fit.refuse_condition(

@@ -18,7 +18,7 @@ from serving.engine.model import Model
 from serving.engine.queue import Entry, Image, Listener, Queue
 from serving.engine.request import Request
 from serving.engine.routes import Routes
-from serving.engine.schedule import Choice, Waiting, choose
+from serving.engine.schedule import Waiting, choose
 from serving.engine.shortage import BatchRows, is_shortage
 from serving.engine.slots import Slots
 from serving.engine.tick import Tick, Watch, nobody
@@ -114,13 +114,11 @@ class Engine:
         self._queue.update()
         self._fill_slots()
         for part in self._unrouted():
-            self._attempt(self._route, part)
+            if not self._attempt(self._route, part):
+                break
         resident = experts.resident
         choice = choose(self._servable(), resident.keys(), self._rows.most)
-        if choice.slots:
-            for part in self._images.by_shape(self._tensor(choice.slots)):
-                self._attempt(lambda slots: self._evaluate(slots, resident), part)
-        self._note_skipped(choice)
+        self._note_skipped(self._serve(choice.slots, resident), choice.skipped)
         experts.tell(choice.experts, choice.wanted, choice.later, self._soon(resident))
         self._watch(
             Tick(
@@ -171,12 +169,14 @@ class Engine:
         return tuple(part for each in batches for part in torch.split(each, self._rows.most))
 
     def _route(self, slots: Tensor) -> None:
-        if len(slots) == 0:
-            return
         active, model = self._queue.active, self._model
-        selections = [active[slot].entry.request.sampling.selection for slot in slots.tolist()]
+        # A request may have just ended with another of its images.
+        left = [slot for slot in slots.tolist() if slot in active]
+        if not left:
+            return
+        selections = [active[slot].entry.request.sampling.selection for slot in left]
         self._counted.num_gated += self._routes.route(
-            self._images, slots, selections, model.gate, model.conditioning
+            self._images, self._tensor(left), selections, model.gate, model.conditioning
         )
 
     def _servable(self) -> list[Waiting]:
@@ -211,16 +211,27 @@ class Engine:
             if known[row]
         ]
 
-    def _note_skipped(self, choice: Choice) -> None:
-        for slot in choice.slots:
+    def _note_skipped(self, served: Sequence[int], skipped: Sequence[int]) -> None:
+        for slot in served:
             self._skipped[slot] = 0
-        for slot in choice.skipped:
+        for slot in skipped:
             self._skipped[slot] += 1
 
     def _soon(self, resident: Mapping[int, VelocityField]) -> tuple[int, ...]:
         if len(resident) == self._model.experts.num:
             return ()
         return self._routes.soon(self._tensor(sorted(self._queue.active)))
+
+    def _serve(self, slots: Sequence[int], resident: Mapping[int, VelocityField]) -> list[int]:
+        """Evaluate images of a batch, shape by shape; tells of which it was tried."""
+        served: list[int] = []
+        if not slots:
+            return served
+        for part in self._images.by_shape(self._tensor(slots)):
+            served += part.tolist()
+            if not self._attempt(lambda its: self._evaluate(its, resident), part):
+                break  # the others are too many, and their experts may be gone
+        return served
 
     def _evaluate(self, slots: Tensor, resident: Mapping[int, VelocityField]) -> None:
         self._route(slots[~self._routes.known[slots]])  # some are, after a batch that raised
@@ -258,13 +269,17 @@ class Engine:
             estimate = self._images.estimate(slots)[0].to("cpu", copy=True)
             self._queue.tell(entry, Preview(image.position, step, estimate))
 
-    def _attempt(self, work: Callable[[Tensor], None], slots: Tensor) -> None:
-        """Do something for images; if it raises, for each request alone, and fail the guilty."""
+    def _attempt(self, work: Callable[[Tensor], None], slots: Tensor) -> bool:
+        """Do something for images; if it raises, for each request alone, and fail the guilty.
+
+        Returns:
+            False where batches are smaller from now on: what is left waits for the next tick.
+        """
         error = self._raised(work, slots)
         if error is None:
-            return
+            return True
         if is_shortage(error) and self._rows.halve():
-            return  # all of them are tried again at the next tick
+            return False
         by_request: dict[Entry, list[int]] = {}
         for slot in slots.tolist():
             if slot in self._queue.active:
@@ -272,8 +287,9 @@ class Engine:
         for entry, its in by_request.items():
             if len(by_request) == 1:
                 self._fail(entry, error)
-            else:
-                self._attempt(work, self._tensor(its))
+            elif not self._attempt(work, self._tensor(its)):
+                return False
+        return True
 
     def _raised(self, work: Callable[[Tensor], None], slots: Tensor) -> Exception | None:
         try:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
+from atoll.flops import Shape
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flow import VelocityField
 from router.gate import Gate
 

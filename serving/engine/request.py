@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from experts.dit import Shape
+from atoll.flops import Shape
 from router.selection import Selection
 
 

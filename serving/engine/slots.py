@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from atoll.flops import Shape
 from experts.condition import Conditioning
-from experts.dit import Shape
 from experts.flow import per_row
 from experts.solvers import time_grid
 from router.rows import UNBOUND

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from atoll.errors import BadInput
+from atoll.flops import Shape
 from atoll.image_size import Size, size_name
 from atoll.sections import SamplingSection
 from atoll.serving_section import ServingSection
 from experts.condition import Conditioning
 from experts.decoding import Decoder, decode_pixels
-from experts.dit import Shape
 from partition.text import TextEncoder
 from router.asking import asked_for
 from router.recipe import Recipe

@@ -121,25 +121,3 @@ def test_positions_first_asked_for_where_images_are_drawn_can_be_learnt_from(mak
     assert torch.equal(learnt, drawn)
     learnt.sum().backward()
     assert network.x_embedder.proj.weight.grad.any()
-
-
-@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # in torch's own modules
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # likewise, which hide it
-def test_compiled_network_takes_all_shapes_and_is_not_compiled_for_each():
-    plain, network = (
-        stirred(build_network(Sizes(16, 1, 2, 2), BY_CLASS, OWN, seed=0)) for _ in range(2)
-    )
-    graphs = []
-
-    def counting(graph, _):
-        graphs.append(graph)
-        return graph.forward
-
-    network.compile(backend=counting)
-    made = []
-    for shape in (OWN, *OTHERS, (2, 12, 8), (2, 20, 4)):
-        given = asked(plain, shape)
-        torch.testing.assert_close(network(*given), plain(*given))
-        made.append(len(graphs))
-    assert made[0] == 1
-    assert made[3:] == [made[2]] * 3

@@ -1,6 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,3 +88,8 @@ def test_bucketed_order_shows_a_bucket_of_one_sample_once_an_epoch_on_average() 
     seen = batches(sizes, begins(sizes, size, 7)[-1], size)
     assert [rows.tolist() for bucket, rows in seen if bucket == 0] == [[0] * size]
     assert sum(bucket == 1 for bucket, _ in seen) == 20
+
+
+def test_bucketed_order_from_within_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="17 samples are no whole number of batches of 8"):
+        BucketedOrder([9, 9], 0).rows(17, 8, 0, 8)

@@ -218,3 +218,33 @@ def test_image_whose_shape_nobody_else_has_makes_its_steps_beside_a_long_request
         engine.tick()
     assert isinstance(told["lonely"].events[-1], Done)
     assert not told["long"].is_over
+
+
+def test_one_shortage_halves_batches_once_whatever_shapes_are_in_them(engine_of, memory):
+    seen, most = [], 4
+
+    def narrow(field):
+        def asked(x, t, cond):
+            seen.append(tuple(x.shape))
+            if len(x) > most:
+                exhaust()
+            return field(x, t, cond)
+
+        return asked
+
+    memory.resident = {k: narrow(it) for k, it in memory.resident.items()}
+    engine = engine_of(num_slots=24, most_rows=24)
+    requests = [
+        request_of(f"{shape}", list(range(8)), strategy="full", shape=shape)
+        for shape in (None, *OTHERS)
+    ]
+    told = submitted(engine, requests)
+    engine.tick()
+    assert len(seen) == 1  # the first shape's; the other two wait for smaller batches
+    assert len(memory.spared) == 1
+    most = 24
+    seen.clear()
+    engine.tick()
+    assert sum(rows for rows, *_ in seen) == 12 * NUM_EXPERTS
+    run(engine)
+    assert all(isinstance(its.events[-1], Done) for its in told.values())
