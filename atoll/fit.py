@@ -87,8 +87,12 @@ def refuse_init(config: Config, channels: int) -> None:
     """
     init = config.expert.init
     if init and (Path(init).exists() or set(config.island.shares) == {"local"}):
-        asked = config.training.objectives or (config.training.objective,)
-        refuse_other_network(init, config.expert.sizes, channels, asked)
+        training = config.training
+        asked = [*(training.objectives or (training.objective,))]
+        if config.evaluation.monolith:
+            asked.append(training.objective)  # whatever the experts learn to tell
+        schedule = training.noise_schedule
+        refuse_other_network(init, config.expert.sizes, channels, asked, schedule)
 
 
 def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:
