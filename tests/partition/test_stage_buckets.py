@@ -162,11 +162,17 @@ def test_images_of_other_channels_are_refused_by_name() -> None:
         ([[8, 8], [16, 16]], "8 x 8 and 16 x 16, which have the same proportions"),
         ([[8, 4], [4, 8], [12, 6]], "8 x 4 and 12 x 6, which have the same proportions"),
         ([[8, 8], [8, 8]], "8 x 8 twice"),
+        ([[8, 8], [10_001, 10_000]], "10001 x 10000, more than the 100,000,000 pixels"),
     ],
 )
 def test_buckets_no_image_would_go_to_are_refused(buckets: list[list[int]], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         DataSection.model_validate({"buckets": buckets})
+
+
+def test_bucket_may_have_as_many_pixels_as_an_image() -> None:
+    buckets = ((10_000, 10_000), (4, 25_000_000))
+    assert DataSection(buckets=buckets).buckets == buckets
 
 
 @pytest.mark.parametrize("section", ["expert", "router"])
