@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atoll import layout, stages
@@ -58,6 +58,54 @@ def find_encoded(store: BlobStore, series: str, partition: str) -> dict[str, Any
     return stages.find(store, stage_of(series, partition))
 
 
+def refuse_other_encoder(
+    store: BlobStore, config: Config, series: str, partition: str, model: str
+) -> None:
+    """Refuse an encoder that is not the one of a series, by the name it has for people.
+
+    Args:
+        store: of the run.
+        config: of the run, which asks for the series.
+        series: as of :func:`stage_of`.
+        partition: likewise.
+        model: digest of the encoder; its name where no files of that name were looked at.
+
+    Raises:
+        BadInput: the run was encoded by another one; names the key, and what differs.
+    """
+    found = find_encoded(store, series, partition)
+    if found is None or found["model"] == model:
+        return
+    ((key, name),) = ((k, n) for k, n in wanted_by(config).items() if k.startswith(f"{series}."))
+    before = next((n for n, digest in _named(store) if digest == found["model"]), None)
+    told, mend = f"{before!r}, and the configuration now says {name!r}", "set the key back"
+    if before is None:  # its name stands for others since then
+        files = _changed(store, found["model"], model)
+        told, mend = f"other files of {name!r} ({files})", "put back those it was made with"
+    raise BadInput(
+        f"this run was made with {key} = {told}; give new settings a run.uri of their own, or "
+        f"{mend}"
+    )
+
+
+def _named(store: BlobStore) -> Iterator[tuple[str, str]]:
+    """Names of encoders, and the digest of the files that each stood for last."""
+    for key in store.list(layout.MODEL_NAMES):
+        told = json.loads(store.get_bytes(key))
+        yield told["name"], told["digest"]
+
+
+def _changed(store: BlobStore, before: str, now: str) -> str:
+    """Names of the files in which two encoders differ; of one the run never saw, just its name."""
+    try:
+        one, other = (
+            json.loads(store.get_bytes(layout.model_manifest(each))) for each in (before, now)
+        )
+    except BlobMissing:
+        return now
+    return ", ".join(sorted({name for name, _ in one.items() ^ other.items()}))
+
+
 def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by: str) -> None:
     """Refuse to work on a run that is not encoded as its configuration asks for.
 
@@ -80,7 +128,9 @@ def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by
                     "set it back, or give new settings a run.uri of their own"
                 )
             continue
-        inputs = inputs_of(config, series, _model_of(store, encoder))
+        model = _model_of(store, encoder)
+        refuse_other_encoder(store, config, series, partition, model)
+        inputs = inputs_of(config, series, model)
         if stages.finished(store, stage_of(series, partition), inputs) is None:
             raise StageMissing(
                 f"`atoll {needed_by}` learns from what {key} = {encoder!r} encodes, which has not "

@@ -12,6 +12,7 @@ CONFIG = "config.json"  # the resolved configuration
 ORCHESTRATOR = "orchestrator.json"  # where the run's orchestrator is called
 MONTAGE = "partition/montage.png"
 REPORT = "report.html"
+MODEL_NAMES = "models/named"  # folder of what names of encoders stand for
 EVALUATION = "evaluation/results.json"
 HISTORY = "history.json"  # in a checkpoint's folder: its job's curve
 
@@ -72,7 +73,7 @@ def model_file(digest: str, name: str) -> str:
 
 def model_name(name: str) -> str:
     """Which encoder a name of the configuration stood for."""
-    return f"models/named/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+    return f"{MODEL_NAMES}/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 def encoded_shard(series: str, shard: str, digest: str) -> str:

@@ -129,7 +129,9 @@ class Block(nn.Module):
         self.cross_attn = CrossAttention(width, heads) if cross_attention else None
         self.adaLN_modulation = Modulation(width, 6) if modulation == "block" else Offset(width, 6)
 
-    def forward(self, x: Tensor, c: Tensor, words: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, c: Tensor, words: Tensor | None = None, heard: Tensor | None = None
+    ) -> Tensor:
         """One layer of the transformer.
 
         Args:
@@ -137,6 +139,7 @@ class Block(nn.Module):
             c: embedded time and condition of each image, (B, D); with shared modulation, what that
                 makes of it besides, (B, D + 6 D).
             words: tokens of captions, (B, T, D), for cross-attention.
+            heard: which of them count, (B, T) bool.
 
         Returns:
             Of the shape of x.
@@ -146,7 +149,7 @@ class Block(nn.Module):
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
         x = torch.addcmul(x, gate_attn, self.attn(modulate(self.norm1(x), shift_attn, scale_attn)))
         if self.cross_attn is not None:
-            x = x + self.cross_attn(x, words)
+            x = x + self.cross_attn(x, words, heard)
         return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
 
 

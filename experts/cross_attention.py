@@ -26,6 +26,16 @@ class CaptionTokens(nn.Module):
         return tokens * own_tokens(embeddings).unsqueeze(2)
 
 
+def heard_tokens(words: Tensor) -> Tensor:
+    """Which tokens of captions, (B, T, D), images hear: (B, T) bool, the same in all blocks.
+
+    Zeros are padding that nobody hears; where all are, there is no caption, and all are heard
+    alike.
+    """
+    own = own_tokens(words)
+    return own | ~own.any(1, keepdim=True)
+
+
 class CrossAttention(nn.Module):
     """Multi-head attention from an image's tokens to its caption's own.
 
@@ -42,19 +52,17 @@ class CrossAttention(nn.Module):
         self.kv_linear = nn.Linear(width, 2 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+    def forward(self, x: Tensor, words: Tensor, heard: Tensor) -> Tensor:
         """What each token hears.
 
         Args:
             x: tokens of images, (B, ..., D), in groups or not.
-            words: tokens of captions, (B, T, D), of which zeros are padding that nobody hears;
-                where all are, there is no caption, and all are heard alike.
+            words: tokens of captions, (B, T, D).
+            heard: which of them count, see :func:`heard_tokens`.
 
         Returns:
             Of the shape of x.
         """
-        own = own_tokens(words)
-        heard = own | ~own.any(1, keepdim=True)  # (B, T)
         query = self._split(self.q_linear(x.flatten(1, -2)))
         key, value = map(self._split, self.kv_linear(words).chunk(2, dim=2))
         mixed = F.scaled_dot_product_attention(query, key, value, heard[:, None, None])

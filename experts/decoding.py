@@ -48,6 +48,8 @@ class LatentDecoder:
         scale: networks see ``(latent - shift) * scale``.
         shift: see above.
         device: for the autoencoder.
+        keeps: whether the autoencoder stays once it is loaded; else it goes after each call, as of
+            a trainer, which needs the memory for hundreds of steps before it shows the next grid.
     """
 
     model: str
@@ -55,12 +57,16 @@ class LatentDecoder:
     scale: float
     shift: float
     device: torch.device
+    keeps: bool = True
     _loaded: list[Autoencoder] = field(init=False, default_factory=list)
 
     def __call__(self, x: Tensor) -> NDArray[np.uint8]:
         """See :data:`Decoder`. Raises: as :meth:`open`."""
-        self.open()
-        return self._loaded[0].decode(x.float() / self.scale + self.shift)
+        latents = x.float() / self.scale + self.shift
+        if self.keeps:
+            self.open()
+            return self._loaded[0].decode(latents)
+        return self._shared_one().decode(latents)
 
     def open(self) -> None:
         """Load the autoencoder, unless it is.
@@ -70,16 +76,24 @@ class LatentDecoder:
             BlobMissing: the run does not keep it.
             BlobDamaged: a file of it is not what was kept.
         """
+        if not self._loaded:
+            self._loaded.append(self._shared_one())
+
+    def _shared_one(self) -> Autoencoder:
         with _guard:
-            if not self._loaded:
-                key = self.model, self.device
-                shared = _shared.get(key) or Autoencoder(self.find(), self.device)
-                _shared[key] = shared
-                self._loaded.append(shared)
+            key = self.model, self.device
+            shared = _shared.get(key) or Autoencoder(self.find(), self.device)
+            _shared[key] = shared
+            return shared
 
 
 def decoder_of(
-    store: BlobStore, partition: Partition, cache: Path, device: torch.device
+    store: BlobStore,
+    partition: Partition,
+    cache: Path,
+    device: torch.device,
+    *,
+    keeps: bool = True,
 ) -> Decoder:
     """What makes images of what the networks of a run paint.
 
@@ -88,6 +102,7 @@ def decoder_of(
         partition: whose samples they learn from.
         cache: folder for copies from a store that is not on this machine.
         device: for an autoencoder.
+        keeps: see :class:`LatentDecoder`.
 
     Raises:
         BadInput: it takes a library that is not installed.
@@ -101,4 +116,4 @@ def decoder_of(
         )
     latents = partition.latents
     find = functools.partial(fetch_model, store, latents.model, cache)
-    return LatentDecoder(latents.model, find, latents.scale, latents.shift, device)
+    return LatentDecoder(latents.model, find, latents.scale, latents.shift, device, keeps)

@@ -18,7 +18,7 @@ from atoll.sizes import Sizes
 from experts.alignment import Aligner, aligned
 from experts.blocks import Block, FinalLayer, Modulation, fresh
 from experts.condition import Conditioning
-from experts.cross_attention import CaptionTokens
+from experts.cross_attention import CaptionTokens, heard_tokens
 from experts.dialect import OURS, Dialect
 from experts.embeddings import (
     PatchEmbed,
@@ -114,8 +114,9 @@ class DiT(nn.Module):
         self, x: Tensor, c: Tensor, *words: Tensor, blocks: nn.ModuleList | None = None
     ) -> tuple[Tensor, ...]:
         """The same after some blocks, by default all that are here."""
+        told = (c, *words, *map(heard_tokens, words))  # once for all blocks
         for block in self.blocks if blocks is None else blocks:
-            x = block(x, c, *words)
+            x = block(x, *told)
         return x, c, *words
 
     def image_tokens(self, x: Tensor, *_: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ def _train(make_task: MakeTask, work_dir: Path) -> bool:
             drain=lambda: _any(leash.drain_asked, place),
             wish=leash.take_wish,
             pulse=pulse,
-            decode=decoder_of(store, partition, work_dir / "cache", device),
+            decode=decoder_of(store, partition, work_dir / "cache", device, keeps=False),
         )
         return train(task, samples, at)
 

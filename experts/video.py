@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from atoll.sizes import Sizes
 from experts.blocks import Block
 from experts.condition import Conditioning
+from experts.cross_attention import heard_tokens
 from experts.dialect import OURS, Dialect
 from experts.dit import DiT, Shape
 from experts.embeddings import sincos_line, sincos_positions
@@ -51,12 +52,12 @@ class SpaceTimeDiT(DiT):
         """See :class:`experts.dit.DiT`; through all blocks, since they turn as they alternate."""
         assert blocks is None
         x = x.reshape(len(x), -1, self._places, x.shape[-1])  # (B, T, S, D)
-        over_time = False
+        told, over_time = (c, *words, *map(heard_tokens, words)), False
         for block in self._own_blocks():
             if block.over_time is not over_time:
                 over_time = block.over_time
                 x = self.turned(x, over_time)
-            x = _along_time(block, x, c, *words) if over_time else block(x, c, *words)
+            x = _along_time(block, x, *told) if over_time else block(x, *told)
         if over_time:
             x = self.turned(x, False)
         return x.flatten(FRAMES, PLACES), c, *words

@@ -78,7 +78,9 @@ class Run:
                 ParallelSection(),
                 torch.device("cpu"),
                 drain,
-                decode=decoder_of(self.store, partition, work_dir / "cache", torch.device("cpu")),
+                decode=decoder_of(
+                    self.store, partition, work_dir / "cache", torch.device("cpu"), keeps=False
+                ),
             ),
         )
         published = [m for m in Listener(work_dir).heard() if isinstance(m, Published)]

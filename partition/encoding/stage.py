@@ -20,7 +20,7 @@ from atoll import layout, stages
 from atoll.blobs import BlobStore, open_store
 from atoll.command import Progress
 from atoll.config import Config
-from atoll.encoded import inputs_of, stage_of, wanted_by
+from atoll.encoded import inputs_of, refuse_other_encoder, stage_of, wanted_by
 from atoll.fit import refuse_patches
 from partition.encoding.latents import LatentSeries
 from partition.encoding.series import Series
@@ -164,6 +164,7 @@ def _make(
 
 
 def _is_made(config: Config, store: BlobStore, partition: Partition, series: Series) -> bool:
+    refuse_other_encoder(store, config, series.name, partition.digest, series.model)
     result = stages.finished(store, *_stage(config, partition, series))
     if result is None:
         return False

@@ -3,13 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.errors import ConfigError
 from atoll.sizes import Sizes, in_words, sizes_from
 from experts.condition import Conditioning
-from experts.cross_attention import CaptionTokens, CrossAttention
+from experts.cross_attention import CaptionTokens, CrossAttention, heard_tokens
 from experts.networks import build_network
 
 SIZES = Sizes(width=16, depth=2, heads=2, patch=2, cross_attention=True)
@@ -107,8 +108,9 @@ def test_cross_attention_is_softmax_over_a_captions_own_tokens_by_hand():
     weights = (torch.einsum("qhd,khd->hqk", query, key) / 2).softmax(2)
     mixed = torch.einsum("hqk,khd->qhd", weights, value).reshape(4, 8)
     expected = mixed @ layer.proj.weight.T + layer.proj.bias
-    torch.testing.assert_close(layer(x, words)[0], expected)
-    grouped = layer(x.reshape(1, 2, 2, 8), words)
+    heard = heard_tokens(words)
+    torch.testing.assert_close(layer(x, words, heard)[0], expected)
+    grouped = layer(x.reshape(1, 2, 2, 8), words, heard)
     torch.testing.assert_close(grouped.reshape(4, 8), expected)
 
 
@@ -155,3 +157,25 @@ def test_cross_attention_without_anything_to_look_at_is_refused(pairs, words):
     assert isinstance(read_config(None, settings), Config)
     with pytest.raises(ConfigError, match=words):
         read_config(None, [*settings, *pairs])
+
+
+class Looks(TorchDispatchMode):
+    """Counts how often somebody looks for zeros."""
+
+    num = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.num += func._schema.name == "aten::any"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_padding_is_looked_for_as_often_in_one_block_as_in_several(frames):
+    found = []
+    for depth in (2, 4):
+        sizes = replace(SIZES, depth=depth, frames=frames)
+        network = build_network(sizes, TOLD, SHAPE, seed=0)
+        with Looks() as looks:
+            network(*inputs(), captions(5, 2, 0))
+        found.append(looks.num)
+    assert found[0] == found[1] > 0

@@ -7,12 +7,14 @@ from atoll.sizes import Sizes
 from atoll.training_section import TrainingSection
 from experts.condition import Conditioning
 from experts.dit import build_dit
+from experts.expert import expert_task
 from experts.flow import flow_loss
 from experts.profiles import exponent
-from experts.task import Examples
+from experts.task import Examples, Place
 from experts.torch_engine import TorchEngine
 
 SHAPE = (1, 8, 8)
+ROUTED = {"route_tokens": 0.5, "route_after": 1, "route_before": 1}
 
 
 def engine_of(**settings):
@@ -167,3 +169,24 @@ def test_compiled_network_steps_as_a_plain_one_and_keeps_the_names_of_its_weight
     assert (weights(one) - weights(other)).abs().median() < 1e-6  # as of micro-batches above
     assert other.state_dict().keys() == one.state_dict().keys()
     assert compiled.averaged.state_dict().keys() == one.state_dict().keys()
+
+
+@pytest.mark.timeout(400)  # C++ is compiled
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # in torch's own modules
+@pytest.mark.parametrize(("depth", "recipe"), [(2, {"align": 0.5}), (3, ROUTED)])
+@pytest.mark.parametrize("changed", [{"precision": "bf16"}, {"compile": True}])
+def test_step_of_a_recipe_in_bf16_or_compiled_is_that_in_fp32(make_run, depth, recipe, changed):
+    run = make_run(expert={"depth": depth, "patch": 4}, training=recipe)
+    task = expert_task(run.config, run.assignment().spec, run.partition)
+    examples, found = task.examples(run.batch(task, task.training.batch_size), 1, Place()), []
+    for training in (task.training, task.training.model_copy(update=changed)):
+        network, generator = task.build(), torch.Generator().manual_seed(0)
+        with torch.no_grad():  # away from the start, where blocks do nothing
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        found.append(TorchEngine(network, task.loss, training).step([examples]))
+    plain, other = found
+    near = {"rtol": 1e-5, "atol": 1e-5} if "compile" in changed else {"rtol": 5e-2, "atol": 0}
+    torch.testing.assert_close(other.loss, plain.loss, **near)
+    torch.testing.assert_close(other.grad_norm, plain.grad_norm, **near)
+    assert ("compile" in changed) or other.loss != plain.loss
