@@ -88,7 +88,7 @@ def unreadable(file: Path, error: Exception) -> BadInput:
 
 
 def refuse_other_network(
-    init: str, sizes: NetworkSizes, channels: int, objectives: Iterable[str]
+    init: str, sizes: NetworkSizes, channels: int, objectives: Iterable[str], schedule: str
 ) -> dict[str, Any]:
     """Refuse a value of ``expert.init`` from which a run's experts cannot begin.
 
@@ -97,13 +97,15 @@ def refuse_other_network(
         sizes: of the experts.
         channels: of their images.
         objectives: what they learn to tell.
+        schedule: of the noise, for epsilon and v.
 
     Returns:
         What the file tells of its network.
 
     Raises:
         BadInput: there is no expert.
-        ConfigError: it is of another network, or learned to tell something else; says what.
+        ConfigError: it is of another network, or learned to tell something else, or on another
+            schedule of noise; says what.
     """
     about = read_about(Path(init))
     others, painted = sizes_from(about["sizes"]), about["shape"][0]
@@ -120,7 +122,15 @@ def refuse_other_network(
     told = about["objective"]
     if other := next((each for each in objectives if each != told), None):
         raise ConfigError(
-            f'expert.init = {init!r} learned to tell "{told}", and training.objective, or '
-            f'objectives, asks for "{other}"; set that to "{told}", or begin from another'
+            f'expert.init = {init!r} learned to tell "{told}", and training.objective, which '
+            f'the monolith has in any case, or objectives, asks for "{other}"; set that to '
+            f'"{told}", or begin from another'
+        )
+    learned = about.get("noise_schedule", "linear")
+    if told != "velocity" and learned != schedule:
+        raise ConfigError(
+            f'expert.init = {init!r} learned on the "{learned}" schedule of noise, and '
+            f'training.noise_schedule = "{schedule}"; set that to "{learned}", or begin from '
+            "another"
         )
     return about

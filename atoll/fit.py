@@ -22,6 +22,7 @@ def refuse_patches(
     layouts: Sequence[ParallelSection] | None = None,
     *,
     factor: int = 1,
+    sides: str | None = None,
 ) -> None:
     """Refuse images that cannot be cut into the whole patches the networks take.
 
@@ -31,13 +32,15 @@ def refuse_patches(
         width: likewise.
         layouts: that share its tokens; None for the configuration's.
         factor: pixels along the side of a place.
+        sides: what says how large images are, for errors; None for the configuration's key.
 
     Raises:
         ConfigError: names the key, and what would fit.
     """
+    key = sides or size_key(config)
     networks = {"expert": config.expert.sizes, "router": config.router.sizes}
     for section, sizes in networks.items():
-        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=size_key(config))
+        refuse_patch(sizes.patch, height, width, f"{section}.patch", factor, sides=key)
     sizes, frames = config.expert.sizes, config.expert.frames
     if height % (frames * sizes.patch):
         raise ConfigError(
@@ -87,8 +90,12 @@ def refuse_init(config: Config, channels: int) -> None:
     """
     init = config.expert.init
     if init and (Path(init).exists() or set(config.island.shares) == {"local"}):
-        asked = config.training.objectives or (config.training.objective,)
-        refuse_other_network(init, config.expert.sizes, channels, asked)
+        training = config.training
+        asked = [*(training.objectives or (training.objective,))]
+        if config.evaluation.monolith:
+            asked.append(training.objective)  # whatever the experts learn to tell
+        schedule = training.noise_schedule
+        refuse_other_network(init, config.expert.sizes, channels, asked, schedule)
 
 
 def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) -> None:

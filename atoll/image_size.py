@@ -6,6 +6,7 @@ import re
 
 from atoll.errors import BadInput
 
+MAX_PIXELS = 100_000_000  # of an image: 300 MB once it is decoded
 Size = tuple[int, int]  # width and height of an image, pixels
 
 _NAME = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")

@@ -22,7 +22,9 @@ _CADENCE = {
 }
 # A remedy may come in the middle: what was done before stays as it is.
 _REMEDY = {"on_spike", "spike_factor"}
-# A router is taught by independent noise at all times alike, and has a decay of its own.
+# Keys of [training] in whose place a router has those of [router].
+ROUTERS_OWN = {"steps", "batch_size", "learning_rate", "ema_decay"}
+# A router is taught by independent noise at all times alike, and averaged by its decay alone.
 _OF_EXPERTS = {
     *("share", "ema_profile", "ema_lengths"),
     *("times", "times_mean", "times_std", "times_shift"),
@@ -70,7 +72,7 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
     """
     decays = config.training.schedule != "constant"
     own = _CADENCE - {"steps"} if decays else _CADENCE
-    unused = _CADENCE | _OF_EXPERTS if role is Role.ROUTER else own
+    unused = _CADENCE | _OF_EXPERTS | ROUTERS_OWN if role is Role.ROUTER else own
     settings: dict[str, Any] = {
         "partition": {"digest": partition_digest},
         "run": {"seed": config.run.seed},

@@ -14,10 +14,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from atoll.address import refuse_beyond_loopback, refuse_open
+from atoll.image_size import MAX_PIXELS
 from atoll.passwords import UrlWithoutCredentials, UrlWithoutPassword
 from atoll.section import Section
 from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
+
+Side = Annotated[int, Field(ge=4)]  # of an image, pixels
 
 
 class RunSection(Section):
@@ -27,9 +30,6 @@ class RunSection(Section):
         "runs/digits", min_length=1, description="everything the run makes is below"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it")
-
-
-Side = Annotated[int, Field(ge=4)]  # of an image, pixels
 
 
 class DataSection(Section):
@@ -92,6 +92,12 @@ class DataSection(Section):
             raise ValueError(
                 "size and buckets both say how large images shall be; leave one of them out"
             )
+        for height, width in self.buckets:
+            if height * width > MAX_PIXELS:
+                raise ValueError(
+                    f"buckets names {height} x {width}, more than the {MAX_PIXELS:,} pixels that "
+                    "an image may have; make it smaller"
+                )
         for (height, width), (rows, columns) in combinations(self.buckets, 2):
             if (height, width) == (rows, columns):
                 raise ValueError(f"buckets names {height} x {width} twice; name each size once")

@@ -210,10 +210,14 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
     conditioning = conditioning_of(config, partition)
     space, shape = partition.space
     everything = tuple(range(partition.num_experts))
-    init, sizes = config.expert.init, config.expert.sizes
+    sizes = config.expert.sizes
     gamma, objective = config.training.perturb_condition, objective_of(config.training, spec)
     clusters = (spec.index,) if spec.role is Role.EXPERT else everything
     rows = batch_size(config, spec, [each.num_samples for each in partition.shard_sets])
+    start = None
+    if init := config.expert.init:
+        told, schedule = objective.told["objective"], config.training.noise_schedule
+        start = start_of(init, sizes, shape, told, schedule)
     return ExpertTask(
         spec=spec,
         clusters=clusters,
@@ -234,6 +238,6 @@ def expert_task(config: Config, spec: JobSpec, partition: Partition) -> ExpertTa
             immiscible=config.training.immiscible,
             perturbation=Perturbation(gamma, conditioning, sizes.width) if gamma else None,
         ),
-        start=None if init is None else start_of(init, sizes, shape, objective.told["objective"]),
+        start=start,
         feature_dims=partition.features.dims,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -36,9 +38,8 @@ def partition(
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
     _encode(settings, made)
-    skipped = _skipped(settings, made)
-    if skipped:
-        say(_left_out(skipped, made.num_samples))
+    if made.skipped is not None:
+        say(_left_out(_skipped(settings, made), made.skipped.num, made.num_samples))
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
     buckets = _bucket_rows(made)
@@ -50,7 +51,7 @@ def partition(
             {
                 "clusters": _rows(made),
                 "buckets": buckets,
-                "skipped": skipped,
+                "skipped": list(_skipped(settings, made)),
                 "duplicates": made.duplicates and asdict(made.duplicates),
             }
         )
@@ -106,18 +107,18 @@ def _run(settings: Config) -> Any:
         return run_partition(settings, progress)
 
 
-def _skipped(settings: Config, made: Partition) -> list[dict[str, Any]]:
+def _skipped(settings: Config, made: Partition) -> Iterator[dict[str, Any]]:
     """What was left out, and why."""
     from atoll.blobs import open_store
     from partition.listing import read_listing
 
-    return list(read_listing(open_store(settings.run.uri), made.skipped)) if made.skipped else []
+    if made.skipped is not None:
+        yield from read_listing(open_store(settings.run.uri), made.skipped)
 
 
-def _left_out(skipped: list[dict[str, Any]], num_samples: int, most: int = 3) -> str:
+def _left_out(skipped: Iterator[dict[str, Any]], num: int, num_samples: int, most: int = 3) -> str:
     """How many samples are missing, and of a few which and why."""
-    num = len(skipped)
-    named = [f"{item['name']} ({item['reason']})" for item in skipped[:most]]
+    named = [f"{item['name']} ({item['reason']})" for item in itertools.islice(skipped, most)]
     more = f", and {num - most:,} more that --json names" if num > most else ""
     return f"{num:,} of {num_samples + num:,} left out: {', '.join(named)}{more}"
 

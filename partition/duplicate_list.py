@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atoll import layout
 from atoll.blobs import BlobStore
@@ -55,6 +56,10 @@ class Treatment:
             kept.append(chunk[~self._is_duplicate[first : first + len(chunk)]])
             first += len(chunk)
         return kept
+
+    def of_kept(self, each: NDArray[np.int32]) -> NDArray[np.int32]:
+        """A number of each of all samples, (N,): those of the samples that stay."""
+        return each[~self._is_duplicate] if self._drop else each
 
     def kept(self, samples: Iterable[Spooled]) -> Iterator[Spooled]:
         """The samples that stay, of all of them in their order."""

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from atoll.errors import DataError
+from atoll.image_size import MAX_PIXELS
 
 _TRANSPARENT = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SIDES = slice(16, 24)  # where it tells width and height
 _DEPTH, _KIND = slice(24, 25), slice(25, 26)  # bits of a channel, kind of colours
 # All that is opened: Pillow would start another program for the EPS that bears such a name.
 _FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 100_000_000  # of an image: 300 MB once it is decoded
 
 
 def decode_colour(data: bytes) -> NDArray[np.uint8]:
@@ -36,7 +35,7 @@ def decode_colour(data: bytes) -> NDArray[np.uint8]:
 
     Raises:
         DataError: the bytes are no image that can be read, or one of which only a part would be:
-            a film, 16-bit colour, more pixels than :data:`MAX_PIXELS`; says why.
+            a film, 16-bit colour, more pixels than ``MAX_PIXELS``; says why.
     """
     if not data:
         raise DataError("it is empty")
@@ -77,12 +76,6 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def png_size(data: bytes) -> tuple[int, int]:
-    """Height and width of a PNG file, which its header tells."""
-    width, height = struct.unpack(">II", data[_SIDES])
-    return height, width
 
 
 def cropped(image: NDArray[np.uint8], size: tuple[int, int], place: float) -> NDArray[np.uint8]:

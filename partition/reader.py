@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from partition.manifest import Partition
 from partition.stored import Room, StoredSamples
 
 _MEMORY_BYTES = 512 << 20
+_log = logging.getLogger(__name__)
 
 
 class ShardReader:
@@ -78,6 +80,7 @@ class ShardReader:
         held = self._stored.numbers(chosen(sizes, held_out))
         bounds = list(pairwise(self._stored.bounds))
         self._held = [held[(first <= held) & (held < end)] for first, end in bounds]
+        _tell_of_nothing_left(partition, self._stored, self._held)
         self._learnt = [
             Learnt(end - first, own - first)
             for (first, end), own in zip(bounds, self._held, strict=True)
@@ -134,6 +137,20 @@ class ShardReader:
             texts=None if room.texts is None else room.texts[rows],
             features=stored.features(indices),
         )
+
+
+def _tell_of_nothing_left(
+    partition: Partition, stored: StoredSamples, held: Sequence[NDArray[np.int64]]
+) -> None:
+    """Warn of each bucket whose samples of a cluster are all held out: it is not learnt there."""
+    for bucket, indices in enumerate(held):
+        clusters, nums = np.unique(stored.clusters(indices), return_counts=True)
+        for cluster, num in zip(clusters.tolist(), nums.tolist(), strict=True):
+            shards = partition.shard_sets[cluster].shards
+            if num == sum(shard.num_samples for shard in shards if shard.bucket == bucket):
+                height, width = partition.buckets[bucket]
+                fields = {"cluster": cluster, "bucket": f"{height} x {width}", "samples": num}
+                _log.warning("training.held_out leaves nothing", extra={"fields": fields})
 
 
 def _refuse_unknown(clusters: Sequence[int], partition: Partition) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from partition.images import decode_png, png_size, squeezed
+from partition.images import decode_png, squeezed
 from partition.intake import Intake
 from partition.shards import members, read_members
 from partition.workers import Workers
@@ -56,6 +57,7 @@ class Spool:
 
     Attributes:
         shape: height, width, channels of every image; of those of the first bucket.
+        buckets: of each sample, whose size its image has.
 
     Raises:
         DataError: see :class:`partition.intake.Intake`.
@@ -66,13 +68,15 @@ class Spool:
     ) -> None:
         self._path, self._workers = path, workers
         self.shape = intake.shape
-        self._bucket_of = {size: bucket for bucket, size in enumerate(intake.sizes)}
-        self._num = 0
+        bucket_of = {size: bucket for bucket, size in enumerate(intake.sizes)}
+        self._num, buckets = 0, array("i")
         with path.open("wb", _BUFFER) as file:
             for sample, png in intake.with_pngs():
                 file.write(members(self._num, sample, png))
+                buckets.append(bucket_of[sample.image.shape[:2]])
                 self._num += 1
                 progress(self._num)
+        self.buckets = np.frombuffer(buckets, np.int32)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -88,7 +92,8 @@ class Spool:
     def __iter__(self) -> Iterator[Spooled]:
         """All samples."""
         for png, about, whole in self._read(None):
-            known, bucket = json.loads(about), self._bucket_of[png_size(png)]
+            known = json.loads(about)
+            bucket = int(self.buckets[known["index"]])
             yield Spooled(known["index"], known["key"], known["label"], bucket, png, whole)
 
     def _read(self, most: int | None) -> Iterator[tuple[bytes, bytes, bytes]]:

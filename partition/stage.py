@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atoll import layout, stages
 from atoll.blobs import BlobStore, make_place, open_store
@@ -17,6 +18,7 @@ from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded
+from atoll.errors import DataError
 from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
 from partition.centroids import CentroidModel, save_centroids
 from partition.duplicate_list import look_for_duplicates
@@ -113,6 +115,8 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         refuse_extractor(config, len(class_names))
         duplicates = look_for_duplicates(rows, config, progress)
         rows = duplicates.without_dropped(rows, folder / "kept")
+        buckets = duplicates.of_kept(spool.buckets)
+        _refuse_empty_main(config, buckets)
         progress("clustering", 0, None)
         assignment = assign_samples(rows, config.partition, config.run.seed)
         clusters = map(int, assignment.clusters)
@@ -124,11 +128,9 @@ def run_partition(config: Config, progress: Progress) -> Partition:
             config.partition.samples_per_shard,
             config.data.buckets or (),
         )
-        buckets = np.zeros_like(assignment.clusters)
         samples = zip(duplicates.kept(spool), clusters, strict=True)
         for index, (sample, cluster) in enumerate(samples):
             writer.append(cluster, sample.label, sample.members, sample.bucket)
-            buckets[index] = sample.bucket
             montage.add(cluster, sample.png)
             progress("writing shards", index + 1, len(assignment.clusters))
         shard_sets = writer.close(len(class_names))
@@ -166,6 +168,24 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     sizes = [shard_set.num_samples for shard_set in shard_sets]
     _log.info("partition-made", extra={"fields": {"sizes": sizes, "digest": partition.digest}})
     return partition
+
+
+def _refuse_empty_main(config: Config, buckets: NDArray[np.int32]) -> None:
+    """Refuse a first bucket that nothing could be drawn at, nor be judged by.
+
+    Args:
+        config: of the run.
+        buckets: of each sample.
+
+    Raises:
+        DataError: names the key and the mend.
+    """
+    if config.data.buckets and 0 not in buckets:
+        height, width = config.data.buckets[0]
+        raise DataError(
+            f"no image is nearest to {height} x {width}, the first of data.buckets, which is what "
+            "is drawn unless asked otherwise; put another first"
+        )
 
 
 def _keys(made: Partition) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 
 from atoll.errors import BadInput
@@ -122,11 +123,16 @@ class TextModel:
         self._guard = threading.Lock()
         try:
             self._tokenizer, model = _loaded(folder, kind.family, device)
-        except (OSError, ValueError, RuntimeError, LookupError, ImportError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        except ImportError as error:
             raise BadInput(
-                f"the text model in {folder} cannot be loaded ({reason}); give {KEY} a model and "
-                "its tokenizer as save_pretrained has written them"
+                f"the text model in {folder} needs a library that is not installed "
+                f"({_reason(error)}); run `pip install 'atoll[transformers]'`, and install what it "
+                "names if that is not enough"
+            ) from error
+        except (OSError, ValueError, RuntimeError, LookupError) as error:
+            raise BadInput(
+                f"the text model in {folder} cannot be loaded ({_reason(error)}); give {KEY} a "
+                "model and its tokenizer as save_pretrained has written them"
             ) from error
         self._model = model.eval().requires_grad_(False)
         limits = (kind.most_tokens, self._tokenizer.model_max_length)
@@ -208,23 +214,47 @@ def _loaded(folder: Path, family: str, device: torch.device) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - optional
 
     disable_progress_bar()  # of every process that encodes, on one terminal
-    kind = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
-    # Weights in pickle form could run code, so they are never loaded.
-    model, told = kind.get(family, AutoModel).from_pretrained(
-        folder,
-        device_map={"": device},
-        dtype=torch.float32,  # whatever the file has: the same vectors wherever it came from
-        use_safetensors=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
+    kinds = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
+    # Whatever precision the file has: the same vectors wherever it came from.
+    given = {"dtype": torch.float32, "output_loading_info": True}
+    if device.type == "meta":
+        cls, config = _described(folder, kinds.get(family, AutoModel))
+        model, told = cls.from_pretrained(None, config=config, state_dict=_outline(folder), **given)
+    else:
+        # Weights in pickle form could run code, so they are never loaded.
+        safe = {"use_safetensors": True, "trust_remote_code": False}
+        model, told = kinds.get(family, AutoModel).from_pretrained(folder, **safe, **given)
     # What a file lacks is drawn at random; the one layer that nobody asks may be so.
     if lacking := sorted(key for key in told["missing_keys"] if not key.startswith("pooler.")):
         raise ValueError(f"its weights lack {lacking[0]}")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.pad_token is None:
         raise ValueError("its tokenizer has no token to pad with")
-    return tokenizer, model
+    return tokenizer, model.to(device)
+
+
+def _described(folder: Path, kind: Any) -> tuple[Any, Any]:
+    """The class and the configuration of the model that a folder's ``config.json`` describes."""
+    from transformers import AutoConfig, PreTrainedModel  # noqa: PLC0415 - optional
+
+    if issubclass(kind, PreTrainedModel):
+        return kind, kind.config_class.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        return type(kind.from_config(config, trust_remote_code=False)), config
+
+
+def _outline(folder: Path) -> dict[str, Tensor]:
+    """A folder's weights by their names and shapes alone: of one number each, repeated."""
+    names = {"model.safetensors"}
+    if not (folder / "model.safetensors").exists():
+        index = json.loads((folder / "model.safetensors.index.json").read_bytes())
+        names = set(index["weight_map"].values())
+    shapes: dict[str, list[int]] = {}
+    for name in names:
+        with safe_open(folder / name, "pt") as file:
+            shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
 
 
 def _pools_first(folder: Path) -> bool:
@@ -253,6 +283,10 @@ def _halved(vectors: Tensor) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):  # whoever encodes looks whether they are finite
         kept: NDArray[np.float16] = vectors.float().cpu().numpy().astype(np.float16)
     return kept
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _called(family: object) -> str:

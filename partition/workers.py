@@ -36,9 +36,12 @@ class Workers:
     def __init__(self, num: int | None) -> None:
         cores = num_cores()
         # One core works best alone.
-        self._num = num if num is not None else cores if cores > 1 else 0
+        by_default = cores if cores > 1 else 0
+        self._num = by_default if num is None else num
         # How many items this process does by itself before others are started; None = all.
-        self._alone = None if self._num == 0 else 0 if num else _ALONE
+        self._alone: int | None = None
+        if self._num:
+            self._alone = 0 if num else _ALONE
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:

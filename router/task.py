@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from atoll.checkpoints import Compat
 from atoll.config import Config
 from atoll.flops import Shape, router_flops
+from atoll.jobs import ROUTERS_OWN
 from atoll.sizes import Sizes
 from atoll.training_section import TrainingSection
 from atoll.types import JobSpec
@@ -125,7 +126,7 @@ def router_task(config: Config, spec: JobSpec, partition: Partition) -> RouterTa
     condition = conditioning_of(config, partition)
     seen = condition if config.router.condition else Conditioning("none")
     space, shape = partition.space
-    own = config.router.model_dump(include={"steps", "batch_size", "learning_rate", "ema_decay"})
+    own = config.router.model_dump(include=ROUTERS_OWN)
     own["ema_profile"] = "exponential"  # of which its section has the decay
     own["immiscible"] = 0  # a router is taught by independent noise
     return RouterTask(

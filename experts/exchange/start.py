@@ -56,7 +56,7 @@ class Start:
         logger.info("begins with weights", extra={"fields": told})
 
 
-def start_of(init: str, sizes: NetworkSizes, shape: Shape, objective: str) -> Start:
+def start_of(init: str, sizes: NetworkSizes, shape: Shape, objective: str, schedule: str) -> Start:
     """What ``expert.init`` names.
 
     Args:
@@ -64,11 +64,13 @@ def start_of(init: str, sizes: NetworkSizes, shape: Shape, objective: str) -> St
         sizes: of the experts.
         shape: channels, height and width of their images.
         objective: what is learned.
+        schedule: of the noise, for epsilon and v.
 
     Raises:
         BadInput: there is no expert.
-        ConfigError: it is of another network, or learned something else; says what differs.
+        ConfigError: it is of another network, or learned something else, or on another schedule of
+            noise; says what differs.
     """
-    about = refuse_other_network(init, sizes, shape[0], [objective])
+    about = refuse_other_network(init, sizes, shape[0], [objective], schedule)
     dialect = Dialect(**about.get("dialect", {}))
     return Start(Path(init), Conditioning(**about["conditioning"]), dialect)

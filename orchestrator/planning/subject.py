@@ -63,16 +63,16 @@ def subject_of(config: Config, told: Data) -> Subject:
     """
     digits = config.data.source == "digits"
     known = _DIGITS if digits else {}
-    sizes = _sizes(config, told.size, known.get("size"))
+    sizes, key = _sizes(config, told.size, known.get("size"))
     places = places_of(config.latents)
     factor = 1 if places is None else places.factor
     for rows, columns in sizes:
         if rows % factor or columns % factor:
             raise BadInput(
                 f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
-                f"images of {rows} x {columns}; set {size_key(config)} to a multiple of {factor}"
+                f"images of {rows} x {columns}; set {key} to a multiple of {factor}"
             )
-        refuse_patches(config, rows // factor, columns // factor, factor=factor)
+        refuse_patches(config, rows // factor, columns // factor, factor=factor, sides=key)
     height, width = sizes[0]
     channels = told.channels or known.get("channels", 3)
     classes = told.classes or known.get("classes", 1000)
@@ -117,13 +117,18 @@ def subject_of(config: Config, told: Data) -> Subject:
     )
 
 
-def _sizes(config: Config, told: int | None, known: int | None) -> tuple[tuple[int, int], ...]:
-    """Heights and widths of images, in pixels; the first is planned with."""
-    if told is None and config.data.buckets is not None:
-        return config.data.buckets
-    size = told or config.data.size or known
+def _sizes(
+    config: Config, told: int | None, known: int | None
+) -> tuple[tuple[tuple[int, int], ...], str]:
+    """Heights and widths of images, in pixels, and what says so; the first is planned with."""
+    if told is not None:
+        return ((told, told),), "--size"
+    if config.data.buckets is not None:
+        return config.data.buckets, size_key(config)
+    size = config.data.size or known
     if size is None:
         raise BadInput(
-            "data.size is not set, and a plan does not open the data; set it, or give --size"
+            "neither data.size nor data.buckets is set, and a plan does not open the data; set one "
+            "of them, or give --size"
         )
-    return ((size, size),)
+    return ((size, size),), size_key(config)

@@ -83,7 +83,8 @@ def series_of(config: Config, partition: Partition) -> list[Series]:
 def refuse_unfit(config: Config, store: BlobStore, image: tuple[int, int, int]) -> None:
     """Refuse images that the networks cannot take, and encoders that are no use; before long work.
 
-    An encoder is opened once on no device at all, which tells what its files lack.
+    An encoder is opened once, which tells what its files lack: a text model by the names and shapes
+    of its weights, an autoencoder, which is small, with the weights themselves.
 
     Args:
         config: of the run.

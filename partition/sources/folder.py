@@ -18,6 +18,10 @@ _OTHER_IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".svg", ".tif", ".tiff"}
 )
 _ALL_SUFFIXES = IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
+# Of files that tell of images, or of a whole folder, and are none themselves.
+_SIDE_SUFFIXES = frozenset(
+    {".cls", ".csv", ".json", ".jsonl", ".md", ".npy", ".parquet", ".txt", ".yaml", ".yml"}
+)
 _STATS = "_stats.json"  # img2dataset writes one beside each folder it has filled
 
 
@@ -28,14 +32,13 @@ class FolderSource:
     images have no labels, and neither have they in those that img2dataset made. A file of the same
     name that ends in ``.txt`` is an image's caption. Images of other kinds than
     :data:`IMAGE_SUFFIXES` count as unreadable, and so do links that lead nowhere and may once have
-    led to images; hidden files and those that are no images are passed over.
+    led to images or a folder of them; hidden files and those that are no images are passed over.
 
     Args:
         path: the folder.
 
     Raises:
-        DataError: there is no such folder, images lie beside class folders, or a link that may have
-            been one leads nowhere.
+        DataError: there is no such folder, or images lie beside class folders.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,15 +46,12 @@ class FolderSource:
             problem = "is not a folder" if path.exists() else "does not exist"
             raise DataError(f"data.path: {path} {problem}")
         self._path = path
-        folders, loose, stats = [], None, False
+        folders, astray, loose, stats = [], [], None, False
         with os.scandir(path) as entries:
             for entry in entries:
                 if _is_astray(entry):
-                    raise DataError(
-                        f"{entry.path} is a link that leads nowhere, and may have led to a class; "
-                        "mend or remove it"
-                    )
-                if _is_image(entry):
+                    astray.append(entry.name)
+                elif _is_image(entry):
                     loose = loose or entry.name
                 elif is_folder(entry) and not entry.name.startswith("."):
                     folders.append(entry.name)
@@ -63,11 +63,15 @@ class FolderSource:
                 "a class, or the folders away"
             )
         self.class_names = () if stats else tuple(sorted(folders))
+        self._astray = sorted(astray)
 
     def __iter__(self) -> Iterator[Pending]:
         """See :class:`~partition.sources.sample.Source`."""
         if not self.class_names:
             yield from self._below("", None, frozenset())
+            return
+        for name in self._astray:  # which may have been classes
+            yield _File(str(self._path), name, None)
         for label, folder in enumerate(self.class_names):
             yield from self._below(f"{folder}/", label, frozenset())
 
@@ -111,7 +115,7 @@ class _File(Pending):
         text = path.with_suffix(".txt")
         try:
             image = decode_colour(path.read_bytes())
-            caption = text.read_text(encoding="utf-8").strip() if text.exists() else None
+            caption = text.read_text(encoding="utf-8").strip() if os.path.lexists(text) else None
         except (DataError, OSError) as error:
             return Unreadable(str(path), str(error))
         except UnicodeDecodeError:
@@ -125,12 +129,17 @@ def readable_kinds() -> str:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - no object for each file
-    if suffix not in _ALL_SUFFIXES or entry.name.startswith("."):
+    if _suffix(entry) not in _ALL_SUFFIXES or entry.name.startswith("."):
         return False
-    return leads_nowhere(entry) or entry.is_file()
+    return not leads_nowhere(entry) and entry.is_file()
 
 
 def _is_astray(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a link that leads nowhere, and may have led to a folder of images."""
-    return "." not in entry.name and leads_nowhere(entry)
+    """Whether it is a link that leads nowhere, and may have led to an image or a folder of them."""
+    if _suffix(entry) in _SIDE_SUFFIXES or entry.name.startswith("."):
+        return False
+    return leads_nowhere(entry)
+
+
+def _suffix(entry: os.DirEntry[str]) -> str:
+    return os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - no object for each file

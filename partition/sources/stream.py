@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import queue
 import random
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from atoll.errors import DataError
+from atoll.passwords import hidden
 from partition.sources.origins import Answer, Damaged, Origin, Unavailable
 
 TRIES = 8  # in a row without a byte
@@ -25,13 +27,15 @@ _SHA256 = re.compile(r"\b[0-9a-fA-F]{64}\b")
 # Waits for so many seconds, or until nobody wants the bytes any more: then it raises.
 Wait = Callable[[float], None]
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 def pieces(url: str, origin: Origin, wait: Wait) -> Iterator[bytes]:
     """The bytes of a URL in order.
 
     Where a connection breaks, the rest is asked for: from the byte where it broke. Tries that bring
-    nothing follow each other after pauses that double, with a random part, or as the server asks.
+    nothing follow each other after pauses that double, with a random part, or longer ones that the
+    server asks for.
 
     Args:
         url: names it in errors.
@@ -42,12 +46,12 @@ def pieces(url: str, origin: Origin, wait: Wait) -> Iterator[bytes]:
         Unavailable: 8 tries in a row brought nothing, or no try can.
         DataError: all is read, and is not what the server or a ``.sha256`` file tells of it.
     """
-    beside = _patiently(origin.beside, wait)
+    beside = _patiently(url, origin.beside, wait)
     known: Answer | None = None
     hashes: dict[str, tuple[str, hashlib._Hash]] = {}
     at, failed = 0, 0
     while True:
-        answer = _patiently(lambda: origin.ask(at), wait)  # noqa: B023 - called at once
+        answer = _patiently(url, lambda: origin.ask(at), wait)  # noqa: B023 - called at once
         if known is None:
             known = answer
             hashes = {
@@ -164,7 +168,7 @@ class _Unwanted(Exception):
     """Nobody reads any more."""
 
 
-def _patiently(ask: Callable[[], _T], wait: Wait) -> _T:
+def _patiently(url: str, ask: Callable[[], _T], wait: Wait) -> _T:
     for failed in range(1, TRIES + 1):
         try:
             return ask()
@@ -173,7 +177,11 @@ def _patiently(ask: Callable[[], _T], wait: Wait) -> _T:
                 raise
             if failed == TRIES:
                 raise Unavailable(f"{error.reason}, {failed} times", passing=False) from error
-            wait(_pause(failed) if error.after_s is None else _obeyed(error.reason, error.after_s))
+            asked_s = _obeyed(error.reason, error.after_s or 0)
+            if asked_s > _MOST_S:  # nothing else tells why it stands still
+                words = "%s: %s, and asks to wait for %.0f s"  # whole, for who sets no logging up
+                _log.warning(words, hidden(url), error.reason, asked_s)
+            wait(max(_pause(failed), asked_s))
     raise AssertionError("the last try returns or raises")
 
 

@@ -57,7 +57,6 @@ def test_job_digests_stay_when_the_weights_do(cadence):
     [
         "run.seed=1",
         "expert.width=128",
-        "training.batch_size=64",
         "training.held_out=8",
         "training.compile=true",
         "training.schedule=linear",
@@ -81,9 +80,12 @@ def test_job_digests_change_when_the_weights_would(shaping):
         "training.align=0.5",
         "training.ema_profile=power",
         "training.share=proportional",
+        "training.batch_size=64",
+        "training.learning_rate=1e-4",
+        "training.ema_decay=0.5",
     ],
 )
-def test_recipes_of_experts_leave_the_router_as_it_is(recipe):
+def test_what_is_of_experts_alone_leaves_the_router_as_it_is(recipe):
     deep = "expert.depth=8"
     before, after = digests(deep), digests(deep, recipe)
     assert [job for job in before if after[job] == before[job]] == ["router"]

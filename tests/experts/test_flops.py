@@ -58,13 +58,13 @@ def test_mean_flops_of_several_shapes_weigh_each_by_its_samples():
         ShardSet(number, sum(nums), (), tuple(_shards(*nums)))
         for number, nums in enumerate([(3, 1), (0, 4)])
     )
-    several = Partition("p", 8, (8, 8, 1), (), False, (), "", "", clusters, buckets=buckets)
+    several = Partition("p", 8, (8, 8, 1), (), False, None, "", "", clusters, buckets=buckets)
     square, wide = (1, 8, 8), (1, 4, 12)
     assert samples_seen(several, (0, 1)) == {square: 3, wide: 5}
     assert samples_seen(several, (1,)) == {square: 0, wide: 4}
     cost = {square: 16, wide: 8}
     assert mean_flops(cost.__getitem__, samples_seen(several, (0,))) == 14
-    single = Partition("p", 8, (8, 8, 1), (), False, (), "", "", clusters)
+    single = Partition("p", 8, (8, 8, 1), (), False, None, "", "", clusters)
     assert samples_seen(single, (0, 1)) == {square: 8}
     large = 10**17 + 1  # which no float holds
     assert mean_flops(lambda _: large, samples_seen(single, (0, 1))) == large

@@ -54,6 +54,7 @@ def test_partition_counts_what_it_left_out_and_names_a_few(tmp_path: Path, num_b
     assert err.count(".png (") == min(num_bad, 3)
     expected = [{"name": str(path), "reason": "it is empty"} for path in bad]
     assert json.loads(out)["skipped"] == expected
+    assert left_out in invoke(tmp_path, *flags)[1].splitlines()
 
 
 def test_partition_tells_where_duplicates_are_listed(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from partition.images import (
     decode_png,
     encode_png,
     padded,
-    png_size,
     squeezed,
 )
 
@@ -216,7 +215,3 @@ def test_squeezed_and_padded_keep_the_whole_picture() -> None:
     assert (small[1:3] == 200).all()
     for made in (squeezed, padded):
         assert made(halves, (4, 8)) is halves
-
-
-def test_png_size_is_height_and_width() -> None:
-    assert png_size(encode_png(PATTERN)) == PATTERN.shape[:2]

@@ -109,6 +109,17 @@ def test_held_out_samples_are_batches_of_one_bucket_that_are_never_learnt_from(
     assert learnt == set(range(47)) - held
 
 
+def test_bucket_that_a_cluster_holds_out_whole_is_told_of(
+    run: BucketedRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.reader([run.dark], held_out=5)  # of nine and more
+    assert not caplog.records
+    measured = run.reader(held_out=5).held_out()
+    assert [len(batch.images) for batch in measured if batch.images.shape[1:3] == (12, 4)] == [1]
+    (told,) = (record.__dict__["fields"] for record in caplog.records)
+    assert told == {"cluster": 1 - run.dark, "bucket": "12 x 4", "samples": 1}
+
+
 @pytest.mark.parametrize("duplicates", ["keep", "drop"])
 def test_features_lie_beside_their_samples_and_are_those_of_the_whole_picture(
     tmp_path: Path, duplicates: str

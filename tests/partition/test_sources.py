@@ -140,22 +140,43 @@ def test_folder_unreadable_image_is_refused_by_name(tmp_path: Path, content: byt
         list(intake(source="folder", path=str(tmp_path)))
 
 
+NOWHERE = "it is a link that leads nowhere"
+
+
 @pytest.mark.parametrize("leads_to", ["itself", "nowhere"])
-def test_folder_link_that_leads_nowhere_is_counted(tmp_path: Path, leads_to: str) -> None:
-    names = ["a/0.png", "a/link", "a/link.png", "a/notes.md"]
+@pytest.mark.parametrize("below", ["", "a/"])
+def test_folder_link_that_leads_nowhere_is_counted_unless_it_led_to_no_image(
+    tmp_path: Path, leads_to: str, below: str
+) -> None:
+    counted = [f"{below}{name}" for name in ("link", "link.png", "of-version-1.0")]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "0.png").write_bytes(png(image()))
-    for name in names[1:]:
+    for name in [*counted, f"{below}notes.md", f"{below}.link"]:
         link = tmp_path / name
         link.symlink_to(link if leads_to == "itself" else tmp_path / "gone")
+    source = {"source": "folder", "path": str(tmp_path)}
+    got = intake(**source, on_error="skip")
+    assert [(sample.key, sample.label) for sample in got] == [("a/0.png", 0)]
+    assert got.skipped == [Unreadable(str(tmp_path / name), NOWHERE) for name in counted]
+    with pytest.raises(DataError, match="link cannot be used: it is a link that leads nowhere"):
+        list(intake(**source))
+
+
+def test_folder_whose_classes_are_all_links_that_lead_nowhere_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(tmp_path / "gone" / name)
     got = intake(source="folder", path=str(tmp_path), on_error="skip")
-    assert [sample.key for sample in got] == ["a/0.png"]
-    assert got.skipped == [
-        Unreadable(str(tmp_path / name), "it is a link that leads nowhere") for name in names[1:3]
-    ]
-    (tmp_path / "b").symlink_to(tmp_path / "b")
-    with pytest.raises(DataError, match=r"/b is a link that leads nowhere.*mend or remove it"):
-        intake(source="folder", path=str(tmp_path))
+    with pytest.raises(DataError, match=f"2 were left out, as .*/a: {NOWHERE}"):
+        _ = got.shape
+
+
+def test_folder_caption_that_is_a_link_to_nowhere_is_no_missing_caption(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(image()))
+    (tmp_path / "1.txt").symlink_to(tmp_path / "gone")
+    got = intake(source="folder", path=str(tmp_path), on_error="skip")
+    assert list(got) == []
+    assert names_of(got.skipped) == [str(tmp_path / "1.png")]
+    assert "1.txt" in got.skipped[0].reason
 
 
 def test_folder_unreadable_images_are_skipped_named_and_counted_once(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from atoll.sections import DataSection
 from partition.crops import crop_place
 from partition.images import cropped, squeezed
 from partition.intake import Intake
-from partition.manifest import Partition, Shard
+from partition.manifest import Partition
 from partition.sources import Sample, open_source
 from partition.stage import run_partition
 from tests.partition.bucketed_run import BUCKETS, BucketedRun
@@ -133,14 +133,27 @@ class Mixed:
             yield Sample(f"with {channels}", np.zeros((9, 7, channels), np.uint8), None, None)
 
 
+@pytest.mark.parametrize("first", ["far from all", "of one that is dropped"])
+def test_first_bucket_without_images_is_refused_before_clustering(
+    tmp_path: Path, first: str
+) -> None:
+    keys: dict[str, Any] = {"data": {"buckets": [[16, 4], *BUCKETS]}}
+    if first == "of one that is dropped":
+        keys["partition"] = {"duplicates": "drop"}
+    run = BucketedRun.written(tmp_path, **keys)
+    if first == "of one that is dropped":
+        for name, size in (("998", (8, 8)), ("999", (16, 4))):
+            Image.fromarray(np.full((*size, 3), 120, np.uint8)).save(tmp_path / f"data/{name}.png")
+    words = r"no image is nearest to 16 x 4, the first of data\.buckets, .*; put another first"
+    with pytest.raises(DataError, match=words):
+        run_partition(run.config, lambda *_: None)
+    assert not list((tmp_path / "run" / "partition").glob("*"))
+
+
 def test_images_of_other_channels_are_refused_by_name() -> None:
     data = DataSection.model_validate({"buckets": BUCKETS})
     with pytest.raises(DataError, match=r"with 1 is 8x8 with 1 channel but .* same channels"):
         list(Intake(Mixed(), data))
-
-
-def test_shard_written_without_a_bucket_is_of_the_first() -> None:
-    assert Shard("key", "digest", 1, 1).bucket == 0
 
 
 @pytest.mark.parametrize(
@@ -149,11 +162,17 @@ def test_shard_written_without_a_bucket_is_of_the_first() -> None:
         ([[8, 8], [16, 16]], "8 x 8 and 16 x 16, which have the same proportions"),
         ([[8, 4], [4, 8], [12, 6]], "8 x 4 and 12 x 6, which have the same proportions"),
         ([[8, 8], [8, 8]], "8 x 8 twice"),
+        ([[8, 8], [10_001, 10_000]], "10001 x 10000, more than the 100,000,000 pixels"),
     ],
 )
 def test_buckets_no_image_would_go_to_are_refused(buckets: list[list[int]], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         DataSection.model_validate({"buckets": buckets})
+
+
+def test_bucket_may_have_as_many_pixels_as_an_image() -> None:
+    buckets = ((10_000, 10_000), (4, 25_000_000))
+    assert DataSection(buckets=buckets).buckets == buckets
 
 
 @pytest.mark.parametrize("section", ["expert", "router"])

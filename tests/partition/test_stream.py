@@ -68,12 +68,26 @@ def test_stream_throttled_waits_as_the_server_asks(server: FaultyServer) -> None
     assert pauses == [7, 7]
 
 
-def test_stream_throttled_waits_longer_than_by_itself_where_the_server_asks(
-    server: FaultyServer,
-) -> None:
-    server.faults, server.retry_after, pauses = [503], str(MOST_ASKED_S), Pauses()
+@pytest.mark.parametrize("asked", ["0", "1", "Fri, 31 Dec 1999 23:59:59 GMT"])
+def test_stream_throttled_waits_no_less_than_by_itself(server: FaultyServer, asked: str) -> None:
+    server.faults, server.retry_after, pauses = [503] * 4, asked, Pauses()
     assert read(server, pauses) == DATA
-    assert pauses == [MOST_ASKED_S]
+    least = max(0.25, float(asked)) if asked.isdecimal() else 0.25
+    assert [pause >= max(least, 0.25 * 2**n) for n, pause in enumerate(pauses)] == [True] * 4
+
+
+@pytest.mark.parametrize("asked", [30, MOST_ASKED_S])
+def test_stream_throttled_waits_longer_than_by_itself_where_the_server_asks_and_says_so(
+    server: FaultyServer, caplog: pytest.LogCaptureFixture, asked: int
+) -> None:
+    server.faults, server.retry_after, pauses = [503], str(asked), Pauses()
+    url = server.url.replace("//", "//user:secret@") + "/a.tar?signature=secret"
+    whole = b"".join(pieces(url, HttpOrigin(f"{server.url}/a.tar"), pauses))
+    assert (whole, pauses) == (DATA, [asked])
+    said = [record.getMessage() for record in caplog.records if record.name == stream.__name__]
+    named = server.url.replace("//", "//***@") + "/a.tar?***: the server answers 503 "
+    assert [each.startswith(named) for each in said] == [True] * (asked == MOST_ASKED_S)
+    assert [each.endswith(", and asks to wait for 600 s") for each in said] == [True] * len(said)
 
 
 @pytest.mark.parametrize("asked", [str(MOST_ASKED_S + 1), "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -10,7 +10,7 @@ from partition.model_files import find_model
 from partition.text_model import TextModel, kind_of
 from tests import text_models
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 CAPTIONS = ["a red apple", "", "grinning face on the black cat", "dog"]
 
 
@@ -25,9 +25,9 @@ def folders(tmp_path_factory):
     }
 
 
-def opened(folder, tokens):
+def opened(folder, tokens, device=CPU):
     found = find_model(str(folder), "captions.encoder", "transformers")
-    return TextModel(found.folder, found.digest, tokens, CPU)
+    return TextModel(found.folder, found.digest, tokens, device)
 
 
 def theirs(kind, folder, caption, **named):
@@ -189,5 +189,57 @@ def test_model_that_lacks_weights_is_refused(folders, tmp_path):
     gone = weights.pop("encoder.layer.0.output.dense.weight")
     assert gone.numel()
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match=r"lack encoder\.layer\.0\.output\.dense\.weight\); give"):
-        opened(folder, 4)
+    for device in (CPU, META):
+        with pytest.raises(
+            BadInput, match=r"lack encoder\.layer\.0\.output\.dense\.weight\); give"
+        ):
+            opened(folder, 4, device)
+
+
+def test_model_whose_weights_have_other_shapes_is_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["bert"], tmp_path / "wider")
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, "intermediate_size": 48}))
+    for device in (CPU, META):
+        with pytest.raises(BadInput, match=r"cannot be loaded \(.*\); give captions\.encoder"):
+            opened(folder, 4, device)
+
+
+@pytest.mark.parametrize("files", ["one", "several"])
+def test_model_is_opened_without_its_weights_and_without_accelerate(
+    folders, tmp_path, monkeypatch, files
+):
+    import transformers
+
+    missing = "transformers.integrations.accelerate.is_accelerate_available"
+    monkeypatch.setattr(missing, lambda: False)
+    whole = transformers.BertForMaskedLM(transformers.AutoConfig.from_pretrained(folders["bert"]))
+    copied = shutil.ignore_patterns("*.safetensors")
+    folder = shutil.copytree(folders["bert"], tmp_path / "headed", ignore=copied)
+    whole.save_pretrained(folder)
+    found = [*folders.values(), folder]  # of which the last has names with a prefix
+    for number, each in enumerate(found) if files == "several" else ():
+        model = transformers.AutoModel.from_pretrained(each)
+        found[number] = shutil.copytree(each, tmp_path / str(number), ignore=copied)
+        model.save_pretrained(found[number], max_shard_size="5KB")
+        assert len(list(found[number].glob("model-*.safetensors"))) > 1
+    for each in found:
+        here, nowhere = opened(each, 4)._model, opened(each, 4, META)._model
+        assert type(here) is type(nowhere)
+        shapes = [
+            {key: value.shape for key, value in m.state_dict().items()} for m in (here, nowhere)
+        ]
+        assert shapes[0] == shapes[1]
+        assert {value.device for value in nowhere.parameters()} == {META}
+
+
+def test_model_that_wants_a_library_that_is_missing_says_what_to_install(folders, monkeypatch):
+    import transformers
+
+    def wanting(*_args, **_named):
+        raise ImportError("T5Tokenizer requires the SentencePiece library.\nCheckout the page")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", wanting)
+    words = r"\(T5Tokenizer requires the SentencePiece library\); run `pip install 'atoll\[transf"
+    with pytest.raises(BadInput, match=words):
+        opened(folders["t5"], 4)

@@ -8,7 +8,7 @@ from atoll.errors import BadInput
 from partition.manifest import Latents, Partition, Shard, ShardSet
 from router.sizes import shape_at, sizes_of
 
-SQUARE = Partition("p", 9, (64, 64, 3), (), False, (), "", "", ())
+SQUARE = Partition("p", 9, (64, 64, 3), (), False, None, "", "", ())
 SHARDS = tuple(ShardSet(0, 3, (), (Shard("k", "d", 3, 1, bucket),)) for bucket in (0, 2, 1))
 SEVERAL = dataclasses.replace(SQUARE, buckets=((64, 64), (48, 80), (80, 48)), shard_sets=SHARDS)
 LATENTS = Latents("m", "moments", (4, 8, 8), 1.0, 0.0, mirrored=False, std=1.0, shards=())

@@ -75,6 +75,9 @@ def test_router_is_taught_the_same_whatever_the_recipes_of_experts():
         "perturb_condition": 1,
         "align": 0.5,
         "ema_profile": "power",
+        "batch_size": 64,
+        "learning_rate": 0.1,
+        "ema_decay": 0.5,
     }
     plain, told = task_of(), task_of(training=recipes)
     batch = some_batch()

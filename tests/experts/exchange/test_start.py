@@ -27,12 +27,14 @@ ABOUT = {
 def begin(tmp_path, make_run):
     """A run whose experts begin from a model that is told of as ABOUT, but for what is given."""
 
-    def make(**others):
+    def make(training=(), **others):
         about = {**ABOUT, **others}
         torch.manual_seed(0)
         model = Model(about, network_like(about).state_dict())
         write_ours(tmp_path / "init", model)
-        return make_run(expert={"init": str(tmp_path / "init")}, training={"steps": 1}), model
+        return make_run(
+            expert={"init": str(tmp_path / "init")}, training={"steps": 1, **dict(training)}
+        ), model
 
     return make
 
@@ -89,6 +91,22 @@ def test_init_of_another_network_is_refused_by_what_differs(begin, others, names
     run, _ = begin(**others)
     with pytest.raises(ConfigError, match=names):
         task_of(run)
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v"])
+def test_init_that_learned_on_another_schedule_of_noise_is_refused(begin, objective):
+    run, _ = begin({"objective": objective}, objective=objective, noise_schedule="cosine")
+    words = r'on the "cosine" schedule of noise, and training\.noise_schedule = "linear"; set that'
+    with pytest.raises(ConfigError, match=words):
+        task_of(run)
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "velocity"])
+def test_init_of_the_same_schedule_of_noise_or_of_none_is_begun_from(begin, objective):
+    schedules = ["cosine"] * 2 if objective == "epsilon" else ["linear", "cosine"]
+    training = {"objective": objective, "noise_schedule": schedules[0]}
+    run, _ = begin(training, objective=objective, noise_schedule=schedules[1])
+    assert task_of(run).start is not None
 
 
 def test_init_that_is_not_there_or_no_experts_is_refused(make_run, tmp_path):

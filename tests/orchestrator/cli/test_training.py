@@ -68,6 +68,11 @@ def test_init_of_another_network_is_refused_before_anything_starts(partitioned, 
     other = config.model_copy(update={"expert": fitting, "training": training})
     with pytest.raises(ConfigError, match=r'learned to tell "velocity", and .* for "epsilon"; set'):
         train(other, "train")
+    training = config.training.model_copy(update={"objective": "v", "objectives": ("velocity",)})
+    judged = config.evaluation.model_copy(update={"monolith": True})
+    update = {"expert": fitting, "training": training, "evaluation": judged}
+    with pytest.raises(ConfigError, match=r'the monolith has in any case, or .* for "v"; set'):
+        train(config.model_copy(update=update), "train")
     (tmp_path / "init").unlink()
     with pytest.raises(BadInput, match="init is not there"):
         train(config, "train")

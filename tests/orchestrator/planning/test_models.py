@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.config_file import read_config
-from atoll.errors import ConfigError
+from atoll.errors import BadInput, ConfigError
 from orchestrator.planning.hardware import gpu_named
 from orchestrator.planning.means import Means
 from orchestrator.planning.models import model_named
@@ -79,3 +79,19 @@ def test_plan_of_buckets_is_of_the_first_and_refuses_a_patch_that_misses_another
     odd = read_config(None, [*latents, "data.buckets=[[64,64],[48,80]]"])
     with pytest.raises(ConfigError, match=r"4 does not divide latents of 6 x 10, .* data\.buckets"):
         subject_of(odd, Data())
+
+
+def test_plan_names_what_says_how_large_images_are() -> None:
+    keys = ["data.source=folder", "data.path=x", "expert.condition=none", "expert.patch=4"]
+    buckets = read_config(None, [*keys, "data.buckets=[[64,48],[48,64]]"])
+    with pytest.raises(ConfigError, match=r"images of 30 x 30 pixels; .* or set --size to a mult"):
+        subject_of(buckets, Data(30))
+    latents = read_config(None, [*keys, "data.buckets=[[64,48],[48,64]]", "latents.vae=any"])
+    with pytest.raises(BadInput, match=r"images of 30 x 30; set --size to a multiple of 8"):
+        subject_of(latents, Data(30))
+    with pytest.raises(
+        ConfigError, match=r"latents of 6 x 6, .* or set --size to a multiple of 32"
+    ):
+        subject_of(latents, Data(48))
+    with pytest.raises(BadInput, match=r"neither data\.size nor data\.buckets is set, .* --size"):
+        subject_of(read_config(None, keys), Data())

@@ -161,11 +161,12 @@ def test_machine_that_is_done_second_keeps_what_the_first_has_recorded(
     config, made = partitioned()
     store, encoded = open_store(config.run.uri), stage.encoded
     stage_name = stage_of("latents", made.digest)
-    first = Latents("m", "moments", (4, 4, 4), 3.0, 0.0, mirrored=False, std=1.0, shards=())
+    model = series_of(config, made)[0].model
+    first = Latents(model, "moments", (4, 4, 4), 3.0, 0.0, mirrored=False, std=1.0, shards=())
 
     def meanwhile(*given: Any) -> Any:
         yield from encoded(*given)
-        inputs = inputs_of(config, "latents", series_of(config, made)[0].model)
+        inputs = inputs_of(config, "latents", model)
         inputs["latents"]["scale"] = 3.0 if differs else None
         stages.finish(store, stage_name, inputs, dataclasses.asdict(first))
 
