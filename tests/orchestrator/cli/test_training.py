@@ -103,7 +103,7 @@ def test_patch_that_does_not_divide_the_latents_of_a_bucket_is_refused_before_an
     made = stages.require(store, "partition", needed_by="train")
     made |= {"shape": [16, 16, 3], "buckets": tree["data"]["buckets"]}
     stages.finish(store, "partition", {}, made)
-    encoded = {"shape": [4, 8, 8], "shards": []}
+    encoded = {"model": "any", "shape": [4, 8, 8], "shards": []}
     stages.finish(store, stage_of("latents", "p"), inputs_of(config, "latents", "any"), encoded)
     words = f"{section}.patch = 4 does not divide latents of 8 x 10, 2 pixels to a side of each"
     with pytest.raises(ConfigError, match=words):
