@@ -226,6 +226,7 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{key} is not a known key{_hint(place)}"
     message: str = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message = message.replace("must be a valid tuple", "must be a list in brackets")
     given = problem.get("input")
     words = given.isoformat() if isinstance(given, date | time) else repr(given)
     shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(words)})"

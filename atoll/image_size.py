@@ -27,3 +27,8 @@ def size_in(text: str) -> Size:
 def size_name(size: Size) -> str:
     """A size as people write it."""
     return "x".join(map(str, size))
+
+
+def name_of(height: int, width: int) -> str:
+    """The size of an image or a bucket, which code has by height and width, as people write it."""
+    return size_name((width, height))

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from atoll.blobs import local_path
+from atoll.image_size import name_of
 
 CONFIG = "config.json"  # the resolved configuration
 ORCHESTRATOR = "orchestrator.json"  # where the run's orchestrator is called
@@ -42,8 +43,7 @@ def shard(cluster: int, number: int, digest: str, bucket: tuple[int, int] | None
     """
     folder = shard_folder(cluster)
     if bucket is not None:
-        height, width = bucket
-        folder = f"{folder}/{width}x{height}"
+        folder = f"{folder}/{name_of(*bucket)}"
     return f"{folder}/shard-{number:06d}-{digest[:12]}.tar"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atoll.errors import ConfigError
+from atoll.image_size import name_of
 
 
 def refuse_patch(
@@ -28,9 +29,9 @@ def refuse_patch(
         ConfigError: names the key, and what would fit.
     """
     if height % patch or width % patch:
-        seen = f"images of {height} x {width} pixels"
+        seen = f"images of {name_of(height, width)} pixels"
         if factor > 1:
-            seen = f"latents of {height} x {width}, {factor} pixels to a side of each place"
+            seen = f"latents of {name_of(height, width)}, {factor} pixels to a side of each place"
         raise ConfigError(
             f"{key} = {patch} does not divide {seen}; choose another patch, or set {sides} to a "
             f"multiple of {'it' if factor == 1 else patch * factor}"

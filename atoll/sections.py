@@ -9,18 +9,42 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from atoll.address import refuse_beyond_loopback, refuse_open
-from atoll.image_size import MAX_PIXELS
+from atoll.errors import BadInput
+from atoll.image_size import MAX_PIXELS, name_of, size_in
 from atoll.passwords import UrlWithoutCredentials, UrlWithoutPassword
 from atoll.section import Section
 from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
-Side = Annotated[int, Field(ge=4)]  # of an image, pixels
+_LEAST_SIDE = 4  # of an image, pixels
+
+
+def _bucket_in(text: Any) -> tuple[int, int]:
+    try:
+        width, height = size_in(text if isinstance(text, str) else repr(text))
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    if min(width, height) < _LEAST_SIDE:
+        raise ValueError(f"{text} has a side of less than {_LEAST_SIDE} pixels; make it larger")
+    return height, width
+
+
+# Height and width, as of all arrays; people write WIDTHxHEIGHT.
+Bucket = Annotated[
+    tuple[int, int], BeforeValidator(_bucket_in), PlainSerializer(lambda of: name_of(*of))
+]
 
 
 class RunSection(Section):
@@ -52,11 +76,11 @@ class DataSection(Section):
         (), description="npz: boolean arrays; samples they mark are left out"
     )
     size: int | None = Field(None, ge=4, description="crop to a square and resize to it")
-    buckets: tuple[tuple[Side, Side], ...] | None = Field(
+    buckets: tuple[Bucket, ...] | None = Field(
         None,
         min_length=1,
-        description="heights and widths, e.g. [[64, 64], [48, 80], [80, 48]]: bring each image to "
-        "the one nearest in proportions; the first is what is drawn unless asked otherwise",
+        description='WIDTHxHEIGHT, e.g. ["64x64", "80x48", "48x80"]: bring each image to the one '
+        "nearest in proportions; the first is what is drawn unless asked otherwise",
     )
     crop: Literal["centre", "random"] = Field(
         "centre",
@@ -95,15 +119,15 @@ class DataSection(Section):
         for height, width in self.buckets:
             if height * width > MAX_PIXELS:
                 raise ValueError(
-                    f"buckets names {height} x {width}, more than the {MAX_PIXELS:,} pixels that "
-                    "an image may have; make it smaller"
+                    f"buckets names {name_of(height, width)}, more than the {MAX_PIXELS:,} pixels "
+                    "that an image may have; make it smaller"
                 )
-        for (height, width), (rows, columns) in combinations(self.buckets, 2):
-            if (height, width) == (rows, columns):
-                raise ValueError(f"buckets names {height} x {width} twice; name each size once")
-            if height * columns == width * rows:
+        for one, other in combinations(self.buckets, 2):
+            if one == other:
+                raise ValueError(f"buckets names {name_of(*one)} twice; name each size once")
+            if one[0] * other[1] == one[1] * other[0]:
                 raise ValueError(
-                    f"buckets names {height} x {width} and {rows} x {columns}, which have the same "
+                    f"buckets names {name_of(*one)} and {name_of(*other)}, which have the same "
                     "proportions, by which images are dealt out; name one of them"
                 )
         return self

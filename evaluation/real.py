@@ -14,6 +14,7 @@ from torch import Tensor
 from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.errors import BadInput
+from atoll.image_size import name_of
 from atoll.node_cache import open_cache
 from evaluation.neighbours import NEAREST
 from experts.condition import Conditioning
@@ -74,8 +75,11 @@ def read_real(
     """
     main = main_bucket(partition)
     if main.num_samples < _LEAST:
-        height, width, _ = partition.shape
-        size = f" of {height} x {width}, first of data.buckets" if partition.buckets else ""
+        size = (
+            f" of {name_of(*partition.shape[:2])}, first of data.buckets"
+            if partition.buckets
+            else ""
+        )
         raise BadInput(
             f"the data hold {main.num_samples} images{size}, and an evaluation needs at least "
             f"{_LEAST}; give more under data.path"

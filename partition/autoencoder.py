@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atoll.errors import BadInput
+from atoll.image_size import name_of
 from partition.pixels import to_uint8
 
 KEY = "latents.vae"
@@ -88,7 +89,8 @@ def fit_of(
         if rows % factor or columns % factor:
             raise BadInput(
                 f"{KEY} = {name!r} makes one place of {factor} x {factor} pixels, which does not "
-                f"divide images of {rows} x {columns}; set {size_key} to a multiple of {factor}"
+                f"divide images of {name_of(rows, columns)}; set {size_key} to a multiple of "
+                f"{factor}"
             )
     latent, has_moments = _answer(model, channels, *sizes[0])
     num, rows, columns = latent.shape[1:]

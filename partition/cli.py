@@ -18,6 +18,7 @@ from atoll.command import (
 )
 from atoll.config import Config
 from atoll.config_file import run_config
+from atoll.image_size import name_of
 from partition.manifest import DuplicateList, Partition
 
 
@@ -124,6 +125,8 @@ def _left_out(skipped: Iterator[dict[str, Any]], num: int, num_samples: int, mos
 
 
 def _nearly_the_same(found: DuplicateList, uri: str) -> str:
+    if not found.num:
+        return "no samples are nearly the same as others"
     done = "dropped" if found.dropped else "kept"
     listed = f"{uri.rstrip('/')}/{found.key}"
     return f"{found.num:,} samples that are nearly the same as others, {done}: see {listed}"
@@ -153,8 +156,7 @@ def _bucket_rows(made: Partition) -> list[dict[str, Any]]:
         ]
         rows.append(
             {
-                "height": height,
-                "width": width,
+                "size": name_of(height, width),
                 "samples": sum(nums),
                 "share": f"{sum(nums) / made.num_samples:.1%}",
                 "clusters": sum(map(bool, nums)),
@@ -165,7 +167,7 @@ def _bucket_rows(made: Partition) -> list[dict[str, Any]]:
 
 def _nearest_to_none(row: dict[str, Any]) -> str:
     return (
-        f"no image is nearest to {row['height']} x {row['width']} in proportions: no network "
+        f"no image is nearest to {row['size']} in proportions: no network "
         "learns that size; leave it out of data.buckets, under a run.uri of its own"
     )
 

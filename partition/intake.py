@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.errors import DataError
+from atoll.image_size import name_of
 from atoll.sections import DataSection
 from partition.crops import bucket_of, crop_place
 from partition.images import cropped, encode_png
@@ -200,7 +201,7 @@ class Intake:
 
 def _size(sample: Sample) -> str:
     height, width, channels = sample.image.shape
-    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
+    return f"{name_of(height, width)} with {channels} channel{'s' if channels > 1 else ''}"
 
 
 def _prepared(

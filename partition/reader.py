@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from atoll.blobs import BlobStore
 from atoll.errors import BadInput
 from atoll.fit import refuse_held_out
+from atoll.image_size import name_of
 from atoll.node_cache import NodeCache
 from partition.batch import Batch
 from partition.bucketed import BucketedOrder
@@ -148,8 +149,8 @@ def _tell_of_nothing_left(
         for cluster, num in zip(clusters.tolist(), nums.tolist(), strict=True):
             shards = partition.shard_sets[cluster].shards
             if num == sum(shard.num_samples for shard in shards if shard.bucket == bucket):
-                height, width = partition.buckets[bucket]
-                fields = {"cluster": cluster, "bucket": f"{height} x {width}", "samples": num}
+                size = name_of(*partition.buckets[bucket])
+                fields = {"cluster": cluster, "bucket": size, "samples": num}
                 _log.warning("training.held_out leaves nothing", extra={"fields": fields})
 
 

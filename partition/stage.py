@@ -20,6 +20,7 @@ from atoll.digests import digest_of
 from atoll.encoded import find_encoded
 from atoll.errors import DataError
 from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
+from atoll.image_size import name_of
 from partition.centroids import CentroidModel, save_centroids
 from partition.duplicate_list import look_for_duplicates
 from partition.encoding.stage import refuse_unfit
@@ -181,10 +182,9 @@ def _refuse_empty_main(config: Config, buckets: NDArray[np.int32]) -> None:
         DataError: names the key and the mend.
     """
     if config.data.buckets and 0 not in buckets:
-        height, width = config.data.buckets[0]
         raise DataError(
-            f"no image is nearest to {height} x {width}, the first of data.buckets, which is what "
-            "is drawn unless asked otherwise; put another first"
+            f"no image is nearest to {name_of(*config.data.buckets[0])}, the first of "
+            "data.buckets, which is what is drawn unless asked otherwise; put another first"
         )
 
 

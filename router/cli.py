@@ -142,7 +142,8 @@ def sample(  # noqa: PLR0917 - each is an option of the command
         save_png(grid, tiled(labelled(shown, names) if any(names) else shown))
     drawn = "1 image" if num == 1 else f"{num} images"
     by = f"{'already drawn: ' if before else ''}{drawn} by {sampling.strategy}"
-    say(f"{by}, each with its recipe, and all on one sheet: {grid}")
+    each = "with its recipe, and" if num == 1 else "each with its recipe, and all"
+    say(f"{by}, {each} on one sheet: {grid}")
     if json_:
         print_json(
             [

@@ -113,7 +113,8 @@ def read_recipe(path: Path) -> Recipe:
         with Image.open(path) as image:
             text: Any = image.info.get(_KEY)
     except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as an image: {why}") from error
     if text is None:
         raise DataError(f"{path} carries no recipe; only images that Atoll drew do")
     try:

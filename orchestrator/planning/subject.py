@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from atoll.config import Config
 from atoll.errors import BadInput
 from atoll.fit import refuse_patches, size_key
+from atoll.image_size import name_of
 from atoll.sizes import Sizes
 from orchestrator.planning.latents import places_of
 from orchestrator.planning.networks import Network, Told, expert, router
@@ -70,7 +71,7 @@ def subject_of(config: Config, told: Data) -> Subject:
         if rows % factor or columns % factor:
             raise BadInput(
                 f"latents.vae makes one place of {factor} x {factor} pixels, which does not divide "
-                f"images of {rows} x {columns}; set {key} to a multiple of {factor}"
+                f"images of {name_of(rows, columns)}; set {key} to a multiple of {factor}"
             )
         refuse_patches(config, rows // factor, columns // factor, factor=factor, sides=key)
     height, width = sizes[0]

@@ -12,6 +12,7 @@ import typer
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, progress_bars, say, show
 from atoll.config_file import run_config
 from atoll.errors import BadInput
+from atoll.image_size import name_of
 
 if TYPE_CHECKING:  # numpy and its friends load for a while
     from collections.abc import Iterable, Sequence
@@ -67,7 +68,7 @@ def inspect(
 
 def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
     """The findings for a person: what there is of each kind, and a few examples."""
-    shapes = [f"{_size(*shape)} ({num:,})" for shape, num in found.shapes.most_common()]
+    shapes = [f"{name_of(*shape)} ({num:,})" for shape, num in found.shapes.most_common()]
     labels = [f"{_name(label, names)} ({num:,})" for label, num in found.labels.most_common()]
     captions = [f'"{text}"' for _, text in found.captions.items]
     broken = [f"{item.name} ({item.reason})" for item in found.broken]
@@ -98,7 +99,7 @@ def _pairs(alike: Iterable[Alike], sign: str) -> list[str]:
 def _as_json(found: Findings, names: Sequence[str]) -> dict[str, Any]:
     return {
         "samples": found.num_samples,
-        "sizes": {_size(*shape): num for shape, num in found.shapes.most_common()},
+        "sizes": {name_of(*shape): num for shape, num in found.shapes.most_common()},
         "labels": {_name(label, names): num for label, num in sorted(found.labels.items())},
         "captions": {
             "samples": found.num_captions,
@@ -108,10 +109,6 @@ def _as_json(found: Findings, names: Sequence[str]) -> dict[str, Any]:
         "same": list(map(asdict, found.same)),
         "near": list(map(asdict, found.near)),
     }
-
-
-def _size(height: int, width: int) -> str:
-    return f"{width}x{height}"
 
 
 def _name(label: int, names: Sequence[str]) -> str:

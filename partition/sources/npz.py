@@ -104,6 +104,10 @@ class NpzSource:
             return zipfile.ZipFile(self._path)
         except FileNotFoundError as error:
             raise DataError(f"data.path: {self._path} does not exist") from error
+        except IsADirectoryError as error:
+            raise DataError(
+                f'data.path: {self._path} is a folder; set data.source to "folder", or name a file'
+            ) from error
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"data.path: {self._path} is not an .npz file ({error})") from error
 

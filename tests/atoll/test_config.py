@@ -72,6 +72,7 @@ def test_commented_explains_every_key() -> None:
         ("budget.cost=5", ["budget.cost = 5", "island.price_per_hour"]),
         ("budget.cost=-1", ["budget.cost", "greater than or equal to 0"]),
         ("budget.deadline=soon", ["budget.deadline", "2026-12-01T08:00:00Z"]),
+        ("data.buckets=['64x64', '80x48'", ["data.buckets: must be a list in brackets"]),
         ("budget.deadline=2026-12-01", ["budget.deadline", "offset from UTC", "(got 2026-12-01)"]),
         ("budget.deadline=2026-12-01T08:00:00", ["budget.deadline", "offset from UTC"]),
         ("island.price_per_hour=-1", ["island.price_per_hour", "a number from 0"]),
@@ -223,10 +224,10 @@ def test_read_with_sampling_that_the_training_makes_impossible_is_refused(
 
 @pytest.mark.parametrize("key", ["expert.patch", "router.patch"])
 def test_read_with_a_patch_that_does_not_divide_a_bucket_names_both(key: str) -> None:
-    buckets = "data.buckets=[[8, 8], [12, 6]]"
+    buckets = "data.buckets=['8x8', '6x12']"
     whole = ["expert.patch=2", "router.patch=2", buckets]
     read_config(None, whole)
-    words = f"{key} = 4 does not divide images of 12 x 6 pixels; .* set each side in data.buckets"
+    words = f"{key} = 4 does not divide images of 6x12 pixels; .* set each side in data.buckets"
     with pytest.raises(ConfigError, match=words):
         read_config(None, [*whole, f"{key}=4"])
     read_config(None, [*whole, f"{key}=4", "latents.vae=any"])  # of latents, which are not known

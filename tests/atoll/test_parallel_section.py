@@ -10,7 +10,7 @@ from atoll.parallel_fit import refuse_groups, refuse_rows, refuse_tokens
 from atoll.parallel_section import Layout, ParallelSection, parallel_of
 from atoll.types import Role
 
-BUCKETS = "data.buckets=[[8, 8], [4, 12]]"
+BUCKETS = "data.buckets=['8x8', '12x4']"
 PIPELINE = ["island.parallel.pipeline=2", "island.processes=4"]
 
 

@@ -38,6 +38,6 @@ def test_too_few_real_images_of_the_first_bucket_are_refused(
 ) -> None:
     monkeypatch.setattr(real, "_LEAST", 38)
     run = BucketedRun.written(tmp_path)
-    told = r"hold 37 images of 8 x 8, first of data\.buckets, and an evaluation needs at least 38"
+    told = r"hold 37 images of 8x8, first of data\.buckets, and an evaluation needs at least 38"
     with pytest.raises(BadInput, match=told):
         read_real(run.config, run.store, run.made, NOTHING)

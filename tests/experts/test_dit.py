@@ -115,7 +115,7 @@ def test_build_dit_with_equal_seeds_is_equal_and_leaves_the_global_generator():
 
 
 def test_build_dit_with_a_patch_that_does_not_divide_refuses():
-    with pytest.raises(ConfigError, match="patch = 2 does not divide images of 7 x 8"):
+    with pytest.raises(ConfigError, match="patch = 2 does not divide images of 8x7"):
         build_dit(TINY, BY_CLASS, (1, 7, 8), seed=0)
 
 

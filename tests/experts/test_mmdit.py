@@ -129,5 +129,5 @@ def test_build_network_with_equal_seeds_is_equal():
 
 
 def test_build_network_with_a_patch_that_does_not_divide_refuses():
-    with pytest.raises(ConfigError, match="patch = 2 does not divide images of 7 x 8"):
+    with pytest.raises(ConfigError, match="patch = 2 does not divide images of 8x7"):
         build_network(TINY, BY_CLASS, (1, 7, 8), seed=0)

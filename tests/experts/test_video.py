@@ -69,7 +69,7 @@ def test_sizes_of_a_video_come_back_from_what_a_checkpoint_tells():
         (["expert.frames=2", "expert.preset=MMDiT-T"], "frames = 2 wants a DiT"),
         (["expert.frames=2", "expert.depth=1"], "raise depth"),
         (
-            ["expert.frames=2", "data.buckets=[[8, 8], [4, 12]]"],
+            ["expert.frames=2", "data.buckets=['8x8', '12x4']"],
             r"expert\.frames = 2 stand one below the other, and data\.buckets would cut",
         ),
     ],

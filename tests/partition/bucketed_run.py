@@ -12,13 +12,15 @@ from PIL import Image
 
 from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
+from atoll.image_size import name_of
 from atoll.node_cache import NodeCache
 from partition.batch import Batch
 from partition.manifest import Partition
 from partition.reader import ShardReader
 from partition.stage import load_partition, run_partition
 
-BUCKETS = [[8, 8], [4, 12], [12, 4]]
+BUCKETS = [(8, 8), (4, 12), (12, 4)]
+NAMES = [name_of(*bucket) for bucket in BUCKETS]
 # Height, width, and how many: first dark ones, which are a cluster, then bright ones, the other.
 DARK = [(8, 8, 23), (4, 12, 9)]
 BRIGHT = [(8, 8, 14), (12, 4, 1)]
@@ -65,7 +67,7 @@ class BucketedRun:
             "data": {
                 "source": "folder",
                 "path": str(self.folder / "data"),
-                "buckets": BUCKETS,
+                "buckets": NAMES,
                 "workers": 0,
             },
             "partition": {

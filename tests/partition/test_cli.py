@@ -81,18 +81,16 @@ def test_partition_counts_the_samples_of_each_bucket_and_names_one_without_any(
     tmp_path: Path,
 ) -> None:
     run = BucketedRun.written(tmp_path)
-    sizes = "data.buckets=[[8, 8], [4, 12], [12, 4], [16, 4]]"
+    sizes = "data.buckets=['8x8', '12x4', '4x12', '4x16']"
     keys = ("data.source=folder", f"data.path={run.folder}/data", sizes, "data.workers=0")
     flags = [f"--set={key}" for key in (*keys, "expert.condition=none")]
     out, err = invoke(tmp_path, *flags, "--json")
     found = json.loads(out)
-    nums = {(8, 8): 37, (4, 12): 9, (12, 4): 1, (16, 4): 0}
-    assert [(row["height"], row["width"], row["samples"]) for row in found["buckets"]] == [
-        (*size, num) for size, num in nums.items()
-    ]
+    nums = {"8x8": 37, "12x4": 9, "4x12": 1, "4x16": 0}
+    assert {row["size"]: row["samples"] for row in found["buckets"]} == nums
     assert [row["share"] for row in found["buckets"]] == ["78.7%", "19.1%", "2.1%", "0.0%"]
     assert found["buckets"][2]["clusters"] == 1
-    assert "no image is nearest to 16 x 4 in proportions" in err
+    assert "no image is nearest to 4x16 in proportions" in err
     assert err.count("nearest to") == 1
     table, _ = invoke(tmp_path, *flags)
     assert "in 4 buckets" in table

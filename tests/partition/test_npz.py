@@ -98,6 +98,8 @@ def test_npz_unusable_array_is_refused_by_name(
 def test_npz_missing_file_or_other_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         intake(path=str(tmp_path / "none.npz"))
+    with pytest.raises(DataError, match=r'is a folder; set data\.source to "folder"'):
+        intake(path=str(tmp_path))
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DataError, match=r"is not an \.npz file"):
         intake(path=str(tmp_path / "text.npz"))

@@ -156,8 +156,8 @@ def test_partition_that_lost_a_file_is_made_again(
 @pytest.mark.parametrize(
     ("expert", "router", "words"),
     [
-        ({"patch": 2}, {"patch": 1}, r"expert\.patch = 2 does not divide images of 6 x 5"),
-        ({"patch": 1}, {"patch": 3}, r"router\.patch = 3 does not divide images of 6 x 5"),
+        ({"patch": 2}, {"patch": 1}, r"expert\.patch = 2 does not divide images of 5x6"),
+        ({"patch": 1}, {"patch": 3}, r"router\.patch = 3 does not divide images of 5x6"),
         ({"preset": "DiT-S/2"}, {"patch": 1}, r"expert\.patch = 2"),
     ],
 )

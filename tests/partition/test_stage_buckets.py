@@ -22,7 +22,7 @@ from partition.intake import Intake
 from partition.manifest import Partition
 from partition.sources import Sample, open_source
 from partition.stage import run_partition
-from tests.partition.bucketed_run import BUCKETS, BucketedRun
+from tests.partition.bucketed_run import BUCKETS, NAMES, BucketedRun
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_images_of_any_size_cover_their_bucket_and_are_cropped_once(
     tmp_path: Path, crop: str, workers: int
 ) -> None:
     images = photos(tmp_path / "data", [(20, 18), (9, 40), (30, 8), (12, 4), (5, 5)] * 5)
-    keys = {"source": "folder", "path": str(tmp_path / "data"), "buckets": BUCKETS, "crop": crop}
+    keys = {"source": "folder", "path": str(tmp_path / "data"), "buckets": NAMES, "crop": crop}
     data = DataSection.model_validate({**keys, "workers": workers})
     intake = Intake(open_source(data), data, seed=3)
     assert (intake.shape, list(intake.sizes)) == ((8, 8, 3), [(8, 8), (4, 12), (12, 4)])
@@ -95,7 +95,7 @@ def test_manifest_tells_the_buckets_and_the_shapes_that_networks_see(run: Bucket
 
 def test_partition_of_one_bucket_is_that_of_its_size_in_another_folder(tmp_path: Path) -> None:
     photos(tmp_path / "data", [(20, 18), (9, 40), (30, 8), (8, 8)] * 8)
-    tree = BucketedRun(tmp_path, [], {"data": {"buckets": [[8, 8]]}}).config.model_dump()
+    tree = BucketedRun(tmp_path, [], {"data": {"buckets": ["8x8"]}}).config.model_dump()
     one = run_partition(Config.model_validate(tree), lambda *_: None)
     tree["data"] |= {"buckets": None, "size": 8}
     tree["run"]["uri"] = str(tmp_path / "other")
@@ -117,9 +117,9 @@ def test_montage_shows_all_images_at_the_size_of_the_first_bucket(run: BucketedR
 
 def test_buckets_of_other_settings_are_refused_by_key(run: BucketedRun) -> None:
     tree = run.config.model_dump()
-    tree["data"]["buckets"] = [[8, 8], [4, 12]]
+    tree["data"]["buckets"] = ["8x8", "12x4"]
     assert run.made.num_samples == 47
-    with pytest.raises(BadInput, match=r"data\.buckets = \[\[8, 8\], \[4, 12\], \[12, 4\]\]"):
+    with pytest.raises(BadInput, match=r"data\.buckets = \['8x8', '12x4', '4x12'\]"):
         run_partition(Config.model_validate(tree), lambda *_: None)
 
 
@@ -137,21 +137,21 @@ class Mixed:
 def test_first_bucket_without_images_is_refused_before_clustering(
     tmp_path: Path, first: str
 ) -> None:
-    keys: dict[str, Any] = {"data": {"buckets": [[16, 4], *BUCKETS]}}
+    keys: dict[str, Any] = {"data": {"buckets": ["4x16", *NAMES]}}
     if first == "of one that is dropped":
         keys["partition"] = {"duplicates": "drop"}
     run = BucketedRun.written(tmp_path, **keys)
     if first == "of one that is dropped":
         for name, size in (("998", (8, 8)), ("999", (16, 4))):
             Image.fromarray(np.full((*size, 3), 120, np.uint8)).save(tmp_path / f"data/{name}.png")
-    words = r"no image is nearest to 16 x 4, the first of data\.buckets, .*; put another first"
+    words = r"no image is nearest to 4x16, the first of data\.buckets, .*; put another first"
     with pytest.raises(DataError, match=words):
         run_partition(run.config, lambda *_: None)
     assert not list((tmp_path / "run" / "partition").glob("*"))
 
 
 def test_images_of_other_channels_are_refused_by_name() -> None:
-    data = DataSection.model_validate({"buckets": BUCKETS})
+    data = DataSection.model_validate({"buckets": NAMES})
     with pytest.raises(DataError, match=r"with 1 is 8x8 with 1 channel but .* same channels"):
         list(Intake(Mixed(), data))
 
@@ -159,29 +159,33 @@ def test_images_of_other_channels_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("buckets", "told"),
     [
-        ([[8, 8], [16, 16]], "8 x 8 and 16 x 16, which have the same proportions"),
-        ([[8, 4], [4, 8], [12, 6]], "8 x 4 and 12 x 6, which have the same proportions"),
-        ([[8, 8], [8, 8]], "8 x 8 twice"),
-        ([[8, 8], [10_001, 10_000]], "10001 x 10000, more than the 100,000,000 pixels"),
+        (["8x8", "16x16"], "8x8 and 16x16, which have the same proportions"),
+        (["4x8", "8x4", "6x12"], "4x8 and 6x12, which have the same proportions"),
+        (["8x8", "8x8"], "8x8 twice"),
+        (["8x8", "10000x10001"], "10000x10001, more than the 100,000,000 pixels"),
+        (["8x8", "8x"], "'8x' is no size; give WIDTHxHEIGHT in pixels, such as 64x48"),
+        (["8x8", "8x3"], "8x3 has a side of less than 4 pixels"),
+        ([[8, 8]], r"'\[8, 8\]' is no size; give WIDTHxHEIGHT"),
     ],
 )
-def test_buckets_no_image_would_go_to_are_refused(buckets: list[list[int]], told: str) -> None:
+def test_buckets_no_image_would_go_to_are_refused(buckets: list[Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         DataSection.model_validate({"buckets": buckets})
 
 
 def test_bucket_may_have_as_many_pixels_as_an_image() -> None:
-    buckets = ((10_000, 10_000), (4, 25_000_000))
-    assert DataSection(buckets=buckets).buckets == buckets
+    data = DataSection.model_validate({"buckets": ["10000x10000", "200000x500"]})
+    assert data.buckets == ((10_000, 10_000), (500, 200_000))
+    assert DataSection.model_validate(data.model_dump(mode="json")) == data
 
 
 @pytest.mark.parametrize("section", ["expert", "router"])
 def test_patch_that_does_not_divide_a_bucket_is_refused_before_anything_is_read(
     tmp_path: Path, section: str
 ) -> None:
-    keys = {section: {"patch": 4}, "data": {"buckets": [[8, 8], [8, 12], [12, 6]]}}
+    keys = {section: {"patch": 4}, "data": {"buckets": ["8x8", "12x8", "6x12"]}}
     tree = BucketedRun.written(tmp_path, **keys).tree
-    told = rf"{section}\.patch = 4 does not divide images of 12 x 6 pixels; .* data\.buckets"
+    told = rf"{section}\.patch = 4 does not divide images of 6x12 pixels; .* data\.buckets"
     with pytest.raises(ConfigError, match=told):
         run_partition(parse_config(tree, "atoll.toml"), lambda *_: None)
     assert not list((tmp_path / "run" / "partition").glob("*"))

@@ -44,6 +44,8 @@ def test_file_that_is_no_image_says_so(tmp_path):
 
     with pytest.raises(DataError, match="cannot be read as an image"):
         read_recipe(tmp_path / "image.png")
+    with pytest.raises(DataError, match=r"none\.png cannot be read as an image: No such file"):
+        read_recipe(tmp_path / "none.png")
 
 
 def test_recipe_of_another_version_says_so(tmp_path):

@@ -80,7 +80,7 @@ def test_plan_of_a_preset_counts_as_the_network_and_its_flops_do(capsys, preset)
 
 def test_plan_of_buckets_counts_images_of_the_first(capsys):
     flags = (*PRESET, "-s", "expert.preset=DiT-S/2", "--classes", "7", "-s", "router.patch=4")
-    found = answer(capsys, *flags, "-s", "data.buckets=[[48, 80], [64, 64]]")
+    found = answer(capsys, *flags, "-s", "data.buckets=['80x48', '64x64']")
     sizes, told, shape = PRESETS["DiT-S/2"], Conditioning("class", 7), (3, 48, 80)
     assert found["jobs"][0]["step_flops"] == TRAINING * 32 * expert_flops(sizes, told, shape)
     assert "all images of the size of the first of data.buckets" in found["assumed"]

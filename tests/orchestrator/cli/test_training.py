@@ -96,16 +96,16 @@ def test_patch_that_does_not_divide_the_latents_of_a_bucket_is_refused_before_an
     partitioned, section, stage
 ):
     tree = partitioned(100).model_dump(mode="json")
-    tree["latents"]["vae"], tree["data"]["buckets"] = "any", [[16, 16], [8, 24], [16, 20]]
+    tree["latents"]["vae"], tree["data"]["buckets"] = "any", ["16x16", "24x8", "20x16"]
     tree["expert"]["patch"] = tree["router"]["patch"] = 2
     tree[section]["patch"] = 4
     config, store = Config.model_validate(tree), open_store(tree["run"]["uri"])
     made = stages.require(store, "partition", needed_by="train")
-    made |= {"shape": [16, 16, 3], "buckets": tree["data"]["buckets"]}
+    made |= {"shape": [16, 16, 3], "buckets": [[16, 16], [8, 24], [16, 20]]}
     stages.finish(store, "partition", {}, made)
     encoded = {"model": "any", "shape": [4, 8, 8], "shards": []}
     stages.finish(store, stage_of("latents", "p"), inputs_of(config, "latents", "any"), encoded)
-    words = f"{section}.patch = 4 does not divide latents of 8 x 10, 2 pixels to a side of each"
+    words = f"{section}.patch = 4 does not divide latents of 10x8, 2 pixels to a side of each"
     with pytest.raises(ConfigError, match=words):
         train(config, stage)
 

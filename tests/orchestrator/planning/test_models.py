@@ -67,7 +67,7 @@ def test_its_expert_is_that_of_the_preset_with_the_same_captions():
 def test_plan_of_buckets_is_of_the_first_and_refuses_a_patch_that_misses_another() -> None:
     keys = ["data.source=folder", "data.path=x", "expert.patch=4", "router.patch=4"]
     plain = read_config(None, [*keys, "expert.condition=none"])
-    config = read_config(None, [*keys, "expert.condition=none", "data.buckets=[[64,48],[48,64]]"])
+    config = read_config(None, [*keys, "expert.condition=none", "data.buckets=['48x64', '64x48']"])
     subject = subject_of(config, Data(samples=10))
     assert subject.expert.num_tokens == 16 * 12
     assert subject.data_bytes == 10 * 3 * 64 * 48
@@ -76,22 +76,20 @@ def test_plan_of_buckets_is_of_the_first_and_refuses_a_patch_that_misses_another
     square = subject_of(config, Data(64, samples=10))  # --size
     assert square.expert == subject_of(plain, Data(64, samples=10)).expert
     latents = [*keys, "expert.condition=none", "latents.vae=any"]
-    odd = read_config(None, [*latents, "data.buckets=[[64,64],[48,80]]"])
-    with pytest.raises(ConfigError, match=r"4 does not divide latents of 6 x 10, .* data\.buckets"):
+    odd = read_config(None, [*latents, "data.buckets=['64x64', '80x48']"])
+    with pytest.raises(ConfigError, match=r"4 does not divide latents of 10x6, .* data\.buckets"):
         subject_of(odd, Data())
 
 
 def test_plan_names_what_says_how_large_images_are() -> None:
     keys = ["data.source=folder", "data.path=x", "expert.condition=none", "expert.patch=4"]
-    buckets = read_config(None, [*keys, "data.buckets=[[64,48],[48,64]]"])
-    with pytest.raises(ConfigError, match=r"images of 30 x 30 pixels; .* or set --size to a mult"):
+    buckets = read_config(None, [*keys, "data.buckets=['48x64', '64x48']"])
+    with pytest.raises(ConfigError, match=r"images of 30x30 pixels; .* or set --size to a mult"):
         subject_of(buckets, Data(30))
-    latents = read_config(None, [*keys, "data.buckets=[[64,48],[48,64]]", "latents.vae=any"])
-    with pytest.raises(BadInput, match=r"images of 30 x 30; set --size to a multiple of 8"):
+    latents = read_config(None, [*keys, "data.buckets=['48x64', '64x48']", "latents.vae=any"])
+    with pytest.raises(BadInput, match=r"images of 30x30; set --size to a multiple of 8"):
         subject_of(latents, Data(30))
-    with pytest.raises(
-        ConfigError, match=r"latents of 6 x 6, .* or set --size to a multiple of 32"
-    ):
+    with pytest.raises(ConfigError, match=r"latents of 6x6, .* or set --size to a multiple of 32"):
         subject_of(latents, Data(48))
     with pytest.raises(BadInput, match=r"neither data\.size nor data\.buckets is set, .* --size"):
         subject_of(read_config(None, keys), Data())

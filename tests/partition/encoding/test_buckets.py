@@ -110,12 +110,12 @@ def test_vectors_of_captions_lie_beside_their_images(tmp_path: Path) -> None:
     ("keys", "told"),
     [
         (
-            {"data": {"buckets": [[8, 8], [4, 12], [7, 14]]}},
-            r"2 x 2 pixels, .* divide images of 7 x 14; set each side in data\.buckets to .* of 2",
+            {"data": {"buckets": ["8x8", "12x4", "14x7"]}},
+            r"2 x 2 pixels, .* divide images of 14x7; set each side in data\.buckets to .* of 2",
         ),
         (
-            {"data": {"buckets": [[8, 8], [4, 12], [6, 12]]}},
-            r"expert\.patch = 2 does not divide latents of 3 x 6, .* data\.buckets to .* of 4",
+            {"data": {"buckets": ["8x8", "12x4", "12x6"]}},
+            r"expert\.patch = 2 does not divide latents of 6x3, .* data\.buckets to .* of 4",
         ),
     ],
 )
@@ -131,5 +131,5 @@ def test_patch_that_misses_one_bucket_is_refused_before_training(written: Any) -
     run = encoded(written({}))
     assert load_partition(run.store).latents
     run.keys["expert"] = {"patch": 4}
-    with pytest.raises(BadInput, match=r"expert\.patch = 4 does not divide latents of 2 x 6"):
+    with pytest.raises(BadInput, match=r"expert\.patch = 4 does not divide latents of 6x2"):
         train(run.config, "train")

@@ -184,13 +184,13 @@ def test_images_of_other_channels_are_refused(settings: Make, tmp_path: Path) ->
 
 def test_size_that_the_factor_does_not_divide_is_refused(settings: Make, tmp_path: Path) -> None:
     images = np.zeros((30, 7, 7, 3), np.uint8)
-    told = r"2 x 2 pixels, .* images of 7 x 7; set data\.size to a multiple of 2"
+    told = r"2 x 2 pixels, .* images of 7x7; set data\.size to a multiple of 2"
     refused(settings, tmp_path, told, images)
 
 
 def test_patch_that_does_not_divide_the_latent_is_refused(settings: Make, tmp_path: Path) -> None:
     told = (
-        r"expert\.patch = 8 does not divide latents of 4 x 4, 2 pixels to a side of each place; "
+        r"expert\.patch = 8 does not divide latents of 4x4, 2 pixels to a side of each place; "
         r".* multiple of 16"
     )
     refused(settings, tmp_path, told, expert={"patch": 8})
