@@ -77,8 +77,8 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
     settings = run_config(config, set_ or ())
     if not wants_encoding(settings):
         raise BadInput(
-            "there is nothing to encode; set latents.vae to an autoencoder, or captions.encoder to "
-            "a text model"
+            "the configuration asks for nothing to be encoded; give the file that the samples were "
+            "partitioned by, or set latents.vae to an autoencoder, or captions.encoder to a model"
         )
     _encode(settings, load_partition(open_store(settings.run.uri), "encode"))
 

@@ -213,7 +213,7 @@ def test_encode_command_helps_says_what_is_done_and_wants_something_to_do(
     save_config(open_store(config.run.uri), config.model_copy(update={"latents": nothing}))
     code, told = ended()
     assert code == 2
-    assert "there is nothing to encode; set latents.vae" in told
+    assert "asks for nothing to be encoded; give the file" in told
 
 
 def test_run_in_a_bucket_is_encoded_into_the_bytes_of_one_in_a_folder(
