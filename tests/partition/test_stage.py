@@ -247,6 +247,14 @@ def test_partition_of_other_settings_is_refused_by_key(tmp_path: Path) -> None:
         run(settings(tmp_path, num_experts=2))
 
 
+def test_partition_is_of_runs_that_flip_and_of_runs_that_do_not(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    tree = settings(tmp_path).model_dump()
+    made = run(Config.model_validate(tree))
+    tree["data"] |= {"flip": True, "workers": 1}
+    assert find_partition(Config.model_validate(tree)) == made
+
+
 def test_partition_not_made_yet_names_its_command(tmp_path: Path) -> None:
     with pytest.raises(StageMissing, match="run `atoll partition`"):
         load_partition(open_store(str(tmp_path)))
