@@ -191,12 +191,16 @@ def test_partition_that_leaves_the_classifier_nothing_to_tell_apart_is_refused_b
     assert run(one_cluster(tmp_path, "other", "labels")).num_experts == 1
 
 
-def test_partition_of_one_class_for_the_classifier_is_refused_by_key(tmp_path: Path) -> None:
-    np.savez(tmp_path / "data.npz", images=np.ones((9, 4, 4), np.uint8), labels=np.zeros(9, int))
-    config = settings(tmp_path)
-    data = config.data.model_copy(update={"captions": None})
-    with pytest.raises(ConfigError, match="data of a single class"):
-        run(config.model_copy(update={"data": data}))
+def test_partition_of_one_class_is_refused_only_where_there_is_one_cluster(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.zeros(40, int))
+    tree = settings(tmp_path).model_dump()
+    tree["data"]["captions"], tree["expert"]["condition"] = None, "class"
+    assert run(Config.model_validate(tree)).class_names == ("0",)
+    tree["run"]["uri"], tree["partition"]["num_experts"] = str(tmp_path / "one"), 1
+    words = r"data of a single class in one cluster; set .* raise partition\.num_experts"
+    with pytest.raises(ConfigError, match=words):
+        run(Config.model_validate(tree))
 
 
 def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_path: Path) -> None:
