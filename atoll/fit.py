@@ -105,10 +105,12 @@ def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) ->
         ConfigError: names the key and the mend.
     """
     kind = config.expert.condition
-    missing = {"class": not has_labels and "labels", "text": not has_captions and "captions"}
-    if what := missing.get(kind):
+    there = {"class": has_labels, "text": has_captions, "none": True}
+    if not there[kind]:
+        what = {"class": "labels", "text": "captions"}[kind]
+        fitting = " or ".join(f'"{each}"' for each, is_there in there.items() if is_there)
         raise ConfigError(
-            f'expert.condition = "{kind}", but the data have no {what}; set it to "none"'
+            f'expert.condition = "{kind}", but the data have no {what}; set it to {fitting}'
         )
 
 

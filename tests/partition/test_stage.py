@@ -203,6 +203,32 @@ def test_partition_of_one_class_is_refused_only_where_there_is_one_cluster(tmp_p
         run(Config.model_validate(tree))
 
 
+@pytest.mark.parametrize(
+    ("folder", "captioned", "condition", "words"),
+    [
+        ("", True, "class", 'the data have no labels; set it to "text" or "none"'),
+        ("", False, "class", 'the data have no labels; set it to "none"'),
+        ("a", False, "text", 'the data have no captions; set it to "class" or "none"'),
+    ],
+)
+def test_partition_for_a_condition_that_the_data_lack_is_refused_before_features_are_looked_for(
+    tmp_path: Path, folder: str, captioned: bool, condition: str, words: str
+) -> None:
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    for index, image in enumerate(write_data(tmp_path / "data.npz", 6)):
+        Image.fromarray(image).save(tmp_path / "data" / folder / f"{index}.png")
+        if captioned:
+            (tmp_path / "data" / folder / f"{index}.txt").write_text(f"number {index}")
+    tree = settings(tmp_path, features={"transformers": str(tmp_path / "nowhere")}).model_dump()
+    tree["data"] = {"source": "folder", "path": str(tmp_path / "data")}
+    with pytest.raises(BadInput, match="nowhere"):
+        run(Config.model_validate(tree))
+    tree["expert"]["condition"] = condition
+    with pytest.raises(ConfigError, match=f'expert.condition = "{condition}", but {words}$'):
+        run(Config.model_validate(tree))
+    assert open_store(tree["run"]["uri"]).list("") == []
+
+
 def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for index, image in enumerate(write_data(tmp_path / "data.npz")):
