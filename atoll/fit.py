@@ -105,10 +105,12 @@ def refuse_condition(config: Config, *, has_labels: bool, has_captions: bool) ->
         ConfigError: names the key and the mend.
     """
     kind = config.expert.condition
-    missing = {"class": not has_labels and "labels", "text": not has_captions and "captions"}
-    if what := missing.get(kind):
+    there = {"class": has_labels, "text": has_captions, "none": True}
+    if not there[kind]:
+        what = {"class": "labels", "text": "captions"}[kind]
+        fitting = " or ".join(f'"{each}"' for each, is_there in there.items() if is_there)
         raise ConfigError(
-            f'expert.condition = "{kind}", but the data have no {what}; set it to "none"'
+            f'expert.condition = "{kind}", but the data have no {what}; set it to {fitting}'
         )
 
 
@@ -130,18 +132,18 @@ def refuse_missing_captions(config: Config, num: int) -> None:
 
 
 def refuse_extractor(config: Config, num_classes: int) -> None:
-    """Refuse to judge images by a classifier that has nothing to tell apart.
+    """Refuse to judge images by a classifier that has neither classes nor clusters to tell apart.
 
     Raises:
         ConfigError: names the keys and the mend.
     """
     if config.evaluation.extractor != "classifier":
         return
-    if (num_classes or config.partition.num_experts) < 2:
-        what = "data of a single class" if num_classes else "data without labels in one cluster"
+    if num_classes < 2 and config.partition.num_experts < 2:
+        what = "data of a single class" if num_classes else "data without labels"
         raise ConfigError(
-            f'evaluation.extractor = "classifier" cannot be trained on {what}; set it to '
-            '{ transformers = "…" }' + ("" if num_classes else ", or raise partition.num_experts")
+            f'evaluation.extractor = "classifier" cannot be trained on {what} in one cluster; set '
+            'it to { transformers = "…" }, or raise partition.num_experts'
         )
 
 

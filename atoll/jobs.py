@@ -79,15 +79,17 @@ def shaping_settings(config: Config, partition_digest: str, role: Role) -> dict[
         "expert": config.expert.model_dump(mode="json"),
         **_told(config),
         "training": config.training.model_dump(mode="json", exclude=unused | _REMEDY),
+        "data": {"flip": config.data.flip},
+        "latents": config.latents.model_dump(mode="json", include=_seen(config)),
     }
-    if config.data.flip:
-        settings["data"] = {"flip": True}
-    if config.latents.vae is not None:
-        shaping = {"vae", "kind", "scale", "shift", "precision"}
-        settings["latents"] = config.latents.model_dump(mode="json", include=shaping)
     if role is Role.ROUTER:
         settings["router"] = config.router.model_dump(mode="json", exclude=own)
     return settings
+
+
+def _seen(config: Config) -> set[str]:
+    """Keys of [latents] that say what networks see; where they see pixels, one that says so."""
+    return {"vae"} if config.latents.vae is None else {"vae", "kind", "scale", "shift", "precision"}
 
 
 def _told(config: Config) -> dict[str, Any]:

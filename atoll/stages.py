@@ -18,19 +18,20 @@ def finished(store: BlobStore, stage: str, inputs: dict[str, Any]) -> dict[str, 
     """What a stage produced earlier with the same inputs; None if it has not run to its end.
 
     Raises:
-        BadInput: the run holds this stage made with other inputs; names the first that differs.
+        BadInput: the run holds this stage made with other inputs; names the first that differs, of
+            those that both have if there is one: the rest may follow from it.
     """
     manifest = _read(store, stage)
     if manifest is None:
         return None
     before, now = _flat(manifest["inputs"]), _flat(inputs)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise BadInput(
-                f"this run was made with {key} = {before.get(key)!r}, and the configuration now "
-                f"says {now.get(key)!r}; give new settings a run.uri of their own, or set the key "
-                "back"
-            )
+    every = before.keys() | now.keys()
+    if differing := [key for key in every if before.get(key) != now.get(key)]:
+        key = min(differing, key=lambda key: (key not in before or key not in now, key))
+        raise BadInput(
+            f"this run was made with {key} = {before.get(key)!r}, and the configuration now says "
+            f"{now.get(key)!r}; give new settings a run.uri of their own, or set the key back"
+        )
     result: dict[str, Any] = manifest["result"]
     return result
 

@@ -36,6 +36,7 @@ from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.config_file import read_config
+from atoll.partitioned import partition_inputs
 from atoll.types import Event
 from cluster import processes, state_file
 from cluster.processes import ProcessId
@@ -86,7 +87,8 @@ class Run:
             made["num_without_caption"] = 0
             made["buckets"] = []
             made["shard_sets"] = [{"num_samples": 9}] * 2
-            stages.finish(open_store(self.config.run.uri), "partition", {}, made)
+            inputs = partition_inputs(self.config)
+            stages.finish(open_store(self.config.run.uri), "partition", inputs, made)
             launcher = ROOT / "tests" / "integration" / "launcher.py"
             options = "--step-s 0.05 --every 1"
             command = [sys.executable, str(launcher), "train", options, *self._settings]

@@ -107,19 +107,18 @@ def classifier_features(store: BlobStore, images: Images, labels: Labels) -> Cla
     Args:
         store: of the run.
         images: (N, H, W, C).
-        labels: (N,), classes or, for data without, clusters.
+        labels: (N,), classes or, where there are not two, clusters.
 
     Raises:
         DataError: one class alone teaches nothing.
     """
     images, labels, digest = _in_order(images, labels)
-    num_classes = int(labels.max()) + 1
-    if num_classes < 2:
+    if labels.min() == labels.max():
         raise DataError(
             "the classifier that measures the images needs two classes or clusters at least; "
             'set evaluation.extractor to { transformers = "…" }'
         )
-    network = Classifier(tuple(images.shape[1:]), num_classes)
+    network = Classifier(tuple(images.shape[1:]), int(labels.max()) + 1)
     key = layout.extractor_weights(_key(digest, network))
     if not store.exists(key):
         with single_threaded():

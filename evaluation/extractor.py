@@ -82,7 +82,7 @@ def open_extractor(config: Config, store: BlobStore, real: RealImages) -> Extrac
     Args:
         config: of the run.
         store: of the run; a classifier trained here is kept in it.
-        real: what the classifier learns from: classes, or clusters where there are none.
+        real: what the classifier learns from: classes, or clusters where there are not two.
 
     Raises:
         BadInput: the model cannot be loaded.
@@ -91,5 +91,5 @@ def open_extractor(config: Config, store: BlobStore, real: RealImages) -> Extrac
     choice = config.evaluation.extractor
     if isinstance(choice, TransformersFeatures):
         return VisionExtractor(choice.transformers)
-    labelled = bool((real.labels >= 0).all())
-    return classifier_features(store, real.images, real.labels if labelled else real.clusters)
+    told_apart = bool((real.labels != real.labels[0]).any())  # those without a label are all alike
+    return classifier_features(store, real.images, real.labels if told_apart else real.clusters)

@@ -71,6 +71,7 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
     """
     from atoll.blobs import open_store
     from atoll.errors import BadInput
+    from atoll.partitioned import require_partition
     from partition.encoding.stage import wants_encoding
     from partition.stage import load_partition
 
@@ -80,7 +81,9 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
             "the configuration asks for nothing to be encoded; give the file that the samples were "
             "partitioned by, or set latents.vae to an autoencoder, or captions.encoder to a model"
         )
-    _encode(settings, load_partition(open_store(settings.run.uri), "encode"))
+    store = open_store(settings.run.uri)
+    require_partition(store, settings, "encode")
+    _encode(settings, load_partition(store))
 
 
 def _encode(settings: Config, made: Partition) -> None:

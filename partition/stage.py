@@ -7,7 +7,6 @@ import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from atoll.encoded import find_encoded
 from atoll.errors import DataError
 from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
 from atoll.image_size import name_of
+from atoll.partitioned import STAGE, partition_inputs
 from partition.centroids import CentroidModel, save_centroids
 from partition.duplicate_list import look_for_duplicates
 from partition.encoding.stage import refuse_unfit
@@ -36,7 +36,6 @@ from partition.sources import open_source
 from partition.spool import Spool
 from partition.spread import Spread
 
-STAGE = "partition"
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +68,7 @@ def find_partition(config: Config) -> Partition | None:
             names the key.
     """
     store = open_store(config.run.uri)
-    result = stages.finished(store, STAGE, _inputs(config))
+    result = stages.finished(store, STAGE, partition_inputs(config))
     if result is None:
         return None
     made = Partition.from_json(result)
@@ -108,12 +107,12 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         refuse_unfit(config, store, intake.shape)
         told = functools.partial(progress, "reading samples")
         spool = Spool(intake, folder / "samples", workers, lambda done: told(done, None))
-        spread = Spread()
-        features = fit_features(config.partition, spool, progress)
-        rows = write_features(features, spread.over(spool), folder / "features", progress)
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
+        spread = Spread()
+        features = fit_features(config.partition, spool, progress)
+        rows = write_features(features, spread.over(spool), folder / "features", progress)
         duplicates = look_for_duplicates(rows, config, progress)
         rows = duplicates.without_dropped(rows, folder / "kept")
         buckets = duplicates.of_kept(spool.buckets)
@@ -165,7 +164,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         duplicates=duplicates.save(store),
         buckets=config.data.buckets or (),
     )
-    stages.finish(store, STAGE, _inputs(config), partition.as_json())
+    stages.finish(store, STAGE, partition_inputs(config), partition.as_json())
     sizes = [shard_set.num_samples for shard_set in shard_sets]
     _log.info("partition-made", extra={"fields": {"sizes": sizes, "digest": partition.digest}})
     return partition
@@ -197,12 +196,6 @@ def _keys(made: Partition) -> Iterator[str]:
         yield from (shard.key for shard in shard_set.shards)
     for shards in made.features.shards:
         yield from (shard.key for shard in shards)
-
-
-def _inputs(config: Config) -> dict[str, Any]:
-    sections = config.model_dump(mode="json", include={"data", "partition"})
-    del sections["data"]["workers"]  # however many there are, they make the same
-    return {**sections, "run": {"seed": config.run.seed}}
 
 
 def _digest(centroids: str, shard_sets: tuple[ShardSet, ...]) -> str:

@@ -12,6 +12,7 @@ from atoll.command import say
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
 from atoll.jobs import job_specs, shaping_settings
+from atoll.partitioned import require_partition
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
 from orchestrator.cli.launch import Launch, run_jobs
 from orchestrator.cli.live import watch_on_stderr
@@ -72,7 +73,8 @@ def refuse_other_settings(config: Config) -> None:
     """Check a configuration against what the run was begun with.
 
     Raises:
-        BadInput: checkpoints were made with other settings; names the first that differs.
+        BadInput: partition or checkpoints were made with other settings; names the first that
+            differs.
     """
     store = open_store(config.run.uri)
     made = stages.find(store, "partition")
@@ -142,7 +144,7 @@ class _Stage:
 
 
 def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
-    partition = stages.require(store, "partition", needed_by=name)
+    partition = require_partition(store, config, name)
     digest = partition["digest"]
     encoded.refuse_unencoded(store, config, digest, name)
     factor = encoded.pixels_per_place(store, partition)

@@ -12,6 +12,7 @@ from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
 from atoll.config_file import parse_config
 from atoll.errors import BlobError
+from atoll.partitioned import STAGE
 from atoll.sections import DataSection
 from partition.encoding.series import Stored
 from partition.encoding.shard import stored_samples
@@ -20,7 +21,6 @@ from partition.intake import workers_for
 from partition.manifest import Partition
 from partition.sources import Pending, Sample, Unreadable, open_source
 from partition.sources.webdataset import TARS
-from partition.stage import STAGE
 from partition.workers import Workers
 
 Items = Iterable[Sample | Unreadable | Pending]

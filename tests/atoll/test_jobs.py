@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from atoll import stages
+from atoll.blobs import open_store
 from atoll.config_file import read_config
-from atoll.jobs import job_specs
+from atoll.errors import BadInput
+from atoll.jobs import job_specs, shaping_settings
 from atoll.types import Role
 
 ALL = (Role.EXPERT, Role.MONOLITH, Role.ROUTER)
@@ -27,6 +31,29 @@ def test_job_specs_name_every_job_once_with_its_steps():
     ]
     # Whoever reads it works in another folder.
     assert {spec.run_uri for spec in specs} == {str(Path("runs/digits").absolute())}
+
+
+TEXT = ["data.source=folder", "data.path=x", "expert.condition=text"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (["data.flip=true"], [], "data.flip = True, and the configuration now says False"),
+        ([], ["data.flip=true"], "data.flip = False, and the configuration now says True"),
+        (["latents.vae=a"], [], "latents.vae = 'a', and the configuration now says None"),
+        (TEXT, TEXT[:2], "expert.condition = 'text', and the configuration now says 'class'"),
+    ],
+)
+def test_shaping_settings_that_differ_are_told_by_the_value_of_each(tmp_path, before, now, told):
+    store = open_store(str(tmp_path))
+    made, wanted = (
+        shaping_settings(read_config(None, overrides), "p", Role.EXPERT)
+        for overrides in (before, now)
+    )
+    stages.finish(store, "train", made, {})
+    with pytest.raises(BadInput, match=re.escape(f"this run was made with {told}; give new")):
+        stages.finished(store, "train", wanted)
 
 
 def test_job_digests_differ_between_jobs():

@@ -25,6 +25,17 @@ def test_finished_under_other_inputs_names_the_key(tmp_path: Path) -> None:
         stages.finished(store, "partition", {"partition": {"num_experts": 8}})
 
 
+def test_finished_under_other_inputs_names_a_key_of_both_before_one_of_either(
+    tmp_path: Path,
+) -> None:
+    store = open_store(str(tmp_path))
+    stages.finish(store, "train", {"a": {"of": 1}, "kind": "x", "more": 1}, {})
+    with pytest.raises(BadInput, match=r"made with kind = 'x', and .* now says 'y'"):
+        stages.finished(store, "train", {"b": 2, "kind": "y", "more": 2})
+    with pytest.raises(BadInput, match=r"made with a\.of = 1, and .* now says None"):
+        stages.finished(store, "train", {"b": 2, "kind": "x", "more": 1})
+
+
 def test_require_of_missing_stage_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(StageMissing, match="run `atoll partition`"):
         stages.require(open_store(str(tmp_path)), "partition", "train")

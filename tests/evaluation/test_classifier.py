@@ -58,7 +58,8 @@ def test_classifier_of_changed_data_is_another_one(tmp_path, digits):
     assert classifier_features(store, changed, labels).digest != before
 
 
-def test_classifier_of_a_single_class_is_refused(tmp_path, digits):
+@pytest.mark.parametrize("label", [0, 3])
+def test_classifier_of_a_single_class_is_refused(tmp_path, digits, label):
     images, labels = digits
     with pytest.raises(DataError, match="two classes"):
-        classifier_features(open_store(str(tmp_path)), images, np.zeros_like(labels))
+        classifier_features(open_store(str(tmp_path)), images, np.full_like(labels, label))

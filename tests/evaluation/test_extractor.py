@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -43,10 +45,17 @@ def config_of(model):
     return Config.model_validate({"evaluation": {"extractor": {"transformers": model}}})
 
 
-def test_extractor_of_data_without_labels_learns_the_clusters(tmp_path, real, monkeypatch):
+@pytest.mark.parametrize("label", [-1, 0, 3])
+def test_extractor_of_data_with_one_class_or_none_learns_the_clusters(
+    tmp_path, real, monkeypatch, label
+):
     monkeypatch.setattr(classifier, "_STEPS", 30)
+    real = dataclasses.replace(real, labels=np.full(200, label))
     extractor = open_extractor(Config(), open_store(str(tmp_path)), real)
     assert extractor.accuracy == 1
+    other = open_store(str(tmp_path / "other"))
+    by_clusters = classifier.classifier_features(other, real.images, real.clusters)
+    assert extractor.digest == by_clusters.digest
 
 
 def test_extractor_from_transformers_gives_pooled_features(tmp_path, real, save_vision_model):

@@ -25,6 +25,7 @@ from atoll.config import Config
 from atoll.config_file import read_config
 from atoll.control import ControlClient
 from atoll.errors import Unreachable
+from atoll.partitioned import partition_inputs
 from atoll.types import CheckpointRef, Event
 from atoll.views import FleetView, JobView
 from cluster import processes
@@ -114,7 +115,8 @@ class Run:
         made["num_without_caption"] = 0
         made["buckets"] = []
         made["shard_sets"] = [{"num_samples": 9}] * 8  # no run here has more experts
-        stages.finish(open_store(str(self.uri)), "partition", {}, made)
+        inputs = partition_inputs(self.config)
+        stages.finish(open_store(str(self.uri)), "partition", inputs, made)
 
     @property
     def settings(self) -> list[str]:

@@ -191,12 +191,42 @@ def test_partition_that_leaves_the_classifier_nothing_to_tell_apart_is_refused_b
     assert run(one_cluster(tmp_path, "other", "labels")).num_experts == 1
 
 
-def test_partition_of_one_class_for_the_classifier_is_refused_by_key(tmp_path: Path) -> None:
-    np.savez(tmp_path / "data.npz", images=np.ones((9, 4, 4), np.uint8), labels=np.zeros(9, int))
-    config = settings(tmp_path)
-    data = config.data.model_copy(update={"captions": None})
-    with pytest.raises(ConfigError, match="data of a single class"):
-        run(config.model_copy(update={"data": data}))
+def test_partition_of_one_class_is_refused_only_where_there_is_one_cluster(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.zeros(40, int))
+    tree = settings(tmp_path).model_dump()
+    tree["data"]["captions"], tree["expert"]["condition"] = None, "class"
+    assert run(Config.model_validate(tree)).class_names == ("0",)
+    tree["run"]["uri"], tree["partition"]["num_experts"] = str(tmp_path / "one"), 1
+    words = r"data of a single class in one cluster; set .* raise partition\.num_experts"
+    with pytest.raises(ConfigError, match=words):
+        run(Config.model_validate(tree))
+
+
+@pytest.mark.parametrize(
+    ("folder", "captioned", "condition", "words"),
+    [
+        ("", True, "class", 'the data have no labels; set it to "text" or "none"'),
+        ("", False, "class", 'the data have no labels; set it to "none"'),
+        ("a", False, "text", 'the data have no captions; set it to "class" or "none"'),
+    ],
+)
+def test_partition_for_a_condition_that_the_data_lack_is_refused_before_features_are_looked_for(
+    tmp_path: Path, folder: str, captioned: bool, condition: str, words: str
+) -> None:
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    for index, image in enumerate(write_data(tmp_path / "data.npz", 6)):
+        Image.fromarray(image).save(tmp_path / "data" / folder / f"{index}.png")
+        if captioned:
+            (tmp_path / "data" / folder / f"{index}.txt").write_text(f"number {index}")
+    tree = settings(tmp_path, features={"transformers": str(tmp_path / "nowhere")}).model_dump()
+    tree["data"] = {"source": "folder", "path": str(tmp_path / "data")}
+    with pytest.raises(BadInput, match="nowhere"):
+        run(Config.model_validate(tree))
+    tree["expert"]["condition"] = condition
+    with pytest.raises(ConfigError, match=f'expert.condition = "{condition}", but {words}$'):
+        run(Config.model_validate(tree))
+    assert open_store(tree["run"]["uri"]).list("") == []
 
 
 def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_path: Path) -> None:
@@ -245,6 +275,14 @@ def test_partition_of_other_settings_is_refused_by_key(tmp_path: Path) -> None:
     run(settings(tmp_path))
     with pytest.raises(BadInput, match=r"partition\.num_experts = 3"):
         run(settings(tmp_path, num_experts=2))
+
+
+def test_partition_is_of_runs_that_flip_and_of_runs_that_do_not(tmp_path: Path) -> None:
+    write_data(tmp_path / "data.npz")
+    tree = settings(tmp_path).model_dump()
+    made = run(Config.model_validate(tree))
+    tree["data"] |= {"flip": True, "workers": 1}
+    assert find_partition(Config.model_validate(tree)) == made
 
 
 def test_partition_not_made_yet_names_its_command(tmp_path: Path) -> None:

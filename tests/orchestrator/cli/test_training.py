@@ -11,6 +11,7 @@ from atoll.config import Config
 from atoll.encoded import inputs_of, stage_of
 from atoll.errors import BadInput, ConfigError
 from atoll.jobs import shaping_settings
+from atoll.partitioned import partition_inputs
 from atoll.types import Role
 from orchestrator.cli.training import refuse_other_settings, train
 
@@ -34,8 +35,9 @@ def partitioned(tmp_path):
         made["num_without_caption"] = 0
         made["buckets"] = []
         made["shard_sets"] = [cluster(10**9), cluster(2 * 10**9, 10**9)]
-        stages.finish(open_store(str(tmp_path / "run")), "partition", {}, made)
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
+        stages.finish(open_store(config.run.uri), "partition", partition_inputs(config), made)
+        return config
 
     return make
 
@@ -84,7 +86,7 @@ def test_more_samples_held_out_than_a_cluster_has_are_refused_before_anything_st
     made["num_without_caption"] = 0
     made["buckets"] = []
     made["shard_sets"] = [{"num_samples": 90}, {"num_samples": 50}]
-    stages.finish(open_store(config.run.uri), "partition", {}, made)
+    stages.finish(open_store(config.run.uri), "partition", partition_inputs(config), made)
     training = config.training.model_copy(update={"held_out": 50})
     words = "training.held_out = 50 leaves nothing of cluster 1, which has 50 samples; lower it"
     with pytest.raises(ConfigError, match=re.escape(words)):
@@ -102,7 +104,7 @@ def test_patch_that_does_not_divide_the_latents_of_a_bucket_is_refused_before_an
     config, store = Config.model_validate(tree), open_store(tree["run"]["uri"])
     made = stages.require(store, "partition", needed_by="train")
     made |= {"shape": [16, 16, 3], "buckets": [[16, 16], [8, 24], [16, 20]]}
-    stages.finish(store, "partition", {}, made)
+    stages.finish(store, "partition", partition_inputs(config), made)
     encoded = {"model": "any", "shape": [4, 8, 8], "shards": []}
     stages.finish(store, stage_of("latents", "p"), inputs_of(config, "latents", "any"), encoded)
     words = f"{section}.patch = 4 does not divide latents of 10x8, 2 pixels to a side of each"
@@ -139,6 +141,50 @@ def test_router_of_fewer_rows_than_processes_is_refused_before_anything_starts(p
     tree["island"] |= {"processes": 4, "parallel": {"tensor": 4}}
     with pytest.raises(ConfigError, match="router has 3 samples in a step, too few for 4"):
         train(Config.model_validate(tree), "route")
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "told"),
+    [
+        ("data", {"size": 16}, "data.size = 32, and the configuration now says 16"),
+        (
+            "data",
+            {"size": None, "buckets": [[32, 32]]},
+            "data.buckets = None, and the configuration now says [[32, 32]]",
+        ),
+        ("data", {"path": "there"}, "data.path = 'here', and the configuration now says 'there'"),
+        (
+            "partition",
+            {"num_fine": 21},
+            "partition.num_fine = 20, and the configuration now says 21",
+        ),
+        ("run", {"seed": 1}, "run.seed = 0, and the configuration now says 1"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["train", "route"])
+def test_settings_that_the_partition_was_not_made_with_are_refused_before_anything_starts(
+    partitioned, section, changed, told, stage
+):
+    tree = partitioned(100).model_dump(mode="json")
+    tree["data"] |= {"source": "npz", "path": "here", "size": 32}
+    tree["partition"]["num_fine"] = 20
+    config, store = Config.model_validate(tree), open_store(tree["run"]["uri"])
+    made = stages.require(store, "partition", needed_by="train")
+    stages.finish(store, "partition", partition_inputs(config), made)
+    refuse_other_settings(config)
+    tree[section] |= changed
+    other = Config.model_validate(tree)
+    for ask in (refuse_other_settings, lambda config: train(config, stage)):
+        with pytest.raises(BadInput, match=re.escape(f"this run was made with {told}; give new")):
+            ask(other)
+
+
+@pytest.mark.parametrize(("key", "value"), [("workers", 3), ("flip", True)])
+def test_settings_that_no_partition_follows_from_are_taken_by_training(partitioned, key, value):
+    config = partitioned(100)
+    refuse_other_settings(
+        config.model_copy(update={"data": config.data.model_copy(update={key: value})})
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])

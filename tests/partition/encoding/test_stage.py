@@ -209,6 +209,9 @@ def test_encode_command_helps_says_what_is_done_and_wants_something_to_do(
     assert not ended()[0]
     assert is_encoded(config, made)
     assert "already encoded: " in ended()[1]
+    code, told = ended("--set", "data.size=16")
+    assert code == 2
+    assert "this run was made with data.size = None, and the configuration now says 16" in told
     nothing = config.latents.model_copy(update={"vae": None})
     save_config(open_store(config.run.uri), config.model_copy(update={"latents": nothing}))
     code, told = ended()
