@@ -149,8 +149,8 @@ def test_router_of_fewer_rows_than_processes_is_refused_before_anything_starts(p
         ("data", {"size": 16}, "data.size = 32, and the configuration now says 16"),
         (
             "data",
-            {"size": None, "buckets": [[32, 32]]},
-            "data.buckets = None, and the configuration now says [[32, 32]]",
+            {"size": None, "buckets": ["32x32"]},
+            "data.buckets = None, and the configuration now says ['32x32']",
         ),
         ("data", {"path": "there"}, "data.path = 'here', and the configuration now says 'there'"),
         (
