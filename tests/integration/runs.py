@@ -115,7 +115,9 @@ class Run:
         made["num_without_caption"] = 0
         made["buckets"] = []
         made["shard_sets"] = [{"num_samples": 9}] * 8  # no run here has more experts
-        inputs = partition_inputs(self.config)
+        # The others may be settings that the run's commands are to refuse.
+        of_it = [each for each in self.settings if each.startswith(("run.", "data.", "partition."))]
+        inputs = partition_inputs(read_config(None, of_it))
         stages.finish(open_store(str(self.uri)), "partition", inputs, made)
 
     @property
