@@ -117,7 +117,7 @@ def test_bucket_that_a_cluster_holds_out_whole_is_told_of(
     measured = run.reader(held_out=5).held_out()
     assert [len(batch.images) for batch in measured if batch.images.shape[1:3] == (12, 4)] == [1]
     (told,) = (record.__dict__["fields"] for record in caplog.records)
-    assert told == {"cluster": 1 - run.dark, "bucket": "12 x 4", "samples": 1}
+    assert told == {"cluster": 1 - run.dark, "bucket": "4x12", "samples": 1}
 
 
 @pytest.mark.parametrize("duplicates", ["keep", "drop"])

@@ -23,7 +23,7 @@ def test_networks_of_latents_are_planned_for_their_places(tmp_path: Path) -> Non
     assert subject.data_bytes == 10 * 2 * 2 * 16 * 16 * 16  # mean and variance, of 16 bits each
     assert planned(str(tmp_path), 64, "latents.kind=samples").data_bytes == 10 * 2 * 16 * 16 * 16
     assert "latents.vae, whose 16 channels have places of 4 x 4 pixels" in subject.assumed
-    with pytest.raises(BadInput, match=r"4 x 4 pixels, which does not divide images of 30 x 30"):
+    with pytest.raises(BadInput, match=r"4 x 4 pixels, which does not divide images of 30x30"):
         planned(str(tmp_path), 30)
 
 

@@ -14,6 +14,7 @@ from atoll.sizes import Sizes
 from atoll.training_section import TrainingSection
 from experts.blocks import Block
 from experts.condition import Conditioning
+from experts.cross_attention import heard_tokens
 from experts.dit import build_dit
 from experts.task import Examples
 from experts.torch_engine import TorchEngine
@@ -52,7 +53,7 @@ def test_activations_of_a_block_in_bf16_are_a_little_more_than_torch_keeps_on_a_
 def test_activations_of_a_block_that_looks_at_words_are_what_torch_keeps():
     network = Network(1, 1, 16, 64, 4, 1, 1, 0, words=5)
     words = torch.randn(2, 5, 64)
-    found = kept_bytes(64, 4, 2, 16, torch.float32, words)
+    found = kept_bytes(64, 4, 2, 16, torch.float32, words, heard_tokens(words))
     # Besides: the words, which all blocks keep together, and a number for each that says if it is
     # heard.
     shared = words.nbytes + 2 * 5 * 4
