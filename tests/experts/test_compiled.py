@@ -12,6 +12,7 @@ from atoll.sizes import MMDiTSizes, Sizes
 from experts.compiled import compile_in_place
 from experts.condition import Conditioning
 from experts.networks import build_network
+from tests.experts.stirred import stirred
 
 DIT, OWN = Sizes(16, 1, 2, 2), (2, 8, 8)
 SHAPES = [OWN, *((2, 4, 4 * columns) for columns in range(1, 10))]  # more than torch keeps unasked
@@ -22,12 +23,7 @@ pytestmark = [
 
 
 def network_of(sizes):
-    generator = torch.Generator().manual_seed(1)
-    network = build_network(sizes, Conditioning("class", 3), OWN, seed=0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return network
+    return stirred(build_network(sizes, Conditioning("class", 3), OWN, seed=0), 0.2, seed=1)
 
 
 def asked(shape):

@@ -12,24 +12,16 @@ from atoll.sizes import Sizes, in_words, sizes_from
 from experts.condition import Conditioning
 from experts.cross_attention import CaptionTokens, CrossAttention, heard_tokens
 from experts.networks import build_network
+from tests.experts.stirred import stirred
 
 SIZES = Sizes(width=16, depth=2, heads=2, patch=2, cross_attention=True)
 TOLD = Conditioning("text", 6, "encoder", tokens=5)
 SHAPE = (1, 8, 8)
 
 
-def stirred(network):
-    """Away from the start, where every block is an identity."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return network
-
-
 @pytest.fixture
 def network():
-    return stirred(build_network(SIZES, TOLD, SHAPE, seed=0))
+    return stirred(build_network(SIZES, TOLD, SHAPE, seed=0), seed=1)
 
 
 def inputs(num=3):
@@ -50,7 +42,7 @@ def test_dit_with_cross_attention_begins_as_the_one_without_it():
     fresh = build_network(SIZES, TOLD, SHAPE, seed=0)
     assert not any(fresh.state_dict()["blocks.0.cross_attn.proj.weight"].flatten())
     without = build_network(replace(SIZES, cross_attention=False), TOLD, SHAPE, seed=0)
-    stirred(without)
+    stirred(without, seed=1)
     fresh.load_state_dict({**fresh.state_dict(), **without.state_dict()})
     x, t = inputs()
     cond = captions(5, 2, 0)
@@ -99,7 +91,7 @@ def test_dit_with_another_caption_in_one_row_changes_that_row_alone(network):
 
 
 def test_cross_attention_is_softmax_over_a_captions_own_tokens_by_hand():
-    layer = stirred(CrossAttention(8, 2))
+    layer = stirred(CrossAttention(8, 2), seed=1)
     x, words = torch.randn(1, 4, 8), torch.randn(1, 5, 8)
     words[:, 3:] = 0
     query = (x[0] @ layer.q_linear.weight.T + layer.q_linear.bias).reshape(4, 2, 4)
@@ -115,7 +107,7 @@ def test_cross_attention_is_softmax_over_a_captions_own_tokens_by_hand():
 
 
 def test_tokens_of_captions_are_two_layers_and_padding_stays_zeros():
-    layer = stirred(CaptionTokens(6, 8))
+    layer = stirred(CaptionTokens(6, 8), seed=1)
     found = layer(captions(2, room=4))
     expected = layer.fc2(F.gelu(layer.fc1(captions(2)[0, :2]), approximate="tanh"))
     torch.testing.assert_close(found[0, :2], expected)
@@ -124,7 +116,7 @@ def test_tokens_of_captions_are_two_layers_and_padding_stays_zeros():
 
 def test_video_looks_at_its_caption_in_blocks_over_space_and_time():
     sizes = replace(SIZES, frames=2)
-    network = stirred(build_network(sizes, TOLD, SHAPE, seed=0))
+    network = stirred(build_network(sizes, TOLD, SHAPE, seed=0), seed=1)
     for block in network.blocks:
         with torch.no_grad():
             block.cross_attn.proj.weight.zero_()

@@ -12,17 +12,14 @@ from experts.flow import flow_loss
 from experts.profiles import exponent
 from experts.task import Examples, Place
 from experts.torch_engine import TorchEngine
+from tests.experts.stirred import stirred
 
 SHAPE = (1, 8, 8)
 ROUTED = {"route_tokens": 0.5, "route_after": 1, "route_before": 1}
 
 
 def engine_of(**settings):
-    network = build_dit(Sizes(16, 1, 2, 4), Conditioning("class", 3), SHAPE, seed=0)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # away from the start, where most gradients are zero
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    network = stirred(build_dit(Sizes(16, 1, 2, 4), Conditioning("class", 3), SHAPE, seed=0))
     training = TrainingSection(**{"batch_size": 12, "learning_rate": 1e-2, **settings})
     return network, TorchEngine(network, flow_loss, training)
 
@@ -180,10 +177,7 @@ def test_step_of_a_recipe_in_bf16_or_compiled_is_that_in_fp32(make_run, depth, r
     task = expert_task(run.config, run.assignment().spec, run.partition)
     examples, found = task.examples(run.batch(task, task.training.batch_size), 1, Place()), []
     for training in (task.training, task.training.model_copy(update=changed)):
-        network, generator = task.build(), torch.Generator().manual_seed(0)
-        with torch.no_grad():  # away from the start, where blocks do nothing
-            for parameter in network.parameters():
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        network = stirred(task.build())
         found.append(TorchEngine(network, task.loss, training).step([examples]))
     plain, other = found
     near = {"rtol": 1e-5, "atol": 1e-5} if "compile" in changed else {"rtol": 5e-2, "atol": 0}

@@ -16,6 +16,7 @@ from experts.networks import build_network
 from experts.rotary import grid_rotations
 from experts.routing import draw_kept
 from router.network import build_router
+from tests.experts.stirred import stirred
 
 CPU = torch.device("cpu")
 OWN, OTHERS = (2, 8, 8), [(2, 4, 12), (2, 16, 4), (2, 4, 16)]  # the last two have as many tokens
@@ -32,18 +33,9 @@ BUILD = {
 }
 
 
-def stirred(network):
-    """Away from the start, where blocks do nothing."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return network
-
-
 def pair_of(build, shape):
     """A network, and one built for another shape with the same weights."""
-    network, other = stirred(build(OWN, seed=0)), build(shape, seed=1)
+    network, other = stirred(build(OWN, seed=0), 0.2, seed=1), build(shape, seed=1)
     weights = {key: each for key, each in network.state_dict().items() if key != "pos_embed"}
     missing = other.load_state_dict(weights, strict=False)
     assert (missing.missing_keys, missing.unexpected_keys) == (["pos_embed"], [])
@@ -79,7 +71,7 @@ def test_network_on_another_shape_answers_and_learns_as_one_built_for_it_to_the_
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_network_on_its_own_shape_has_the_positions_that_came_with_its_weights(kind):
-    network = stirred(BUILD[kind](OWN, seed=0))
+    network = stirred(BUILD[kind](OWN, seed=0), 0.2, seed=1)
     own, other = (asked(network, shape) for shape in (OWN, OTHERS[0]))
     before = [network(*given) for given in (own, other)]
     network.pos_embed.mul_(0.5)
@@ -113,7 +105,7 @@ def test_aligned_network_on_another_shape_tells_the_velocity_of_a_plain_one(size
 @pytest.mark.parametrize("make", [sincos_positions, grid_rotations])
 def test_positions_first_asked_for_where_images_are_drawn_can_be_learnt_from(make):
     sizes = DIT if make is sincos_positions else JOINT
-    network = stirred(build_network(sizes, BY_CLASS, OWN, seed=0))
+    network = stirred(build_network(sizes, BY_CLASS, OWN, seed=0), 0.2, seed=1)
     given = asked(network, (2, 4, 20))  # that no other test asks for
     with torch.inference_mode():
         drawn = network(*given)

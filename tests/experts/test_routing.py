@@ -17,6 +17,7 @@ from experts.networks import build_network
 from experts.routing import draw_kept
 from experts.task import Place
 from partition.batch import Batch
+from tests.experts.stirred import stirred
 from tests.experts.test_loop import After, assert_same
 
 SHAPE, TOLD = (1, 8, 8), Conditioning("class", 3)
@@ -29,12 +30,7 @@ ROUTED = {"expert": {"depth": 4}, "training": {"route_tokens": 0.4, "route_after
 
 def network_of(sizes=SIZES, told=TOLD, routing=HALF):
     """Away from the start, where blocks do nothing."""
-    network = build_network(sizes, told, SHAPE, seed=0, routing=routing)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return network
+    return stirred(build_network(sizes, told, SHAPE, seed=0, routing=routing), 0.2)
 
 
 def asked(told=TOLD, num=3):

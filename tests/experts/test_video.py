@@ -12,6 +12,7 @@ from atoll.parallel_section import ParallelSection
 from atoll.sizes import Sizes, sizes_from
 from experts.condition import Conditioning
 from experts.networks import build_network
+from tests.experts.stirred import stirred
 
 SHAPE = (1, 12, 4)  # three frames of 4 x 4, one below the other
 SIZES = Sizes(width=16, depth=2, heads=2, patch=2, frames=3)
@@ -20,12 +21,7 @@ TOLD = Conditioning("class", 3)
 
 @pytest.fixture
 def network():
-    made = build_network(SIZES, TOLD, SHAPE, seed=0)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # away from the start, where every block is an identity
-        for parameter in made.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return made
+    return stirred(build_network(SIZES, TOLD, SHAPE, seed=0))
 
 
 def reached(network, num_blocks):

@@ -21,6 +21,7 @@ from experts.parallel.mesh import Mesh
 from experts.perturbation import Perturbation
 from experts.task import Examples, Place
 from experts.weighing import weighted_loss, with_weights
+from tests.experts.stirred import stirred
 
 SHAPE = (1, 8, 8)
 SIZES = Sizes(width=32, depth=2, heads=4, patch=2)
@@ -54,11 +55,9 @@ def engine(
     section = ParallelSection.model_validate(
         dict(pair.split("=") for pair in parallel.split(",") if pair)
     )
-    network = build_network(sizes, told, SHAPE, seed=0, aligned=aligned, routing=routing)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # away from the start, where most gradients are zero
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    network = stirred(
+        build_network(sizes, told, SHAPE, seed=0, aligned=aligned, routing=routing), 0.05
+    )
     layout = section.over(num)
     if (layout, rank) not in MESHES:  # gloo's threads go on as long as a group does
         MESHES[layout, rank] = Mesh(layout, rank)

@@ -18,6 +18,7 @@ from experts.task import Examples
 from experts.watching.held_out import Examination
 from partition.reader import ShardReader
 from router.task import router_task
+from tests.experts.stirred import stirred
 from tests.partition.bucketed_run import BucketedRun
 from tests.ranks import ranks
 
@@ -96,15 +97,6 @@ def test_router_is_measured_by_the_cluster_it_should_name(measured):
     assert found.loss == pytest.approx(np.log(2), abs=0.3)
     undecided = examination(lambda x_t, t, cond: torch.zeros(len(t), 2))
     assert undecided.loss == pytest.approx(np.log(2), rel=1e-6)
-
-
-def stirred(network):
-    """Away from the start, where it answers nothing."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return network
 
 
 def asked(task, samples, layout, num):
