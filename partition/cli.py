@@ -21,6 +21,8 @@ from atoll.config_file import run_config
 from atoll.image_size import name_of
 from partition.manifest import DuplicateList, Partition
 
+_NAMED = 3  # samples left out, of which the terminal tells
+
 
 def partition(
     config: ConfigOption = None, set_: SetOption = None, json_: JsonOption = False
@@ -40,7 +42,8 @@ def partition(
     made = found or _run(settings)
     _encode(settings, made)
     if made.skipped is not None:
-        say(_left_out(_skipped(settings, made), made.skipped.num, made.num_samples))
+        shown, told = _skipped(settings, made), "that stand below" if json_ else "that --json names"
+        say(_left_out(shown, made.skipped.num, made.num_samples, told))
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
     buckets = _bucket_rows(made)
@@ -120,10 +123,10 @@ def _skipped(settings: Config, made: Partition) -> Iterator[dict[str, Any]]:
         yield from read_listing(open_store(settings.run.uri), made.skipped)
 
 
-def _left_out(skipped: Iterator[dict[str, Any]], num: int, num_samples: int, most: int = 3) -> str:
-    """How many samples are missing, and of a few which and why."""
-    named = [f"{item['name']} ({item['reason']})" for item in itertools.islice(skipped, most)]
-    more = f", and {num - most:,} more that --json names" if num > most else ""
+def _left_out(skipped: Iterator[dict[str, Any]], num: int, num_samples: int, others: str) -> str:
+    """How many samples are missing, of a few which and why, and where the others are named."""
+    named = [f"{item['name']} ({item['reason']})" for item in itertools.islice(skipped, _NAMED)]
+    more = f", and {num - _NAMED:,} more {others}" if num > _NAMED else ""
     return f"{num:,} of {num_samples + num:,} left out: {', '.join(named)}{more}"
 
 
