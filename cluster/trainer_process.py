@@ -27,11 +27,13 @@ _MODULES = {
 _TOLD_LINES = 20
 _READ_LINES = 200
 _MEETING = "torchrun"  # file in which torchrun's agents find each other
-# What torchrun writes about the worker that was killed first (the others it ends itself), and where
-# its own noise begins.
+# How torchrun tells of a worker that was killed, its words before the one it takes for the first to
+# break, and where its own noise begins.
 _WORKER_KILLED = re.compile(
-    r"Root Cause.*?rank +: (\d+) .*?traceback : Signal (\d+) \((\w+)\)", re.DOTALL
+    r"rank +: (\d+) \(local_rank.*\n.*exitcode.*\n.*error_file.*\n.*"
+    r"traceback : Signal (\d+) \((\w+)\)"
 )
+_FIRST = "Root Cause"
 _TORCHRUN = re.compile(r"^[EIW]\d{4} .*torch/distributed", re.MULTILINE)
 
 
@@ -143,10 +145,15 @@ class TrainerProcess:
 
     def killed(self) -> str:
         """The signal that killed the first of its training processes, in words; "" for none."""
-        killed = _WORKER_KILLED.search(self._lines())
+        others, _, first = self._lines().partition(_FIRST)
+        # torchrun knows the second alone in which workers broke, and of several in one it takes the
+        # lowest rank for the first. It ends the others by SIGTERM, so SIGKILL came from elsewhere.
+        killed = _WORKER_KILLED.findall(first) or [
+            each for each in _WORKER_KILLED.findall(others) if each[2] == "SIGKILL"
+        ]
         if not killed:
             return ""
-        rank, number, name = killed.groups()
+        rank, number, name = killed[0]
         return f"rank {rank} was killed by signal {number} ({name})"
 
     def last_words(self) -> str:
