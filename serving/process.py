@@ -16,7 +16,9 @@ from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.errors import ConfigError
+from atoll.ports import refuse_taken
 from atoll.rates import Rates
+from atoll.serving_section import ServingSection
 from experts.devices import device_of
 from serving.engine.tableau import TABLEAUX
 from serving.keys import Keys, anyone
@@ -132,6 +134,7 @@ def _served(config: Config) -> Iterator[_Served]:
     _refuse_unserved(config)
     clock, bell, metrics = SystemClock(), threading.Event(), Metrics()
     keys = _keys(config)
+    _refuse_taken_ports(config.serving)
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
     load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
@@ -159,6 +162,13 @@ def _keys(config: Config) -> Keys | None:
         return Keys(Path(config.serving.api_keys))
     except ConfigError as error:
         raise ConfigError(f"serving.api_keys: {error}") from error
+
+
+def _refuse_taken_ports(serving: ServingSection) -> None:
+    """Before checkpoints are loaded, which takes long; a port may still be lost meanwhile."""
+    refuse_taken(serving.listen, "serving.listen")
+    if serving.grpc_listen:
+        refuse_taken(serving.grpc_listen, "serving.grpc_listen", 'to "" for none')
 
 
 def _refuse_unserved(config: Config) -> None:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from atoll.address import answers_at, refuse_open, split_address
-from atoll.errors import BadInput, ConfigError
+from atoll.errors import ConfigError
+from atoll.ports import taken
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
@@ -100,9 +101,6 @@ def start_server(
         else:
             bound = server.add_secure_port(f"{host}:{port}", security.credentials)
     except RuntimeError as error:
-        raise BadInput(
-            f"port {port} on {host} is in use, or is not this machine's; set orchestrator.listen "
-            "to another, or to port 0 for any free one"
-        ) from error
+        raise taken(f"{host}:{port}", "orchestrator.listen") from error
     server.start()
     return server, answers_at(host, bound)

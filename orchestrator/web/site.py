@@ -19,7 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from atoll.address import split_address
 from atoll.blobs import BlobStore
-from atoll.errors import BadInput, BlobError
+from atoll.errors import BlobError
+from atoll.ports import taken
 from orchestrator.fleet.stragglers import lagging
 from orchestrator.service import FleetService
 
@@ -170,10 +171,7 @@ def start_web(site: Site, listen: str) -> tuple[WSGIServer, str]:
     try:
         server = make_server(host, port, site, _Server, _Quiet)
     except OSError as error:
-        raise BadInput(
-            f"port {port} on {host} is in use, or is not this machine's; set orchestrator.web to "
-            "another, or to port 0 for any free one"
-        ) from error
+        raise taken(listen, "orchestrator.web") from error
     threading.Thread(target=server.serve_forever, name="web", daemon=True).start()
     return server, f"http://{host}:{server.server_port}/"
 

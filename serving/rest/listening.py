@@ -6,8 +6,7 @@ import asyncio
 import socket
 from typing import Any
 
-from atoll.address import split_address
-from atoll.errors import BadInput
+from atoll.ports import listening_on, taken
 from serving.rest.connection import SILENT_S
 
 _BACKLOG = 2048
@@ -62,14 +61,7 @@ def listen_on(address: str, most: int) -> Port:
     Raises:
         BadInput: it cannot be had.
     """
-    host, port = split_address(address)
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     try:
-        listening = socket.create_server((bare, port), family=family, backlog=_BACKLOG)
+        return Port(listening_on(address, _BACKLOG), most)
     except OSError as error:
-        raise BadInput(
-            f"serving.listen: port {port} on {host} is in use, or is not this machine's; set it "
-            "to another, or to port 0 for any free one"
-        ) from error
-    return Port(listening, most)
+        raise taken(address, "serving.listen") from error

@@ -9,8 +9,9 @@ import grpc
 
 from atoll.address import answers_at, split_address
 from atoll.clock import Clock
-from atoll.errors import BadInput, ConfigError
+from atoll.errors import ConfigError
 from atoll.images import MAX_REQUEST_BYTES
+from atoll.ports import taken
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
@@ -80,19 +81,15 @@ class GrpcFrontEnd:
         Raises:
             BadInput: the port is in use.
         """
-        host, port = split_address(self._listen)
         try:
             if self._credentials is None:
                 bound = self._server.add_insecure_port(self._listen)
             else:
                 bound = self._server.add_secure_port(self._listen, self._credentials)
         except RuntimeError as error:
-            raise BadInput(
-                f"port {port} on {host} is in use, or is not this machine's; set "
-                'serving.grpc_listen to another, to port 0 for any free one, or to "" for none'
-            ) from error
+            raise taken(self._listen, "serving.grpc_listen", 'to "" for none') from error
         self._server.start()
-        return answers_at(host, bound)
+        return answers_at(split_address(self._listen)[0], bound)
 
     def leave(self) -> None:
         """Let the health say that no more is taken, while the streams there are go on."""

@@ -172,7 +172,7 @@ def test_process_that_brings_no_experts_any_more_says_so_everywhere(trained_uri,
 def test_what_cannot_be_served_is_refused_in_a_sentence(trained_uri, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"serving.listen=127.0.0.1:{taken.getsockname()[1]}"
-        assert "serving.listen: port" in refused(capsys, trained_uri, "--set", listen)
+        assert "set serving.listen to another" in refused(capsys, trained_uri, "--set", listen)
     assert "no run was ever started" in refused(capsys, str(tmp_path / "nowhere"))
     nowhere = f"run.uri={tmp_path / 'other'}"
     assert f"{tmp_path / 'other'}: `atoll serve` builds on" in refused(capsys, "--set", nowhere)
