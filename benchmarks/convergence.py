@@ -23,10 +23,11 @@ from typing import Any
 from trials import Point, judge, settings_of_judge, trial
 
 from atoll.config_file import read_config
-from evaluation.themed import INK, drawing, series
+from evaluation.themed import INK, MUTED, PAPER, RULE, drawing, series
 from partition.stage import run_partition
 
 PLAIN = "plain"
+_NAMED = 5  # recipes in the picture, besides plain; the others are grey
 RECIPES = Path(__file__).parent / "recipes.toml"
 
 
@@ -79,6 +80,7 @@ def summary(found: dict[str, dict[int, list[Point]]]) -> dict[str, Any]:
         full = max(each[0].flops for each in found[PLAIN].values())
         rows[name] = {
             "frechet": {steps: _spread(each) for steps, each in sorted(points.items())},
+            "tflops": round(points[max(points)][0].flops / 1e12, 2),
             "recall": round(statistics.mean(p.recall for p in points[max(points)]), 3),
             "flops_to_goal": round(reached[0] / full, 3) if reached else None,
         }
@@ -96,21 +98,44 @@ def _spread(points: list[Point]) -> list[float]:
 
 
 def draw_picture(found: dict[str, dict[int, list[Point]]], path: Path) -> None:
-    """Quality against FLOPs, a line for each recipe, with the spread of its seeds."""
-    with drawing() as figure:
+    """Quality against FLOPs with the spread of seeds; those that end best are named."""
+    ranked = sorted(found, key=lambda name: _mean(found[name][max(found[name])]))
+    named = [PLAIN, *[name for name in ranked if name != PLAIN][:_NAMED]]
+    with drawing(7.2, 4.4) as figure:
+        figure.set_facecolor(PAPER)
         axes = figure.subplots()
-        for number, (name, points) in enumerate(found.items()):
+        for name, points in found.items():
             places = [points[steps] for steps in sorted(points)]
             flops = [each[0].flops / 1e12 for each in places]
             means, spreads = zip(*map(_spread, places), strict=True)
-            colour = INK if name == PLAIN else series(number)
-            axes.errorbar(flops, means, spreads, label=name, color=colour, capsize=2, linewidth=1.3)
+            if name not in named:
+                axes.plot(flops, means, color=RULE, linewidth=1.0, zorder=1)
+                continue
+            colour = INK if name == PLAIN else series(named.index(name) - 1)
+            axes.errorbar(flops, means, spreads, label=name, color=colour, capsize=2)
+        goal = _mean(found[PLAIN][max(found[PLAIN])])
+        axes.axhline(goal, color=MUTED, linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("training TFLOP")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("{x:g}")
+        axes.set_xlabel("TFLOPs of training")
         axes.set_ylabel("Fréchet distance")
-        axes.legend(fontsize=7, ncols=2)
+        axes.legend(fontsize=8)
         figure.savefig(path, dpi=150)
+
+
+def print_table(rows: dict[str, Any], steps: list[int]) -> None:
+    """Rows of a Markdown table on standard error, the best first."""
+    heads = ["recipe", *(f"{num:,} steps" for num in steps), "recall", "TFLOPs", "FLOPs to goal"]
+    print("| " + " | ".join(heads) + " |", file=sys.stderr)
+    print("| --- " * len(heads) + "|", file=sys.stderr)
+    for name, row in sorted(rows.items(), key=lambda each: list(each[1]["frechet"].values())[-1]):
+        told = [f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in row["frechet"].values()]
+        goal = "not reached" if row["flops_to_goal"] is None else f"{row['flops_to_goal']:.2f}×"
+        cells = [name, *told, f"{row['recall']:.2f}", f"{row['tflops']:.2f}", goal]
+        print("| " + " | ".join(cells) + " |", file=sys.stderr)
 
 
 def main() -> None:
@@ -136,9 +161,7 @@ def main() -> None:
     judge(settings_of_judge(config))  # trains the extractor, before others look for it
     found = compared(base, recipes, args)
     rows = summary(found)
-    for name, row in sorted(rows.items(), key=lambda each: list(each[1]["frechet"].values())[-1]):
-        told = "  ".join(f"{mean:8.3f} ± {std:<6.3f}" for mean, std in row["frechet"].values())
-        print(f"{name:<24} {told} recall {row['recall']} {row['flops_to_goal']}", file=sys.stderr)
+    print_table(rows, args.steps)
     if args.picture:
         draw_picture(found, args.picture)
     settings = {"config": args.config, "seeds": args.seeds, "set": args.overrides}
