@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.errors import BadInput, BlobError, ConfigError
 from atoll.passwords import hidden
+from atoll.ports import listening_on
 
 Verdict = Literal["ok", "note", "missing"]
 Finding = dict[str, str]
@@ -267,16 +267,12 @@ def _database(url: str) -> Finding:
 
 
 def _address(key: str, listen: str) -> Iterator[Finding]:
-    host, port = split_address(listen)
-    if port == 0:
+    if split_address(listen)[1] == 0:
         return
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    with socket.socket(family) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((host.strip("[]"), port))
-        except OSError as error:
-            mend = "set it to another port, or to port 0 for any free one"
-            yield finding(key, "missing", f"{listen}: {error.strerror}", mend)
-        else:
-            yield finding(key, "ok", f"{listen} is free")
+    try:
+        listening_on(listen).close()
+    except OSError as error:
+        mend = "set it to another port, or to port 0 for any free one"
+        yield finding(key, "missing", f"{listen}: {error.strerror}", mend)
+    else:
+        yield finding(key, "ok", f"{listen} is free")

@@ -19,9 +19,10 @@ def listening_on(listen: str, backlog: int | None = None) -> socket.socket:
         OSError: the port cannot be had.
     """
     host, port = split_address(listen)
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    return socket.create_server((bare, port), family=family, backlog=backlog)
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    # A name may stand for both; then the older family, as most callers take it.
+    family, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return socket.create_server(address, family=family, backlog=backlog)
 
 
 def refuse_taken(listen: str, key: str, otherwise: str = "") -> None:

@@ -27,11 +27,11 @@ _MODULES = {
 _TOLD_LINES = 20
 _READ_LINES = 200
 _MEETING = "torchrun"  # file in which torchrun's agents find each other
-# How torchrun tells of a worker that was killed, its words before the one it takes for the first to
-# break, and where its own noise begins.
-_WORKER_KILLED = re.compile(
-    r"rank +: (\d+) \(local_rank.*\n.*exitcode.*\n.*error_file.*\n.*"
-    r"traceback : Signal (\d+) \((\w+)\)"
+# How torchrun tells of workers that broke, when each did (to the second) and the signal that killed
+# it; its words before the one it takes for the first; and where its own noise begins.
+_WORKER_BROKE = re.compile(
+    r"time +: (?P<time>\S+)\n.*host .*\n +rank +: (?P<rank>\d+) .*\n.*exitcode .*\n"
+    r".*error_file.*\n +traceback : (?:Signal (?P<number>\d+) \((?P<name>\w+)\))?"
 )
 _FIRST = "Root Cause"
 _TORCHRUN = re.compile(r"^[EIW]\d{4} .*torch/distributed", re.MULTILINE)
@@ -145,16 +145,23 @@ class TrainerProcess:
 
     def killed(self) -> str:
         """The signal that killed the first of its training processes, in words; "" for none."""
-        others, _, first = self._lines().partition(_FIRST)
-        # torchrun knows the second alone in which workers broke, and of several in one it takes the
-        # lowest rank for the first. It ends the others by SIGTERM, so SIGKILL came from elsewhere.
-        killed = _WORKER_KILLED.findall(first) or [
-            each for each in _WORKER_KILLED.findall(others) if each[2] == "SIGKILL"
-        ]
-        if not killed:
+        others, _, last = self._lines().partition(_FIRST)
+        first = _WORKER_BROKE.search(last)
+        if not first:
             return ""
-        rank, number, name = killed[0]
-        return f"rank {rank} was killed by signal {number} ({name})"
+        # Of several that broke in one second torchrun takes the lowest rank for the first. It ends
+        # the others itself, by SIGTERM, and by SIGKILL only half a minute later.
+        at_once = [
+            each
+            for each in _WORKER_BROKE.finditer(others)
+            if each["time"] == first["time"] and each["name"] == "SIGKILL"
+        ]
+        for each in (first, *at_once):
+            if each["name"]:
+                return "rank {rank} was killed by signal {number} ({name})".format(
+                    **each.groupdict()
+                )
+        return ""
 
     def last_words(self) -> str:
         """How it ended, and the end of what it wrote, in one line."""

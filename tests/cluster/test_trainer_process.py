@@ -19,18 +19,19 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 Root Cause (first observed failure):
 [0]:
   time      : 2026-11-21_07:05:08
+  host      : localhost
   rank      : 1 (local_rank: 1)
   exitcode  : -9 (pid: 4711)  (SIGKILL)
   error_file: <N/A>
   traceback : Signal 9 (SIGKILL) received by PID 4711
 """
-TORCHRUN_BROKE_TOGETHER = """\
+TORCHRUN_BROKE_BOTH = """\
 RuntimeError: Read error: Connection reset by peer
 E1121 07:05:08.728000 41 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: 1)
 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 Failures:
 [1]:
-  time      : 2026-11-21_07:05:08
+  time      : 2026-11-21_07:05:{second}
   host      : localhost
   rank      : 1 (local_rank: 1)
   exitcode  : {code} (pid: 4711)  ({name})
@@ -46,8 +47,12 @@ Root Cause (first observed failure):
   error_file: <N/A>
   traceback : To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html
 """
-SEEN_LATE = TORCHRUN_BROKE_TOGETHER.format(code=-9, number=9, name="SIGKILL")
-ENDED_BY_TORCHRUN = TORCHRUN_BROKE_TOGETHER.format(code=-15, number=15, name="SIGTERM")
+KILL = {"code": -9, "number": 9, "name": "SIGKILL"}
+TERM = {"code": -15, "number": 15, "name": "SIGTERM"}
+SEEN_LATE = TORCHRUN_BROKE_BOTH.format(second="08", **KILL)
+ENDED_BY_TORCHRUN = TORCHRUN_BROKE_BOTH.format(second="08", **TERM)
+KILLED_BY_TORCHRUN = TORCHRUN_BROKE_BOTH.format(second="38", **KILL)
+MISSED = "exited with code 1: RuntimeError: Read error: Connection reset by peer"
 TORCHRUN_FAILED = """\
 Traceback (most recent call last):
   File "trainer.py", line 3, in <module>
@@ -121,10 +126,8 @@ def test_trainer_killed_takes_the_sessions_it_started_with_it(start, tmp_path):
         ("raise ValueError('no such shape')", "exited with code 1: ValueError: no such shape"),
         (f"print('''{TORCHRUN_KILLED}'''); exit(1)", "rank 1 was killed by signal 9 (SIGKILL)"),
         (f"print('''{SEEN_LATE}'''); exit(1)", "rank 1 was killed by signal 9 (SIGKILL)"),
-        (
-            f"print('''{ENDED_BY_TORCHRUN}'''); exit(1)",
-            "exited with code 1: RuntimeError: Read error: Connection reset by peer",
-        ),
+        (f"print('''{ENDED_BY_TORCHRUN}'''); exit(1)", MISSED),
+        (f"print('''{KILLED_BY_TORCHRUN}'''); exit(1)", MISSED),
         (
             f"print('''{TORCHRUN_FAILED}'''); exit(1)",
             "exited with code 1: MemoryError: no room for 8 GiB",

@@ -169,6 +169,22 @@ def test_process_that_brings_no_experts_any_more_says_so_everywhere(trained_uri,
 
 
 @pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("key", ["listen", "grpc_listen"])
+def test_port_that_is_taken_is_refused_before_anything_is_loaded(
+    trained_uri, monkeypatch, capsys, key
+):
+    monkeypatch.setattr("serving.process.load_edition", lambda *_, **__: pytest.fail("it loads"))
+    free = {"listen": "127.0.0.1:0", "grpc_listen": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        where = {**free, key: f"127.0.0.1:{port}"}
+        flags = [part for of, at in where.items() for part in ("--set", f"serving.{of}={at}")]
+        told = refused(capsys, trained_uri, *flags)
+    assert f"port {port} on 127.0.0.1 is in use" in told
+    assert f"set serving.{key} to another" in told
+
+
+@pytest.mark.usefixtures("signals")
 def test_what_cannot_be_served_is_refused_in_a_sentence(trained_uri, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"serving.listen=127.0.0.1:{taken.getsockname()[1]}"
