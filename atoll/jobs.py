@@ -35,6 +35,11 @@ _OF_EXPERTS = {
 }
 
 
+_DECAYING = "training.schedule lets the learning rate decay until then"
+# Keys of :func:`shaping_settings` that count in some runs alone, and why in those.
+WHY_IT_SHAPES = {"training.steps": _DECAYING, "router.steps": _DECAYING}
+
+
 def job_specs(config: Config, partition_digest: str, roles: Iterable[Role]) -> list[JobSpec]:
     """The jobs of some roles, in the order in which they are to be granted.
 

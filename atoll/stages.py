@@ -7,6 +7,7 @@ same command finds it and does nothing; other settings under the same URI are re
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from atoll import layout
@@ -14,8 +15,16 @@ from atoll.blobs import BlobStore
 from atoll.errors import BadInput, BlobMissing, StageMissing
 
 
-def finished(store: BlobStore, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
+def finished(
+    store: BlobStore, stage: str, inputs: dict[str, Any], why: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
     """What a stage produced earlier with the same inputs; None if it has not run to its end.
+
+    Args:
+        store: of the run.
+        stage: its name.
+        inputs: settings by section and key.
+        why: for a key of which users would not expect that it counts, why it does.
 
     Raises:
         BadInput: the run holds this stage made with other inputs; names the first that differs, of
@@ -28,9 +37,11 @@ def finished(store: BlobStore, stage: str, inputs: dict[str, Any]) -> dict[str, 
     every = before.keys() | now.keys()
     if differing := [key for key in every if before.get(key) != now.get(key)]:
         key = min(differing, key=lambda key: (key not in before or key not in now, key))
+        reason = f", which counts since {why[key]}" if why and key in why else ""
         raise BadInput(
             f"this run was made with {key} = {before.get(key)!r}, and the configuration now says "
-            f"{now.get(key)!r}; give new settings a run.uri of their own, or set the key back"
+            f"{now.get(key)!r}{reason}; give new settings a run.uri of their own, or set the key "
+            "back"
         )
     result: dict[str, Any] = manifest["result"]
     return result

@@ -11,7 +11,7 @@ from atoll.blobs import BlobStore, open_store
 from atoll.checkpoints import MANIFEST
 from atoll.config import Config
 from atoll.errors import StageMissing
-from atoll.jobs import job_specs, shaping_settings
+from atoll.jobs import WHY_IT_SHAPES, job_specs, shaping_settings
 from atoll.types import CheckpointRef, Role
 from experts.profiles import told_in
 from partition.stage import find_partition
@@ -40,7 +40,8 @@ def trained(config: Config, needed_by: str) -> dict[str, CheckpointRef]:
     refs = {}
     for stage, wanted in roles.items():
         made = stages.require(store, stage, needed_by)
-        stages.finished(store, stage, shaping_settings(config, digest, wanted[0]))
+        inputs = shaping_settings(config, digest, wanted[0])
+        stages.finished(store, stage, inputs, WHY_IT_SHAPES)
         for spec in job_specs(config, digest, wanted):
             if made.get(spec.name, {}).get("step") != spec.steps:
                 raise StageMissing(

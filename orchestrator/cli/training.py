@@ -11,7 +11,7 @@ from atoll.blobs import BlobStore, local_path, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
-from atoll.jobs import job_specs, shaping_settings
+from atoll.jobs import WHY_IT_SHAPES, job_specs, shaping_settings
 from atoll.partitioned import require_partition
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
 from orchestrator.cli.launch import Launch, run_jobs
@@ -167,8 +167,8 @@ def _stage(store: BlobStore, name: str, config: Config) -> _Stage:
     specs = _heaviest_first(job_specs(config, digest, roles), config, partition)
     epochs = {spec.name: _newest_epoch(store, spec.name) for spec in specs}
     if any(epochs.values()):
-        stages.finished(store, begun(name), inputs)
-    before = stages.finished(store, name, inputs) or {}
+        stages.finished(store, begun(name), inputs, WHY_IT_SHAPES)
+    before = stages.finished(store, name, inputs, WHY_IT_SHAPES) or {}
     return _Stage(name, inputs, specs, before, epochs)
 
 

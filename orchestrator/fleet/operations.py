@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 
 from atoll.errors import Refused
 from atoll.reasons import brief
-from atoll.types import CheckpointRecord, Event, JobSpec, JobState, Submission
+from atoll.types import CheckpointRecord, Event, JobState, Submission
 from orchestrator.fleet import registry
 from orchestrator.fleet.frozen import replace
 from orchestrator.fleet.setbacks import Cause, forgiven, paused_again, set_back
@@ -201,23 +201,13 @@ def _caught_up(fleet: Fleet, submission: Submission, now: float) -> Change:
     )
 
 
-def _of_another_length(asked: JobSpec, begun: JobSpec) -> str:
-    """That steps are a setting, too, where they differ: with a constant rate they are none."""
-    if asked.steps == begun.steps:
-        return ""
-    return (
-        f"; it was begun for {begun.steps} steps and is asked for {asked.steps}, which counts "
-        "where training.schedule lets the learning rate decay"
-    )
-
-
 def _resubmitted(fleet: Fleet, submission: Submission, now: float) -> Change:
     spec = submission.spec
     job = fleet.jobs[spec.name]
     if job.spec.digest != spec.digest and job.checkpoint:
         raise Refused(
             f"{spec.name} was begun with other settings; give new settings a run.uri of their own, "
-            f"or set them back{_of_another_length(spec, job.spec)}"
+            "or set them back"
         )
     if spec.steps < job.step:
         raise Refused(

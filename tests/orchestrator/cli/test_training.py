@@ -201,6 +201,9 @@ def test_more_steps_for_a_job_that_has_begun_are_refused_where_its_rate_decays(
     if schedule == "constant":
         refuse_other_settings(longer)
         return
-    words = "made with training.steps = 1000, and the configuration now says 2000"
+    words = (
+        "made with training.steps = 1000, and the configuration now says 2000, which counts since "
+        "training.schedule lets the learning rate decay until then; give new settings"
+    )
     with pytest.raises(BadInput, match=re.escape(words)):
         refuse_other_settings(longer)
