@@ -158,6 +158,11 @@ def _serve(work: _Work, store: SqlStore) -> None:
         provider = provider_of(config, work.run, islands_folder(config), clock)
         capabilities = provider.capabilities()
         called_at = outward(config, address) if capabilities.elsewhere else address
+
+        def turn_out() -> None:
+            if security is not None:
+                security.turn_out(work.run, service.island_gone)
+
         supervisor = Supervisor(
             service,
             provider,
@@ -171,6 +176,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
             ),
             recovery_policy(config),
             clock,
+            turn_out=turn_out,
         )
         # Not sooner: one that does not answer has to be mended first. Until then nobody knows where
         # its islands are.
@@ -180,11 +186,6 @@ def _serve(work: _Work, store: SqlStore) -> None:
         endpoint = this_process(address, work.run, settings, secured=secure)
         endpoint.publish(folder)
         log.info("serving", extra={"fields": {"run": config.run.uri, "address": address}})
-
-        def look() -> None:
-            endpoint.keep(folder)
-            if security is not None:
-                security.turn_out(work.run, service.island_gone)
 
         alone = not is_shared(database_url(config))
         blobs, retention = open_store(config.run.uri), retention_of(config)
@@ -204,7 +205,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
             custodian.at_work(),
         ):
             save_config(blobs, config)  # now that all of it could be had
-            _keep_going(service, supervisor, clock, work.signals, look)
+            _keep_going(service, supervisor, clock, work.signals, partial(endpoint.keep, folder))
     except Unreachable:
         endpoint.withdraw(folder)  # another one leads
         raise

@@ -30,6 +30,8 @@ class Supervisor:
         spec_of: Callable[[str], NodeSpec],
         policy: RecoveryPolicy,
         clock: Clock,
+        *,
+        turn_out: Callable[[], None] = lambda: None,
     ) -> None:
         """Keep the islands of one run.
 
@@ -39,6 +41,7 @@ class Supervisor:
             spec_of: what is to run on the node of an island with this name.
             policy: how many, how often.
             clock: the orchestrator's.
+            turn_out: takes the leases of islands that were revoked.
 
         Raises:
             ConfigError: the provider can never run such nodes, or does not answer, and no island
@@ -49,6 +52,7 @@ class Supervisor:
         self._spec_of = spec_of
         self._policy = policy
         self._clock = clock
+        self._turn_out = turn_out
         self._recovery = Recovery(last_number=recovery.last_number_of(service.started))
         self._mending = Mending()
         self._last_trouble = ""
@@ -80,13 +84,11 @@ class Supervisor:
         """
         self._service.tick()
         self._service.keep_within_budget()  # also where the provider does not answer
-        try:
-            nodes = self._provider.list(self._label)
-        except IslandError as error:
+        nodes = self._listed()
+        # After the look at the nodes: one that ended because it was revoked is not buried before.
+        self._turn_out()
+        if nodes is None:
             # Nobody is started or buried by guesswork; islands that live go on by themselves.
-            if str(error) != self._last_trouble:
-                self._last_trouble = str(error)
-                self._service.tell(Event("islands-unknown", f"the provider: {error}"))
             return self._waits_for_answer()
         self._silent_since = math.inf
         for node in nodes:
@@ -118,6 +120,16 @@ class Supervisor:
         self._mend(nodes)
         self._forsake(set(plan.forsaken))
         return any(node.alive and node.island not in self._forsaken for node in nodes)
+
+    def _listed(self) -> Sequence[Node] | None:
+        """All nodes, as far as their provider knows; None if it does not answer."""
+        try:
+            return self._provider.list(self._label)
+        except IslandError as error:
+            if str(error) != self._last_trouble:
+                self._last_trouble = str(error)
+                self._service.tell(Event("islands-unknown", f"the provider: {error}"))
+            return None
 
     def _waits_for_answer(self) -> bool:
         """Whether a provider that knows of nodes, perhaps, may still tell of them.

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from atoll.errors import IslandError
 from atoll.types import Action, Ending, JobState, Outcome, Submission
+from cluster.provider import Node
 from orchestrator.service import FleetService
 from orchestrator.supervisor import Supervisor
-from tests.orchestrator.supervisor.conftest import POLICY, ScriptedProvider, node_spec, told
+from tests.orchestrator.supervisor.conftest import (
+    POLICY,
+    ScriptedProvider,
+    node_spec,
+    raise_,
+    told,
+)
 
 
 def test_supervisor_starts_islands_and_says_whether_any_lives(supervisor, provider):
@@ -24,6 +32,43 @@ def test_supervisor_tells_the_fleet_of_the_dead_and_tidies_up_once(supervisor, p
         supervisor.look()
     assert service.fleet.jobs["expert-0"].reason == "island-1 is gone: exited with code 1"
     assert provider.cancelled == ["island-1"]
+
+
+def test_supervisor_says_of_an_island_that_ends_once_it_is_revoked_why(
+    service, provider, clock, spec, monkeypatch
+):
+    revoked: dict[str, str] = {}
+
+    def turn_out() -> None:
+        for island, why in revoked.items():
+            service.island_gone(island, why)
+
+    def ends_while_asked_for(label: str) -> tuple[Node, ...]:
+        revoked["island-1"] = "island-1 was revoked"
+        provider.kill("island-1")
+        return listed(label)
+
+    service.submit([Submission(spec())])
+    supervisor = Supervisor(service, provider, node_spec, POLICY, clock, turn_out=turn_out)
+    supervisor.look()
+    service.acquire("island-1", "r")
+    listed = provider.list
+    monkeypatch.setattr(provider, "list", ends_while_asked_for)
+    supervisor.look()
+    assert told(service, "island-gone") == ["island-1 is gone: island-1 was revoked"]
+    assert provider.cancelled == ["island-1"]
+
+
+def test_supervisor_turns_out_whoever_is_revoked_although_its_provider_is_silent(
+    service, provider, clock, monkeypatch
+):
+    turned_out: list[bool] = []
+    supervisor = Supervisor(
+        service, provider, node_spec, POLICY, clock, turn_out=lambda: turned_out.append(True)
+    )
+    monkeypatch.setattr(provider, "list", lambda _: raise_(IslandError("it sleeps")))
+    supervisor.look()
+    assert turned_out == [True]
 
 
 def test_supervisor_of_a_later_orchestrator_lets_the_dead_rest(
