@@ -44,8 +44,8 @@ SeedOption = Annotated[
 LikeOption = Annotated[
     Path | None,
     typer.Option(
-        help="A PNG to draw again, alone, by the recipe inside it: the same image, but for "
-        "rounding where it was drawn together with others.",
+        help="A PNG to draw again, alone, by the recipe inside it, whatever the settings say of "
+        "[sampling]: the same image, but for rounding where it was drawn together with others.",
     ),
 ]
 SizeOption = Annotated[
