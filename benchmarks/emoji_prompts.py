@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -25,7 +26,6 @@ from atoll.config import Config
 from atoll.config_file import read_config
 from experts.devices import device_of
 from partition.sheet import enlarged, labelled, tiled
-from router.asking import asked_for
 from router.load import load_ensemble
 from router.sampling import Wanted
 
@@ -44,6 +44,7 @@ SHOWN = {
     ),
 }
 _CELL = 4  # pixels of a side whose mean is looked at
+_SIDE = 96  # of an image, pixels
 _COLUMNS = 6
 _HEAD = 28  # pixels above a kind's rows
 
@@ -80,7 +81,8 @@ def paint(config: Config, prompts: list[str]) -> NDArray[np.uint8]:
     cache = layout.state_folder(config.run.uri) / "cache"
     loaded = load_ensemble(open_store(config.run.uri), config, cache, device_of(config.island))
     encoder = loaded.load_encoder()
-    cond, _ = asked_for(loaded.conditioning, (), encoder, prompts, len(prompts))
+    assert encoder is not None
+    cond = torch.from_numpy(encoder.encode(prompts))  # where too long, cut as it was for experts
     sampler = loaded.sampler(config.sampling.strategy)
     return sampler.draw(Wanted(range(len(prompts)), cond), config.sampling)
 
@@ -122,7 +124,7 @@ def draw_picture(
     for kind, of in shown.items():
         own = painted[begin : begin + len(of)]
         begin += len(of)
-        pairs = np.concatenate([enlarged(own, 80), enlarged(emoji[of], 80)], axis=2)
+        pairs = np.concatenate([enlarged(own, _SIDE), enlarged(emoji[of], _SIDE)], axis=2)
         rows = tiled(labelled(pairs, names[of].tolist()), _COLUMNS)
         head = Image.new("RGB", (rows.shape[1], _HEAD), "white")
         title = f"Names {kind}: painted, and the emoji itself"
