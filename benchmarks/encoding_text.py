@@ -1,7 +1,8 @@
 """Captions encoded by `atoll encode` against a plain loop of transformers over the same model.
 
-Both encode the same captions with a text tower of CLIP ViT-B/32's size and random weights, on one
-thread. The loop keeps nothing and reads its captions from memory; `atoll encode` reads tars, and
+Both encode the same captions with a text tower of CLIP ViT-B/32's width (and depth, unless --layers
+says otherwise) and random weights, on one thread; ours with several processes if asked for, whose
+start counts. The loop keeps nothing and reads its captions from memory; `atoll encode` reads tars, and
 writes, hashes and records others. The two take turns, and ratios are medians.
 
     OMP_NUM_THREADS=1 python benchmarks/encoding_text.py
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=1, help="processes of ours")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,7 +58,7 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     np.savez(folder / "data.npz", images=images, captions=np.array(captions))
     taken: dict[str, list[float]] = {"atoll": [], "longest": [], "max_length": []}
     for number in range(given.rounds):
-        config = settings(folder, number, given.batch)
+        config = settings(folder, number, given)
         made = run_partition(config, lambda *_: None)
         taken["atoll"].append(timed(run_encode, config, made, lambda *_: None))
         for padding in ("longest", "max_length"):
@@ -65,6 +67,8 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "encoding captions",
         "captions": len(captions),
+        "layers": given.layers,
+        "workers": given.workers,
         "captions_per_s": round(len(captions) / seconds["atoll"], 1),
         "loop_captions_per_s": round(len(captions) / seconds["longest"], 1),
         "ratio_to_loop": round(ratio(taken, "longest"), 3),
@@ -99,15 +103,22 @@ def loop(folder: Path, captions: list[str], batch: int, padding: str) -> None:
         model(input_ids=told["input_ids"], attention_mask=told["attention_mask"])
 
 
-def settings(folder: Path, number: int, batch: int) -> Config:
+def settings(folder: Path, number: int, given: argparse.Namespace) -> Config:
     source = {"source": "npz", "path": str(folder / "data.npz"), "labels": None}
-    told = {"encoder": {"transformers": str(folder / "clip")}, "tokens": ROOM, "workers": 1}
+    told = {
+        "encoder": {"transformers": str(folder / "clip")},
+        "tokens": ROOM,
+        "workers": given.workers,
+    }
     return Config.model_validate(
         {
             "run": {"uri": str(folder / f"run-{number}")},
             "data": {**source, "captions": "captions"},
-            "partition": {"num_experts": 1, "num_fine": 4, "pca_dims": 1},
-            "captions": {**told, "batch_size": batch},
+            "partition": {
+                **{"num_experts": 1, "num_fine": 4, "pca_dims": 1},
+                "samples_per_shard": max(1, given.captions // 16),  # for several to share
+            },
+            "captions": {**told, "batch_size": given.batch},
             "expert": {"condition": "text"},
             "sampling": {"strategy": "full"},
             "evaluation": {"extractor": {"transformers": "none"}, "strategies": ["full"]},

@@ -7,7 +7,6 @@ Source: Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Mo
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from atoll.errors import BadInput
 from atoll.image_size import name_of
+from partition.model_files import config_in
 from partition.pixels import to_uint8
 
 KEY = "latents.vae"
@@ -168,7 +168,7 @@ class Autoencoder:
 
 
 def _loaded(folder: Path, dtype: torch.dtype) -> Any:
-    cls = _class_of(json.loads((folder / "config.json").read_bytes()), str(folder))
+    cls = _class_of(config_in(folder, f"the autoencoder in {folder}"), str(folder))
     model, told = cls.from_pretrained(
         folder,
         torch_dtype=dtype,

@@ -93,6 +93,7 @@ def _encode(settings: Config, made: Partition) -> None:
     from atoll.blobs import open_store
     from partition.encoding.stage import is_encoded, run_encode, wants_encoding
     from partition.stage import load_partition
+    from partition.text import told_of_cut
 
     if not wants_encoding(settings):
         return
@@ -103,8 +104,7 @@ def _encode(settings: Config, made: Partition) -> None:
         run_encode(settings, made, progress)
     texts = load_partition(open_store(settings.run.uri)).texts
     if texts is not None and texts.num_cut:
-        room = f"captions.tokens = {texts.tokens}" if texts.tokens else "what the model takes"
-        say(f"{texts.num_cut:,} captions are longer than {room}: their ends are not heard")
+        say(told_of_cut(texts.num_cut, texts.tokens))
 
 
 def _run(settings: Config) -> Any:

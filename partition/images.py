@@ -21,6 +21,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH, _KIND = slice(24, 25), slice(25, 26)  # bits of a channel, kind of colours
 # All that is opened: Pillow would start another program for the EPS that bears such a name.
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_ORIENTATION = 0x0112  # in a camera's EXIF
+_UPRIGHT = {  # by that mark; 1 is upright already
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_colour(data: bytes) -> NDArray[np.uint8]:
@@ -48,7 +58,7 @@ def decode_colour(data: bytes) -> NDArray[np.uint8]:
             Image.open(io.BytesIO(data), formats=_FORMATS) as image,
         ):
             _refuse_film_and_bomb(image)
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(_as_rgb(_upright(image)))
     except UnidentifiedImageError as error:
         raise DataError("it is not an image of kind PNG, JPEG or WebP") from error
     except Image.DecompressionBombError as error:
@@ -111,6 +121,12 @@ def _brought_to(
     whole = Image.fromarray(_drop_grey_axis(image))
     made = resized(whole, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(made).reshape(height, width, -1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As its camera was held. The rest of its EXIF, which may hold anything, is not looked at."""
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _refuse_film_and_bomb(image: Image.Image) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from partition.sources import Pending, Sample, Source, Unreadable
 from partition.workers import Workers
 
 _NO_PIXELS = np.empty((0, 0, 0), np.uint8)
+_MOST_CLASSES = 1_000_000  # each has a name and numbers of its own in every network
 _AT_HAND = frozenset({"digits", "npz"})  # sources of arrays: what they give needs no decoding
 
 
@@ -59,6 +60,7 @@ class Intake:
         data: ``size``, ``buckets``, ``crop`` and ``on_error`` of the configuration.
         workers: who decodes; None for this process alone.
         needs_captions: whether a sample without a caption cannot be used.
+        is_cut: whether the end of a caption is not heard; None if that is not known here.
         seed: of the run; random crops follow from it.
 
     Attributes:
@@ -66,6 +68,7 @@ class Intake:
         num_labels: one more than the largest label; 0 without labels.
         has_captions: whether any sample has a caption.
         num_without_caption: usable samples without one.
+        num_cut: captions whose end is not heard.
 
     The attributes are complete after one iteration.
     """
@@ -77,12 +80,13 @@ class Intake:
         workers: Workers | None = None,
         *,
         needs_captions: bool = False,
+        is_cut: Callable[[str], bool] | None = None,
         seed: int = 0,
     ) -> None:
         self._source = source
         self._data = data
         self._workers = workers or Workers(0)
-        self._needs_captions = needs_captions
+        self._needs_captions, self._is_cut = needs_captions, is_cut
         self._sizes = data.buckets or (((data.size, data.size),) if data.size else ())
         self._crop_seed = seed if data.crop == "random" else None
         self._first: Sample | None = None
@@ -90,7 +94,7 @@ class Intake:
         self.skipped: list[Unreadable] = []
         self.num_labels = 0
         self.has_captions = False
-        self.num_without_caption = 0
+        self.num_without_caption = self.num_cut = 0
 
     def __iter__(self) -> Iterator[Sample]:
         """Raises: DataError, naming the sample that does not fit and the mend."""
@@ -105,7 +109,7 @@ class Intake:
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
-        self.skipped, self.num_without_caption = [], 0
+        self.skipped, self.num_without_caption, self.num_cut = [], 0, 0
         prepare = functools.partial(
             _prepared, sizes=self._sizes, crop_seed=self._crop_seed, with_png=with_png
         )
@@ -121,6 +125,7 @@ class Intake:
                 if sample.label is not None:
                     self.num_labels = max(self.num_labels, sample.label + 1)
                 self.num_without_caption += not sample.caption
+                self.num_cut += bool(self._is_cut and self._is_cut(sample.caption or ""))
                 yield sample, png
 
     @property
@@ -197,6 +202,11 @@ class Intake:
                 f"{sample.key} has label {sample.label}; labels begin at 0"
                 + (f" and there are {num_classes} class names" if num_classes else "")
             )
+        if sample.label is not None and sample.label >= _MOST_CLASSES:
+            raise DataError(
+                f"{sample.key} has label {sample.label}; labels are numbers of classes, below "
+                f"{_MOST_CLASSES:,}; number the classes from 0"
+            )
 
 
 def _size(sample: Sample) -> str:
@@ -222,6 +232,8 @@ def _prepared(
         if not _is_text(text):
             name = found.key.encode(errors="backslashreplace").decode()
             return Unreadable(name, f"its {what} is not UTF-8"), (), b""
+    if found.caption is not None:  # of blanks alone it is none
+        found = dataclasses.replace(found, caption=found.caption.strip())
     if sizes:
         size = sizes[bucket_of(found.image.shape[:2], sizes)]
         place = 0.5 if crop_seed is None else crop_place(crop_seed, found.key)

@@ -74,7 +74,7 @@ def find_model(name: str, key: str, extra: str) -> ModelFiles:
     wanted = {
         path.relative_to(folder).as_posix(): path for each in _WANTED for path in folder.glob(each)
     }
-    if "config.json" not in wanted and "modules.json" not in wanted:
+    if "config.json" not in wanted:
         raise BadInput(
             f"{key} = {name!r} has no config.json; give the folder of one model, such as the vae "
             "folder of a pipeline"
@@ -90,10 +90,32 @@ def find_model(name: str, key: str, extra: str) -> ModelFiles:
             f"{key} = {name!r} has no weights{told}; give a model with safetensors, as "
             "save_pretrained writes them"
         )
+    config_in(folder, f"{key} = {name!r}")
     for path in wanted.values():
         if path.suffix == ".safetensors":
             _refuse_broken(path, f"{key} = {name!r}")
     return ModelFiles(folder, {each: digest_file(wanted[each]) for each in sorted(wanted)})
+
+
+def config_in(folder: Path, named: str) -> dict[str, Any]:
+    """What ``config.json`` of a model's folder says.
+
+    Args:
+        folder: of the model.
+        named: how a sentence about it begins.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        told = json.loads((folder / "config.json").read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise BadInput(
+            f"{named} has a config.json that cannot be read ({error}); fetch or write it again"
+        ) from error
+    if not isinstance(told, dict):
+        raise BadInput(f"{named} has a config.json that tells nothing; fetch or write it again")
+    return told
 
 
 def _refuse_broken(path: Path, named: str) -> None:

@@ -35,6 +35,7 @@ from partition.shards import ShardWriter
 from partition.sources import open_source
 from partition.spool import Spool
 from partition.spread import Spread
+from partition.text import HashedNgrams, told_of_cut
 
 _log = logging.getLogger(__name__)
 
@@ -100,8 +101,15 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
     workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
+    words = config.captions
+    heard_here = needs_captions and words.encoder == "ngrams"  # a model's are counted as it reads
     intake = Intake(
-        source, config.data, workers, needs_captions=needs_captions, seed=config.run.seed
+        source,
+        config.data,
+        workers,
+        needs_captions=needs_captions,
+        is_cut=HashedNgrams(words.dims, words.tokens).is_cut if heard_here else None,
+        seed=config.run.seed,
     )
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
         refuse_unfit(config, store, intake.shape)
@@ -110,6 +118,8 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
+        if intake.num_cut:
+            say(told_of_cut(intake.num_cut, words.tokens))
         spread = Spread()
         features = fit_features(config.partition, spool, progress)
         rows = write_features(features, spread.over(spool), folder / "features", progress)

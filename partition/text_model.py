@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from atoll.errors import BadInput
+from partition.model_files import config_in
 
 KEY = "captions.encoder"
 _CLIP = ("clip", "clip_text_model")
@@ -76,6 +77,11 @@ def kind_of(told: Any, name: str) -> TextKind:
             f"{KEY} = {name!r} is {_called(family)}, which transformers does not know; give the "
             "folder of a CLIP, a T5, or a sentence-embedding model"
         ) from error
+    except Exception as error:  # its own kind, which it brings with it
+        raise BadInput(
+            f"{KEY} = {name!r} has a config.json that describes no model ({_reason(error)}); give "
+            "one that save_pretrained has written"
+        ) from error
     config = config.text_config if family == "clip" else config
     if "vocab_size" not in config or (config.is_encoder_decoder and family not in _T5):
         raise BadInput(
@@ -110,7 +116,7 @@ class TextModel:
     """
 
     def __init__(self, folder: Path, digest: str, tokens: int, device: torch.device) -> None:
-        kind = kind_of(json.loads((folder / "config.json").read_bytes()), str(folder))
+        kind = kind_of(config_in(folder, f"the text model in {folder}"), str(folder))
         self.name, self.dims, self.tokens = encoder_name(kind, digest), kind.dims, tokens
         self._device, self._clip = device, kind.family in _CLIP
         self._pools_first = not tokens and _pools_first(folder)
@@ -129,7 +135,7 @@ class TextModel:
                 f"({_reason(error)}); run `pip install 'atoll[transformers]'`, and install what it "
                 "names if that is not enough"
             ) from error
-        except (OSError, ValueError, RuntimeError, LookupError) as error:
+        except Exception as error:  # tokenizers raises bare ones
             raise BadInput(
                 f"the text model in {folder} cannot be loaded ({_reason(error)}); give {KEY} a "
                 "model and its tokenizer as save_pretrained has written them"
@@ -264,12 +270,18 @@ def _pools_first(folder: Path) -> bool:
         BadInput: it makes the vector in another way than from the first token, or the mean of all.
     """
     modules, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
-    kinds = [each["type"] for each in json.loads(modules.read_bytes())] if modules.exists() else []
-    told = json.loads(pooling.read_bytes()) if pooling.exists() else {}
-    modes = {key.removeprefix("pooling_mode_") for key, value in told.items() if value is True}
-    modes |= {told["pooling_mode"]} if "pooling_mode" in told else set()
-    other = sorted(modes & _OTHER_POOLING)
-    other += [kind for each in kinds if (kind := each.rpartition(".")[2]) not in _MODULES]
+    try:
+        parts = json.loads(modules.read_bytes()) if modules.exists() else []
+        kinds = [each["type"].rpartition(".")[2] for each in parts]
+        told = json.loads(pooling.read_bytes()) if pooling.exists() else {}
+        modes = {key.removeprefix("pooling_mode_") for key, value in told.items() if value is True}
+        modes |= {told["pooling_mode"]} if "pooling_mode" in told else set()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(
+            f"{KEY} names a sentence-embedding model whose modules.json or 1_Pooling/config.json "
+            f"cannot be read ({_reason(error)}); fetch or write it again"
+        ) from error
+    other = [*sorted(modes & _OTHER_POOLING), *(kind for kind in kinds if kind not in _MODULES)]
     if other:
         raise BadInput(
             f"{KEY} names a sentence-embedding model with {other[0]}, which is not known here; "

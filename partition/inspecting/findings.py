@@ -1,6 +1,7 @@
-"""What is in a set of samples: looked at once, on every core, in memory that does not grow.
+"""What is in a set of samples: looked at once, on every core, in memory that hardly grows.
 
-Names are kept in a file; of each sample eight bytes of a hash stay in memory.
+Names are kept in a file; of each sample eight bytes of a hash stay in memory, and some hundred for
+the moment in which equal ones are looked for. What is broken is kept by name and reason.
 """
 
 from __future__ import annotations

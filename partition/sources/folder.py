@@ -115,7 +115,7 @@ class _File(Pending):
         text = path.with_suffix(".txt")
         try:
             image = decode_colour(path.read_bytes())
-            caption = text.read_text(encoding="utf-8").strip() if os.path.lexists(text) else None
+            caption = text.read_text(encoding="utf-8") if os.path.lexists(text) else None
         except (DataError, OSError) as error:
             return Unreadable(str(path), str(error))
         except UnicodeDecodeError:

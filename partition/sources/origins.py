@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 from atoll.errors import BadInput
 
 _QUIET_S = 60  # of a connection, after which it counts as broken
-_OVERLOADED = 429
-_NONE_BESIDE = {403, 404, 410}  # S3 answers 403 to those who may not list a bucket
+_OVERLOADED, _NOT_IMPLEMENTED = 429, 501
 _WITHOUT_MD5 = {"aws:kms", "aws:kms:dsse"}  # encrypted so, an object's ETag is not its MD5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")  # such as "bytes 100-199/200"
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
@@ -119,9 +118,9 @@ class HttpOrigin:
                 text: bytes = response.read(_SIDE_BYTES)
                 return text.decode(errors="replace")
         except _Refused as error:
-            if error.status in _NONE_BESIDE:
-                return None
-            raise
+            if error.passing:
+                raise
+            return None  # however the server says so
 
     def _opened(self, url: str, headers: dict[str, str]) -> Any:
         request = urllib.request.Request(  # noqa: S310 - http or https, by origin_of
@@ -174,9 +173,9 @@ class S3Origin:
         try:
             got = self._got(f"{self._key}.sha256")
         except _Refused as error:
-            if error.status in _NONE_BESIDE:
-                return None
-            raise
+            if error.passing:
+                raise
+            return None  # 403 to those who may not list the bucket
         with _botocore_told():
             text: bytes = got["Body"].read(_SIDE_BYTES)
             return text.decode(errors="replace")
@@ -214,9 +213,8 @@ class _Refused(Unavailable):
     """The server answered with a status that is no success."""
 
     def __init__(self, reason: str, status: int, after_s: float | None = None) -> None:
-        passing = status == _OVERLOADED or status >= 500
+        passing = status == _OVERLOADED or (status >= 500 and status != _NOT_IMPLEMENTED)
         super().__init__(reason, passing=passing, after_s=after_s)
-        self.status = status
 
 
 def _extent(headers: Mapping[str, str], *, partial: bool) -> tuple[int, int | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,29 +14,44 @@ from partition.sources.origins import Unavailable
 from partition.sources.stream import ReadAhead
 
 _ZEROS = bytes(tarfile.BLOCKSIZE)
-LINK = None  # in place of the bytes of a link that leads to no file of the tar
+_MOST_BYTES = 1 << 29  # of a file that is read: more than the largest image that is taken
+
+
+class Absent(Enum):
+    """What stands in place of a file's bytes.
+
+    Each is the end of a sentence that begins with the file.
+    """
+
+    LINK = "is a link to no file of the tar"
+    TOO_LARGE = f"has more than {_MOST_BYTES >> 20} MiB"
+
+
+Content = bytes | Absent
 
 
 class Members:
     """The files of one tar as (key, suffix, bytes), up to its end or the first broken place.
 
     Memory is that of one file: what came before is forgotten. (Where there are links, the names of
-    all files are kept, to follow them.) Hidden files are passed over. A link to nothing in the tar
-    has :data:`LINK` for its bytes; so has any link in a stream, which does not go back.
+    all files are kept, to follow them.) Hidden files are passed over, and of files that nobody
+    reads there are no bytes. A link to nothing in the tar has :attr:`Absent.LINK` for its bytes; so
+    has any link in a stream, which does not go back.
 
     Args:
         place: a file, or a stream.
+        read: suffixes, in small letters and without the dot, of the files that are read.
 
     Attributes:
         broken: why the tar could not be read to its end, None if it could.
     """
 
-    def __init__(self, place: Path | ReadAhead) -> None:
-        self._place = place
+    def __init__(self, place: Path | ReadAhead, read: Container[str]) -> None:
+        self._place, self._read = place, read
         self._whole: tarfile.TarFile | None = None
         self.broken: str | None = None
 
-    def __iter__(self) -> Iterator[tuple[str, str, bytes | None]]:
+    def __iter__(self) -> Iterator[tuple[str, str, Content]]:
         """Raises: DataError, where a stream is not what its checksum says."""
         try:
             with self._opened() as tar:
@@ -44,7 +60,9 @@ class Members:
                     folder, slash, name = info.name.rpartition("/")
                     stem, _, suffix = name.partition(".")
                     if stem and (info.isreg() or info.islnk() or info.issym()):
-                        yield f"{folder}{slash}{stem}", suffix.lower(), self._content(tar, info)
+                        suffix = suffix.lower()
+                        content = self._content(tar, info) if suffix in self._read else b""
+                        yield f"{folder}{slash}{stem}", suffix, content
                 # To tarfile a cut between two members is no error.
                 if not tar.has_end:
                     self.broken = (
@@ -67,14 +85,16 @@ class Members:
             return _Tar.open(fileobj=self._place, mode="r|*", tarinfo=_Header)
         return _Tar.open(self._place, tarinfo=_Header)
 
-    def _content(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+    def _content(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> Content:
         if info.isreg():
+            if info.size > _MOST_BYTES:
+                return Absent.TOO_LARGE
             file = tar.extractfile(info)
             assert file is not None
             return file.read()
-        return self._followed(info.name) if isinstance(self._place, Path) else LINK
+        return self._followed(info.name) if isinstance(self._place, Path) else Absent.LINK
 
-    def _followed(self, name: str) -> bytes | None:
+    def _followed(self, name: str) -> Content:
         """What a link of a tar leads to, looked for in the whole of it."""
         assert isinstance(self._place, Path)
         if self._whole is None:
@@ -82,8 +102,11 @@ class Members:
         try:
             file = self._whole.extractfile(name)
         except (KeyError, RecursionError):  # nowhere, or back to itself
-            return LINK
-        return LINK if file is None else file.read()
+            return Absent.LINK
+        if file is None:
+            return Absent.LINK
+        found = file.read(_MOST_BYTES + 1)
+        return found if len(found) <= _MOST_BYTES else Absent.TOO_LARGE
 
 
 class _Tar(tarfile.TarFile):

@@ -21,11 +21,12 @@ from partition.sources.folder import IMAGE_SUFFIXES, readable_kinds
 from partition.sources.origins import Origins
 from partition.sources.sample import Pending, Sample, Unreadable
 from partition.sources.stream import ReadAhead
-from partition.sources.tars import LINK, Members
+from partition.sources.tars import Absent, Content, Members
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # Names of texts that tell of a whole tar, as those do that end in _stats.
 _OF_THE_TAR = frozenset({"readme", "license", "licence", "notice", "about", "info", "index"})
+_READ = frozenset({"cls", "json", "txt", *(suffix[1:] for suffix in IMAGE_SUFFIXES)})
 _SCHEMES = frozenset({"http", "https", "s3"})
 _OPEN_AT_ONCE = 2  # tars: one is read while the next begins to arrive
 
@@ -142,7 +143,7 @@ def samples_of(tar: str, name: str, place: Path | ReadAhead) -> Iterator[Unreada
     Raises:
         DataError: a stream is not what its checksum says.
     """
-    members = Members(place)
+    members = Members(place, _READ)
     for key, group in itertools.groupby(members, key=lambda member: member[0]):
         parts = {suffix: data for _, suffix, data in group}
         # Of the last sample before a cut nobody knows what is missing.
@@ -152,7 +153,7 @@ def samples_of(tar: str, name: str, place: Path | ReadAhead) -> Iterator[Unreada
         yield Unreadable(tar, members.broken)
 
 
-def _is_sample(key: str, parts: Mapping[str, bytes | None]) -> bool:
+def _is_sample(key: str, parts: Mapping[str, Content]) -> bool:
     """Whether files of one name are a sample, or what is left of one, and do not tell of the tar.
 
     A label without an image is one that stands apart from it, and would be lost in silence.
@@ -169,35 +170,37 @@ class _Group(Pending):
     """The files of one name: their bytes by suffix."""
 
     name: str
-    parts: Mapping[str, bytes | None]
+    parts: Mapping[str, Content]
 
     def read(self) -> Sample | Unreadable:
         """See :class:`Pending`."""
         return _sample(self.name, self.parts)
 
 
-def _sample(name: str, members: Mapping[str, bytes | None]) -> Sample | Unreadable:
-    parts = {suffix: data for suffix, data in members.items() if data is not LINK}
-    if astray := sorted(members.keys() - parts.keys()):
-        return Unreadable(name, f"its .{astray[0]} is a link to no file of the tar")
-    suffix = next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
-    if suffix is None:
+def _sample(name: str, members: Mapping[str, Content]) -> Sample | Unreadable:
+    parts: dict[str, bytes] = {}
+    for suffix, content in members.items():
+        if isinstance(content, Absent):
+            return Unreadable(name, f"its .{suffix} {content.value}")
+        parts[suffix] = content
+    image_suffix = next((suffix for suffix in parts if f".{suffix}" in IMAGE_SUFFIXES), None)
+    if image_suffix is None:
         return Unreadable(name, _why_no_image(parts))
     try:
         about = json.loads(parts.get("json", b"{}"))
         label = int(parts["cls"]) if "cls" in parts else about.get("label")
-        caption = parts["txt"].decode().strip() if "txt" in parts else about.get("caption")
-        image = decode_colour(parts[suffix])
+        caption = parts["txt"].decode() if "txt" in parts else about.get("caption")
+        image = decode_colour(parts[image_suffix])
     except DataError as error:
         return Unreadable(name, str(error))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):  # the last of brackets in brackets
         return Unreadable(name, "its .cls, .txt or .json cannot be read")
     if not isinstance(label, int | None) or not isinstance(caption, str | None):
         return Unreadable(name, "its .json has a label that is no integer or a caption no text")
     return Sample(name, image, label, caption)
 
 
-def _why_no_image(parts: Mapping[str, bytes | None]) -> str:
+def _why_no_image(parts: Mapping[str, Content]) -> str:
     about = _about(parts)
     if "status" in about:
         told = [str(about[key]) for key in ("status", "error_message") if about.get(key)]
@@ -206,10 +209,11 @@ def _why_no_image(parts: Mapping[str, bytes | None]) -> str:
     return f"it holds {held}, and none of {readable_kinds()} beside that"
 
 
-def _about(parts: Mapping[str, bytes | None]) -> dict[str, Any]:
+def _about(parts: Mapping[str, Content]) -> dict[str, Any]:
     """What the .json of a sample says; nothing where it cannot be read."""
-    with contextlib.suppress(ValueError):
-        about = json.loads(parts.get("json") or b"{}")
+    with contextlib.suppress(ValueError, RecursionError):
+        told = parts.get("json")
+        about = json.loads(told) if isinstance(told, bytes) else {}
         if isinstance(about, dict):
             return about
     return {}

@@ -24,6 +24,7 @@ class FaultyServer:
         lengths: of files, told instead of the right ones.
         content_range: told with every part of a file, None for nothing, "" for the right one.
         retry_after: told with every status that is no success.
+        absent: the status where there is nothing.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class FaultyServer:
         self.lengths: dict[str, int] = {}
         self.content_range: str | None = ""
         self.retry_after: str | None = None
+        self.absent = 404
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -50,7 +52,7 @@ class FaultyServer:
             def do_GET(self) -> None:
                 name = self.path.partition("?")[0].removeprefix("/")
                 if name not in outer.files:
-                    self.refuse(404)
+                    self.refuse(outer.absent)
                     return
                 wish = self.headers.get("Range")
                 outer.asked.append((name, wish))

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from atoll.errors import DataError
 from partition.images import (
@@ -66,6 +66,25 @@ def test_decode_turned_photo_is_turned_back() -> None:
     exif[0x0112] = 6  # the camera lay on its side
     buffer = io.BytesIO()
     Image.fromarray(PATTERN).save(buffer, "jpeg", exif=exif)
+    assert decode_colour(buffer.getvalue()).shape == (7, 5, 3)
+
+
+@pytest.mark.parametrize("mark", range(1, 9))
+def test_decode_photo_held_in_any_way_is_turned_as_pillow_turns_it(mark: int) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = mark
+    Image.fromarray(PATTERN).save(buffer, "png", exif=exif)
+    with Image.open(buffer) as image:
+        turned = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(decode_colour(buffer.getvalue()), turned)
+
+
+def test_decode_turned_photo_with_a_resolution_in_letters_is_turned_back() -> None:
+    buffer = io.BytesIO()
+    # Two entries: the orientation, 6, and the horizontal resolution as text, where a ratio belongs.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x011A, 2, 3, b"72")
+    tiff = b"II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    Image.fromarray(PATTERN).save(buffer, "jpeg", exif=b"Exif\0\0" + tiff)
     assert decode_colour(buffer.getvalue()).shape == (7, 5, 3)
 
 

@@ -33,7 +33,8 @@ def test_digest_follows_names_and_contents_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / "one" / "README.md").write_text("for other people")
     assert found(tmp_path / "one").digest == other.digest
     assert found(write_model(tmp_path / "third", 1.0)).digest != other.digest
-    (tmp_path / "one" / "config.json").rename(tmp_path / "one" / "modules.json")
+    pooling = tmp_path / "one" / "1_Pooling"
+    (pooling / "config.json").rename(pooling / "other.json")
     assert found(tmp_path / "one").digest != other.digest
 
 
@@ -115,6 +116,21 @@ def test_model_that_cannot_be_had_is_refused_by_key(
     Path("pickled/pytorch_model.bin").write_bytes(b"\x80\x04.")
     with pytest.raises(BadInput, match=rf"^latents\.vae = '{name}' .*{told}"):
         find_model(name, KEY, EXTRA)
+
+
+@pytest.mark.parametrize("told", ["{", "[]", "[" * 100_000])
+def test_model_whose_configuration_cannot_be_read_is_refused(tmp_path: Path, told: str) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "config.json").write_text(told)
+    with pytest.raises(BadInput, match=r"^latents\.vae = '.*' has a config\.json that .* again$"):
+        found(folder)
+
+
+def test_model_in_a_numbered_folder_alone_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model" / "0_Transformer").parent
+    (folder / "modules.json").write_text("[]")
+    with pytest.raises(BadInput, match=r"has no config\.json; give the folder of one model"):
+        found(folder)
 
 
 def test_hub_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,27 @@ def test_model_of_no_text_is_refused_by_what_it_is(told, words):
         kind_of(told, "x")
 
 
+def test_model_with_a_field_of_another_kind_is_refused_by_it():
+    with pytest.raises(BadInput, match=r"'x' has a config\.json that describes no model \(.*\)"):
+        kind_of({"model_type": "bert", "num_hidden_layers": "three"}, "x")
+
+
+@pytest.mark.parametrize("told", ["{", "{}", '{"model": {"type": "Odd"}}'])
+def test_tokenizer_that_cannot_be_read_is_refused(folders, tmp_path, told):
+    folder = shutil.copytree(folders["bert"], tmp_path / "odd")
+    (folder / "tokenizer.json").write_text(told)
+    with pytest.raises(BadInput, match=r"cannot be loaded \(.*\); give captions\.encoder"):
+        opened(folder, 4)
+
+
+@pytest.mark.parametrize("told", ["{", "7", '[{"name": "0"}]', "[7]"])
+def test_sentence_model_whose_parts_cannot_be_read_is_refused(folders, tmp_path, told):
+    folder = shutil.copytree(folders["bert"], tmp_path / "odd")
+    (folder / "modules.json").write_text(told)
+    with pytest.raises(BadInput, match=r"modules\.json or .* cannot be read \(.*\); fetch"):
+        opened(folder, 0)
+
+
 def test_model_without_its_tokenizer_is_refused(folders, tmp_path):
     folder = shutil.copytree(folders["bert"], tmp_path / "bare")
     for path in folder.glob("tokenizer*"):

@@ -98,6 +98,14 @@ def test_tar_by_url_with_a_header_lost_in_its_middle_is_refused(
         list(intake(f"{server.url}/s-000.tar"))
 
 
+@pytest.mark.parametrize("status", [400, 403, 405, 410, 501])
+def test_tar_without_a_digest_beside_it_is_read_however_the_server_says_so(
+    tmp_path: Path, server: FaultyServer, status: int
+) -> None:
+    server.files, server.absent = tars(tmp_path, 1), status
+    assert len(list(intake(f"{server.url}/s-000.tar"))) == 4
+
+
 def test_tar_that_does_not_arrive_is_refused_or_skipped_by_its_url(
     tmp_path: Path, server: FaultyServer
 ) -> None:

@@ -11,6 +11,7 @@ from atoll.errors import DataError
 from atoll.sections import DataSection
 from partition.intake import Intake
 from partition.sources import Unreadable, open_source
+from partition.sources.tars import Members
 from tests.partition.tars import image, png, tar_members, write_tar, zero_header
 
 
@@ -121,6 +122,37 @@ def test_webdataset_link_to_no_file_is_named_and_one_to_a_file_followed(
     assert (first.key, second.key) == ("s.tar/0", "s.tar/2")
     assert np.array_equal(first.image, second.image)
     assert names_of(kept.skipped) == ["s.tar/1"]
+
+
+def test_webdataset_json_of_brackets_in_brackets_is_named(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    write_tar(tmp_path / "s.tar", {"1.png": png(image()), "1.json": deep, "2.json": deep})
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    assert list(kept) == []
+    assert [each.reason.partition(",")[0] for each in kept.skipped] == [
+        "its .cls",
+        "it holds .json",
+    ]
+
+
+def test_webdataset_file_too_large_to_be_an_image_is_named_and_one_that_nobody_reads_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("partition.sources.tars._MOST_BYTES", 2000)
+    members = {"0.png": bytes(2001), "1.png": png(image()), "1.npy": bytes(2001)}
+    write_tar(tmp_path / "s.tar", members)
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    assert [sample.key for sample in kept] == ["s.tar/1"]
+    assert [each.reason for each in kept.skipped] == ["its .png has more than 512 MiB"]
+    contents = {suffix: data for _, suffix, data in Members(tmp_path / "s.tar", {"png"})}
+    assert contents["npy"] == b""
+
+
+@pytest.mark.parametrize("label", [10**6, 1_234_567_890])
+def test_label_that_is_no_number_of_a_class_is_refused(tmp_path: Path, label: int) -> None:
+    write_tar(tmp_path / "s.tar", {"1.png": png(image()), "1.cls": str(label).encode()})
+    with pytest.raises(DataError, match=rf"s\.tar/1 has label {label}; .* below 1,000,000;"):
+        list(intake(source="webdataset", path=str(tmp_path / "s.tar")))
 
 
 def test_webdataset_json_gives_label_and_caption(tmp_path: Path) -> None:
@@ -255,6 +287,19 @@ def test_img2dataset_files_are_one_set_without_classes(tmp_path: Path) -> None:
 
 
 # --- captions ------------------------------------------------------------------------------------
+
+
+def test_caption_of_blanks_alone_is_none_in_json_too(tmp_path: Path) -> None:
+    about = [json.dumps({"caption": caption}).encode() for caption in (" a boat\n", " \n ")]
+    members = {
+        f"{at}.{suffix}": data
+        for at, told in enumerate(about)
+        for suffix, data in (("png", png(image())), ("json", told))
+    }
+    write_tar(tmp_path / "s.tar", members)
+    got = intake(source="webdataset", path=str(tmp_path / "s.tar"))
+    assert [sample.caption for sample in got] == ["a boat", ""]
+    assert got.num_without_caption == 1
 
 
 @pytest.mark.parametrize("captions", [("", "a boat"), (None, "a boat"), ("a boat", " ")])
