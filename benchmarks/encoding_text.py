@@ -2,8 +2,8 @@
 
 Both encode the same captions with a text tower of CLIP ViT-B/32's width (and depth, unless --layers
 says otherwise) and random weights, on one thread; ours with several processes if asked for, whose
-start counts. The loop keeps nothing and reads its captions from memory; `atoll encode` reads tars, and
-writes, hashes and records others. The two take turns, and ratios are medians.
+start counts. The loop keeps nothing and reads its captions from memory; `atoll encode` reads tars,
+and writes, hashes and records others. The two take turns, and ratios are medians.
 
     OMP_NUM_THREADS=1 python benchmarks/encoding_text.py
 """
@@ -110,14 +110,13 @@ def settings(folder: Path, number: int, given: argparse.Namespace) -> Config:
         "tokens": ROOM,
         "workers": given.workers,
     }
+    cut = {"num_experts": 1, "num_fine": 4, "pca_dims": 1}
+    per_shard = max(1, given.captions // (8 * given.workers if given.workers > 1 else 1))
     return Config.model_validate(
         {
             "run": {"uri": str(folder / f"run-{number}")},
             "data": {**source, "captions": "captions"},
-            "partition": {
-                **{"num_experts": 1, "num_fine": 4, "pca_dims": 1},
-                "samples_per_shard": max(1, given.captions // 16),  # for several to share
-            },
+            "partition": {**cut, "samples_per_shard": per_shard},
             "captions": {**told, "batch_size": given.batch},
             "expert": {"condition": "text"},
             "sampling": {"strategy": "full"},
