@@ -14,6 +14,12 @@ from partition.sources.origins import Unavailable
 from partition.sources.stream import ReadAhead
 
 _ZEROS = bytes(tarfile.BLOCKSIZE)
+# Blocks that hold the name of the file after them, or more about it, and are read whole.
+_NAMING = {
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+}
+_MOST_NAMING_BYTES = 1 << 20
 _MOST_BYTES = 1 << 29  # of a file that is read: more than the largest image that is taken
 
 
@@ -120,6 +126,13 @@ class _Tar(tarfile.TarFile):
 
 
 class _Header(tarfile.TarInfo):
+    """A header that ends its tar where what belongs to it, a long name say, is no name any more."""
+
+    def _proc_member(self, tarfile_: Any) -> Any:
+        if self.type in _NAMING and self.size > _MOST_NAMING_BYTES:
+            raise tarfile.TarError("a header is too large")
+        return super()._proc_member(tarfile_)  # type: ignore[misc] # not in typeshed
+
     @classmethod
     def fromtarfile(cls, tarfile_: Any) -> Self:
         try:

@@ -148,6 +148,22 @@ def test_webdataset_file_too_large_to_be_an_image_is_named_and_one_that_nobody_r
     assert contents["npy"] == b""
 
 
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_webdataset_tar_with_a_name_of_megabytes_is_kept_up_to_there(
+    tmp_path: Path, kind: int
+) -> None:
+    path, data = tmp_path / "s.tar", png(image())
+    with tarfile.open(path, "w", format=kind) as tar:
+        for name in ("0.png", f"{'1' * 2_000_000}.png", "2.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    kept = intake(source="webdataset", path=str(path), on_error="skip")
+    list(kept)
+    (broken,) = kept.skipped
+    assert broken.reason.endswith("(a header is too large)")
+
+
 @pytest.mark.parametrize("label", [10**6, 1_234_567_890])
 def test_label_that_is_no_number_of_a_class_is_refused(tmp_path: Path, label: int) -> None:
     write_tar(tmp_path / "s.tar", {"1.png": png(image()), "1.cls": str(label).encode()})
