@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from experts.exchange.field import Expert, expert_of
 from experts.exchange.model import read_model
 from experts.prompting import encoder_beside
 from partition.autoencoder import KEY as VAE
-from partition.model_files import find_model
+from partition.model_files import config_in, find_model
 from partition.text import TextEncoder
 from router.ensemble import Ensemble
 from router.gate import uniform_gate
@@ -114,7 +113,7 @@ def _decoder(
             f"{path} paints latents of another autoencoder, {told['vae']} ({told['model'][:16]}); "
             f"give {VAE} that one, not {section.vae} ({model.digest[:16]})"
         )
-    about = json.loads((model.folder / "config.json").read_bytes())
+    about = config_in(model.folder, f"{VAE} = {section.vae!r}")
     if about.get("latent_channels", expert.shape[0]) != expert.shape[0]:
         raise BadInput(
             f"{path} paints latents of {expert.shape[0]} channels, and {VAE} = {section.vae!r} "

@@ -104,7 +104,7 @@ class Members:
         """What a link of a tar leads to, looked for in the whole of it."""
         assert isinstance(self._place, Path)
         if self._whole is None:
-            self._whole = tarfile.open(self._place)  # noqa: SIM115 - closed with the other one
+            self._whole = _Tar.open(self._place, tarinfo=_Header)  # closed with the other one
         try:
             file = self._whole.extractfile(name)
         except (KeyError, RecursionError):  # nowhere, or back to itself

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,6 +157,16 @@ def test_vision_features_of_a_missing_folder_are_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_vision_features_of_a_model_whose_configuration_is_odd_are_refused(
+    tiny_dinov2: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_dinov2, tmp_path / "odd")
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, "num_hidden_layers": "two"}))
+    with pytest.raises(BadInput, match=r"cannot be loaded from a folder .* \(.*\); give a folder"):
+        VisionFeatures(str(folder))
+
+
 def test_vision_features_of_timm_without_it_say_what_to_install(tmp_path: Path) -> None:
     about = {"architecture": "a", "model_type": "timm_wrapper", "pretrained_cfg": {}}
     (tmp_path / "config.json").write_text(json.dumps(about))
