@@ -28,6 +28,8 @@ from partition.stage import run_partition
 
 PLAIN = "plain"
 _NAMED = 5  # recipes in the picture, besides plain; the others are grey
+_TALL = 1.5  # the picture, as a part of the plain recipe's first distance
+_AVERAGED = 5  # checkpoints that the first average of another length is made of
 RECIPES = Path(__file__).parent / "recipes.toml"
 
 
@@ -35,6 +37,29 @@ def lengths_of(recipe: dict[str, Any], steps: list[int]) -> list[int]:
     """The trainings that a recipe takes to be measured after each number of steps."""
     fixed = recipe["training"].get("schedule", "constant") == "constant"
     return steps[-1:] if fixed else steps
+
+
+def training_of(
+    base: dict[str, Any], over: dict[str, Any], length: int, steps: list[int]
+) -> dict[str, Any]:
+    """Settings of a training by a recipe, with checkpoints to be measured and averaged at."""
+    recipe = merged(base, over)
+    every = steps[0] if length == steps[-1] else length
+    if "ema_length" in recipe.get("sampling", {}):
+        every = steps[0] // _AVERAGED
+    own = {"steps": length, "checkpoint_every_steps": every, "board": "none"}
+    return merged(recipe, {"training": own})
+
+
+def first_of(
+    recipe: dict[str, Any], base: dict[str, Any], recipes: dict[str, Any], steps: list[int]
+) -> dict[str, Any] | None:
+    """Settings of the training whose curve refines a schedule: by another recipe, as long."""
+    training = recipe["training"]
+    if training.get("schedule") != "refined":
+        return None
+    over = merged(recipes[training["refined_from"]], {"training": {"log_every_steps": 1}})
+    return training_of(base, over, training["steps"], steps)
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -49,16 +74,15 @@ def compared(
     asked = []
     for name, over in recipes.items():
         for length in lengths_of(merged(base, over), args.steps):
-            every = args.steps[0] if length == args.steps[-1] else length
-            own = {"steps": length, "checkpoint_every_steps": every, "board": "none"}
-            recipe = merged(merged(base, over), {"training": own})
-            asked += [(name, recipe, seed) for seed in range(args.seeds)]
+            recipe = training_of(base, over, length, args.steps)
+            first = first_of(recipe, base, recipes, args.steps)
+            asked += [(name, recipe, seed, first) for seed in range(args.seeds)]
     asked.sort(key=lambda each: each[2])  # first a seed of everything
     found: dict[str, dict[int, list[Point]]] = {name: {} for name in recipes}
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
         futures = [
-            (name, recipe, pool.submit(trial, recipe, seed, args.steps, args.out))
-            for name, recipe, seed in asked
+            (name, recipe, pool.submit(trial, recipe, seed, args.steps, args.out, first))
+            for name, recipe, seed, first in asked
         ]
         for name, recipe, future in futures:
             scheduled = lengths_of(recipe, args.steps) == args.steps
@@ -117,6 +141,10 @@ def draw_picture(found: dict[str, dict[int, list[Point]]], path: Path) -> None:
         axes.axhline(goal, color=MUTED, linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        top = _TALL * _mean(found[PLAIN][min(found[PLAIN])])
+        if above := [name for name, points in found.items() if _mean(points[max(points)]) > top]:
+            axes.set_ylim(top=top)
+            axes.set_title(f"above: {', '.join(above)}", loc="right", fontsize=8, color=MUTED)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter("{x:g}")

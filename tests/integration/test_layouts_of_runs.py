@@ -25,7 +25,7 @@ NETWORK = [
     "evaluation.monolith=false",
 ]
 LAYOUTS = ["{ pipeline = 2 }", "{ sequence = 2 }", "{ shard = 2 }"]
-STEPS = 300
+STEPS = 200
 
 
 @pytest.fixture(scope="module")
