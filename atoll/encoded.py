@@ -9,7 +9,9 @@ from typing import Any
 from atoll import layout, stages
 from atoll.blobs import BlobStore
 from atoll.config import Config
+from atoll.digests import digest_of
 from atoll.errors import BadInput, BlobMissing, StageMissing
+from atoll.partitioned import STAGE
 
 
 def stage_of(series: str, partition: str) -> str:
@@ -58,8 +60,33 @@ def find_encoded(store: BlobStore, series: str, partition: str) -> dict[str, Any
     return stages.find(store, stage_of(series, partition))
 
 
-def refuse_other_encoder(
-    store: BlobStore, config: Config, series: str, partition: str, model: str
+def refuse_other_files(
+    store: BlobStore, config: Config, series: str, files: Mapping[str, str]
+) -> None:
+    """Refuse files of an encoder that are not those of a series, before anything is kept of them.
+
+    Args:
+        store: of the run.
+        config: of the run, which asks for the series.
+        series: as of :func:`stage_of`.
+        files: sha256 (hex) of each file of the encoder, by its name.
+
+    Raises:
+        BadInput: see :func:`refuse_other_encoder`.
+    """
+    partition = stages.find(store, STAGE)
+    if partition is not None:
+        model = digest_of(dict(files))
+        refuse_other_encoder(store, config, series, partition["digest"], model, files)
+
+
+def refuse_other_encoder(  # noqa: PLR0917 - all that a refusal tells
+    store: BlobStore,
+    config: Config,
+    series: str,
+    partition: str,
+    model: str,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse an encoder that is not the one of a series, by the name it has for people.
 
@@ -69,6 +96,7 @@ def refuse_other_encoder(
         series: as of :func:`stage_of`.
         partition: likewise.
         model: digest of the encoder; its name where no files of that name were looked at.
+        files: of the encoder, where the run may not keep it.
 
     Raises:
         BadInput: the run was encoded by another one; names the key, and what differs.
@@ -79,9 +107,9 @@ def refuse_other_encoder(
     ((key, name),) = ((k, n) for k, n in wanted_by(config).items() if k.startswith(f"{series}."))
     before = next((n for n, digest in _named(store) if digest == found["model"]), None)
     told, mend = f"{before!r}, and the configuration now says {name!r}", "set the key back"
-    if before is None:  # its name stands for others since then
-        files = _changed(store, found["model"], model)
-        told, mend = f"other files of {name!r} ({files})", "put back those it was made with"
+    if before in {None, name}:  # its name stands for others since then
+        changed = _changed(store, found["model"], model, files)
+        told, mend = f"other files of {name!r} ({changed})", "put back those it was made with"
     raise BadInput(
         f"this run was made with {key} = {told}; give new settings a run.uri of their own, or "
         f"{mend}"
@@ -95,15 +123,35 @@ def _named(store: BlobStore) -> Iterator[tuple[str, str]]:
         yield told["name"], told["digest"]
 
 
-def _changed(store: BlobStore, before: str, now: str) -> str:
+def _changed(store: BlobStore, before: str, now: str, files: Mapping[str, str] | None) -> str:
     """Names of the files in which two encoders differ; of one the run never saw, just its name."""
+
+    def kept(model: str) -> dict[str, str]:
+        told: dict[str, str] = json.loads(store.get_bytes(layout.model_manifest(model)))
+        return told
+
     try:
-        one, other = (
-            json.loads(store.get_bytes(layout.model_manifest(each))) for each in (before, now)
-        )
+        one, other = kept(before), kept(now) if files is None else files
     except BlobMissing:
         return now
     return ", ".join(sorted({name for name, _ in one.items() ^ other.items()}))
+
+
+def refuse_other_names(store: BlobStore, config: Config, partition: str) -> None:
+    """Refuse to draw by an encoder that is not the one the run was encoded by.
+
+    Args:
+        store: of the run.
+        config: of the run; what it does not name is the run's own.
+        partition: digest.
+
+    Raises:
+        BadInput: names the key.
+    """
+    for key, encoder in wanted_by(config).items():
+        if encoder is not None:
+            series = key.partition(".")[0]
+            refuse_other_encoder(store, config, series, partition, _model_of(store, encoder))
 
 
 def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by: str) -> None:

@@ -16,6 +16,7 @@ import contextlib
 import json
 import re
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,13 @@ def keep_model(store: BlobStore, model: ModelFiles) -> str:
     return model.digest
 
 
-def kept_model(store: BlobStore, name: str, key: str, extra: str) -> str:
+def kept_model(
+    store: BlobStore,
+    name: str,
+    key: str,
+    extra: str,
+    refuse: Callable[[Mapping[str, str]], None] = lambda _: None,
+) -> str:
     """The digest of the model that a name stands for, which is in the run from now on.
 
     A folder of this machine is looked at each time. Any other name stands for what it stood for
@@ -162,9 +169,10 @@ def kept_model(store: BlobStore, name: str, key: str, extra: str) -> str:
         name: as for :func:`find_model`.
         key: of the configuration, for errors.
         extra: likewise.
+        refuse: raises BadInput for files, see :class:`ModelFiles`, that the run is not to keep.
 
     Raises:
-        BadInput: the model cannot be used, see :func:`find_model`.
+        BadInput: the model cannot be used, see :func:`find_model`, or is refused.
         StorageFull: the store has no space left.
     """
     named = layout.model_name(name)
@@ -172,7 +180,9 @@ def kept_model(store: BlobStore, name: str, key: str, extra: str) -> str:
         with contextlib.suppress(BlobMissing):
             digest: str = json.loads(store.get_bytes(named))["digest"]
             return digest
-    digest = keep_model(store, find_model(name, key, extra))
+    model = find_model(name, key, extra)
+    refuse(model.files)
+    digest = keep_model(store, model)
     store.publish(named, json.dumps({"name": name, "digest": digest}).encode())
     return digest
 

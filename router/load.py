@@ -15,6 +15,7 @@ from atoll.averaged import as_sampled
 from atoll.blobs import BlobStore
 from atoll.checkpoints import CheckpointFolder
 from atoll.config import Config
+from atoll.encoded import refuse_other_names
 from atoll.errors import CheckpointMismatch
 from atoll.flops import Shape
 from atoll.image_size import Size
@@ -174,9 +175,11 @@ def trained_run(store: BlobStore, config: Config, needed_by: str) -> TrainedRun:
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet; or averages
             of ``sampling.ema_length`` are not made.
+        BadInput: the configuration names an encoder that is not the run's.
     """
     partition = load_partition(store, needed_by)
     trained = stages.require(store, "train", needed_by)
+    refuse_other_names(store, config, partition.digest)
     refs = {
         job: CheckpointRef(**trained[job])
         for job in map(layout.expert_job, range(partition.num_experts))

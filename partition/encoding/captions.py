@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from atoll.blobs import BlobStore
 from atoll.captions_section import TransformersCaptions
 from atoll.config import Config
 from atoll.digests import digest_of
+from atoll.encoded import refuse_other_files
 from atoll.errors import BadInput
 from partition.encoding.series import Encoded, Stored
 from partition.form import write_array
@@ -71,7 +73,8 @@ class CaptionSeries:
         section = config.captions
         assert isinstance(section.encoder, TransformersCaptions)
         name = section.encoder.transformers
-        model = kept_model(store, name, KEY, "transformers")
+        refuse = functools.partial(refuse_other_files, store, config, "captions")
+        model = kept_model(store, name, KEY, "transformers", refuse)
         kind = kind_of(model_config(store, model), name)
         if kind.most_tokens is not None and section.tokens > kind.most_tokens:
             raise BadInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import math
@@ -18,6 +19,7 @@ from torch import Tensor
 from atoll.blobs import BlobStore
 from atoll.config import Config
 from atoll.digests import digest_of
+from atoll.encoded import refuse_other_files
 from atoll.errors import BadInput
 from atoll.fit import refuse_patches, size_key
 from partition.autoencoder import KEY, Autoencoder, Fit, fit_of
@@ -74,7 +76,8 @@ class LatentSeries:
         """
         section = config.latents
         assert section.vae is not None
-        model = kept_model(store, section.vae, KEY, "latents")
+        refuse = functools.partial(refuse_other_files, store, config, "latents")
+        model = kept_model(store, section.vae, KEY, "latents", refuse)
         sizes = config.data.buckets or (image[:2],)
         told = model_config(store, model)
         fit = fit_of(told, section.vae, image[2], sizes, size_key(config))

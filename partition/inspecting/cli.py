@@ -47,7 +47,10 @@ def inspect(
     from partition.inspecting.subject import subject_of
 
     settings = run_config(config, set_ or ())
-    subject = subject_of(settings, path, source=source)
+    named = any(each.partition("=")[0].strip() == "run.uri" for each in set_ or ())
+    data = any(each.strip().startswith("data.") for each in set_ or ())
+    run = named and config is None and not data
+    subject = subject_of(settings, path, source=source, run=run)
     with tempfile.TemporaryDirectory() as scratch, progress_bars() as progress, subject.workers:
         found = look_at(
             subject.items(Path(scratch)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -54,24 +55,32 @@ class Look:
 
 
 class Thinned(Generic[_T]):
-    """Some of a stream whose length nobody knows, evenly spread: each 2^n-th.
+    """Some of a stream whose length nobody knows: each with the same chance, always the same ones.
+
+    Every n-th would be of one kind where kinds take turns. Source: Vitter, Random Sampling with a
+    Reservoir (ACM TOMS 1985), algorithm R.
 
     Args:
         most: that are kept.
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._every, self._seen = most, 1, 0
-        self.items: list[_T] = []
+        self._most, self._seen = most, 0
+        self._draw = random.Random(0)  # noqa: S311 - no secret
+        self._kept: list[tuple[int, _T]] = []
 
     def add(self, item: _T) -> None:
         """Look at the next one."""
-        if self._seen % self._every == 0:
-            self.items.append(item)
-        if len(self.items) > self._most:
-            del self.items[1::2]
-            self._every *= 2
+        if self._seen < self._most:
+            self._kept.append((self._seen, item))
+        elif (place := self._draw.randrange(self._seen + 1)) < self._most:
+            self._kept[place] = self._seen, item
         self._seen += 1
+
+    @property
+    def items(self) -> list[_T]:
+        """Those that were kept, in their order."""
+        return [item for _, item in sorted(self._kept, key=lambda kept: kept[0])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,7 @@ def _look(item: Sample | Unreadable | Pending) -> Look | Unreadable:
     return Look(
         key=sample.key,
         label=sample.label,
-        caption=sample.caption,
+        caption=None if sample.caption is None else sample.caption.strip(),
         shape=(height, width),
         digest=int.from_bytes(hashed[:8], "big"),
         thumb=np.asarray(thumb, np.float32).reshape(-1) / np.float32(255),

@@ -11,7 +11,7 @@ from atoll import stages
 from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
 from atoll.config_file import parse_config
-from atoll.errors import BlobError
+from atoll.errors import BadInput, BlobError
 from atoll.partitioned import STAGE
 from atoll.sections import DataSection
 from partition.encoding.series import Stored
@@ -45,22 +45,28 @@ class Subject:
     items: Callable[[Path], Items]
 
 
-def subject_of(config: Config, path: str | None, *, source: bool) -> Subject:
+def subject_of(config: Config, path: str | None, *, source: bool, run: bool) -> Subject:
     """What a path or a configuration means.
 
     Args:
         config: of a run, or the defaults.
         path: to look at in place of what the configuration names.
         source: whether to look at the data even where the run has shards of them.
+        run: whether it is the run that was named, and no data.
 
     Raises:
-        BadInput: it cannot be opened.
+        BadInput: it cannot be opened, or the run is not partitioned.
     """
     if path is not None:
         named = {**config.data.model_dump(), "source": _kind(path), "path": path}
         return _source_of(parse_config({"data": named}, "what is to be inspected").data)
     store = open_store(config.run.uri)
     result = None if source else stages.find(store, STAGE)
+    if result is None and run and not source:
+        raise BadInput(
+            f"run.uri = {config.run.uri!r} holds no partition; name a run that does, or data: a "
+            "path, or a file by --config"
+        )
     if result is None:
         return _source_of(config.data)
     made = Partition.from_json(result)

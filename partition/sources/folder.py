@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class FolderSource:
 
     Sub-folders are classes, whatever lies below them belongs to them; without sub-folders the
     images have no labels, and neither have they in those that img2dataset made. A file of the same
-    name that ends in ``.txt`` is an image's caption. Images of other kinds than
+    name that ends in ``.txt`` is an image's caption; without, one that ends in ``.json`` may have a
+    ``caption``. Images of other kinds than
     :data:`IMAGE_SUFFIXES` count as unreadable, and so do links that lead nowhere and may once have
     led to images or a folder of them; hidden files and those that are no images are passed over.
 
@@ -112,15 +114,34 @@ class _File(Pending):
             return Unreadable(str(path), "it is a link that leads nowhere")
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             return Unreadable(str(path), f"its kind is not read, only {readable_kinds()} are")
-        text = path.with_suffix(".txt")
+        text, about, caption = path.with_suffix(".txt"), path.with_suffix(".json"), None
         try:
             image = decode_colour(path.read_bytes())
-            caption = text.read_text(encoding="utf-8") if os.path.lexists(text) else None
+            if os.path.lexists(text):
+                caption = text.read_text(encoding="utf-8")
+            elif os.path.lexists(about):
+                caption = _caption_in(about.read_bytes())
         except (DataError, OSError) as error:
             return Unreadable(str(path), str(error))
         except UnicodeDecodeError:
             return Unreadable(str(path), f"its caption {text.name} is not UTF-8")
         return Sample(self.key, image, self.label, caption)
+
+
+def _caption_in(data: bytes) -> str | None:
+    """The caption in a ``.json``, which may be about something else.
+
+    Raises:
+        DataError: it cannot be read, or the caption is no text; the end of a sentence.
+    """
+    try:
+        about = json.loads(data)
+    except (ValueError, RecursionError) as error:  # the last of brackets in brackets
+        raise DataError("its .json cannot be read") from error
+    caption = about.get("caption") if isinstance(about, dict) else None
+    if not isinstance(caption, str | None):
+        raise DataError("its .json has a caption that is no text")
+    return caption
 
 
 def readable_kinds() -> str:

@@ -18,6 +18,7 @@ from atoll.passwords import hidden
 from partition.sources.origins import Answer, Damaged, Origin, Unavailable
 
 TRIES = 8  # in a row without a byte
+_TOLD = 4  # after so many of them that is said
 MOST_ASKED_S = 600  # of a pause that a server asks for
 _PAUSE_S, _MOST_S = 0.5, 30.0  # before the first of them, and before any
 _PIECE = 128 << 10  # at most so much is lost where a connection breaks
@@ -178,10 +179,11 @@ def _patiently(url: str, ask: Callable[[], _T], wait: Wait) -> _T:
             if failed == TRIES:
                 raise Unavailable(f"{error.reason}, {failed} times", passing=False) from error
             asked_s = _obeyed(error.reason, error.after_s or 0)
-            if asked_s > _MOST_S:  # nothing else tells why it stands still
-                words = "%s: %s, and asks to wait for %.0f s"  # whole, for who sets no logging up
-                _log.warning(words, hidden(url), error.reason, asked_s)
-            wait(max(_pause(failed), asked_s))
+            pause_s = max(_pause(failed), asked_s)
+            if failed >= _TOLD or asked_s > _MOST_S:  # nothing else tells why it stands still
+                words = "%s: %s; asked again in %.0f s"  # whole, for who sets no logging up
+                _log.warning(words, hidden(url), error.reason, pause_s)
+            wait(pause_s)
     raise AssertionError("the last try returns or raises")
 
 

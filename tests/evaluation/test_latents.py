@@ -84,6 +84,14 @@ def test_what_is_sampled_is_decoded_by_the_autoencoder_of_the_run(trained, autoe
     assert np.array_equal(sampler.draw(wanted, trained.config.sampling), expected)
 
 
+def test_another_autoencoder_than_the_runs_draws_nothing(run, tmp_path):
+    for other in (str(tmp_path / "nowhere"), write_vae(tmp_path / "other", channels=1, blocks=2)):
+        with pytest.raises(BadInput, match=r"made with latents\.vae = .*/vae', .* now says '.*"):
+            ensemble_of(with_vae(run, other))
+    unnamed = with_vae(run, None)
+    assert ensemble_of(unnamed).digests == ensemble_of(run).digests
+
+
 def test_grid_of_a_checkpoint_shows_images_not_latents(trained):
     ref = stages.require(trained.store, "train", "test")["expert-0"]
     (key,) = [each for each in trained.store.list(ref["key"]) if each.endswith(".png")]

@@ -118,6 +118,34 @@ def test_folder_with_texts_gives_captions(tmp_path: Path) -> None:
     assert got.has_captions
 
 
+@pytest.mark.parametrize(
+    ("told", "caption"),
+    [
+        (b'{"caption": " a red kite ", "label": "no number"}', "a red kite"),
+        (b'{"shapes": []}', None),
+        (b"[1, 2]", None),
+        (b'{"caption": null}', None),
+    ],
+)
+def test_folder_with_json_gives_its_captions_where_there_is_no_text(
+    tmp_path: Path, told: bytes, caption: str | None
+) -> None:
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.png").write_bytes(png(image()))
+        (tmp_path / f"{name}.json").write_bytes(told)
+    (tmp_path / "2.txt").write_text("a blue one")
+    got = list(intake(source="folder", path=str(tmp_path)))
+    assert [(s.caption, s.label) for s in got] == [(caption, None), ("a blue one", None)]
+
+
+@pytest.mark.parametrize("told", [b"{", b'{"caption": 5}', b"[" * 100_000])
+def test_folder_whose_json_cannot_be_read_is_named(tmp_path: Path, told: bytes) -> None:
+    (tmp_path / "1.png").write_bytes(png(image()))
+    (tmp_path / "1.json").write_bytes(told)
+    with pytest.raises(DataError, match=r"1\.png cannot be used: its \.json "):
+        list(intake(source="folder", path=str(tmp_path)))
+
+
 def test_folder_missing_or_mixed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         intake(source="folder", path=str(tmp_path / "none"))

@@ -62,6 +62,16 @@ def test_stream_throttled_waits_twice_as_long_each_time(server: FaultyServer, st
     assert [0.25 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(pauses)] == [True] * 4
 
 
+def test_stream_that_stands_still_for_long_says_so(
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.faults, pauses = [503] * 6, Pauses()
+    assert read(server, pauses) == DATA
+    said = [record.getMessage() for record in caplog.records if record.name == stream.__name__]
+    assert len(said) == 3  # of the fourth try and those after it
+    assert all("the server answers 503" in each and "; asked again in" in each for each in said)
+
+
 def test_stream_throttled_waits_as_the_server_asks(server: FaultyServer) -> None:
     server.faults, server.retry_after, pauses = [503, 503], "7", Pauses()
     assert read(server, pauses) == DATA
@@ -87,7 +97,7 @@ def test_stream_throttled_waits_longer_than_by_itself_where_the_server_asks_and_
     said = [record.getMessage() for record in caplog.records if record.name == stream.__name__]
     named = server.url.replace("//", "//***@") + "/a.tar?***: the server answers 503 "
     assert [each.startswith(named) for each in said] == [True] * (asked == MOST_ASKED_S)
-    assert [each.endswith(", and asks to wait for 600 s") for each in said] == [True] * len(said)
+    assert [each.endswith("; asked again in 600 s") for each in said] == [True] * len(said)
 
 
 @pytest.mark.parametrize("asked", [str(MOST_ASKED_S + 1), "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,16 +89,43 @@ def test_machine_without_the_model_takes_what_others_have_done_and_no_more(
     assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
 
 
-def test_changed_encoder_is_refused_by_key(partitioned: Make, tmp_path: Path) -> None:
+def files_below(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_changed_encoder_is_refused_by_key_and_nothing_is_changed(
+    partitioned: Make, tmp_path: Path
+) -> None:
     vae = write_vae(tmp_path / "vae", blocks=2)
     config, made = partitioned(vae=vae)
     encode(config, made)
+    models = files_below(tmp_path / "run" / "models")
+    (tmp_path / "vae").rename(tmp_path / "first")
     write_vae(tmp_path / "vae", blocks=2, seed=1)
     words = (
         r"made with latents\.vae = other files of '.*/vae' \(\w+\.safetensors\); give .* put back"
     )
     with pytest.raises(BadInput, match=words):
         encode(config, made)
+    assert files_below(tmp_path / "run" / "models") == models
+    shutil.rmtree(tmp_path / "vae")
+    refuse_unencoded(open_store(config.run.uri), config, made.digest, "train")
+    (tmp_path / "first").rename(tmp_path / "vae")
+    encode(config, made)
+
+
+def test_model_of_another_name_that_is_refused_is_not_kept(
+    partitioned: Make, tmp_path: Path
+) -> None:
+    config, made = partitioned(vae=write_vae(tmp_path / "vae", blocks=2))
+    encode(config, made)
+    models = files_below(tmp_path / "run" / "models")
+    other = write_vae(tmp_path / "other", blocks=2, seed=1)
+    latents = config.latents.model_copy(update={"vae": other})
+    words = r"made with latents\.vae = '.*/vae', and the configuration now says '.*/other'"
+    with pytest.raises(BadInput, match=words):
+        encode(config.model_copy(update={"latents": latents}), made)
+    assert files_below(tmp_path / "run" / "models") == models
 
 
 def test_run_that_is_not_encoded_as_wanted_names_command_or_key(partitioned: Make) -> None:
