@@ -21,6 +21,7 @@ from atoll.passwords import hidden
 from atoll.provider_sections import PROVIDER_SECTIONS
 from atoll.section import Section
 
+_ONE_OF_SEVERAL = re.compile(r"literal\[")  # how pydantic names the kinds that a value may be of
 _OF_A_KEY = re.compile(r"\w+ = ")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # in TOML; others are quoted
 
@@ -91,6 +92,10 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
     except ValidationError as error:
         first, *others = error.errors()
         place = _written(tree, first["loc"])
+        if place[-1:] and _ONE_OF_SEVERAL.match(place[-1]):  # the others say what else it may be
+            place = place[:-1]
+            others = [each for each in others if _written(tree, each["loc"])[: len(place)] != place]
+            first["msg"] = f"must be {_described(place)}"
         key = ".".join(place)
         by_flag = key and any(key == given or key.startswith(f"{given}.") for given in overridden)
         if any(not key or given.startswith(f"{key}.") for given in overridden):
@@ -234,6 +239,13 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
         return message
     within = _OF_A_KEY.match(message)  # what is wrong with a section begins with one of its keys
     return f"{key}{'.' if within else ': '}{message}{shown}"
+
+
+def _described(place: Sequence[str]) -> str:
+    """What may stand at a key of a section, as the section tells."""
+    section, key = place
+    model: BaseModel = getattr(Config(), section)
+    return type(model).model_fields[key].description or ""
 
 
 def _hint(place: Sequence[str]) -> str:

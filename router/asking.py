@@ -42,7 +42,9 @@ def asked_for(
     """
     if conditioning.kind == "none":
         if texts:
-            raise BadInput("this ensemble is trained without a condition; leave out --class")
+            raise BadInput(
+                "this ensemble is trained without a condition; leave out classes and prompts"
+            )
         return None, [""] * num
     if conditioning.kind == "text":
         words = list(itertools.islice(itertools.cycle(texts or ("",)), num))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from atoll.errors import DataError
+from atoll.passwords import hidden
 from atoll.sections import DataSection
 from partition.sources.digits import DigitsSource
 from partition.sources.folder import FolderSource
@@ -28,5 +29,10 @@ def open_source(data: DataSection) -> Source:
     if data.source == "npz":
         return NpzSource(Path(data.path), data)
     if data.source == "folder":
+        if "://" in data.path:
+            raise DataError(
+                f"data.path = {hidden(data.path)!r} is no folder of this machine; tars are read "
+                'from afar: data.source = "webdataset"'
+            )
         return FolderSource(Path(data.path))
     return WebDatasetSource(data.path)

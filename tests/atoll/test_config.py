@@ -50,6 +50,7 @@ def test_commented_explains_every_key() -> None:
             ["training.objectives names 5", "num_experts = 4"],
         ),
         ("expert.heads=5", ["heads = 5", "width = 64"]),
+        ("partition.features=vit", ['partition.features: must be "pca" or {', "(got 'vit')"]),
         ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
         ("sampling.strategy=top-9", ["sampling.strategy", '"top-9"', "num_experts = 4"]),
         (

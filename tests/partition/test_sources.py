@@ -146,6 +146,13 @@ def test_folder_whose_json_cannot_be_read_is_named(tmp_path: Path, told: bytes) 
         list(intake(source="folder", path=str(tmp_path)))
 
 
+def test_folder_that_is_a_url_is_refused_with_the_source_for_it() -> None:
+    with pytest.raises(
+        DataError, match=r"'http://192\.0\.2\.1/a' .* data\.source = \"webdataset\""
+    ):
+        intake(source="folder", path="http://192.0.2.1/a")
+
+
 def test_folder_missing_or_mixed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         intake(source="folder", path=str(tmp_path / "none"))

@@ -54,7 +54,7 @@ def test_nothing_asked_of_text_gives_images_without_a_prompt():
 
 def test_unconditional_ensemble_takes_nothing():
     assert asked_for(Conditioning("none"), (), None, [], 2) == (None, ["", ""])
-    with pytest.raises(BadInput, match="leave out --class"):
+    with pytest.raises(BadInput, match="leave out classes and prompts"):
         asked_for(Conditioning("none"), (), None, ["one"], 2)
 
 
