@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from atoll.clock import Clock
+from atoll.errors import Unreachable
 from experts.flow import VelocityField
+from serving.engine.attempts import Attempts, failed
+from serving.engine.deferred import Answer, Deferred
 from serving.engine.events import Failed, Preview, Progress
+from serving.engine.hearing import Hearing, Question
 from serving.engine.model import Model
-from serving.engine.queue import Entry, Image, Listener, Queue
+from serving.engine.queue import Image, Listener, Queue
 from serving.engine.request import Request
 from serving.engine.routes import Routes
 from serving.engine.schedule import Waiting, choose
-from serving.engine.shortage import BatchRows, is_shortage
+from serving.engine.shortage import BatchRows
 from serving.engine.slots import Slots
 from serving.engine.tick import Tick, Watch, nobody
-
-_log = logging.getLogger(__name__)
 
 _numbers = itertools.count()
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
@@ -50,7 +51,6 @@ class Engine:
         num_slots: int,
         most_rows: int,
         watch: Watch = nobody,
-        in_order: bool = False,
     ) -> None:
         """Draw nothing yet.
 
@@ -61,20 +61,18 @@ class Engine:
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
             watch: is told of every tick, in the thread that ticks.
-            in_order: see :class:`serving.engine.routes.Routes`.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
         self._number = next(_numbers)
         self._queue = Queue(num_slots, clock)
         self._rows = BatchRows(most_rows, clock)
         self._images = Slots.empty(num_slots, model.shapes, model.conditioning, model.device)
-        self._routes = Routes.empty(
-            num_slots,
-            model.experts.num,
-            self._images.num_values,
-            model.device,
-            in_order=in_order,
+        self._routes = Routes.empty(num_slots, model.experts.num, model.device)
+        self._hearing = Hearing.empty(
+            num_slots, model.experts.num, self._images.num_values, model.device
         )
+        self._awaited: list[tuple[Question, Answer]] = []  # of experts elsewhere
+        self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
         self._counted = _Counted([0] * model.experts.num)
 
@@ -113,8 +111,9 @@ class Engine:
         self._counted = _Counted([0] * experts.num)
         self._queue.update()
         self._fill_slots()
+        self._take_answers()
         for part in self._unrouted():
-            if not self._attempt(self._route, part):
+            if not self._attempts.attempt(self._route, part):
                 break
         resident = experts.resident
         choice = choose(self._servable(), resident.keys(), self._rows.most)
@@ -140,15 +139,15 @@ class Engine:
             try:
                 self._begin(slot, image)
             except Exception as error:  # what is wrong with it is wrong with it alone
-                self._fail(image.entry, error)
-            self._routes.forget(self._tensor([slot]))
+                self._queue.end(image.entry, failed(error))
+            self._forget(self._tensor([slot]))
             self._skipped[slot] = 0
 
     def _give_way(self, slot: int, last: Image) -> None:
         try:
             last.kept = self._images.keep(slot)
         except Exception as error:  # there may be no memory to keep it in
-            self._fail(last.entry, error)
+            self._queue.end(last.entry, failed(error))
 
     def _begin(self, slot: int, image: Image) -> None:
         if image.kept:
@@ -175,9 +174,14 @@ class Engine:
         if not left:
             return
         selections = [active[slot].entry.request.sampling.selection for slot in left]
-        self._counted.num_gated += self._routes.route(
-            self._images, self._tensor(left), selections, model.gate, model.conditioning
+        at = self._tensor(left)
+        weights, num_gated = self._routes.route(
+            self._images, at, selections, model.gate, model.conditioning
         )
+        self._hearing.expect(at, weights)
+        self._counted.num_gated += num_gated
+        for slot in at[self._hearing.finished(at)].tolist():  # nobody has a weight
+            self._end(slot, Failed(_NOT_FINITE))
 
     def _servable(self) -> list[Waiting]:
         """Images that wait for experts; those who wait in vain are ended."""
@@ -186,8 +190,6 @@ class Engine:
             image = self._queue.active.get(each.slot)
             if image is None:  # its request has just ended with another of its images
                 continue
-            if not each.experts:
-                self._queue.end(image.entry, Failed(_NOT_FINITE))
             for expert in each.experts & lost:
                 reason = f"expert {expert} cannot be had; the service's log says why"
                 self._queue.end(image.entry, Failed(reason))
@@ -198,17 +200,17 @@ class Engine:
         slots = sorted(active)
         at = self._tensor(slots)
         known = self._routes.known[at].tolist()
-        unheard = self._routes.awaited(at).any(dim=1).tolist()
+        awaited = self._hearing.awaited(at).any(dim=1).tolist()
         return [
             Waiting(
                 slot,
                 active[slot].due_at,
-                frozenset(expert for expert, is_unheard in enumerate(unheard[row]) if is_unheard),
+                frozenset(expert for expert, is_awaited in enumerate(awaited[row]) if is_awaited),
                 1 if active[slot].entry.request.sampling.guidance == 1 else 2,
                 self._skipped[slot],
             )
             for row, slot in enumerate(slots)
-            if known[row]
+            if known[row] and any(awaited[row])
         ]
 
     def _note_skipped(self, served: Sequence[int], skipped: Sequence[int]) -> None:
@@ -229,20 +231,47 @@ class Engine:
             return served
         for part in self._images.by_shape(self._tensor(slots)):
             served += part.tolist()
-            if not self._attempt(lambda its: self._evaluate(its, resident), part):
+            if not self._attempts.attempt(lambda its: self._evaluate(its, resident), part):
                 break  # the others are too many, and their experts may be gone
         return served
 
     def _evaluate(self, slots: Tensor, resident: Mapping[int, VelocityField]) -> None:
         self._route(slots[~self._routes.known[slots]])  # some are, after a batch that raised
         conditioning = self._model.conditioning
-        rows = self._routes.hear(self._images, slots, resident, conditioning)
-        self._counted.rows = [sum(both) for both in zip(self._counted.rows, rows, strict=True)]
-        heard = slots[self._routes.finished(slots)]
+        for question in self._hearing.questions(self._images, slots, resident, conditioning):
+            self._counted.rows[question.expert] += len(question.slot)
+            field = resident[question.expert]
+            if isinstance(field, Deferred):
+                answer = field.begin(question.x, question.t, question.cond, self._bell.set)
+                self._awaited.append((question, answer))
+            else:
+                self._hearing.take(question, field(question.x, question.t, question.cond))
+        self._advance(slots)
+
+    def _take_answers(self) -> None:
+        """Hear the experts elsewhere that have answered since the last tick."""
+        answered = [each for each in self._awaited if each[1].done()]
+        if not answered:
+            return
+        self._awaited = [each for each in self._awaited if not each[1].done()]
+        for question, answer in answered:
+            try:
+                self._hearing.take(question, answer.result())
+            except Unreachable:  # whether there is another, its experts say
+                self._hearing.withdraw(question)
+            except Exception as error:  # whatever is wrong with these rows
+                for slot in self._hearing.still(question):
+                    self._end(slot, failed(error))
+        self._advance(self._tensor(sorted(self._queue.active)))
+
+    def _advance(self, slots: Tensor) -> None:
+        """Move those on that have heard all their experts."""
+        heard = slots[self._routes.known[slots] & self._hearing.finished(slots)]
         if len(heard) == 0:
             return
-        weights = self._routes.weights[heard, 0].tolist()
-        velocity = self._routes.velocity(self._images, heard)
+        self._routes.forget(heard)
+        weights = self._hearing.weights[heard, 0].tolist()
+        velocity = self._hearing.velocity(self._images, heard)
         sound = velocity.flatten(1).isfinite().all(1).tolist()
         stepped = self._images.advance(heard, velocity).tolist()
         steps = self._images.step[heard].tolist()
@@ -257,7 +286,21 @@ class Engine:
                 try:
                     self._tell_step(slot, image, steps[row], tuple(weights[row]))
                 except Exception as error:  # it has made its step and cannot be drawn anew
-                    self._fail(image.entry, error)
+                    self._queue.end(image.entry, failed(error))
+
+    def _end(self, slot: int, last: Failed) -> None:
+        image = self._queue.active.get(slot)
+        if image:  # else its request has just ended with another of its images
+            self._queue.end(image.entry, last)
+
+    def _forget(self, slots: Tensor) -> None:
+        """Have images routed anew; until then they wait for nobody."""
+        self._routes.forget(slots)
+        self._hearing.forget(slots)
+
+    def _spare(self, slots: Tensor) -> None:
+        needed = self._hearing.unheard[slots].any(dim=0).any(dim=0).nonzero().squeeze(1)
+        self._model.experts.spare(needed.tolist())
 
     def _tell_step(self, slot: int, image: Image, step: int, weights: tuple[float, ...]) -> None:
         entry, request = image.entry, image.entry.request
@@ -268,48 +311,6 @@ class Engine:
         elif request.preview_every and step % request.preview_every == 0:
             estimate = self._images.estimate(slots)[0].to("cpu", copy=True)
             self._queue.tell(entry, Preview(image.position, step, estimate))
-
-    def _attempt(self, work: Callable[[Tensor], None], slots: Tensor) -> bool:
-        """Do something for images; if it raises, for each request alone, and fail the guilty.
-
-        Returns:
-            False where batches are smaller from now on: what is left waits for the next tick.
-        """
-        error = self._raised(work, slots)
-        if error is None:
-            return True
-        if is_shortage(error) and self._rows.halve():
-            return False
-        by_request: dict[Entry, list[int]] = {}
-        for slot in slots.tolist():
-            if slot in self._queue.active:
-                by_request.setdefault(self._queue.active[slot].entry, []).append(slot)
-        for entry, its in by_request.items():
-            if len(by_request) == 1:
-                self._fail(entry, error)
-            elif not self._attempt(work, self._tensor(its)):
-                return False
-        return True
-
-    def _raised(self, work: Callable[[Tensor], None], slots: Tensor) -> Exception | None:
-        try:
-            work(slots)
-        except Exception as error:  # whatever a network or a driver raises
-            _log.warning("a batch raised", exc_info=not is_shortage(error))
-            if is_shortage(error):
-                needed = self._routes.unheard[slots].any(dim=0).any(dim=0).nonzero().squeeze(1)
-                self._model.experts.spare(needed.tolist())
-            self._routes.forget(slots)
-            return error.with_traceback(None)  # which would keep the batch in memory
-        return None
-
-    def _fail(self, entry: Entry, error: Exception) -> None:
-        if is_shortage(error):
-            reason = "memory ran out although it was drawn alone; ask again once there is more"
-        else:
-            first_line = str(error).partition("\n")[0]
-            reason = f"drawing it raised {type(error).__name__}: {first_line}"
-        self._queue.end(entry, Failed(reason))
 
     def _tensor(self, slots: Sequence[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self._model.device)

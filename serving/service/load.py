@@ -129,7 +129,6 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
             num_slots=config.serving.slots,
             most_rows=config.serving.batch_rows,
             watch=watch,
-            in_order=config.serving.deterministic,
         )
     except Exception:  # there may be no memory for its slots
         shelf.close()

@@ -21,7 +21,7 @@ ASKED = [
 def exact(make_engine, memory, gate):
     """An engine in deterministic mode."""
     memory.resident = {k: row_by_row(it) for k, it in memory.resident.items()}
-    return lambda **more: make_engine(gate=row_by_row(gate), in_order=True, **more)
+    return lambda **more: make_engine(gate=row_by_row(gate), **more)
 
 
 def drawn(engine, requests, before_tick=lambda tick: None):

@@ -53,7 +53,7 @@ def engine_of(make_engine):
 def exact_engine_of(engine_of, memory, gate):
     """Likewise, in deterministic mode."""
     memory.resident = {k: row_by_row(it) for k, it in memory.resident.items()}
-    return functools.partial(engine_of, gate=row_by_row(gate), in_order=True)
+    return functools.partial(engine_of, gate=row_by_row(gate))
 
 
 @pytest.fixture(scope="session")
