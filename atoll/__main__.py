@@ -79,6 +79,7 @@ COMMANDS = {
     ),
     "orchestrator": Entry("orchestrator.cli.runs:serve", "Serve the control plane.", SERVERS),
     "serve": Entry("serving.cli:serve", "Serve a trained ensemble.", SERVERS),
+    "serve-expert": Entry("serving.cli:serve_expert", "Serve experts to gateways.", SERVERS),
     "agent": Entry("cluster.cli:agent", "Work on leased jobs, as one island.", SERVERS),
     "peer": Entry("membership.cli:peer", "Help runs to be found on any host.", SERVERS),
 }

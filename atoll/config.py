@@ -11,6 +11,7 @@ from atoll.cache_section import CacheSection
 from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
+from atoll.expert_server_section import ExpertServerSection
 from atoll.island_section import IslandSection
 from atoll.latents_section import LatentsSection
 from atoll.membership_section import MembershipSection
@@ -63,6 +64,7 @@ class Config(Section):
     router: RouterSection = RouterSection()
     sampling: SamplingSection = SamplingSection()
     serving: ServingSection = ServingSection()
+    expert_server: ExpertServerSection = ExpertServerSection()
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, ValidationInfo, field_validator
 
-from atoll.address import refuse_open
+from atoll.address import refuse_open, split_address
 from atoll.section import Section
 
 
@@ -88,10 +90,33 @@ class ServingSection(Section):
         description="for so long; then they get all, unless more requests fail than with the old",
     )
 
+    experts: tuple[str, ...] = Field(
+        (),
+        description="addresses of servers of experts, see atoll serve-expert; none = in this "
+        "process",
+    )
+    experts_tls: str = Field(
+        "",
+        description='folder of certificates to call them by, see atoll certs; "" = plain text',
+    )
+    experts_wire: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of images and velocities on the way; the shorter ones are rounded"
+    )
+    experts_deadline_s: float = Field(
+        10.0, gt=0, description="for the answer about some rows, whoever gives it"
+    )
+
     @property
     def max_queue_of_one(self) -> int:
         """Images of one caller that are accepted and not finished."""
         return max(1, int(self.max_queue * self.queue_share)) if self.api_keys else self.max_queue
+
+    @field_validator("experts")
+    @classmethod
+    def _each_can_be_called(cls, experts: tuple[str, ...]) -> tuple[str, ...]:
+        for address in experts:
+            split_address(address)
+        return experts
 
     @field_validator("listen", "grpc_listen")
     @classmethod

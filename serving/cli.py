@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atoll.command import ConfigOption, SetOption, say
 from atoll.errors import BadInput, StageMissing
+
+if TYPE_CHECKING:
+    from atoll.config import Config
 
 
 def serve(
@@ -30,14 +34,9 @@ def serve(
     # gRPC would log in its own words, too, what the command says; read when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from atoll import logs
-    from atoll.config_file import run_config
     from serving.signals import Signals
 
-    named = [] if run is None else [f"run.uri={json.dumps(run)}"]
-    if run is not None:
-        _refuse_named_twice(run, config, set_ or ())
-        _refuse_unstarted(run)
-    settings = run_config(config, [*named, *(set_ or ())])
+    settings = _settings(run, config, set_)
     signals = Signals()  # before what takes seconds to import
     with signals.starting():
         try:
@@ -56,10 +55,67 @@ def serve(
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    try:
+    with _named(settings.run.uri):
         process(settings, opened, signals)
+
+
+def serve_expert(
+    *,
+    expert: Annotated[
+        list[int], typer.Option(help="Number of an expert. Repeatable.", show_default=False)
+    ],
+    run: Annotated[
+        str | None, typer.Argument(help="The run's URI; needs nothing else.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    json_: Annotated[bool, typer.Option("--json", help="Say in JSON where it is.")] = False,
+) -> None:
+    """Serve experts of a run to gateways elsewhere: `atoll serve` with serving.experts.
+
+    SIGTERM or Ctrl-C finishes what was accepted first; a second one leaves at once.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from atoll import logs
+    from serving.signals import Signals
+
+    settings = _settings(run, config, set_)
+    signals = Signals()  # before what takes seconds to import
+    with signals.starting():
+        from serving.expert.process import serve_experts
+
+    logs.set_up()
+    numbers = sorted(set(expert))
+
+    def opened(address: str) -> None:
+        line = f"serving experts {', '.join(map(str, numbers))} of {settings.run.uri}: {address}"
+        if json_:
+            line = json.dumps({"run": settings.run.uri, "experts": numbers, "grpc": address})
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    with _named(settings.run.uri):
+        serve_experts(settings, numbers, opened, signals)
+
+
+def _settings(run: str | None, config: Path | None, set_: list[str] | None) -> Config:
+    """Of the run that an argument or a file names. Raises: BadInput, both do or neither."""
+    from atoll.config_file import run_config
+
+    named = [] if run is None else [f"run.uri={json.dumps(run)}"]
+    if run is not None:
+        _refuse_named_twice(run, config, set_ or ())
+        _refuse_unstarted(run)
+    return run_config(config, [*named, *(set_ or ())])
+
+
+@contextlib.contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Say of which run a stage is missing."""
+    try:
+        yield
     except StageMissing as error:
-        raise StageMissing(f"{settings.run.uri}: {error}") from error
+        raise StageMissing(f"{uri}: {error}") from error
 
 
 def _refuse_named_twice(run: str, config: Path | None, set_: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from experts.devices import device_of
 from serving.engine.tableau import TABLEAUX
 from serving.keys import Keys, anyone
 from serving.leaving import Leaving, Stop
+from serving.memory.holder import Holder
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
@@ -138,7 +139,7 @@ def _served(config: Config) -> Iterator[_Served]:
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
     load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
-    edition = load()
+    edition = load(holder=_elsewhere(config, bell, clock) if config.serving.experts else None)
     service = Service(edition, config.serving, clock, bell)
     service.watch(metrics.accepted)
     service.start()
@@ -147,12 +148,33 @@ def _served(config: Config) -> Iterator[_Served]:
             follower = Follower(
                 service,
                 functools.partial(newest, store, config),
-                functools.partial(load, residency=edition.residency),
+                functools.partial(load, holder=edition.holder),
                 config.serving.follow_s,
             )
             follower.start()
             stack.callback(follower.stop)
         yield _Served(config, service, keys, metrics, clock)
+
+
+def _elsewhere(config: Config, bell: threading.Event, clock: Clock) -> Holder:
+    """The servers of experts that the configuration names."""
+    # Only now, because most services hold their experts themselves.
+    from serving.remote.experts import RemoteHolder  # noqa: PLC0415
+    from serving.remote.pool import Pool  # noqa: PLC0415
+    from serving.remote.rows import WIRE_TYPES  # noqa: PLC0415
+
+    serving, credentials = config.serving, None
+    if serving.experts_tls:
+        from atoll.credentials import operator_credentials  # noqa: PLC0415
+
+        try:
+            credentials = operator_credentials(Path(serving.experts_tls))
+        except ConfigError as error:
+            raise ConfigError(f"serving.experts_tls: {error}") from error
+    pool = Pool(lambda: serving.experts, credentials, serving.experts_deadline_s, bell, clock)
+    pool.start()
+    dtype = WIRE_TYPES[serving.experts_wire]
+    return RemoteHolder(pool, clock, row_by_row=serving.deterministic, dtype=dtype)
 
 
 def _keys(config: Config) -> Keys | None:

@@ -21,6 +21,7 @@ from experts.flow import VelocityField
 from serving.engine.tick import Came, Watch, nobody
 from serving.memory.holdings import Demand, Holdings
 from serving.memory.host import HostMemory
+from serving.memory.shelf import Shelf
 from serving.memory.source import Source
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ class Residency:
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="residency", daemon=True)
         self._thread.start()
+
+    def share(self, sources: Sequence[Source]) -> Shelf:
+        """See :class:`serving.memory.holder.Holder`."""
+        return Shelf(self, sources)
 
     def admit(self, sources: Sequence[Source]) -> Demand:
         """Serve one more edition; those of its experts that fit come before anybody waits.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from experts.flow import VelocityField
 from serving.memory.holdings import Demand
-from serving.memory.residency import Residency
 from serving.memory.source import Source
+
+if TYPE_CHECKING:  # which hands shelves out
+    from serving.memory.residency import Residency
 
 
 class Shelf:

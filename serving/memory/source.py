@@ -19,6 +19,7 @@ class Source:
     Attributes:
         key: of the checkpoint; sources of the same key are one expert, which is in memory once.
         expert: its number.
+        checkpoint: its digest.
         num_bytes: that its weights take.
         read: brings them into this machine's memory, verified; raises whatever stands in the way.
         build: makes an expert of weights, wherever they are.
@@ -26,6 +27,7 @@ class Source:
 
     key: str
     expert: int
+    checkpoint: str
     num_bytes: int
     read: Callable[[], Weights]
     build: Callable[[Weights], VelocityField]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from atoll.digests import digest_of
 from serving.engine.engine import Engine
-from serving.memory.residency import Residency
-from serving.memory.shelf import Shelf
+from serving.memory.holder import Holder, Share
 from serving.service.menu import Menu
 
 
@@ -19,14 +18,14 @@ class Edition:
     Attributes:
         menu: what can be asked of it.
         engine: draws it.
-        residency: the memory for its experts, which other editions may share.
-        shelf: its share of that.
+        holder: of its experts, and of other editions'.
+        share: its own of that.
     """
 
     menu: Menu
     engine: Engine
-    residency: Residency
-    shelf: Shelf
+    holder: Holder
+    share: Share
 
     @property
     def name(self) -> str:

@@ -182,7 +182,7 @@ class Editions:
         if standing.state == "serving":
             assert previous is not None
             previous.state = "serving"
-            previous.edition.shelf.open()
+            previous.edition.share.open()
         standing.state = "leaving"
         self._tell("rolled back", standing.edition, why)
 
@@ -201,7 +201,7 @@ class Editions:
                 self.promote(name)
         for standing in [it for it in self._all if not it.orders]:
             if standing.state in {"previous", "leaving"}:
-                standing.edition.shelf.close()
+                standing.edition.share.close()
             if standing.state == "leaving":
                 self._all.remove(standing)
 

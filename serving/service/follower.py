@@ -68,9 +68,9 @@ class Follower:
         try:
             prove(edition, self._stopped)
         except Exception as error:  # whatever an engine raises
-            if isinstance(error, CheckpointMismatch) and not edition.shelf.lost:
+            if isinstance(error, CheckpointMismatch) and not edition.share.lost:
                 self._seen.add(name)  # all of it was read, and will be no better
-            edition.shelf.close()
+            edition.share.close()
             self._put_off(error)
         else:
             self._seen |= {name, edition.name}

@@ -30,9 +30,9 @@ from serving.engine.alone import Batched, row_by_row
 from serving.engine.engine import Engine
 from serving.engine.model import Model
 from serving.engine.tick import Watch, nobody
+from serving.memory.holder import Holder
 from serving.memory.host import HostMemory
 from serving.memory.residency import Residency
-from serving.memory.shelf import Shelf
 from serving.memory.source import Source, Weights
 from serving.service.edition import Edition, name_of
 from serving.service.menu import Menu
@@ -46,7 +46,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
     clock: Clock,
     bell: threading.Event,
     watch: Watch = nobody,
-    residency: Residency | None = None,
+    holder: Holder | None = None,
 ) -> Edition:
     """The newest checkpoints of a run; its experts come into memory by themselves.
 
@@ -58,7 +58,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         clock: for urgency.
         bell: is rung when there is something to draw.
         watch: is told of every tick, and of experts that come into memory and leave.
-        residency: the memory of an older edition, to be shared; None for one of its own.
+        holder: of the experts, which other editions may share; None for memory of its own.
 
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet.
@@ -94,13 +94,13 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         Source(
             key=ref.key,
             expert=expert,
+            checkpoint=ref.digest,
             num_bytes=described[ref.key].num_bytes[EMA] if ref.key in described else 0,
             read=functools.partial(read, ref),
             build=functools.partial(build, ref),
         )
         for expert, ref in enumerate(trained.experts)
     ]
-    residency = residency or _memory(config.serving, device, clock, bell, watch)
     decode = decoder_of(store, trained.partition, cache, device)
     if isinstance(decode, LatentDecoder):
         decode.open()  # rather than for the first customer
@@ -120,10 +120,11 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
         checkpoints=_digests(trained),
         decode=decode,
     )
-    shelf = Shelf(residency, sources)
+    holder = holder or _memory(config.serving, device, clock, bell, watch)
+    share = holder.share(sources)
     try:
         engine = Engine(
-            Model(shelf, exact(gate.gate), conditioning, shape, device, tuple(others)),
+            Model(share, exact(gate.gate), conditioning, shape, device, tuple(others)),
             clock,
             bell,
             num_slots=config.serving.slots,
@@ -131,9 +132,9 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
             watch=watch,
         )
     except Exception:  # there may be no memory for its slots
-        shelf.close()
+        share.close()
         raise
-    return Edition(menu, engine, residency, shelf)
+    return Edition(menu, engine, holder, share)
 
 
 def newest(store: BlobStore, config: Config) -> str:

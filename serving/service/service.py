@@ -39,7 +39,7 @@ class Service:
             bell: that the edition's engine rings.
         """
         self._limits, self._clock = limits, clock
-        self._residency = edition.residency  # which all editions share
+        self._holder = edition.holder  # which all editions share
         self._worker = Worker(self._engines, bell)
         self._finishing = Finishing(self._hear, self._cancel)
         self._pace = Pace(clock)
@@ -69,7 +69,7 @@ class Service:
     @property
     def is_healthy(self) -> bool:
         """Whether it draws, and will go on doing so."""
-        parts = (self._worker, self._finishing, self._residency)
+        parts = (self._worker, self._finishing, self._holder)
         return all(part.is_alive for part in parts)
 
     @property
@@ -189,7 +189,7 @@ class Service:
         """End; what was not finished is not."""
         self._worker.stop()
         self._finishing.close()
-        self._residency.close()
+        self._holder.close()
 
     def editions(self) -> list[EditionView]:
         """The generations of checkpoints there are, the newest last."""

@@ -29,7 +29,7 @@ class Followed:
         self.follower = Follower(
             self.service,
             lambda: newest(trained.store, built.config),
-            functools.partial(built.load, residency=self.first.residency),
+            functools.partial(built.load, holder=self.first.holder),
             1.0,
         )
 

@@ -177,6 +177,6 @@ def test_edition_whose_autoencoder_is_damaged_is_refused_before_anybody_asks(
 
 
 def test_editions_share_their_autoencoder(built):
-    decoders = built.first.menu.decode, built.load(residency=built.first.residency).menu.decode
+    decoders = built.first.menu.decode, built.load(holder=built.first.holder).menu.decode
     assert decoders[0] is not decoders[1]
     assert decoders[0]._loaded[0] is decoders[1]._loaded[0]

@@ -59,7 +59,7 @@ def poisoned(weights):
 
 
 def key_of_expert_1(edition):
-    (key,) = (it for it in edition.residency.resident if "expert-1" in it)
+    (key,) = (it for it in edition.holder.resident if "expert-1" in it)
     return key
 
 
@@ -94,7 +94,7 @@ def test_swap_keeps_shared_experts_in_memory_and_frees_the_old_ones(follow):
     assert followed.draw(strategy="full")[1].state == "done"
     came = [it.expert for it in followed.told if type(it).__name__ == "Came"]
     assert sorted(came) == [0, 1, 1]
-    kept = followed.first.residency.resident
+    kept = followed.first.holder.resident
     assert key in kept
     assert len(kept) == 2
 
@@ -144,7 +144,7 @@ def test_newer_checkpoints_without_memory_for_their_slots_leave_that_for_experts
     follow, monkeypatch, caplog
 ):
     followed = follow(canary=0.0)
-    key, residency = followed.train_on(), followed.first.residency
+    key, residency = followed.train_on(), followed.first.holder
 
     def fill(*_, **__):
         until(lambda: key in residency.resident)  # as the memory brings in all that fit
@@ -169,7 +169,7 @@ def test_canary_whose_orders_fail_is_rolled_back_by_itself(follow, networks, cap
     until(lambda: followed.states() == [(followed.first.name, "serving")])
     (why,) = [it.fields["why"] for it in caplog.records if it.message == "edition rolled back"]
     assert why == "100% of its orders failed, and 0% of those of the edition beside it"
-    assert key not in followed.first.residency.resident
+    assert key not in followed.first.holder.resident
     followed.follower.look()
     assert len(followed.states()) == 1
 
@@ -193,7 +193,7 @@ def test_edition_whose_engine_breaks_off_can_be_left_and_gives_its_memory_back(f
     followed.follower.look()
     new = service.edition
     assert followed.draw(strategy="full")[1].state == "done"
-    assert key in new.residency.resident
+    assert key in new.holder.resident
 
     def tick():
         raise ValueError("it knows no way out")
@@ -202,7 +202,7 @@ def test_edition_whose_engine_breaks_off_can_be_left_and_gives_its_memory_back(f
     assert "broke off with ValueError" in followed.draw()[1].reason
     service.roll_back(new.name)
     until(lambda: followed.states() == [(followed.first.name, "serving")])
-    assert key not in new.residency.resident
+    assert key not in new.holder.resident
     assert followed.draw(strategy="full")[1].state == "done"
 
 

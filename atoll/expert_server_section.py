@@ -1,0 +1,34 @@
+"""The section of the configuration file about serving experts to gateways elsewhere."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from atoll.address import refuse_open
+from atoll.section import Section
+
+
+class ExpertServerSection(Section):
+    """How `atoll serve-expert` serves."""
+
+    tls: str = Field(
+        "", description='folder of certificates, see atoll certs; "" = plain text, on loopback only'
+    )
+    listen: str = Field("127.0.0.1:8002", description="address of gRPC; port 0 takes any free one")
+    batch_rows: int = Field(32, ge=1, description="rows of one batch, at most")
+    queue_rows: int = Field(
+        256, ge=1, description="rows that wait, at most; more are refused, and asked elsewhere"
+    )
+    drain_s: float = Field(
+        10.0, gt=0, description="for so long it finishes what it has, once it is told to leave"
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _callers_are_known(cls, listen: str, info: ValidationInfo) -> str:
+        refuse_open(
+            listen,
+            secured=bool(info.data.get("tls")),
+            mend="set expert_server.tls to a folder that `atoll certs` made",
+        )
+        return listen

@@ -1,0 +1,1 @@
+"""A server of experts, whose rows come from gateways on other machines."""

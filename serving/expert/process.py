@@ -1,0 +1,96 @@
+"""The process of an expert server: some experts of a run, until it is told to leave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from atoll import layout
+from atoll.blobs import open_store
+from atoll.clock import SystemClock
+from atoll.config import Config
+from atoll.errors import AtollError, BadInput
+from atoll.ports import refuse_taken
+from experts.devices import device_of
+from experts.load import load_expert
+from router.load import trained_run
+from router.sizes import sizes_of
+from serving.expert.evaluator import Evaluator
+from serving.expert.served import ServedExpert
+from serving.expert.server import ExpertServer
+from serving.expert.servicer import ExpertsServicer
+from serving.signals import Signals
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.05
+_GRACE_S = 1.0  # to read the last answers
+
+
+def serve_experts(
+    config: Config, numbers: Sequence[int], opened: Callable[[str], None], signals: Signals
+) -> None:
+    """Serve experts of a run until SIGTERM or SIGINT; then finish what was accepted.
+
+    Args:
+        config: the run, and how its experts are served.
+        numbers: of the experts.
+        opened: told where it is called.
+        signals: what the process is told.
+
+    Raises:
+        BadInput: there is no such expert, or the port cannot be had.
+        StageMissing: experts are not trained yet.
+        CheckpointDamaged: a file of a checkpoint is gone, or not what was written.
+        AtollError: something accepted was not finished in time.
+    """
+    settings, clock = config.expert_server, SystemClock()
+    with signals.starting():
+        refuse_taken(settings.listen, "expert_server.listen")
+        experts = _loaded(config, numbers)
+        evaluator = Evaluator(
+            settings.batch_rows, settings.queue_rows, device_of(config.island), clock
+        )
+        leaving = False
+        servicer = ExpertsServicer(config.run.uri, experts, evaluator, clock, lambda: leaving)
+        server = ExpertServer(servicer, settings)
+        evaluator.start()
+        address = server.start()
+    opened(address)
+    log.info("serving experts", extra={"fields": {"experts": list(numbers), "at": address}})
+    try:
+        signals.wait(lambda: evaluator.is_alive)
+        leaving = True
+        server.leave()
+        _drain(evaluator, signals, settings.drain_s)
+    finally:
+        server.stop(0.0 if signals.is_urgent else _GRACE_S)
+        evaluator.stop()
+
+
+def _drain(evaluator: Evaluator, signals: Signals, drain_s: float) -> None:
+    until = time.monotonic() + drain_s
+    while evaluator.num_waiting and evaluator.is_alive:
+        if signals.is_urgent or time.monotonic() > until:
+            raise AtollError(f"rows that are not evaluated: {evaluator.num_waiting}")
+        time.sleep(_LOOK_S)
+
+
+def _loaded(config: Config, numbers: Sequence[int]) -> list[ServedExpert]:
+    store, device = open_store(config.run.uri), device_of(config.island)
+    # Who serves experts needs no router.
+    fixed = config.sampling.model_copy(update={"gate": "uniform"})
+    trained = trained_run(store, config.model_copy(update={"sampling": fixed}), "serve-expert")
+    cache = layout.state_folder(config.run.uri) / "cache"
+    shapes = tuple(sizes_of(trained.partition).values())
+    served = []
+    for number in numbers:
+        if not 0 <= number < trained.partition.num_experts:
+            raise BadInput(
+                f"--expert {number}: this run has experts 0 to {trained.partition.num_experts - 1}"
+            )
+        ref = trained.experts[number]
+        loaded = load_expert(store, ref, cache, device)
+        served.append(ServedExpert(number, ref.digest, loaded.model, loaded.conditioning, shapes))
+    return served

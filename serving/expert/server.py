@@ -1,0 +1,113 @@
+"""The gRPC server of experts: where it listens, and who may call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from atoll.address import answers_at, split_address
+from atoll.errors import ConfigError
+from atoll.expert_server_section import ExpertServerSection
+from atoll.ports import taken
+from atoll.rpc.health import add_health
+from atoll.rpc.interceptors import ErrorsAsStatus, Readable
+from atoll.rpc.reflection import add_reflection
+from atoll.wire.v1 import experts_pb2, experts_pb2_grpc
+from serving.expert.servicer import ExpertsServicer
+from serving.remote.tensors import MAX_MESSAGE_BYTES
+
+_STREAMS = 64  # each keeps a thread
+_THREADS = 8  # more, for calls that end by themselves
+_HANDSHAKE_MS = 10_000  # a caller that does not come to the point is hung up on
+_ASK_AGAIN_MS = 10_000  # whether a caller is there, who may have gone without a word
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),  # else two servers share a port and each gets half the calls
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_concurrent_streams", _STREAMS),
+    ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+    ("grpc.keepalive_time_ms", _ASK_AGAIN_MS),
+    ("grpc.keepalive_timeout_ms", _ASK_AGAIN_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),  # gateways ask often
+]
+
+
+class ExpertServer:
+    """Serves experts over gRPC, with health and reflection."""
+
+    def __init__(self, servicer: ExpertsServicer, settings: ExpertServerSection) -> None:
+        """Serve nobody yet.
+
+        Args:
+            servicer: answers.
+            settings: where to listen, and as whom.
+
+        Raises:
+            ConfigError: a certificate is missing, or is not what it should be.
+        """
+        self._listen, self._credentials = settings.listen, _credentials(settings.tls)
+        self._server = grpc.server(
+            ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
+            interceptors=[Readable(), ErrorsAsStatus("the expert server")],
+            maximum_concurrent_rpcs=_STREAMS + _THREADS,
+            options=_OPTIONS,
+        )
+        experts_pb2_grpc.add_ExpertsServicer_to_server(servicer, self._server)
+        names = _services()
+        self._health = add_health(self._server, names)
+        add_reflection(self._server, names)
+
+    def start(self) -> str:
+        """Serve.
+
+        Returns:
+            The address at which this machine calls it.
+
+        Raises:
+            BadInput: the port is in use.
+        """
+        try:
+            if self._credentials is None:
+                bound = self._server.add_insecure_port(self._listen)
+            else:
+                bound = self._server.add_secure_port(self._listen, self._credentials)
+        except RuntimeError as error:
+            raise taken(self._listen, "expert_server.listen") from error
+        self._server.start()
+        return answers_at(split_address(self._listen)[0], bound)
+
+    def leave(self) -> None:
+        """Let the health say that no more is taken."""
+        self._health.enter_graceful_shutdown()
+
+    def stop(self, grace_s: float) -> None:
+        """End; streams that are not read to their end by then are cut."""
+        self._server.stop(grace_s).wait()
+
+
+def _services() -> Sequence[str]:
+    return [each.full_name for each in experts_pb2.DESCRIPTOR.services_by_name.values()]
+
+
+def _credentials(tls: str) -> grpc.ServerCredentials | None:
+    """As whom to listen, and whose callers to take; None for plain text."""
+    if not tls:
+        return None
+    # Only now, because plain servers do without any cryptography.
+    from atoll.credentials import (  # noqa: PLC0415
+        CA,
+        SERVER,
+        read_certificate,
+        read_pair,
+        server_credentials,
+    )
+
+    try:
+        authority = read_certificate(Path(tls) / f"{CA}.crt")
+        return server_credentials(read_pair(Path(tls), SERVER), authority)
+    except ConfigError as error:
+        raise ConfigError(f"expert_server.tls: {error}") from error

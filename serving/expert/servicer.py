@@ -1,0 +1,169 @@
+"""Answers gateways: decodes rows, has them evaluated, encodes velocities."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import grpc
+import torch
+
+from atoll.clock import Clock
+from atoll.errors import BadInput, Busy
+from atoll.wire.v1 import experts_pb2 as wire
+from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.expert.evaluator import Answered, Asked, Evaluator
+from serving.expert.served import ServedExpert
+from serving.remote.tensors import FLOATS, decoded, encoded
+
+_log = logging.getLogger(__name__)
+
+_MOST_OPEN = 256  # requests of one stream that are not answered; then no more is read
+_CONDITIONS = (*FLOATS, torch.int64)
+
+Answers = queue.SimpleQueue[Callable[[], wire.EvaluateResponse] | None]  # made as they are sent
+
+
+class ExpertsServicer(rpc.ExpertsServicer):
+    """Speaks for an evaluator."""
+
+    def __init__(
+        self,
+        run: str,
+        experts: Sequence[ServedExpert],
+        evaluator: Evaluator,
+        clock: Clock,
+        is_leaving: Callable[[], bool],
+    ) -> None:
+        """Speak for it.
+
+        Args:
+            run: whose experts they are.
+            experts: those there are.
+            evaluator: of their rows.
+            clock: for deadlines; the evaluator's.
+            is_leaving: whether no more is taken.
+        """
+        self._run, self._experts = run, {each.number: each for each in experts}
+        self._evaluator, self._clock, self._is_leaving = evaluator, clock, is_leaving
+
+    def Describe(  # noqa: N802
+        self,
+        request: wire.DescribeRequest,  # noqa: ARG002 - says nothing
+        context: grpc.ServicerContext,  # noqa: ARG002
+    ) -> wire.DescribeResponse:
+        """Whom it speaks for."""
+        return wire.DescribeResponse(
+            run=self._run,
+            experts=[
+                wire.ServedExpert(
+                    expert=each.number,
+                    checkpoint=each.checkpoint,
+                    shape=each.shapes[0],
+                    rows_per_second=self._evaluator.speed(each.number),
+                )
+                for each in self._experts.values()
+            ],
+            batch_rows=self._evaluator.batch_rows,
+            queue_rows=self._evaluator.queue_rows,
+            waiting_rows=self._evaluator.num_waiting,
+        )
+
+    def Evaluate(  # noqa: N802
+        self, requests: Iterator[wire.EvaluateRequest], context: grpc.ServicerContext
+    ) -> Iterator[wire.EvaluateResponse]:
+        """Velocities, as they come."""
+        answers, room = Answers(), threading.Semaphore(_MOST_OPEN)
+
+        def end() -> None:  # whoever has left hears no more
+            answers.put(None)
+            room.release(_MOST_OPEN)
+
+        if not context.add_callback(end):
+            return
+        reading = threading.Thread(
+            target=self._read, args=(requests, context, answers, room), daemon=True
+        )
+        reading.start()
+        while (answer := answers.get()) is not None:
+            room.release()
+            yield answer()
+
+    def _read(
+        self,
+        requests: Iterator[wire.EvaluateRequest],
+        context: grpc.ServicerContext,
+        answers: Answers,
+        room: threading.Semaphore,
+    ) -> None:
+        """Take in what a stream asks; it ends once all of that is answered."""
+        try:
+            for request in requests:
+                room.acquire()
+                if not context.is_active():
+                    return
+                self._take(request, answers.put)
+        except Exception as error:  # gRPC's own, where the caller has gone
+            if context.is_active():
+                _log.warning("a stream broke off", extra={"fields": {"error": str(error)}})
+        for _ in range(_MOST_OPEN):
+            room.acquire()  # all are answered, or nobody reads
+            if not context.is_active():
+                return
+        answers.put(None)
+
+    def _take(
+        self,
+        request: wire.EvaluateRequest,
+        put: Callable[[Callable[[], wire.EvaluateResponse]], None],
+    ) -> None:
+        def refuse(refusal: wire.Refusal, reason: str) -> None:
+            refused = wire.EvaluateResponse(number=request.number, refusal=refusal, reason=reason)
+            put(lambda: refused)
+
+        expert = self._experts.get(request.expert)
+        if self._is_leaving():
+            refuse(wire.REFUSAL_LEAVING, "this server is about to end; ask another")
+            return
+        if expert is None or expert.checkpoint != request.checkpoint:
+            refuse(wire.REFUSAL_NOT_HERE, f"expert {request.expert} of this checkpoint is not here")
+            return
+        now = self._clock.monotonic()
+        try:
+            x_t = decoded(request.x_t, "x_t")
+            t = decoded(request.t, "t", (torch.float32,))
+            cond = decoded(request.cond, "cond", _CONDITIONS) if request.HasField("cond") else None
+            expert.check(x_t, t, cond)
+            self._evaluator.submit(
+                Asked(
+                    expert=expert,
+                    x_t=x_t,
+                    t=t,
+                    cond=cond if cond is None or cond.dtype == torch.int64 else cond.float(),
+                    row_by_row=request.row_by_row,
+                    arrived_at=now,
+                    due_at=now + request.deadline_s if request.deadline_s > 0 else math.inf,
+                    answer=lambda told: put(lambda: self._answer(request.number, x_t.dtype, told)),
+                )
+            )
+        except BadInput as error:
+            refuse(wire.REFUSAL_UNUSABLE, str(error))
+        except Busy as error:
+            refuse(wire.REFUSAL_BUSY, str(error))
+
+    def _answer(self, number: int, dtype: torch.dtype, told: Answered) -> wire.EvaluateResponse:
+        answer = wire.EvaluateResponse(
+            number=number,
+            reason=told.reason,
+            waited_s=told.waited_s,
+            evaluated_s=told.evaluated_s,
+            waiting_rows=self._evaluator.num_waiting,
+        )
+        if told.velocity is not None:
+            answer.velocity.CopyFrom(encoded(told.velocity, dtype))
+        else:
+            answer.refusal = wire.REFUSAL_LATE if told.is_late else wire.REFUSAL_FAILED
+        return answer

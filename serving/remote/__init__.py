@@ -1,0 +1,1 @@
+"""Experts on other machines, as the engine's own."""

@@ -1,0 +1,128 @@
+"""One stream to one expert server: many requests on their way, each answered by its number."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from atoll.errors import Unreachable
+from atoll.reasons import brief
+from atoll.wire.v1 import experts_pb2 as wire
+from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.remote.tensors import MAX_MESSAGE_BYTES
+
+_ASK_AGAIN_MS = 5_000  # whether the server is there, which may have gone without a word
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", _ASK_AGAIN_MS),
+    ("grpc.keepalive_timeout_ms", _ASK_AGAIN_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Whoever comes back is found at once: whether to call them is decided elsewhere.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # One connection for each link, so that what befalls one server's befalls no other's.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class Link:
+    """For the event loop it is made in alone."""
+
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None) -> None:
+        """Call nobody yet.
+
+        Args:
+            address: ``host:port``.
+            credentials: as whom to call, and whom to trust; None for plain text.
+        """
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+        self._stub: Any = rpc.ExpertsStub(self._channel)
+        self._numbers = itertools.count(1)
+        self._stream: _Stream | None = None
+
+    async def describe(self, seconds: float) -> wire.DescribeResponse:
+        """Ask whom the server speaks for. Raises: Unreachable, there is no answer in time."""
+        try:
+            told: wire.DescribeResponse = await self._stub.Describe(
+                wire.DescribeRequest(), timeout=seconds
+            )
+        except grpc.aio.AioRpcError as error:
+            raise Unreachable(_said(error)) from error
+        return told
+
+    async def ask(self, request: wire.EvaluateRequest) -> wire.EvaluateResponse:
+        """Send rows, and wait for their answer, for as long as the caller does.
+
+        Args:
+            request: its number is set here.
+
+        Raises:
+            Unreachable: the stream broke off.
+        """
+        request.number = next(self._numbers)
+        if self._stream is None or self._stream.is_over:
+            self._stream = _Stream(self._stub.Evaluate())
+        return await self._stream.ask(request)
+
+    async def close(self) -> None:
+        """Hang up; what was asked is answered with Unreachable."""
+        if self._stream is not None:
+            await self._stream.end()
+        await self._channel.close()
+
+
+class _Stream:
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._asked: dict[int, asyncio.Future[wire.EvaluateResponse]] = {}
+        self._writing = asyncio.Lock()  # gRPC takes one at a time
+        self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._call.done())
+
+    async def ask(self, request: wire.EvaluateRequest) -> wire.EvaluateResponse:
+        answer: asyncio.Future[wire.EvaluateResponse]
+        answer = self._asked[request.number] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._writing:
+                await self._call.write(request)
+            return await answer
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            raise Unreachable(_said(error)) from error
+        finally:
+            self._asked.pop(request.number, None)
+            answer.cancel()
+
+    async def end(self) -> None:
+        self._call.cancel()
+        await asyncio.wait([self._reading])
+
+    async def _read(self) -> None:
+        why = "the server has ended the stream"
+        try:
+            async for response in self._call:
+                answer = self._asked.get(response.number)
+                if answer and not answer.done():
+                    answer.set_result(response)
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+            why = _said(error)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(Unreachable(why))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return brief(error.details() or str(error.code()))
+    return brief(str(error)) or "the stream broke off"
