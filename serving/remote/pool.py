@@ -119,7 +119,7 @@ class Pool:
                     best = self._best(rows, tried)
                     if best is not None:
                         tried.append(best)
-                        running[asyncio.ensure_future(self._ask(best, rows, left_s))] = best
+                        running[self._begun(best, rows, left_s)] = best
                     elif not running:
                         raise Unreachable(f"expert {rows.expert}: {why}")
                 wait_s = min([left_s, *(_slow_s(each.replica) for each in running.values())])
@@ -156,16 +156,22 @@ class Pool:
         ]
         return min(can, key=lambda each: each.replica.load, default=None)
 
-    async def _ask(self, known: _Known, rows: RowsAsked, seconds: float) -> Tensor:
+    def _begun(self, known: _Known, rows: RowsAsked, seconds: float) -> asyncio.Task[Tensor]:
         replica, num_rows = known.replica, len(rows.t)
-        began_at = self._clock.monotonic()
-        replica.num_rows += num_rows
-        try:
-            response = await known.link.ask(rows.request(seconds))
-            velocity = rows.velocity(response)
-        finally:
+        replica.num_rows += num_rows  # at once, for whoever looks for the least loaded next
+
+        def over(_: object) -> None:
             replica.num_rows -= num_rows
-        replica.answered(self._clock.monotonic() - began_at, response.waiting_rows)
+
+        asking = asyncio.ensure_future(self._ask(known, rows, seconds))
+        asking.add_done_callback(over)
+        return asking
+
+    async def _ask(self, known: _Known, rows: RowsAsked, seconds: float) -> Tensor:
+        began_at = self._clock.monotonic()
+        response = await known.link.ask(rows.request(seconds))
+        velocity = rows.velocity(response)
+        known.replica.answered(self._clock.monotonic() - began_at, response.waiting_rows)
         return velocity
 
     def _note_failure(self, known: _Known, why: str) -> None:
