@@ -1,0 +1,96 @@
+"""Images by experts elsewhere are those by experts here, whatever lies between."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+import torch
+
+from serving.engine.alone import row_by_row
+from serving.engine.events import Done
+from tests.proxy import Proxy
+from tests.serving.conftest import Told
+from tests.serving.engine.test_deterministic import ASKED, drawn
+
+
+@pytest.fixture
+def exact(make_engine, memory, gate):
+    """An engine in deterministic mode, of experts here or elsewhere."""
+    memory.resident = {k: row_by_row(it) for k, it in memory.resident.items()}
+    return lambda **more: make_engine(gate=row_by_row(gate), **more)
+
+
+@pytest.fixture
+def here(exact):
+    return drawn(exact(), ASKED)
+
+
+def drawn_elsewhere(engine, befall=lambda tick: None):
+    """Images of requests, while this and that befalls the servers; none is lost."""
+    told = {request.name: Told() for request in ASKED}
+    for request in ASKED:
+        engine.submit(request, told[request.name])
+    tick = 0
+    while engine.num_images:
+        if engine.tick():
+            befall(tick)
+            tick += 1
+        else:
+            time.sleep(0.001)
+    assert all(isinstance(its.events[-1], Done) for its in told.values())
+    return {name: its.images for name, its in told.items()}
+
+
+@pytest.mark.parametrize("delay_ms", [0, 20, 80, 200])
+def test_images_have_the_same_bits_however_far_away_their_experts_are(
+    exact, here, serve, gateway, delay_ms
+):
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Proxy(serve([k]).port, delay_ms / 2000)) for k in range(3)]
+        experts = gateway([wire.address for wire in wires]).ready()
+        there = drawn_elsewhere(exact(experts=experts))
+    for name, images in here.items():
+        assert torch.equal(there[name], images), name
+
+
+def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cut(
+    exact, here, serve, gateway
+):
+    with contextlib.ExitStack() as stack:
+        servers = [serve() for _ in range(5)]
+        wires = [stack.enter_context(Proxy(each.port, 0.01)) for each in servers]
+        experts = gateway([wire.address for wire in wires]).ready()
+
+        def befall(tick):
+            if tick == 2:
+                servers[0].kill()
+            if tick == 4:
+                wires[1].cut()
+            if tick == 6:
+                wires[2].freeze()
+            if tick == 8:
+                servers[3].kill()  # one of five is left
+
+        there = drawn_elsewhere(exact(experts=experts), befall)
+    for name, images in here.items():
+        assert torch.equal(there[name], images), name
+
+
+def test_requests_wait_while_an_expert_has_no_server_and_go_on_with_the_next(
+    exact, here, serve, gateway
+):
+    addresses = []
+    its = [serve([0, 1]), serve([2])]
+    addresses += [each.address for each in its]
+    experts = gateway(addresses).ready()
+
+    def befall(tick):
+        if tick == 3:
+            its[1].kill()
+            addresses.append(serve([2]).address)
+
+    there = drawn_elsewhere(exact(experts=experts), befall)
+    for name, images in here.items():
+        assert torch.equal(there[name], images), name
