@@ -71,6 +71,9 @@ class Engine:
         self._hearing = Hearing.empty(
             num_slots, model.experts.num, self._images.num_values, model.device
         )
+        self._missed = torch.zeros(
+            num_slots, model.experts.num, dtype=torch.bool, device=model.device
+        )  # experts, in the present step of each
         self._awaited: list[tuple[Question, Answer]] = []  # of experts elsewhere
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
@@ -141,6 +144,7 @@ class Engine:
             except Exception as error:  # what is wrong with it is wrong with it alone
                 self._queue.end(image.entry, failed(error))
             self._forget(self._tensor([slot]))
+            self._missed[slot] = False
             self._skipped[slot] = 0
 
     def _give_way(self, slot: int, last: Image) -> None:
@@ -175,25 +179,41 @@ class Engine:
             return
         selections = [active[slot].entry.request.sampling.selection for slot in left]
         at = self._tensor(left)
-        weights, num_gated = self._routes.route(
-            self._images, at, selections, model.gate, model.conditioning
+        routed = self._routes.route(
+            self._images, at, selections, model.gate, model.conditioning, self._without(left)
         )
-        self._hearing.expect(at, weights)
-        self._counted.num_gated += num_gated
+        self._missed[at] |= routed.missed
+        self._hearing.expect(at, routed.weights)
+        self._counted.num_gated += routed.num_gated
         for slot in at[self._hearing.finished(at)].tolist():  # nobody has a weight
             self._end(slot, Failed(_NOT_FINITE))
 
+    def _without(self, slots: Sequence[int]) -> Tensor:
+        """Experts that images are to do without, (B, K) bool."""
+        experts, active = self._model.experts, self._queue.active
+        without = torch.zeros(len(slots), experts.num, dtype=torch.bool)
+        lost = sorted(experts.lost)
+        if 0 < len(lost) < experts.num:
+            exact = torch.tensor([active[slot].entry.request.exact for slot in slots])
+            without[:, lost] = ~exact[:, None]
+        return without.to(self._model.device)
+
     def _servable(self) -> list[Waiting]:
-        """Images that wait for experts; those who wait in vain are ended."""
+        """Images that wait for experts; who waits in vain is routed anew, to others, or ended."""
         waiting, lost = self._waiting(), frozenset(self._model.experts.lost)
         for each in waiting:
             image = self._queue.active.get(each.slot)
-            if image is None:  # its request has just ended with another of its images
-                continue
-            for expert in each.experts & lost:
-                reason = f"expert {expert} cannot be had; the service's log says why"
+            if image is None or not each.experts & lost:
+                continue  # its request may have just ended with another of its images
+            if image.entry.request.exact or len(lost) == self._model.experts.num:
+                number = min(each.experts & lost)
+                reason = f"expert {number} cannot be had; the service's log says why"
                 self._queue.end(image.entry, Failed(reason))
-        return [each for each in waiting if each.slot in self._queue.active]
+            else:
+                self._forget(self._tensor([each.slot]))
+                self._bell.set()
+        known = self._routes.known
+        return [each for each in waiting if each.slot in self._queue.active and known[each.slot]]
 
     def _waiting(self) -> list[Waiting]:
         active = self._queue.active
@@ -271,6 +291,7 @@ class Engine:
             return
         self._routes.forget(heard)
         weights = self._hearing.weights[heard, 0].tolist()
+        missed = self._missed[heard].tolist()
         velocity = self._hearing.velocity(self._images, heard)
         sound = velocity.flatten(1).isfinite().all(1).tolist()
         stepped = self._images.advance(heard, velocity).tolist()
@@ -283,8 +304,16 @@ class Engine:
                 self._queue.end(image.entry, Failed(_NOT_FINITE))
             elif stepped[row]:
                 self._counted.num_stepped += 1
+                self._missed[slot] = False
+                progress = Progress(
+                    image.position,
+                    steps[row],
+                    image.entry.request.sampling.steps,
+                    tuple(weights[row]),
+                    tuple(expert for expert, is_missed in enumerate(missed[row]) if is_missed),
+                )
                 try:
-                    self._tell_step(slot, image, steps[row], tuple(weights[row]))
+                    self._tell_step(slot, image, progress)
                 except Exception as error:  # it has made its step and cannot be drawn anew
                     self._queue.end(image.entry, failed(error))
 
@@ -302,15 +331,14 @@ class Engine:
         needed = self._hearing.unheard[slots].any(dim=0).any(dim=0).nonzero().squeeze(1)
         self._model.experts.spare(needed.tolist())
 
-    def _tell_step(self, slot: int, image: Image, step: int, weights: tuple[float, ...]) -> None:
-        entry, request = image.entry, image.entry.request
-        steps, slots = request.sampling.steps, self._tensor([slot])
-        self._queue.tell(entry, Progress(image.position, step, steps, weights))
-        if step == steps:
+    def _tell_step(self, slot: int, image: Image, progress: Progress) -> None:
+        entry, request, slots = image.entry, image.entry.request, self._tensor([slot])
+        self._queue.tell(entry, progress)
+        if progress.step == progress.steps:
             self._queue.finish(slot, self._images.painted(slots)[0].to("cpu", copy=True))
-        elif request.preview_every and step % request.preview_every == 0:
+        elif request.preview_every and progress.step % request.preview_every == 0:
             estimate = self._images.estimate(slots)[0].to("cpu", copy=True)
-            self._queue.tell(entry, Preview(image.position, step, estimate))
+            self._queue.tell(entry, Preview(image.position, progress.step, estimate))
 
     def _tensor(self, slots: Sequence[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self._model.device)

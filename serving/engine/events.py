@@ -16,12 +16,14 @@ class Progress:
         step: how many are done.
         steps: how many there are.
         weights: of each expert in this step, K numbers that sum to 1.
+        without: experts that could not be had in it; the others have shared their weight.
     """
 
     position: int
     step: int
     steps: int
     weights: tuple[float, ...]
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

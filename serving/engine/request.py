@@ -41,6 +41,8 @@ class Request:
         patience_s: after which its first image is overdue; the less, the more urgent.
         deadline_s: after which nobody wants it any more; inf for never. It is due by then.
         preview_every: steps from one preview to the next; 0 for none.
+        exact: whether it is to fail where an expert cannot be had, rather than be drawn by the
+            others.
         shape: channels, height and width of each image; None for the model's own.
     """
 
@@ -51,4 +53,5 @@ class Request:
     patience_s: float = 10.0
     deadline_s: float = field(default=math.inf)
     preview_every: int = 0
+    exact: bool = False
     shape: Shape | None = None

@@ -20,6 +20,22 @@ from serving.engine.slots import Slots
 _LIKELY = 0.1  # p(k | x_t, t, c) from which an expert is worth a guess
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Routed:
+    """Who is to paint B images.
+
+    Attributes:
+        weights: of K experts, (B, 2, K), rows summing to 1, or to 0 for a branch that an image does
+            not have.
+        missed: those that would be among them and cannot be had, (B, K) bool.
+        num_gated: rows the gate looked at; the others were bound.
+    """
+
+    weights: Tensor
+    missed: Tensor
+    num_gated: int
+
+
 @dataclass(slots=True, eq=False)
 class Routes:
     """Of S slots.
@@ -38,14 +54,15 @@ class Routes:
         known = torch.zeros(num, dtype=torch.bool, device=device)
         return cls(known, torch.zeros(num, num_experts, device=device))
 
-    def route(
+    def route(  # noqa: PLR0917 - all that a route follows from
         self,
         images: Slots,
         slots: Tensor,
         selections: Sequence[Selection],
         gate: Gate,
         conditioning: Conditioning,
-    ) -> tuple[Tensor, int]:
+        without: Tensor,
+    ) -> Routed:
         """Route images at their present points, with one pass of the gate for all of them.
 
         Args:
@@ -54,20 +71,19 @@ class Routes:
             selections: of each of them.
             gate: p(k | x_t, t, c).
             conditioning: knows how "no condition" looks.
-
-        Returns:
-            Weights of the experts, (B, 2, K), rows summing to 1, or to 0 for a branch that an image
-            does not have; and how many rows the gate looked at: the others were bound.
+            without: experts that each of them does without, (B, K) bool, not all: where one would
+                be selected, those left are selected from as if there had never been others, and
+                who was bound to it is bound anew.
         """
+        _unbind(images, slots, without)
         branches = branches_of(images, slots, conditioning)
         rows = Rows(images.seed[branches.slot], images.expert[branches.slot])
-        num_gated = 0
         num_experts, dtype = self.likely.shape[1], self.likely.dtype
         weights = F.one_hot(rows.expert.clamp(min=0), num_experts).to(dtype)
+        missed = torch.zeros_like(without)
         self.likely[slots] = 0
         free = (rows.expert == UNBOUND).nonzero().squeeze(1)
         if len(free):
-            num_gated = len(free)
             p = gate(branches.x[free], branches.t[free], rows_of(branches.cond, free))
             towards = branches.branch[free] == 0
             self.likely[branches.slot[free[towards]]] = p[towards].to(dtype)
@@ -76,13 +92,19 @@ class Routes:
                 mine = [i for i, place in enumerate(whose) if selections[place] == selection]
                 part = torch.tensor(mine, device=free.device)
                 its = free[part]
-                weights[its] = _selected(selection, p[part], rows, branches.t, its).to(dtype)
+                gone = without[branches.place[its]]
+                chosen = _selected(selection, p[part], rows, branches.t, its)
+                misses = (chosen > 0) & gone
+                others = _selected(selection, _shared(p[part], gone), rows, branches.t, its)
+                chosen = torch.where(misses.any(1, keepdim=True), others, chosen)
+                missed.index_put_((branches.place[its],), misses, accumulate=True)
+                weights[its] = chosen.to(dtype)
                 if selection.name == "ancestral":
                     _bind(images, branches, its, weights)
         told = weights.new_zeros(len(slots), NUM_BRANCHES, num_experts)
         told[branches.place, branches.branch] = weights
         self.known[slots] = True
-        return told, num_gated
+        return Routed(told, missed, len(free))
 
     def soon(self, slots: Tensor) -> tuple[int, ...]:
         """Experts that the gate thinks likely for some of these images, the likeliest first.
@@ -97,6 +119,20 @@ class Routes:
     def forget(self, slots: Tensor) -> None:
         """Have images routed anew at their present points."""
         self.known[slots] = False
+
+
+def _unbind(images: Slots, slots: Tensor, without: Tensor) -> None:
+    expert = images.expert[slots]
+    is_gone = (expert != UNBOUND) & without.gather(1, expert.clamp(min=0)[:, None]).squeeze(1)
+    images.expert[slots] = expert.where(~is_gone, UNBOUND)
+
+
+def _shared(p: Tensor, without: Tensor) -> Tensor:
+    """Probabilities of the experts that are left, as if there had never been others: (R, K)."""
+    left = p.where(~without, 0)
+    total = left.sum(1, keepdim=True)
+    nobody = (~without).to(p.dtype) / (~without).sum(1, keepdim=True)
+    return torch.where(total > 0, left / total, nobody)
 
 
 def _bind(images: Slots, branches: Branches, rows: Tensor, weights: Tensor) -> None:

@@ -9,9 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.sampling import noise_of
 from serving.engine.events import Done, Failed, Painted, Preview, Progress
-from tests.serving.conftest import NUM_EXPERTS, SHAPE, Told, request_of, run
+from tests.serving.conftest import NUM_EXPERTS, Told, request_of, run
 
 STRATEGIES = ["full", "top-1", "top-2", "threshold-0.3", "sample", "ancestral", "coupled"]
 
@@ -158,18 +157,6 @@ def test_request_whose_numbers_run_away_fails_alone(make_engine, memory, alone):
     assert isinstance(told["bad"].events[-1], Failed)
     assert "finite" in told["bad"].events[-1].reason
     assert_as_alone(good, told["good"], alone)
-
-
-def test_request_that_needs_a_lost_expert_fails_with_the_reason(make_engine, memory, gate):
-    engine = make_engine()
-    del memory.resident[2]
-    memory.lost = {2}
-    needs, does_not = request_of("needs", [1], strategy="full"), request_of("does not", [2])
-    p = gate(noise_of([2], SHAPE), torch.ones(1), does_not.cond)
-    assert int(p.argmax()) != 2
-    told = submitted(engine, [needs, does_not])
-    run(engine)
-    assert told["needs"].events == [Failed("expert 2 cannot be had; the service's log says why")]
 
 
 def test_request_that_is_late_is_given_up(make_engine, clock):
