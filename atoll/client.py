@@ -48,6 +48,7 @@ _MEANT = {  # what a service takes; where its limits are narrower, it says so it
     "priority": "high, normal or low",
     "deadline_s": "a number of seconds, more than 0",
     "cancel_on_disconnect": "True or False",
+    "exact": "True or False",
 }
 # By the channel itself. What has been answered with a single event is never asked for twice.
 _RETRIES = {
@@ -91,6 +92,8 @@ class Options(TypedDict, total=False):
         deadline_s: after which nobody wants them any more; never.
         cancel_on_disconnect: whether the service draws no further once this program is gone, or
             reads no more; for :meth:`Client.generate` it does not, for others it does.
+        exact: whether it is to fail where an expert cannot be had, rather than be drawn by the
+            others.
     """
 
     n: int
@@ -104,6 +107,7 @@ class Options(TypedDict, total=False):
     priority: Literal["high", "normal", "low"]
     deadline_s: float
     cancel_on_disconnect: bool
+    exact: bool
 
 
 class Client:

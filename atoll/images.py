@@ -84,12 +84,14 @@ class Progress:
         step: how many are done.
         steps: how many there are.
         weights: of each expert, in each of the steps since the last such event.
+        without: experts that could not be had in some step so far.
     """
 
     index: int
     step: int
     steps: int
     weights: tuple[tuple[float, ...], ...]
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def decode_event(message: wire.JobEvent) -> ImageEvent | None:
         case "progress":
             now = message.progress
             weights = tuple(tuple(each.experts) for each in now.weights)
-            return Progress(now.index, now.step, now.steps, weights)
+            return Progress(now.index, now.step, now.steps, weights, tuple(now.without))
         case "preview":
             return Preview(message.preview.index, message.preview.step, message.preview.png)
         case "image":

@@ -160,7 +160,7 @@ def source_of(number: int, expert: torch.nn.Module, folder: Path) -> Source:
         network.load_state_dict(weights, assign=True)
         return network.eval()
 
-    return Source(str(number), number, path.stat().st_size, lambda: load_file(path), build)
+    return Source(str(number), number, "", path.stat().st_size, lambda: load_file(path), build)
 
 
 def main() -> None:

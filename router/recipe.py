@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Recipe:
         checkpoints: digest of each job's checkpoint, by name of the job.
         ema_length: of the experts' averages; None for that of their training.
         size: of the image, WIDTHxHEIGHT in pixels; None for the main one of the run.
+        without: experts that could not be had in some step, whose weight the others have shared:
+            nothing draws the image again.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Recipe:
     checkpoints: dict[str, str]
     ema_length: float | None = None
     size: str | None = None
+    without: tuple[int, ...] = ()
 
     @property
     def overrides(self) -> list[str]:
@@ -60,15 +63,26 @@ class Recipe:
         """As a PNG carries it, in JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    def missing(self, experts: Sequence[int]) -> Recipe:
+        """The same, of an image for which experts could not be had in one more step."""
+        if not experts:
+            return self
+        return replace(self, without=tuple(sorted({*self.without, *experts})))
+
     def refuse_others(self, checkpoints: Mapping[str, str]) -> None:
-        """Refuse checkpoints that would draw another image.
+        """Refuse to draw another image than this.
 
         Args:
             checkpoints: digests by name of the job.
 
         Raises:
-            BadInput: names the jobs.
+            BadInput: they would; names the jobs. Or experts were missing then, and are not now.
         """
+        if self.without:
+            raise BadInput(
+                f"the image was drawn while experts could not be had, {list(self.without)}, and "
+                "nothing draws it again; leave out --like, and give its seed and settings"
+            )
         jobs = sorted(self.checkpoints.keys() | checkpoints.keys())
         differ = [job for job in jobs if self.checkpoints.get(job) != checkpoints.get(job)]
         if differ:

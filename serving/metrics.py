@@ -58,6 +58,12 @@ class Metrics:
         self._rows = Counter(
             "atoll_expert_rows", "That an expert was asked about.", ["expert"], registry=registry
         )
+        self._missed = Counter(
+            "atoll_expert_missed_steps",
+            "Of images, made without an expert that could not be had.",
+            ["expert"],
+            registry=registry,
+        )
         self._loads = Counter(
             "atoll_expert_loads", "Into memory.", ["expert", "source"], registry=registry
         )
@@ -105,6 +111,9 @@ class Metrics:
         self._step_s.observe(tick.seconds)
         self._steps.inc(tick.num_stepped)
         self._gated.inc(tick.num_gated)
+        for expert, missed in enumerate(tick.missed):
+            if missed:
+                self._missed.labels(expert).inc(missed)
         for expert, rows in enumerate(tick.rows):
             if rows:
                 self._batch.observe(rows)

@@ -35,6 +35,7 @@ class _Counted:
     """In one tick, see :class:`serving.engine.tick.Tick`."""
 
     rows: list[int]
+    missed: list[int]
     num_gated: int = 0
     num_stepped: int = 0
 
@@ -77,7 +78,7 @@ class Engine:
         self._awaited: list[tuple[Question, Answer]] = []  # of experts elsewhere
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
-        self._counted = _Counted([0] * model.experts.num)
+        self._counted = _counted_of(model.experts.num)
 
     def submit(self, request: Request, listener: Listener) -> None:
         """Ask for images.
@@ -111,7 +112,7 @@ class Engine:
             Whether any was evaluated.
         """
         began_at, experts = self._clock.monotonic(), self._model.experts
-        self._counted = _Counted([0] * experts.num)
+        self._counted = _counted_of(experts.num)
         self._queue.update()
         self._fill_slots()
         self._take_answers()
@@ -131,6 +132,7 @@ class Engine:
                 num_stepped=self._counted.num_stepped,
                 num_drawn=len(self._queue.active),
                 num_queued=self._queue.num_waiting,
+                missed=tuple(self._counted.missed),
             )
         )
         return bool(choice.slots)
@@ -208,7 +210,7 @@ class Engine:
             if image.entry.request.exact or len(lost) == self._model.experts.num:
                 number = min(each.experts & lost)
                 reason = f"expert {number} cannot be had; the service's log says why"
-                self._queue.end(image.entry, Failed(reason))
+                self._queue.end(image.entry, Failed(reason, is_without=True))
             else:
                 self._forget(self._tensor([each.slot]))
                 self._bell.set()
@@ -305,12 +307,15 @@ class Engine:
             elif stepped[row]:
                 self._counted.num_stepped += 1
                 self._missed[slot] = False
+                without = tuple(expert for expert, is_missed in enumerate(missed[row]) if is_missed)
+                for expert in without:
+                    self._counted.missed[expert] += 1
                 progress = Progress(
                     image.position,
                     steps[row],
                     image.entry.request.sampling.steps,
                     tuple(weights[row]),
-                    tuple(expert for expert, is_missed in enumerate(missed[row]) if is_missed),
+                    without,
                 )
                 try:
                     self._tell_step(slot, image, progress)
@@ -342,3 +347,7 @@ class Engine:
 
     def _tensor(self, slots: Sequence[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self._model.device)
+
+
+def _counted_of(num_experts: int) -> _Counted:
+    return _Counted([0] * num_experts, [0] * num_experts)

@@ -55,10 +55,12 @@ class Failed:
     Attributes:
         reason: why, in words.
         is_fault: whether what draws may be to blame; not where it was cancelled, or late.
+        is_without: whether an expert could not be had that may be there again later.
     """
 
     reason: str
     is_fault: bool = True
+    is_without: bool = False
 
 
 Event = Progress | Preview | Painted | Done | Failed

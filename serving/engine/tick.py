@@ -18,6 +18,7 @@ class Tick:
         num_stepped: images that have made a step.
         num_drawn: images in progress, once it had ended.
         num_queued: images that wait for a slot.
+        missed: steps that were made without each of the K experts, because it cannot be had.
     """
 
     engine: int
@@ -27,6 +28,7 @@ class Tick:
     num_stepped: int
     num_drawn: int
     num_queued: int
+    missed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

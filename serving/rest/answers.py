@@ -28,6 +28,9 @@ class ImageData(BaseModel):
     url: str | None = None
     revised_prompt: str | None = None
     seed: int
+    without: list[int] | None = Field(
+        None, description="experts that could not be had for it; left out where all could"
+    )
 
 
 class ImagesAnswer(ImageFormat):
@@ -48,6 +51,7 @@ class ImageChanges(BaseModel):
     url: str | None
     preview_url: str | None
     preview_step: int
+    without: list[int] = Field(description="experts that could not be had in some step")
 
 
 class JobImage(ImageChanges):
@@ -163,4 +167,5 @@ def _changes(name: str, index: int, image: ImageView, since: int = 0) -> dict[st
         "url": None if image.image is None else image_path(name, index),
         "preview_url": None if image.preview is None else preview,
         "preview_step": image.preview_step,
+        "without": list(image.recipe.without),
     }

@@ -70,6 +70,10 @@ class Generation(BaseModel):
     deadline_s: float | None = Field(
         None, gt=0, description="after which the images are of no use any more"
     )
+    exact: bool | None = Field(
+        None,
+        description="fail (503) where an expert cannot be had, rather than draw by the others",
+    )
     # What other models draw differently by; here it is one and the same.
     output_format: Literal["png"] | None = None
     output_compression: int | None = Field(None, ge=0, le=100, description="of a PNG none is lost")
@@ -98,6 +102,7 @@ class Generation(BaseModel):
             previews=self.partial_images or 0,
             priority=self.priority or "normal",
             deadline_s=self.deadline_s,
+            exact=self.exact or False,
         )
 
     def name_of(self, field: str) -> str:

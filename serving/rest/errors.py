@@ -67,7 +67,7 @@ def status_of(view: JobView) -> int:
     """The status of HTTP for a job without a result."""
     if view.state == "cancelled":
         return 410
-    if view.is_given_up:
+    if view.is_given_up or view.is_without:
         return 503
     return 504 if view.is_late else 500
 

@@ -79,4 +79,5 @@ async def _data(image: ImageView, url: str | None) -> ImageData:
         url=url,
         revised_prompt=image.recipe.condition or None,
         seed=image.recipe.seed,
+        without=list(image.recipe.without) or None,
     )

@@ -44,6 +44,7 @@ def order_of(request: wire.GenerateRequest) -> Order:
         previews=request.previews,
         priority=_PRIORITIES[request.priority],
         deadline_s=given("deadline_s"),
+        exact=request.exact,
     )
 
 

@@ -64,7 +64,7 @@ class ImagesServicer(rpc.ImagesServicer):
         for event in self._events(job, context):
             yield wire.GenerateResponse(event=event)
         end = job.view()
-        if end.is_late or end.is_given_up:
+        if end.is_late or end.is_given_up or end.is_without:
             code = grpc.StatusCode
             context.set_code(code.DEADLINE_EXCEEDED if end.is_late else code.UNAVAILABLE)
             context.set_details(end.reason)

@@ -44,7 +44,11 @@ def _of_image(index: int, old: ImageView, new: ImageView) -> Iterator[wire.JobEv
         weights = [wire.StepWeights(experts=each) for each in new.weights[old.step :]]
         yield wire.JobEvent(
             progress=wire.ImageProgress(
-                index=index, step=new.step, steps=new.recipe.steps, weights=weights
+                index=index,
+                step=new.step,
+                steps=new.recipe.steps,
+                weights=weights,
+                without=new.recipe.without,
             )
         )
     if new.image is not None:

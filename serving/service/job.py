@@ -66,6 +66,7 @@ class JobView:
         state: ends as ``done``, ``failed`` or ``cancelled``.
         reason: why it failed; "" if it did not.
         is_late: whether it failed because its deadline went by.
+        is_without: whether it failed because an expert could not be had.
         is_given_up: whether it failed because the service ended before.
         images: in the order that was asked for.
         created_at: in seconds since the Unix epoch.
@@ -78,6 +79,7 @@ class JobView:
     state: State
     reason: str
     is_late: bool
+    is_without: bool
     is_given_up: bool
     images: tuple[ImageView, ...]
     created_at: float
@@ -123,6 +125,7 @@ class Job:
     _watchers: list[Callable[[], None]] = field(init=False, default_factory=list)
     _stop: Stop | None = field(init=False, default=None)
     _is_late: bool = field(init=False, default=False)
+    _is_without: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._images = [ImageView(recipe) for recipe in self.recipes]
@@ -133,10 +136,11 @@ class Job:
         picture = self._pictured(event)
         with self._changed:
             match event:
-                case Progress(position, step, _, weights):
+                case Progress(position, step, _, weights, without):
                     image = self._images[position]
                     known = (*image.weights, weights)
-                    self._images[position] = replace(image, step=step, weights=known)
+                    recipe = image.recipe.missing(without)
+                    self._images[position] = replace(image, recipe=recipe, step=step, weights=known)
                     self._begin()
                 case Preview(position, step):
                     self._images[position] = replace(
@@ -148,7 +152,8 @@ class Job:
                     )
                 case Done():
                     self._end("done")
-                case Failed(reason, is_fault):
+                case Failed(reason, is_fault, is_without):
+                    self._is_without = is_without
                     self._reason = _GIVEN_UP if self._stop == "given up" else reason
                     self._is_late = not is_fault and self._stop is None
                     self._end("cancelled" if self._stop == "cancelled" else "failed")
@@ -203,6 +208,7 @@ class Job:
                 state=self._state,
                 reason=self._reason,
                 is_late=self._is_late,
+                is_without=self._is_without,
                 is_given_up=self._state == "failed" and self._stop == "given up",
                 images=tuple(self._images),
                 created_at=self._created_at,

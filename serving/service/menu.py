@@ -128,6 +128,7 @@ class Menu:
             patience_s=self.limits.patience_s * _PATIENCE[order.priority],
             deadline_s=math.inf if order.deadline_s is None else order.deadline_s,
             preview_every=-(-sampling.steps // (order.previews + 1)) if order.previews else 0,
+            exact=order.exact,
             shape=self.sizes[size],
         )
         return Planned(request, recipes)

@@ -28,6 +28,8 @@ class Order:
         previews: how often an unfinished image is shown, at most.
         priority: how urgent it is.
         deadline_s: after which nobody wants it any more; None is never.
+        exact: whether it is to fail where an expert cannot be had, rather than be drawn by the
+            others.
     """
 
     wanted: tuple[str, ...] = ()
@@ -41,6 +43,7 @@ class Order:
     previews: int = 0
     priority: Priority = "normal"
     deadline_s: float | None = None
+    exact: bool = False
 
 
 class Unusable(BadInput):

@@ -12,7 +12,8 @@ export function makeTile(job, { index, steps, recipe }, model, reuse) {
   frame.style.aspectRatio = `${width} / ${height}`;
   const strip = makeStrip(steps), actions = html("div", { class: "actions" });
   const caption = html("figcaption", {}, html("b", {}, what), ` seed ${recipe.seed}`);
-  const node = html("figure", {}, frame, strip.picture, caption, strip.legend, actions);
+  const note = html("p", { class: "note", hidden: "" });
+  const node = html("figure", {}, frame, strip.picture, caption, strip.legend, note, actions);
   let shownStep = 0, isThere = false;
 
   function paint(blob, words) {
@@ -32,6 +33,10 @@ export function makeTile(job, { index, steps, recipe }, model, reuse) {
   async function show(view) {
     if (!isThere) actions.textContent = `step ${view.step} of ${steps}`;
     strip.show(view.weights);
+    if (view.without.length) {
+      note.textContent = `Experts that could not be had for it: ${view.without.join(", ")}`;
+      note.hidden = false;
+    }
     if (view.url && !isThere) {
       paint(await fetchImage(job, index), title);
       isThere = true;

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61toll/wire/v1/images.proto\x12\ratoll.wire.v1\"\x0e\n\x0c\x41\x62outRequest\"\xe7\x03\n\rAboutResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x03 \x03(\t\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x10\n\x08\x63hannels\x18\x06 \x01(\r\x12\x13\n\x0bnum_experts\x18\x07 \x01(\r\x12\x0f\n\x07solvers\x18\x08 \x03(\t\x12\x0e\n\x06solver\x18\t \x01(\t\x12\r\n\x05steps\x18\n \x01(\r\x12\x10\n\x08guidance\x18\x0b \x01(\x01\x12\x10\n\x08strategy\x18\x0c \x01(\t\x12\x12\n\nmax_images\x18\r \x01(\r\x12\x11\n\tmax_steps\x18\x0e \x01(\r\x12\x42\n\x0b\x63heckpoints\x18\x0f \x03(\x0b\x32-.atoll.wire.v1.AboutResponse.CheckpointsEntry\x12\x12\n\nstrategies\x18\x10 \x03(\t\x12\x14\n\x0cmax_guidance\x18\x11 \x01(\x01\x12\x11\n\tmax_queue\x18\x12 \x01(\r\x12\'\n\x05sizes\x18\x13 \x03(\x0b\x32\x18.atoll.wire.v1.ImageSize\x1a\x32\n\x10\x43heckpointsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\xe1\x02\n\x0fGenerateRequest\x12\x12\n\nconditions\x18\x01 \x03(\t\x12\x10\n\x03num\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x0e\n\x06solver\x18\x06 \x01(\t\x12\x12\n\x05steps\x18\x07 \x01(\rH\x02\x88\x01\x01\x12\x15\n\x08guidance\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x10\n\x08strategy\x18\t \x01(\t\x12\x10\n\x08previews\x18\n \x01(\r\x12)\n\x08priority\x18\x0b \x01(\x0e\x32\x17.atoll.wire.v1.Priority\x12\x17\n\ndeadline_s\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\r \x01(\x08\x42\x06\n\x04_numB\x07\n\x05_seedB\x08\n\x06_stepsB\x0b\n\t_guidanceB\r\n\x0b_deadline_s\":\n\x10GenerateResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.atoll.wire.v1.JobEvent\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"7\n\rWatchResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.atoll.wire.v1.JobEvent\"\x1c\n\rCancelRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x10\n\x0e\x43\x61ncelResponse\"\xfa\x01\n\x08JobEvent\x12.\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1a.atoll.wire.v1.JobAcceptedH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.atoll.wire.v1.ImageProgressH\x00\x12.\n\x07preview\x18\x03 \x01(\x0b\x32\x1b.atoll.wire.v1.ImagePreviewH\x00\x12)\n\x05image\x18\x04 \x01(\x0b\x32\x18.atoll.wire.v1.ImageDoneH\x00\x12(\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x17.atoll.wire.v1.JobEndedH\x00\x42\x07\n\x05\x65vent\"6\n\x0bJobAccepted\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\r\x12\x0b\n\x03num\x18\x03 \x01(\r\"h\n\rImageProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\r\n\x05steps\x18\x03 \x01(\r\x12+\n\x07weights\x18\x04 \x03(\x0b\x32\x1a.atoll.wire.v1.StepWeights\"\x1e\n\x0bStepWeights\x12\x0f\n\x07\x65xperts\x18\x01 \x03(\x01\"8\n\x0cImagePreview\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0b\n\x03png\x18\x03 \x01(\x0c\"7\n\tImageDone\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\x0e\n\x06recipe\x18\x03 \x01(\t\"f\n\x08JobEnded\x12\'\n\x07outcome\x18\x01 \x01(\x0e\x32\x16.atoll.wire.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08queued_s\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x15\n\x11OUTCOME_CANCELLED\x10\x03\x32\xa8\x02\n\x06Images\x12\x42\n\x05\x41\x62out\x12\x1b.atoll.wire.v1.AboutRequest\x1a\x1c.atoll.wire.v1.AboutResponse\x12M\n\x08Generate\x12\x1e.atoll.wire.v1.GenerateRequest\x1a\x1f.atoll.wire.v1.GenerateResponse0\x01\x12\x44\n\x05Watch\x12\x1b.atoll.wire.v1.WatchRequest\x1a\x1c.atoll.wire.v1.WatchResponse0\x01\x12\x45\n\x06\x43\x61ncel\x12\x1c.atoll.wire.v1.CancelRequest\x1a\x1d.atoll.wire.v1.CancelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61toll/wire/v1/images.proto\x12\ratoll.wire.v1\"\x0e\n\x0c\x41\x62outRequest\"\xe7\x03\n\rAboutResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x03 \x03(\t\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x10\n\x08\x63hannels\x18\x06 \x01(\r\x12\x13\n\x0bnum_experts\x18\x07 \x01(\r\x12\x0f\n\x07solvers\x18\x08 \x03(\t\x12\x0e\n\x06solver\x18\t \x01(\t\x12\r\n\x05steps\x18\n \x01(\r\x12\x10\n\x08guidance\x18\x0b \x01(\x01\x12\x10\n\x08strategy\x18\x0c \x01(\t\x12\x12\n\nmax_images\x18\r \x01(\r\x12\x11\n\tmax_steps\x18\x0e \x01(\r\x12\x42\n\x0b\x63heckpoints\x18\x0f \x03(\x0b\x32-.atoll.wire.v1.AboutResponse.CheckpointsEntry\x12\x12\n\nstrategies\x18\x10 \x03(\t\x12\x14\n\x0cmax_guidance\x18\x11 \x01(\x01\x12\x11\n\tmax_queue\x18\x12 \x01(\r\x12\'\n\x05sizes\x18\x13 \x03(\x0b\x32\x18.atoll.wire.v1.ImageSize\x1a\x32\n\x10\x43heckpointsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\xf0\x02\n\x0fGenerateRequest\x12\x12\n\nconditions\x18\x01 \x03(\t\x12\x10\n\x03num\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x0e\n\x06solver\x18\x06 \x01(\t\x12\x12\n\x05steps\x18\x07 \x01(\rH\x02\x88\x01\x01\x12\x15\n\x08guidance\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x10\n\x08strategy\x18\t \x01(\t\x12\x10\n\x08previews\x18\n \x01(\r\x12)\n\x08priority\x18\x0b \x01(\x0e\x32\x17.atoll.wire.v1.Priority\x12\x17\n\ndeadline_s\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\r \x01(\x08\x12\r\n\x05\x65xact\x18\x0e \x01(\x08\x42\x06\n\x04_numB\x07\n\x05_seedB\x08\n\x06_stepsB\x0b\n\t_guidanceB\r\n\x0b_deadline_s\":\n\x10GenerateResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.atoll.wire.v1.JobEvent\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"7\n\rWatchResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.atoll.wire.v1.JobEvent\"\x1c\n\rCancelRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x10\n\x0e\x43\x61ncelResponse\"\xfa\x01\n\x08JobEvent\x12.\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1a.atoll.wire.v1.JobAcceptedH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.atoll.wire.v1.ImageProgressH\x00\x12.\n\x07preview\x18\x03 \x01(\x0b\x32\x1b.atoll.wire.v1.ImagePreviewH\x00\x12)\n\x05image\x18\x04 \x01(\x0b\x32\x18.atoll.wire.v1.ImageDoneH\x00\x12(\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x17.atoll.wire.v1.JobEndedH\x00\x42\x07\n\x05\x65vent\"6\n\x0bJobAccepted\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\r\x12\x0b\n\x03num\x18\x03 \x01(\r\"y\n\rImageProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\r\n\x05steps\x18\x03 \x01(\r\x12+\n\x07weights\x18\x04 \x03(\x0b\x32\x1a.atoll.wire.v1.StepWeights\x12\x0f\n\x07without\x18\x05 \x03(\r\"\x1e\n\x0bStepWeights\x12\x0f\n\x07\x65xperts\x18\x01 \x03(\x01\"8\n\x0cImagePreview\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0b\n\x03png\x18\x03 \x01(\x0c\"7\n\tImageDone\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\x0e\n\x06recipe\x18\x03 \x01(\t\"f\n\x08JobEnded\x12\'\n\x07outcome\x18\x01 \x01(\x0e\x32\x16.atoll.wire.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08queued_s\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x15\n\x11OUTCOME_CANCELLED\x10\x03\x32\xa8\x02\n\x06Images\x12\x42\n\x05\x41\x62out\x12\x1b.atoll.wire.v1.AboutRequest\x1a\x1c.atoll.wire.v1.AboutResponse\x12M\n\x08Generate\x12\x1e.atoll.wire.v1.GenerateRequest\x1a\x1f.atoll.wire.v1.GenerateResponse0\x01\x12\x44\n\x05Watch\x12\x1b.atoll.wire.v1.WatchRequest\x1a\x1c.atoll.wire.v1.WatchResponse0\x01\x12\x45\n\x06\x43\x61ncel\x12\x1c.atoll.wire.v1.CancelRequest\x1a\x1d.atoll.wire.v1.CancelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ABOUTRESPONSE_CHECKPOINTSENTRY']._loaded_options = None
   _globals['_ABOUTRESPONSE_CHECKPOINTSENTRY']._serialized_options = b'8\001'
-  _globals['_PRIORITY']._serialized_start=1811
-  _globals['_PRIORITY']._serialized_end=1905
-  _globals['_OUTCOME']._serialized_start=1907
-  _globals['_OUTCOME']._serialized_end=2002
+  _globals['_PRIORITY']._serialized_start=1843
+  _globals['_PRIORITY']._serialized_end=1937
+  _globals['_OUTCOME']._serialized_start=1939
+  _globals['_OUTCOME']._serialized_end=2034
   _globals['_ABOUTREQUEST']._serialized_start=45
   _globals['_ABOUTREQUEST']._serialized_end=59
   _globals['_ABOUTRESPONSE']._serialized_start=62
@@ -46,31 +46,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGESIZE']._serialized_start=551
   _globals['_IMAGESIZE']._serialized_end=593
   _globals['_GENERATEREQUEST']._serialized_start=596
-  _globals['_GENERATEREQUEST']._serialized_end=949
-  _globals['_GENERATERESPONSE']._serialized_start=951
-  _globals['_GENERATERESPONSE']._serialized_end=1009
-  _globals['_WATCHREQUEST']._serialized_start=1011
-  _globals['_WATCHREQUEST']._serialized_end=1038
-  _globals['_WATCHRESPONSE']._serialized_start=1040
-  _globals['_WATCHRESPONSE']._serialized_end=1095
-  _globals['_CANCELREQUEST']._serialized_start=1097
-  _globals['_CANCELREQUEST']._serialized_end=1125
-  _globals['_CANCELRESPONSE']._serialized_start=1127
-  _globals['_CANCELRESPONSE']._serialized_end=1143
-  _globals['_JOBEVENT']._serialized_start=1146
-  _globals['_JOBEVENT']._serialized_end=1396
-  _globals['_JOBACCEPTED']._serialized_start=1398
-  _globals['_JOBACCEPTED']._serialized_end=1452
-  _globals['_IMAGEPROGRESS']._serialized_start=1454
-  _globals['_IMAGEPROGRESS']._serialized_end=1558
-  _globals['_STEPWEIGHTS']._serialized_start=1560
-  _globals['_STEPWEIGHTS']._serialized_end=1590
-  _globals['_IMAGEPREVIEW']._serialized_start=1592
-  _globals['_IMAGEPREVIEW']._serialized_end=1648
-  _globals['_IMAGEDONE']._serialized_start=1650
-  _globals['_IMAGEDONE']._serialized_end=1705
-  _globals['_JOBENDED']._serialized_start=1707
-  _globals['_JOBENDED']._serialized_end=1809
-  _globals['_IMAGES']._serialized_start=2005
-  _globals['_IMAGES']._serialized_end=2301
+  _globals['_GENERATEREQUEST']._serialized_end=964
+  _globals['_GENERATERESPONSE']._serialized_start=966
+  _globals['_GENERATERESPONSE']._serialized_end=1024
+  _globals['_WATCHREQUEST']._serialized_start=1026
+  _globals['_WATCHREQUEST']._serialized_end=1053
+  _globals['_WATCHRESPONSE']._serialized_start=1055
+  _globals['_WATCHRESPONSE']._serialized_end=1110
+  _globals['_CANCELREQUEST']._serialized_start=1112
+  _globals['_CANCELREQUEST']._serialized_end=1140
+  _globals['_CANCELRESPONSE']._serialized_start=1142
+  _globals['_CANCELRESPONSE']._serialized_end=1158
+  _globals['_JOBEVENT']._serialized_start=1161
+  _globals['_JOBEVENT']._serialized_end=1411
+  _globals['_JOBACCEPTED']._serialized_start=1413
+  _globals['_JOBACCEPTED']._serialized_end=1467
+  _globals['_IMAGEPROGRESS']._serialized_start=1469
+  _globals['_IMAGEPROGRESS']._serialized_end=1590
+  _globals['_STEPWEIGHTS']._serialized_start=1592
+  _globals['_STEPWEIGHTS']._serialized_end=1622
+  _globals['_IMAGEPREVIEW']._serialized_start=1624
+  _globals['_IMAGEPREVIEW']._serialized_end=1680
+  _globals['_IMAGEDONE']._serialized_start=1682
+  _globals['_IMAGEDONE']._serialized_end=1737
+  _globals['_JOBENDED']._serialized_start=1739
+  _globals['_JOBENDED']._serialized_end=1841
+  _globals['_IMAGES']._serialized_start=2037
+  _globals['_IMAGES']._serialized_end=2333
 # @@protoc_insertion_point(module_scope)

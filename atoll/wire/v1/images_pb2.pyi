@@ -91,7 +91,7 @@ class ImageSize(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("conditions", "num", "seed", "width", "height", "solver", "steps", "guidance", "strategy", "previews", "priority", "deadline_s", "cancel_on_disconnect")
+    __slots__ = ("conditions", "num", "seed", "width", "height", "solver", "steps", "guidance", "strategy", "previews", "priority", "deadline_s", "cancel_on_disconnect", "exact")
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     NUM_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class GenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     conditions: _containers.RepeatedScalarFieldContainer[str]
     num: int
     seed: int
@@ -118,7 +119,8 @@ class GenerateRequest(_message.Message):
     priority: Priority
     deadline_s: float
     cancel_on_disconnect: bool
-    def __init__(self, conditions: _Optional[_Iterable[str]] = ..., num: _Optional[int] = ..., seed: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., previews: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., deadline_s: _Optional[float] = ..., cancel_on_disconnect: _Optional[bool] = ...) -> None: ...
+    exact: bool
+    def __init__(self, conditions: _Optional[_Iterable[str]] = ..., num: _Optional[int] = ..., seed: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., solver: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., strategy: _Optional[str] = ..., previews: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., deadline_s: _Optional[float] = ..., cancel_on_disconnect: _Optional[bool] = ..., exact: _Optional[bool] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("event",)
@@ -173,16 +175,18 @@ class JobAccepted(_message.Message):
     def __init__(self, job: _Optional[str] = ..., ahead: _Optional[int] = ..., num: _Optional[int] = ...) -> None: ...
 
 class ImageProgress(_message.Message):
-    __slots__ = ("index", "step", "steps", "weights")
+    __slots__ = ("index", "step", "steps", "weights", "without")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_FIELD_NUMBER: _ClassVar[int]
     index: int
     step: int
     steps: int
     weights: _containers.RepeatedCompositeFieldContainer[StepWeights]
-    def __init__(self, index: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., weights: _Optional[_Iterable[_Union[StepWeights, _Mapping]]] = ...) -> None: ...
+    without: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, index: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., weights: _Optional[_Iterable[_Union[StepWeights, _Mapping]]] = ..., without: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class StepWeights(_message.Message):
     __slots__ = ("experts",)

@@ -28,7 +28,8 @@ if _version_not_supported:
 class ImagesStub:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
     of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
-    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before.
+    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before, or where an
+    expert could not be had that `exact` asks for.
     """
 
     def __init__(self, channel):
@@ -62,7 +63,8 @@ class ImagesStub:
 class ImagesServicer:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
     of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
-    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before.
+    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before, or where an
+    expert could not be had that `exact` asks for.
     """
 
     def About(self, request, context):
@@ -129,7 +131,8 @@ def add_ImagesServicer_to_server(servicer, server):
 class Images:
     """A status other than OK is about the call: it was refused, or the connection is lost. What becomes
     of a job that was accepted is told by the last event of its stream; where Generate's deadline_s
-    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before.
+    went by, DEADLINE_EXCEEDED follows it, and UNAVAILABLE where the service ended before, or where an
+    expert could not be had that `exact` asks for.
     """
 
     @staticmethod

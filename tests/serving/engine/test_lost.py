@@ -25,7 +25,8 @@ def test_request_that_is_to_be_exact_and_needs_a_lost_expert_fails_with_the_reas
     assert int(p.argmax()) != 2
     told = submitted(engine, [needs, does_not])
     run(engine)
-    assert told["needs"].events == [Failed("expert 2 cannot be had; the service's log says why")]
+    reason = "expert 2 cannot be had; the service's log says why"
+    assert told["needs"].events == [Failed(reason, is_without=True)]
 
 
 def without(gate, expert):

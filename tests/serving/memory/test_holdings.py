@@ -13,7 +13,7 @@ from serving.memory.source import Source
 from tests.fakes import ManualClock
 
 NAMES = "abcd"
-SOURCES = {name: Source(name, number, 10, dict, dict) for number, name in enumerate(NAMES)}
+SOURCES = {name: Source(name, number, name, 10, dict, dict) for number, name in enumerate(NAMES)}
 
 
 def named(names):

@@ -56,7 +56,7 @@ def make(make_memory):
 
 
 def source(name, expert, read=dict, key=None):
-    return Source(key or name, expert, 10, read, lambda _: name)
+    return Source(key or name, expert, name, 10, read, lambda _: name)
 
 
 def named(*names):
@@ -213,7 +213,7 @@ def test_engine_draws_the_same_with_room_for_some_experts(  # noqa: PLR0917 - fi
     make_memory, make_engine, networks, alone, bell, room
 ):
     sources = [
-        Source(str(k), k, 10, dict, lambda _, network=network: network)
+        Source(str(k), k, str(k), 10, dict, lambda _, network=network: network)
         for k, network in enumerate(networks)
     ]
     told, loads = {}, []

@@ -82,6 +82,7 @@ def test_client_takes_every_option_there_is(client):
         "priority": "low",
         "deadline_s": 60.0,
         "cancel_on_disconnect": True,
+        "exact": True,
     }
     assert options.keys() == Options.__annotations__.keys()
     assert len(client.generate("3", **options)) == 2

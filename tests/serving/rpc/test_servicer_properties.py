@@ -7,7 +7,7 @@ import math
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor as Field
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from atoll.wire.v1 import images_pb2 as wire
@@ -91,6 +91,7 @@ def test_request_that_can_be_written_ends_in_images_or_is_refused_by_a_field_of_
     seen = set()
 
     @MANY
+    @example(wire.GenerateRequest(deadline_s=1e-6))
     @given(messages(wire.GenerateRequest))
     def check(request):
         status, words, came = outcome(served.stub.Generate(request))

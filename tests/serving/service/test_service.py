@@ -188,7 +188,7 @@ def test_service_that_brings_no_experts_any_more_is_neither_healthy_nor_ready(tr
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_expert_that_is_damaged_fails_those_who_need_it_and_no_others(
+def test_expert_that_is_damaged_is_done_without_or_fails_those_who_ask_for_exactness(
     make_service, trained, missing
 ):
     key = (
@@ -199,11 +199,17 @@ def test_expert_that_is_damaged_fails_those_who_need_it_and_no_others(
     weights = next((trained.folder / "run" / key).glob("ema*"))
     weights.unlink() if missing else weights.write_bytes(b"rubbish")
     service = make_service()
-    both = finished(service.order(Order(strategy="full"), "me"))
+    both = finished(service.order(Order(strategy="full", exact=True), "me"))
     assert both.state == "failed"
+    assert both.is_without
     assert "expert 1 cannot be had" in both.reason
-    one = [finished(service.order(Order(strategy="ancestral", seed=s), "me")) for s in range(12)]
-    assert {view.state for view in one} == {"done", "failed"}
+    bound = [Order(strategy="ancestral", seed=seed, exact=True) for seed in range(12)]
+    assert {finished(service.order(it, "me")).state for it in bound} == {"done", "failed"}
+    (image,) = finished(service.order(Order(strategy="full"), "me")).images
+    assert image.recipe.without == (1,)
+    assert {weights[1] for weights in image.weights} == {0}
+    with pytest.raises(BadInput, match="nothing draws it again"):
+        image.recipe.refuse_others(image.recipe.checkpoints)
 
 
 def test_deterministic_service_draws_the_same_bits_whatever_is_drawn_beside(make_service):
