@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,8 @@ from atoll.authority import DAY_S, Pair
 from atoll.command import JsonOption, show
 from atoll.credentials import CA, OPERATOR, SERVER, read_pair, write_pair
 from atoll.errors import BadInput
+from atoll.identity import Identity
+from atoll.identity import gateway as gateway_named
 from atoll.identity import operator as operator_named
 from atoll.private_files import write_private
 from atoll.revocations import read_revocations
@@ -30,10 +32,11 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
 
 def certs(
     folder: Annotated[Path, typer.Argument(help="Where they are, or are to be.")],
+    *,
     host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Address or name at which islands call the orchestrator, or others the service. "
+            help="Address or name at which islands call the orchestrator, or others a service. "
             "Repeatable."
         ),
     ] = None,
@@ -41,26 +44,27 @@ def certs(
         list[str] | None,
         typer.Option(help="Make a folder to hand to this operator. Repeatable."),
     ] = None,
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(help="Make a folder to hand to this gateway, see atoll serve. Repeatable."),
+    ] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=3650, help="How long the servers' and operators' last.")
+        int,
+        typer.Option(min=1, max=3650, help="How long they last, but for the authority's."),
     ] = 365,
     json_: JsonOption = False,
 ) -> None:
-    """Make a private certificate authority, and certificates for servers and operators.
+    """Make a private certificate authority, and certificates for servers, operators and gateways.
 
-    The folder is for `orchestrator.tls`, and for `serving.tls` of `atoll serve`.
+    The folder is for `orchestrator.tls`, `serving.tls` and `expert_server.tls`.
     The same command again keeps the authority, and makes anew what ends within 30 days.
     """
-    hosts, names, lasting = _hosts(host or ()), operator or (), days * DAY_S
-    now = time.time()
-    try:
-        made = [operator_named(name) for name in names]
-    except ValueError as error:
-        raise BadInput(f"--operator: {error}") from error
+    hosts, lasting, now = _hosts(host or ()), days * DAY_S, time.time()
+    made = [*_named(operator_named, operator or ()), *_named(gateway_named, gateway or ())]
     revoked = read_revocations(folder)
     for who in made:
         if who.uri in revoked:
-            raise BadInput(f"--operator: {revoked[who.uri]}; give them another name")
+            raise BadInput(f"--{who.kind}: {revoked[who.uri]}; give them another name")
     try:
         ca = _kept(folder, CA) or _keep(folder, CA, authority.new_authority(now, _CA_S))
         server = _kept(folder, SERVER)
@@ -78,13 +82,20 @@ def certs(
             _row("operator.crt", "commands given here", own),
         ]
         for who in made:
-            place = folder / "operators" / who.name
-            theirs = _keep(place, OPERATOR, authority.for_identity(ca, who, now, lasting))
+            place = folder / f"{who.kind}s" / who.name
+            theirs = _keep(place, who.kind, authority.for_identity(ca, who, now, lasting))
             write_private(place / f"{CA}.crt", ca.certificate_pem)
             rows.append(_row(str(place.relative_to(folder)), str(who), theirs))
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
     show(f"certificates; set orchestrator.tls or serving.tls to {folder}", rows, as_json=json_)
+
+
+def _named(make: Callable[[str], Identity], names: Sequence[str]) -> list[Identity]:
+    try:
+        return [make(name) for name in names]
+    except ValueError as error:
+        raise BadInput(f"--{make.__name__}: {error}") from error
 
 
 def _hosts(given: Sequence[str]) -> list[str]:

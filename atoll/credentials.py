@@ -6,6 +6,7 @@
     ca.key        makes certificates and join tokens; only where the orchestrator runs
     server.crt    of the orchestrator, with its key in server.key
     operator.crt  of who gives commands here, with its key in operator.key
+    gateway.crt   of who calls servers of experts, with its key in gateway.key
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from atoll.authority import Key, Pair
 from atoll.errors import ConfigError
 from atoll.private_files import read_private, write_private
 
-CA, SERVER, OPERATOR = "ca", "server", "operator"
+CA, SERVER, OPERATOR, GATEWAY = "ca", "server", "operator", "gateway"
 
 
 def write_pair(folder: Path, name: str, pair: Pair) -> None:
@@ -78,6 +79,11 @@ def client_credentials(pair: Pair, authority: x509.Certificate) -> grpc.ChannelC
 def operator_credentials(folder: Path) -> grpc.ChannelCredentials:
     """To call as the operator whose certificate is in a folder. Raises: ConfigError."""
     return client_credentials(read_pair(folder, OPERATOR), read_certificate(folder / f"{CA}.crt"))
+
+
+def gateway_credentials(folder: Path) -> grpc.ChannelCredentials:
+    """To call as the gateway whose certificate is in a folder. Raises: ConfigError."""
+    return client_credentials(read_pair(folder, GATEWAY), read_certificate(folder / f"{CA}.crt"))
 
 
 def open_credentials(pair: Pair) -> grpc.ServerCredentials:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_URI = re.compile(rf"atoll://({_NAME})/(island|operator|join)/({_NAME}|\*)(?:/({_NAME}))?")
-_EVERY_RUN = "lab"  # operators are of the whole lab; an island is of one run
+_URI = re.compile(rf"atoll://({_NAME})/(island|operator|gateway|join)/({_NAME}|\*)(?:/({_NAME}))?")
+_EVERY_RUN = "lab"  # operators and gateways are of the whole lab; an island is of one run
 _ANY = "*"
 
 
@@ -18,6 +18,7 @@ class Kind(enum.StrEnum):
 
     ISLAND = "island"
     OPERATOR = "operator"
+    GATEWAY = "gateway"  # who serves images by experts elsewhere: see :mod:`serving.expert`
     JOIN = "join"  # who may become an island
 
 
@@ -27,9 +28,10 @@ class Identity:
 
     Attributes:
         kind: what they may do.
-        run: name of the run an island, or a join token, is for; every operator's is the same.
-        name: of the island, or the operator. A token's is that of the one island it is for, or
-            ``*`` for any that nobody has been yet.
+        run: name of the run an island, or a join token, is for; every operator's and gateway's is
+            the same.
+        name: of the island, the operator or the gateway. A token's is that of the one island it is
+            for, or ``*`` for any that nobody has been yet.
         node: which node of the island; "" where it has but one.
     """
 
@@ -49,7 +51,12 @@ class Identity:
     def __str__(self) -> str:
         if self.kind is Kind.JOIN:
             return "a join token" if self.name == _ANY else f"the join token of {self.name}"
-        return f"operator {self.name}" if self.kind is Kind.OPERATOR else self.full_name
+        return f"{self.kind} {self.name}" if self.is_of_lab else self.full_name
+
+    @property
+    def is_of_lab(self) -> bool:
+        """Whether it is of no run alone."""
+        return self.kind in {Kind.OPERATOR, Kind.GATEWAY}
 
     @property
     def full_name(self) -> str:
@@ -59,7 +66,7 @@ class Identity:
     @property
     def island(self) -> str:
         """The one island that a join token, or an island itself, may be; "" if that is open."""
-        return "" if self.kind is Kind.OPERATOR or self.name == _ANY else self.name
+        return "" if self.is_of_lab or self.name == _ANY else self.name
 
     @property
     def uri(self) -> str:
@@ -71,7 +78,7 @@ class Identity:
 
         A join token goes with the island it is for, or is asked to make.
         """
-        if self.kind is Kind.OPERATOR:
+        if self.is_of_lab:
             return {self.uri}
         return {f"atoll://{self.run}/{Kind.ISLAND}/{name}" for name in (self.name, island)}
 
@@ -89,7 +96,7 @@ class Identity:
             return False
         if self.kind is Kind.JOIN and re.fullmatch(rf"{re.escape(self.name)}\.\d+", island):
             return True  # started once more on another node, with the same token
-        return self.kind is not Kind.OPERATOR and self.name in {island, _ANY}
+        return not self.is_of_lab and self.name in {island, _ANY}
 
 
 def _is_sound(found: re.Match[str]) -> bool:
@@ -101,6 +108,11 @@ def _is_sound(found: re.Match[str]) -> bool:
 def operator(name: str) -> Identity:
     """An operator of the lab. Raises: ValueError for what is no name."""
     return Identity(Kind.OPERATOR, _EVERY_RUN, name)
+
+
+def gateway(name: str) -> Identity:
+    """A gateway of the lab. Raises: ValueError for what is no name."""
+    return Identity(Kind.GATEWAY, _EVERY_RUN, name)
 
 
 def island(run: str, name: str, node: str = "") -> Identity:

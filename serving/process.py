@@ -165,10 +165,10 @@ def _elsewhere(config: Config, bell: threading.Event, clock: Clock) -> Holder:
 
     serving, credentials = config.serving, None
     if serving.experts_tls:
-        from atoll.credentials import operator_credentials  # noqa: PLC0415
+        from atoll.credentials import gateway_credentials  # noqa: PLC0415
 
         try:
-            credentials = operator_credentials(Path(serving.experts_tls))
+            credentials = gateway_credentials(Path(serving.experts_tls))
         except ConfigError as error:
             raise ConfigError(f"serving.experts_tls: {error}") from error
     pool = Pool(lambda: serving.experts, credentials, serving.experts_deadline_s, bell, clock)

@@ -1,4 +1,4 @@
-"""``atoll revoke``: shuts out operators and islands whose certificates or tokens were stolen."""
+"""``atoll revoke``: shuts out whoever's certificate or token was stolen."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ def revoke(
     *,
     operator: NamesOption = None,
     island: NamesOption = None,
+    gateway: NamesOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     reason: Annotated[str, typer.Option("--reason", "-m", help="Told wherever it shows.")] = "",
     list_: Annotated[bool, typer.Option("--list", help="Only show who was revoked.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Shut out operators of the lab, or islands of the run, at once and for good.
+    """Shut out operators and gateways of the lab, or islands of the run, at once and for good.
 
     A serving orchestrator refuses their calls from then on, and takes the lease an island holds.
+    Servers of experts refuse a gateway's once the folder's revoked.json is theirs, too.
     Names are not given again: who is to come back gets another.
     """
     from orchestrator.naming import name_of
@@ -59,9 +61,11 @@ def revoke(
                 "islands are meant by --config, on the machine of its orchestrator"
             )
         run = name_of(settings)
-    whom = _identities(operator or (), island or (), run)
+    whom = [*_identities(operator or (), island or (), run), *_gateways(gateway or ())]
     if not list_ and not whom:
-        raise BadInput("whom? give --operator NAME or --island NAME; --list shows who was revoked")
+        raise BadInput(
+            "whom? give --operator, --island or --gateway with a NAME; --list shows who was revoked"
+        )
     if list_ and whom:
         raise BadInput("--list only shows who was revoked; leave out the names, or --list")
     try:
@@ -90,6 +94,13 @@ def _identities(operators: Sequence[str], islands: Sequence[str], run: str) -> l
         raise BadInput(f"--island: {error}") from error
 
 
+def _gateways(names: Sequence[str]) -> list[Identity]:
+    try:
+        return [identity.gateway(name) for name in names]
+    except ValueError as error:
+        raise BadInput(f"--gateway: {error}") from error
+
+
 def _never_seen(config: Config, tls: Path, whom: Sequence[Identity]) -> list[str]:
     """Names that may be slips of the pen."""
     from orchestrator.connect import attach
@@ -106,7 +117,7 @@ def _never_seen(config: Config, tls: Path, whom: Sequence[Identity]) -> list[str
     return [
         str(who)
         for who in whom
-        if (who.kind is Kind.OPERATOR and not (tls / "operators" / who.name).exists())
+        if (who.is_of_lab and not (tls / f"{who.kind}s" / who.name).exists())
         or (who.kind is Kind.ISLAND and islands is not None and who.name not in islands)
     ]
 

@@ -5,7 +5,8 @@ an operator         ``Operators``; reflection, where that is served
 an island           ``Islands``, for itself and under its own lease; ``Identities``, to stay itself;
                     of several nodes each for itself, and under the lease of their island
 a join token        ``Identities``, to become the island it is for
-all three           health
+a gateway           servers of experts, and nothing here
+all of them         health
 ==================  ======================================================================
 
 Nobody without a certificate of the lab's authority gets past the handshake, and who was revoked may
@@ -50,7 +51,7 @@ def refuse_stranger(
     """
     if caller.kind not in _MAY_CALL.get(service, ()):
         raise Forbidden(f"{caller} may not call {service.rpartition('.')[2]}")
-    as_itself = caller.kind is Kind.OPERATOR or service == HEALTH
+    as_itself = caller.is_of_lab or service == HEALTH
     island = caller.name if as_itself else _island_of(request)
     if caller.shut_out_as(island) & revoked.keys():
         raise Forbidden(f"{caller} was revoked")

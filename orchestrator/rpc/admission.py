@@ -5,7 +5,6 @@ A stream that was let in goes on by itself, so those of callers who are revoked 
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from atoll.identity import Identity
 from atoll.rates import Rates
 from atoll.revocations import Revocation
 from atoll.rpc.interceptors import behaving, behaviour_of
+from atoll.rpc.shown import shown
 from orchestrator.rpc.access import refuse_stranger
 
 # An agent beats five times a second at most, a person's table asks four times a second.
@@ -120,20 +120,3 @@ def signed(reason: str, context: grpc.ServicerContext) -> str:
     if caller is None:
         return reason
     return f"{caller}: {reason}" if reason else f"asked by {caller}"
-
-
-def shown(context: grpc.ServicerContext) -> tuple[Identity | None, float]:
-    """Whom the certificate of a call names, and when it ends; nobody's where calls are plain."""
-    pems = context.auth_context().get("x509_pem_cert", ())
-    return _read(pems[0]) if pems else (None, 0.0)
-
-
-@functools.lru_cache(maxsize=4096)
-def _read(pem: bytes) -> tuple[Identity | None, float]:
-    """Whom a certificate, which gRPC has verified, names, and when it ends (s since 1970)."""
-    from cryptography import x509  # noqa: PLC0415 - plain calls bring none
-
-    from atoll.authority import identity_in  # noqa: PLC0415
-
-    certificate = x509.load_pem_x509_certificate(pem)
-    return identity_in(certificate), certificate.not_valid_after_utc.timestamp()

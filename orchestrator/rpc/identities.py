@@ -12,9 +12,9 @@ import grpc
 
 from atoll.errors import Forbidden
 from atoll.identity import Identity, Kind
+from atoll.rpc.shown import shown
 from atoll.wire.v1 import identity_pb2 as wire
 from atoll.wire.v1 import identity_pb2_grpc as rpc
-from orchestrator.rpc.admission import shown
 from orchestrator.service import FleetService
 
 if TYPE_CHECKING:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from atoll import layout
 from atoll.blobs import open_store
-from atoll.clock import SystemClock
+from atoll.clock import Clock, SystemClock
 from atoll.config import Config
-from atoll.errors import AtollError, BadInput
+from atoll.errors import AtollError, BadInput, ConfigError
 from atoll.ports import refuse_taken
+from atoll.revocations import Revocations
 from experts.devices import device_of
 from experts.load import load_expert
 from router.load import trained_run
 from router.sizes import sizes_of
+from serving.expert.admission import Admission
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
@@ -53,8 +56,16 @@ def serve_experts(
             settings.batch_rows, settings.queue_rows, device_of(config.island), clock
         )
         leaving = False
-        servicer = ExpertsServicer(config.run.uri, experts, evaluator, clock, lambda: leaving)
-        server = ExpertServer(servicer, settings)
+        admission = _admission(settings.tls, clock)
+        servicer = ExpertsServicer(
+            config.run.uri,
+            experts,
+            evaluator,
+            clock,
+            lambda: leaving,
+            *([admission.refuse_stranger] if admission else []),
+        )
+        server = ExpertServer(servicer, settings, admission)
         evaluator.start()
         address = server.start()
     opened(address)
@@ -67,6 +78,15 @@ def serve_experts(
     finally:
         server.stop(0.0 if signals.is_urgent else _GRACE_S)
         evaluator.stop()
+
+
+def _admission(tls: str, clock: Clock) -> Admission | None:
+    if not tls:
+        return None
+    try:
+        return Admission(clock, Revocations(Path(tls)).known)
+    except ConfigError as error:
+        raise ConfigError(f"expert_server.tls: {error}") from error
 
 
 def _drain(evaluator: Evaluator, signals: Signals, drain_s: float) -> None:

@@ -16,6 +16,7 @@ from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
 from atoll.wire.v1 import experts_pb2, experts_pb2_grpc
+from serving.expert.admission import Admission
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import MAX_MESSAGE_BYTES
 
@@ -39,12 +40,18 @@ _OPTIONS = [
 class ExpertServer:
     """Serves experts over gRPC, with health and reflection."""
 
-    def __init__(self, servicer: ExpertsServicer, settings: ExpertServerSection) -> None:
+    def __init__(
+        self,
+        servicer: ExpertsServicer,
+        settings: ExpertServerSection,
+        admission: Admission | None = None,
+    ) -> None:
         """Serve nobody yet.
 
         Args:
             servicer: answers.
             settings: where to listen, and as whom.
+            admission: who may call; None for everybody on this machine.
 
         Raises:
             ConfigError: a certificate is missing, or is not what it should be.
@@ -52,7 +59,11 @@ class ExpertServer:
         self._listen, self._credentials = settings.listen, _credentials(settings.tls)
         self._server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
-            interceptors=[Readable(), ErrorsAsStatus("the expert server")],
+            interceptors=[
+                Readable(),
+                *([admission] if admission else []),
+                ErrorsAsStatus("the expert server"),
+            ],
             maximum_concurrent_rpcs=_STREAMS + _THREADS,
             options=_OPTIONS,
         )

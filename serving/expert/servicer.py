@@ -12,7 +12,7 @@ import grpc
 import torch
 
 from atoll.clock import Clock
-from atoll.errors import BadInput, Busy
+from atoll.errors import BadInput, Busy, Forbidden
 from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
 from serving.expert.evaluator import Answered, Asked, Evaluator
@@ -30,13 +30,14 @@ Answers = queue.SimpleQueue[Callable[[], wire.EvaluateResponse] | None]  # made 
 class ExpertsServicer(rpc.ExpertsServicer):
     """Speaks for an evaluator."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all that it speaks for
         self,
         run: str,
         experts: Sequence[ServedExpert],
         evaluator: Evaluator,
         clock: Clock,
         is_leaving: Callable[[], bool],
+        refuse_stranger: Callable[[grpc.ServicerContext], None] = lambda _: None,
     ) -> None:
         """Speak for it.
 
@@ -46,9 +47,11 @@ class ExpertsServicer(rpc.ExpertsServicer):
             evaluator: of their rows.
             clock: for deadlines; the evaluator's.
             is_leaving: whether no more is taken.
+            refuse_stranger: raises Forbidden once who has begun a stream may call no more.
         """
         self._run, self._experts = run, {each.number: each for each in experts}
         self._evaluator, self._clock, self._is_leaving = evaluator, clock, is_leaving
+        self._refuse_stranger = refuse_stranger
 
     def Describe(  # noqa: N802
         self,
@@ -105,7 +108,10 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 room.acquire()
                 if not context.is_active():
                     return
+                self._refuse_stranger(context)
                 self._take(request, answers.put)
+        except Forbidden:
+            context.cancel()
         except Exception as error:  # gRPC's own, where the caller has gone
             if context.is_active():
                 _log.warning("a stream broke off", extra={"fields": {"error": str(error)}})
