@@ -151,10 +151,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _records_can_be_signed(self) -> Self:
-        if self.membership.peers and not self.orchestrator.tls:
+        signing = (self.orchestrator.tls, self.expert_server.tls, self.serving.experts_tls)
+        if self.membership.peers and not any(signing):
             raise ValueError(
-                "membership.peers needs orchestrator.tls, a folder that `atoll certs` made: what "
-                "is told in a DHT is believed for its signature alone"
+                "membership.peers needs orchestrator.tls, a folder that `atoll certs` made, or "
+                "expert_server.tls or serving.experts_tls for experts elsewhere: what is told in a "
+                "DHT is believed for its signature alone"
             )
         return self
 

@@ -9,6 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from atoll.address import refuse_open, split_address
 from atoll.section import Section
 
+FOUND = "dht"  # in place of addresses
+
 
 class ServingSection(Section):
     """How the ensemble is served."""
@@ -92,8 +94,8 @@ class ServingSection(Section):
 
     experts: tuple[str, ...] = Field(
         (),
-        description="addresses of servers of experts, see atoll serve-expert; none = in this "
-        "process",
+        description='addresses of servers of experts, see atoll serve-expert; "dht" = those that '
+        "the peers in [membership] know; none = they are in this process",
     )
     experts_tls: str = Field(
         "",
@@ -115,7 +117,8 @@ class ServingSection(Section):
     @classmethod
     def _each_can_be_called(cls, experts: tuple[str, ...]) -> tuple[str, ...]:
         for address in experts:
-            split_address(address)
+            if address != FOUND:
+                split_address(address)
         return experts
 
     @field_validator("listen", "grpc_listen")

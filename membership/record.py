@@ -1,4 +1,4 @@
-"""What orchestrators and islands say of themselves: small records that are signed and expire.
+"""What orchestrators, islands and servers of experts say of themselves: small, signed, expiring.
 
 Anybody may write to a DHT. A record counts for what its signature says alone: the signer's
 certificate is of the run's authority, and is that of who the record is about.
@@ -25,8 +25,8 @@ from atoll.codec import count, required
 from atoll.errors import Refused
 from atoll.wire.v1 import membership_pb2 as wire
 
-_MOST_BYTES = 4096
-_MOST_FACTS = 16
+_MOST_BYTES = 8192
+_MOST_FACTS = 40
 _SIGNED_AS = b"atoll.wire.v1.Record\0"  # the key signs handshakes, too
 _SIGNATURE = ec.ECDSA(hashes.SHA256())
 _UNSIGNED = (DecodeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, TypeError)
@@ -37,6 +37,7 @@ class Kind(enum.StrEnum):
 
     ORCHESTRATOR = "orchestrator"
     ISLAND = "island"
+    EXPERTS = "experts"  # a server of some
 
 
 class Forged(ValueError):

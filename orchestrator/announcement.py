@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import Unreachable
-from orchestrator.rendezvous import outward
+from atoll.outward import outward
 
 if TYPE_CHECKING:
     from atoll.authority import Pair
@@ -28,7 +28,7 @@ _OPEN_S = 20.0
 
 @contextmanager
 def opened_dht(config: Config, clock: Clock) -> Iterator[Dht | None]:
-    """The DHT of a configuration; None if it names no peers of one.
+    """The DHT of a configuration; None if it names no peers of one, or nobody signs records here.
 
     It is ready inside, unless that takes too long: leases count from when an orchestrator serves,
     and islands that hear of it late would lose theirs.
@@ -37,7 +37,7 @@ def opened_dht(config: Config, clock: Clock) -> Iterator[Dht | None]:
         BadInput: hivemind is not installed.
         ConfigError: there is no certificate of the authority.
     """
-    if not config.membership.peers:
+    if not config.membership.peers or not config.orchestrator.tls:
         yield None
         return
     # Plain runs need no cryptography.
@@ -85,7 +85,13 @@ def announced(
     from membership.record import Kind, Record  # noqa: PLC0415
 
     name = f"process {os.getpid()} on {socket.gethostname()}"
-    record = Record(Kind.ORCHESTRATOR, run, name, outward(config, address), number)
+    record = Record(
+        Kind.ORCHESTRATOR,
+        run,
+        name,
+        outward(config.orchestrator, address),
+        number,
+    )
 
     def saying() -> tuple[Record, Pair]:
         confirm()

@@ -19,6 +19,7 @@ from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.config_file import save_config
 from atoll.errors import BadInput, Deposed, Unreachable
+from atoll.outward import outward
 from atoll.passwords import hidden
 from atoll.types import Event
 from cluster.demands import refuse_unheard
@@ -32,7 +33,7 @@ from orchestrator.endpoint import (
     this_process,
 )
 from orchestrator.naming import name_of
-from orchestrator.rendezvous import noted, outward, refuse_other_place, rendezvous_of
+from orchestrator.rendezvous import noted, refuse_other_place, rendezvous_of
 from orchestrator.rpc.interceptors import Timed
 from orchestrator.rpc.security import secured
 from orchestrator.rpc.server import start_server
@@ -157,7 +158,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
     try:
         provider = provider_of(config, work.run, islands_folder(config), clock)
         capabilities = provider.capabilities()
-        called_at = outward(config, address) if capabilities.elsewhere else address
+        called_at = outward(config.orchestrator, address) if capabilities.elsewhere else address
 
         def turn_out() -> None:
             if security is not None:

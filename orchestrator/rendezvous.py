@@ -13,15 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-
-import psutil
 
 from atoll import layout
-from atoll.address import answers_at, split_address
+from atoll.address import split_address
 from atoll.blobs import BlobStore, absolute, local_path, open_store
 from atoll.config import Config
 from atoll.errors import AtollError, BadInput, BlobMissing
+from atoll.outward import outward
 from atoll.passwords import hidden
 from orchestrator.storage.urls import DATABASE, database_url, is_shared
 
@@ -161,7 +159,7 @@ def rendezvous_of(config: Config, run: str, address: str, database: str) -> Rend
     """
     folder = layout.state_folder(config.run.uri)
     return Rendezvous(
-        address=outward(config, address),
+        address=outward(config.orchestrator, address),
         run=run,
         secured=bool(config.orchestrator.tls),
         host=socket.gethostname(),
@@ -223,32 +221,4 @@ def _stands(store: BlobStore, note: Rendezvous) -> bool:
     try:
         return bool(json.loads(store.get_bytes(layout.ORCHESTRATOR)) == asdict(note))
     except (AtollError, ValueError):
-        return False
-
-
-def outward(config: Config, address: str) -> str:
-    """The address at which others call it: one of its certificate's hosts, if it listens at all."""
-    host, _ = split_address(config.orchestrator.listen)
-    port = split_address(address)[1]
-    if not config.orchestrator.tls or answers_at(host, port) == f"{host}:{port}":
-        return address
-    from atoll.authority import hosts_in  # noqa: PLC0415 - plain runs need no cryptography
-    from atoll.credentials import SERVER, read_certificate  # noqa: PLC0415
-
-    named = hosts_in(read_certificate(Path(config.orchestrator.tls) / f"{SERVER}.crt"))
-    loopback = {"localhost", "127.0.0.1", "::1"}
-    beyond = [each for each in named if each not in loopback]
-    # Several orchestrators may share one certificate: each tells its own host.
-    found = next(filter(_is_this_machine, beyond), beyond[0] if beyond else socket.gethostname())
-    return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"
-
-
-def _is_this_machine(host: str) -> bool:
-    """Whether a name or address is one of this machine's own."""
-    if host in {socket.gethostname(), socket.getfqdn()}:
-        return True
-    own = {each.address for of in psutil.net_if_addrs().values() for each in of}
-    try:
-        return any(str(found[4][0]) in own for found in socket.getaddrinfo(host, None))
-    except OSError:
         return False

@@ -23,7 +23,6 @@ from experts.devices import device_of
 from serving.engine.tableau import TABLEAUX
 from serving.keys import Keys, anyone
 from serving.leaving import Leaving, Stop
-from serving.memory.holder import Holder
 from serving.metrics import Metrics
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
@@ -139,11 +138,17 @@ def _served(config: Config) -> Iterator[_Served]:
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
     load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
-    edition = load(holder=_elsewhere(config, bell, clock) if config.serving.experts else None)
-    service = Service(edition, config.serving, clock, bell)
-    service.watch(metrics.accepted)
-    service.start()
-    with closing(service), ExitStack() as stack:
+    with ExitStack() as stack:
+        holder = None
+        if config.serving.experts:
+            # Only now, because most services hold their experts themselves.
+            from serving.elsewhere import held_elsewhere  # noqa: PLC0415
+
+            holder = stack.enter_context(held_elsewhere(config, store, bell, clock))
+        edition = load(holder=holder)
+        service = stack.enter_context(closing(Service(edition, config.serving, clock, bell)))
+        service.watch(metrics.accepted)
+        service.start()
         if config.serving.follow_s:
             follower = Follower(
                 service,
@@ -154,27 +159,6 @@ def _served(config: Config) -> Iterator[_Served]:
             follower.start()
             stack.callback(follower.stop)
         yield _Served(config, service, keys, metrics, clock)
-
-
-def _elsewhere(config: Config, bell: threading.Event, clock: Clock) -> Holder:
-    """The servers of experts that the configuration names."""
-    # Only now, because most services hold their experts themselves.
-    from serving.remote.experts import RemoteHolder  # noqa: PLC0415
-    from serving.remote.pool import Pool  # noqa: PLC0415
-    from serving.remote.rows import WIRE_TYPES  # noqa: PLC0415
-
-    serving, credentials = config.serving, None
-    if serving.experts_tls:
-        from atoll.credentials import gateway_credentials  # noqa: PLC0415
-
-        try:
-            credentials = gateway_credentials(Path(serving.experts_tls))
-        except ConfigError as error:
-            raise ConfigError(f"serving.experts_tls: {error}") from error
-    pool = Pool(lambda: serving.experts, credentials, serving.experts_deadline_s, bell, clock)
-    pool.start()
-    dtype = WIRE_TYPES[serving.experts_wire]
-    return RemoteHolder(pool, clock, row_by_row=serving.deterministic, dtype=dtype)
 
 
 def _keys(config: Config) -> Keys | None:

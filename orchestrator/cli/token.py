@@ -16,10 +16,11 @@ from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.credentials import CA, read_pair
 from atoll.errors import BadInput, ConfigError
+from atoll.outward import outward
 from atoll.private_files import write_private
 from atoll.revocations import read_revocations
 from orchestrator.naming import name_of
-from orchestrator.rendezvous import Rendezvous, outward
+from orchestrator.rendezvous import Rendezvous
 from orchestrator.rpc.registrar import token_of
 from orchestrator.rpc.security import certificates_of
 
@@ -74,4 +75,4 @@ def _address(config: Config) -> str:
     if note is not None and note.address:
         return note.address
     port = split_address(config.orchestrator.listen)[1]
-    return outward(config, config.orchestrator.listen) if port else ""
+    return outward(config.orchestrator, config.orchestrator.listen) if port else ""

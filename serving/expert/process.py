@@ -19,10 +19,12 @@ from experts.load import load_expert
 from router.load import trained_run
 from router.sizes import sizes_of
 from serving.expert.admission import Admission
+from serving.expert.announcing import announced
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
+from serving.remote.finding import model_of
 from serving.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def serve_experts(
     settings, clock = config.expert_server, SystemClock()
     with signals.starting():
         refuse_taken(settings.listen, "expert_server.listen")
-        experts = _loaded(config, numbers)
+        experts, model = _loaded(config, numbers)
         evaluator = Evaluator(
             settings.batch_rows, settings.queue_rows, device_of(config.island), clock
         )
@@ -68,10 +70,11 @@ def serve_experts(
         server = ExpertServer(servicer, settings, admission)
         evaluator.start()
         address = server.start()
-    opened(address)
-    log.info("serving experts", extra={"fields": {"experts": list(numbers), "at": address}})
     try:
-        signals.wait(lambda: evaluator.is_alive)
+        with announced(config, model, experts, evaluator, address, clock):
+            opened(address)
+            log.info("serving experts", extra={"fields": {"experts": list(numbers), "at": address}})
+            signals.wait(lambda: evaluator.is_alive)
         leaving = True
         server.leave()
         _drain(evaluator, signals, settings.drain_s)
@@ -97,7 +100,7 @@ def _drain(evaluator: Evaluator, signals: Signals, drain_s: float) -> None:
         time.sleep(_LOOK_S)
 
 
-def _loaded(config: Config, numbers: Sequence[int]) -> list[ServedExpert]:
+def _loaded(config: Config, numbers: Sequence[int]) -> tuple[list[ServedExpert], str]:
     store, device = open_store(config.run.uri), device_of(config.island)
     # Who serves experts needs no router.
     fixed = config.sampling.model_copy(update={"gate": "uniform"})
@@ -113,4 +116,4 @@ def _loaded(config: Config, numbers: Sequence[int]) -> list[ServedExpert]:
         ref = trained.experts[number]
         loaded = load_expert(store, ref, cache, device)
         served.append(ServedExpert(number, ref.digest, loaded.model, loaded.conditioning, shapes))
-    return served
+    return served, model_of(trained.partition.digest)

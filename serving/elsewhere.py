@@ -1,0 +1,80 @@
+"""The experts of a service that are served on other machines, as its configuration says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+
+from atoll.blobs import BlobStore
+from atoll.clock import Clock
+from atoll.config import Config
+from atoll.errors import ConfigError
+from atoll.serving_section import FOUND
+from partition.stage import load_partition
+from serving.remote.experts import RemoteHolder
+from serving.remote.finding import Finder, model_of
+from serving.remote.pool import Pool
+from serving.remote.rows import WIRE_TYPES
+
+
+@contextmanager
+def held_elsewhere(
+    config: Config, store: BlobStore, bell: threading.Event, clock: Clock
+) -> Iterator[RemoteHolder]:
+    """Inside, servers of experts are asked that the configuration names or a DHT knows.
+
+    Args:
+        config: ``serving`` says which, and how they are called.
+        store: of the run.
+        bell: is rung when a server comes or goes, or answers.
+        clock: for deadlines.
+
+    Raises:
+        ConfigError: a certificate is missing, or is not what it should be; or no peers are named.
+        BadInput: hivemind is not installed.
+        StageMissing: the run has no partition.
+    """
+    serving = config.serving
+    with ExitStack() as stack:
+        addresses = _addresses(config, store, clock, stack)
+        pool = Pool(addresses, _credentials(config), serving.experts_deadline_s, bell, clock)
+        pool.start()
+        stack.callback(pool.close)
+        yield RemoteHolder(pool, clock, serving.deterministic, WIRE_TYPES[serving.experts_wire])
+
+
+def _addresses(
+    config: Config, store: BlobStore, clock: Clock, stack: ExitStack
+) -> Callable[[], Collection[str]]:
+    named = frozenset(config.serving.experts) - {FOUND}
+    if FOUND not in config.serving.experts:
+        return lambda: named
+    if not config.membership.peers or not config.serving.experts_tls:
+        raise ConfigError(
+            f"serving.experts = {FOUND!r} finds servers whose records the authority has signed; "
+            "name peers in membership.peers, and a gateway's folder in serving.experts_tls"
+        )
+    from atoll.credentials import CA, read_certificate  # noqa: PLC0415 - plain ones need none
+    from membership.dht import Dht  # noqa: PLC0415
+
+    authority = read_certificate(Path(config.serving.experts_tls) / f"{CA}.crt")
+    dht = stack.enter_context(Dht(config.membership.peers, authority, clock))
+    model = model_of(load_partition(store, "serve").digest)
+    finder = stack.enter_context(Finder(dht, model))
+    return lambda: named | set(finder.addresses())
+
+
+def _credentials(config: Config) -> grpc.ChannelCredentials | None:
+    tls = config.serving.experts_tls
+    if not tls:
+        return None
+    from atoll.credentials import gateway_credentials  # noqa: PLC0415 - plain ones need none
+
+    try:
+        return gateway_credentials(Path(tls))
+    except ConfigError as error:
+        raise ConfigError(f"serving.experts_tls: {error}") from error
