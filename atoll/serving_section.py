@@ -107,6 +107,11 @@ class ServingSection(Section):
     experts_deadline_s: float = Field(
         10.0, gt=0, description="for the answer about some rows, whoever gives it"
     )
+    experts_wait_s: float = Field(
+        5.0,
+        ge=0,
+        description="for an expert that no server has; then images are drawn by the others",
+    )
 
     @property
     def max_queue_of_one(self) -> int:

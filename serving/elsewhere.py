@@ -44,7 +44,8 @@ def held_elsewhere(
         pool = Pool(addresses, _credentials(config), serving.experts_deadline_s, bell, clock)
         pool.start()
         stack.callback(pool.close)
-        yield RemoteHolder(pool, clock, serving.deterministic, WIRE_TYPES[serving.experts_wire])
+        dtype = WIRE_TYPES[serving.experts_wire]
+        yield RemoteHolder(pool, clock, serving.experts_wait_s, serving.deterministic, dtype)
 
 
 def _addresses(

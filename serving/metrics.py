@@ -74,6 +74,13 @@ class Metrics:
             "atoll_expert_evictions", "Out of memory.", ["expert"], registry=registry
         )
 
+    def servers(self, num: Callable[[], int]) -> None:
+        """Tell, from now on, how many servers of experts may be asked."""
+        gauge = Gauge(
+            "atoll_expert_servers", "That may be asked about rows.", registry=self._registry
+        )
+        gauge.set_function(num)
+
     def text(self) -> bytes:
         """As Prometheus reads it."""
         return generate_latest(self._registry)

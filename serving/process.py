@@ -145,6 +145,7 @@ def _served(config: Config) -> Iterator[_Served]:
             from serving.elsewhere import held_elsewhere  # noqa: PLC0415
 
             holder = stack.enter_context(held_elsewhere(config, store, bell, clock))
+            metrics.servers(holder.num_servers)
         edition = load(holder=holder)
         service = stack.enter_context(closing(Service(edition, config.serving, clock, bell)))
         service.watch(metrics.accepted)

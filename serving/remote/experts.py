@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from serving.engine.deferred import Answer
 from serving.memory.source import Source
 from serving.remote.pool import Pool
 from serving.remote.rows import RowsAsked
-
-_LOST_S = 10.0  # without any server, after which an expert is waited for no more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +54,7 @@ class RemoteExperts:
         fields: Sequence[RemoteExpert],
         pool: Pool,
         clock: Clock,
+        wait_s: float,
     ) -> None:
         """Those of some checkpoints.
 
@@ -64,8 +62,9 @@ class RemoteExperts:
             fields: in the order of the experts' numbers.
             pool: of their servers.
             clock: tells how long one is gone.
+            wait_s: for one without any server, until it is lost.
         """
-        self._pool, self._clock = pool, clock
+        self._pool, self._clock, self._wait_s = pool, clock, wait_s
         self._fields = dict(enumerate(fields))
         self._seen_at = dict.fromkeys(self._fields, clock.monotonic())
 
@@ -86,7 +85,7 @@ class RemoteExperts:
     def lost(self) -> Collection[int]:
         """See :class:`serving.engine.model.Experts`."""
         gone, now = self._fields.keys() - self.resident.keys(), self._clock.monotonic()
-        return {k for k in gone if now - self._seen_at.get(k, -math.inf) > _LOST_S}
+        return {k for k in gone if now - self._seen_at[k] > self._wait_s}
 
     def tell(self, used: object, wanted: object, later: object, soon: object) -> None:
         """Nobody has to come or leave."""
@@ -108,12 +107,14 @@ class RemoteHolder:
     Attributes:
         pool: of servers.
         clock: tells how long an expert is gone.
+        wait_s: for one without any server.
         row_by_row: see :class:`RemoteExpert`.
         dtype: likewise.
     """
 
     pool: Pool
     clock: Clock
+    wait_s: float
     row_by_row: bool
     dtype: torch.dtype
 
@@ -122,13 +123,17 @@ class RemoteHolder:
         """See :class:`serving.memory.holder.Holder`."""
         return self.pool.is_alive
 
+    def num_servers(self) -> int:
+        """That may be asked now."""
+        return sum(each.is_open for each in self.pool.replicas())
+
     def share(self, sources: Sequence[Source]) -> RemoteExperts:
         """See :class:`serving.memory.holder.Holder`."""
         fields = [
             RemoteExpert(it.expert, it.checkpoint, self.pool, self.row_by_row, self.dtype)
             for it in sources
         ]
-        return RemoteExperts(fields, self.pool, self.clock)
+        return RemoteExperts(fields, self.pool, self.clock, self.wait_s)
 
     def close(self) -> None:
         """See :class:`serving.memory.holder.Holder`."""

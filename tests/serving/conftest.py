@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,13 +143,15 @@ class Serving:
 @pytest.fixture
 def serve_run(trained_uri, tmp_path):
     """Starts ``atoll serve`` with some settings."""
+    numbers = itertools.count()
     with contextlib.ExitStack() as stack:
 
-        def start(*settings: str) -> Serving:
+        def start(*settings: str, more: Sequence[str] = ()) -> Serving:
             ports = ("listen=127.0.0.1:0", "grpc_listen=127.0.0.1:0")
             options = [f"--set=serving.{each}" for each in (*ports, "max_steps=400", *settings)]
+            options += [f"--set={each}" for each in more]
             command = [sys.executable, "-m", "atoll", "serve", trained_uri, "--json", *options]
-            log = tmp_path / "serve.log"
+            log = tmp_path / f"serve-{next(numbers)}.log"
             with log.open("w") as told:
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
             stack.enter_context(process)

@@ -99,10 +99,10 @@ def gateway():
     """Makes a gateway that knows some addresses."""
     with contextlib.ExitStack() as stack:
 
-        def make(addresses, *, deadline_s=20.0, row_by_row=True, dtype=torch.float32):
+        def make(addresses, *, deadline_s=20.0, wait_s=10.0, row_by_row=True, dtype=torch.float32):
             pool = Pool(lambda: addresses, None, deadline_s, threading.Event(), CLOCK)
             pool.start()
             stack.callback(pool.close)
-            return Gateway(pool, RemoteHolder(pool, CLOCK, row_by_row, dtype))
+            return Gateway(pool, RemoteHolder(pool, CLOCK, wait_s, row_by_row, dtype))
 
         yield make

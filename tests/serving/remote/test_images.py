@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from serving.engine.alone import row_by_row
-from serving.engine.events import Done
+from serving.engine.events import Done, Progress
 from tests.proxy import Proxy
-from tests.serving.conftest import Told
+from tests.serving.conftest import Told, request_of
 from tests.serving.engine.test_deterministic import ASKED, drawn
 
 
@@ -76,6 +76,22 @@ def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cu
         there = drawn_elsewhere(exact(experts=experts), befall)
     for name, images in here.items():
         assert torch.equal(there[name], images), name
+
+
+def test_images_are_drawn_by_the_others_once_an_expert_is_waited_for_no_more(
+    make_engine, serve, gateway
+):
+    its = [serve([0, 1]), serve([2])]
+    experts = gateway([each.address for each in its], wait_s=0.3).ready()
+    engine, told = make_engine(experts=experts), Told()
+    engine.submit(request_of("a", [1], strategy="full", steps=50), told)
+    its[1].kill()
+    while engine.num_images:
+        if not engine.tick():
+            time.sleep(0.001)
+    steps = [it for it in told.events if isinstance(it, Progress)]
+    assert steps[-1].without == (2,)
+    assert isinstance(told.events[-1], Done)
 
 
 def test_requests_wait_while_an_expert_has_no_server_and_go_on_with_the_next(

@@ -1,0 +1,151 @@
+"""A gateway and servers of experts as real processes, and what befalls them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+import pytest
+
+from atoll.__main__ import main
+from tests import dht
+from tests.serving.remote.conftest import until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def ask(rest, **wish):
+    """Images by a service, as PNGs, and what else it says of each."""
+    body = json.dumps({"prompt": "3", "strategy": "full", **wish}).encode()
+    call = urllib.request.Request(  # noqa: S310 - of this machine
+        f"{rest}/v1/images/generations", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(call, timeout=120) as answer:  # noqa: S310
+        data = json.load(answer)["data"]
+    return [base64.b64decode(each.pop("b64_json")) for each in data], data
+
+
+@dataclass
+class Server:
+    """``atoll serve-expert`` as a process."""
+
+    process: subprocess.Popen[str]
+    address: str
+    log: object
+
+
+@pytest.fixture
+def serve_expert(trained_uri, tmp_path):
+    """Starts servers of experts, with some settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*numbers, settings=()):
+            options = [f"--set={each}" for each in ("expert_server.listen=127.0.0.1:0", *settings)]
+            experts = [word for number in numbers for word in ("--expert", str(number))]
+            command = [sys.executable, "-m", "atoll", "serve-expert", trained_uri, "--json"]
+            log = (tmp_path / f"expert-{len(started)}.log").open("w+")
+            stack.enter_context(log)
+            process = subprocess.Popen(
+                [*command, *experts, *options], stdout=subprocess.PIPE, stderr=log, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            started.append(process)
+            return process, log
+
+        def ready(begun):
+            process, log = begun
+            line = process.stdout.readline()
+            log.seek(0)
+            assert line, log.read()
+            return Server(process, json.loads(line)["grpc"], log)
+
+        started: list[subprocess.Popen[str]] = []
+        start.ready = ready
+        yield start
+
+
+def served_by(rest):
+    """How many servers of experts a gateway may ask, as it tells Prometheus."""
+    with urllib.request.urlopen(f"{rest}/metrics", timeout=10) as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+    (line,) = (each for each in lines if each.startswith("atoll_expert_servers "))
+    return float(line.split()[1])
+
+
+def test_gateway_goes_on_while_servers_are_killed_and_frozen_and_comes_back_to_them(
+    serve_run, serve_expert
+):
+    local = serve_run("deterministic=true")
+    begun = [serve_expert(0, 1) for _ in range(4)]
+    servers = [serve_expert.ready(each) for each in begun]
+    named = json.dumps([each.address for each in servers])
+    remote = serve_run("deterministic=true", f"experts={named}", "experts_deadline_s=20")
+    until(lambda: served_by(remote.rest) == 4)
+    expected = {seed: ask(local.rest, seed=seed, n=2, steps=40)[0] for seed in range(6)}
+    came = {}
+
+    def ask_for(seed):
+        came[seed] = ask(remote.rest, seed=seed, n=2, steps=40)
+
+    asking = [threading.Thread(target=ask_for, args=(seed,)) for seed in expected]
+    for number, each in enumerate(asking):
+        each.start()
+        if number == 1:
+            servers[0].process.send_signal(signal.SIGKILL)
+        if number == 2:
+            servers[1].process.send_signal(signal.SIGSTOP)
+        if number == 3:
+            servers[2].process.send_signal(signal.SIGTERM)
+    for each in asking:
+        each.join()
+    assert servers[2].process.wait(30) == 0
+    for seed, images in expected.items():
+        assert came[seed][0] == images
+        assert not any("without" in each for each in came[seed][1])
+    until(lambda: served_by(remote.rest) == 1)
+    servers[1].process.send_signal(signal.SIGCONT)
+    until(lambda: served_by(remote.rest) == 2)
+    assert remote.leaves()
+    for each in servers:
+        each.log.seek(0)
+        assert "Traceback" not in each.log.read()
+
+
+def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
+    serve_run, serve_expert, tmp_path
+):
+    lab = tmp_path / "lab"
+    with contextlib.suppress(SystemExit):
+        main(["certs", str(lab), "--gateway", "web"])
+    with dht.peer(lab) as peer:
+        peers = f'membership.peers=["{peer}"]'
+        settings = (peers, f"expert_server.tls={lab}")
+        begun = [serve_expert(number, settings=settings) for number in (0, 1)]
+        servers = [serve_expert.ready(each) for each in begun]
+        tls = lab / "gateways" / "web"
+        remote = serve_run(
+            'experts=["dht"]', f"experts_tls={tls}", "experts_wait_s=1", more=[peers]
+        )
+        until(lambda: served_by(remote.rest) == 2)
+        _, told = ask(remote.rest, seed=1)
+        assert "without" not in told[0]
+        servers[1].process.kill()
+        _, told = ask(remote.rest, seed=1)
+        assert told[0]["without"] == [1]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(remote.rest, seed=1, exact=True)
+        with refused.value as answer:
+            assert answer.code == 503
+        serve_expert.ready(serve_expert(1, settings=settings))
+        until(lambda: served_by(remote.rest) == 2)
+        _, told = ask(remote.rest, seed=1, exact=True)
+        assert "without" not in told[0]
