@@ -68,7 +68,8 @@ def run_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         if local_path(uri) is None:
             # Whoever may write to a bucket must not say where commands go, with what secrets, who
             # may call a service, nor what a shell runs.
-            for section in ("orchestrator", "membership", "serving", *PROVIDER_SECTIONS):
+            served = ("orchestrator", "membership", "serving", "expert_server")
+            for section in (*served, *PROVIDER_SECTIONS):
                 tree.pop(section, None)
     except BlobMissing:
         return read_config(None, overrides)
