@@ -1,7 +1,7 @@
 """A server as a gateway knows it: whom it speaks for, how busy it is, whether it is to be asked.
 
 A circuit breaker: after a failure nobody asks it for a while, twice as long after every further
-one, until it answers again when it is asked who it is.
+one, until it has said again who it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from atoll.clock import Clock
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.25, 30.0
 _REMEMBERED = 0.2  # of the newest answer, in what is usual
 _SPREADS = 4.0  # deviations beyond the usual, from which an answer is slow, as in TCP (RFC 6298)
+_LEAST_S = 0.05  # beyond the usual, likewise: schedulers of machines are no clocks
 
 
 @dataclass(slots=True, eq=False)
@@ -25,13 +26,15 @@ class Replica:
         address: ``host:port``.
         clock: for pauses.
         experts: that it speaks for, with the digests of their checkpoints; empty before it has
-            said so, and while it is not to be asked.
-        num_rows: that it was asked about and has not answered.
-        num_waiting: rows of others that it has, as it said last.
-        usual_s: from question to answer, lately; nan before the first.
+            said so.
+        num_rows: that it was asked about from here and has not answered.
+        num_waiting: rows of all callers that it has, as it said last.
+        rows_per_s: that it evaluates, lately; nan before the first.
+        usual_s: from question to answer, but for what the rows have waited there, lately; nan
+            before the first.
         spread_s: mean deviation from that.
         failures: in a row.
-        ask_at: when it may be asked again, by the clock.
+        ask_at: when it may be asked again who it is, by the clock.
         why: it failed last, in words.
     """
 
@@ -40,6 +43,7 @@ class Replica:
     experts: Mapping[int, str] = field(default_factory=dict)
     num_rows: int = 0
     num_waiting: int = 0
+    rows_per_s: float = math.nan
     usual_s: float = math.nan
     spread_s: float = 0.0
     failures: int = 0
@@ -57,28 +61,46 @@ class Replica:
         return self.clock.monotonic() >= self.ask_at
 
     @property
-    def load(self) -> tuple[float, float]:
-        """The less, the sooner an answer is to be expected."""
-        usual = 0.0 if math.isnan(self.usual_s) else self.usual_s
-        return usual * (1 + self.num_rows + self.num_waiting), float(self.num_rows)
+    def expected_s(self) -> float:
+        """Until it answers about rows that it is asked about now; 0 where nothing is known."""
+        if math.isnan(self.usual_s):
+            return 0.0
+        return self.usual_s + max(self.num_rows, self.num_waiting) / self.rows_per_s
+
+    @property
+    def load(self) -> tuple[float, int]:
+        """The less, the better it is to ask it."""
+        return self.expected_s, self.num_rows
 
     @property
     def slow_s(self) -> float:
-        """After which an answer is overdue; inf where nothing is known."""
-        return math.inf if math.isnan(self.usual_s) else self.usual_s + _SPREADS * self.spread_s
+        """After which an answer to what is asked now is overdue; inf where nothing is known."""
+        if math.isnan(self.usual_s):
+            return math.inf
+        return self.expected_s + max(_SPREADS * self.spread_s, _LEAST_S)
 
     def described(self, experts: Mapping[int, str], num_waiting: int) -> None:
         """It has said whom it speaks for."""
         self.experts, self.num_waiting, self.failures, self.why = experts, num_waiting, 0, ""
 
-    def answered(self, seconds: float, num_waiting: int) -> None:
-        """It has evaluated rows."""
+    def answered(self, seconds: float, rows_per_s: float, num_waiting: int) -> None:
+        """It has evaluated rows.
+
+        Args:
+            seconds: see ``usual_s``.
+            rows_per_s: of their batch.
+            num_waiting: as it says.
+        """
         self.num_waiting = num_waiting
-        if math.isnan(self.usual_s):
-            self.usual_s, self.spread_s = seconds, seconds / 2
-            return
-        self.spread_s += _REMEMBERED * (abs(seconds - self.usual_s) - self.spread_s)
-        self.usual_s += _REMEMBERED * (seconds - self.usual_s)
+        self._note(seconds)
+        if math.isnan(self.rows_per_s):
+            self.rows_per_s = rows_per_s
+        self.rows_per_s += _REMEMBERED * (rows_per_s - self.rows_per_s)
+
+    def overtaken(self, seconds: float) -> None:
+        """Another has answered first, that was asked later: it may be slow, or dead."""
+        if not math.isnan(self.usual_s):
+            self._note(max(seconds, self.usual_s))
 
     def failed(self, why: str) -> None:
         """It is not to be asked for a while."""
@@ -86,3 +108,9 @@ class Replica:
         self.why = why
         pause_s = min(_FIRST_PAUSE_S * 2 ** (self.failures - 1), _LAST_PAUSE_S)
         self.ask_at = self.clock.monotonic() + pause_s
+
+    def _note(self, seconds: float) -> None:
+        if math.isnan(self.usual_s):
+            self.usual_s, self.spread_s = seconds, seconds / 2
+        self.spread_s += _REMEMBERED * (abs(seconds - self.usual_s) - self.spread_s)
+        self.usual_s += _REMEMBERED * (seconds - self.usual_s)

@@ -1,0 +1,66 @@
+"""A server that a gateway calls: what is known of it, and the stream to it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from atoll.clock import Clock
+from serving.remote.link import Link
+from serving.remote.replica import Replica
+from serving.remote.rows import RowsAsked
+
+_DESCRIBE_S = 2.0  # that it may take to say who it is
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """For the event loop of its link alone.
+
+    Attributes:
+        replica: what is known of it.
+        link: to it.
+        clock: for times.
+        described_at: when it said last who it is, by the clock; -inf to ask at once.
+        asking: whether it is asked just now.
+    """
+
+    replica: Replica
+    link: Link
+    clock: Clock
+    described_at: float = -math.inf
+    asking: asyncio.Task[None] | None = None
+
+    async def describe(self) -> None:
+        """Ask whom it speaks for. Raises: Unreachable."""
+        told = await self.link.describe(_DESCRIBE_S)
+        self.described_at = self.clock.monotonic()
+        experts = {each.expert: each.checkpoint for each in told.experts}
+        self.replica.described(experts, told.waiting_rows)
+
+    def begin(self, rows: RowsAsked, deadline_s: float) -> asyncio.Task[Tensor]:
+        """Ask about rows; see :meth:`RowsAsked.velocity` for what is raised."""
+        replica, num_rows = self.replica, len(rows.t)
+        replica.num_rows += num_rows  # at once, for whoever looks for the least loaded next
+
+        def over(_: object) -> None:
+            replica.num_rows -= num_rows
+
+        asking = asyncio.ensure_future(self._ask(rows, deadline_s))
+        asking.add_done_callback(over)
+        return asking
+
+    async def _ask(self, rows: RowsAsked, deadline_s: float) -> Tensor:
+        began_at = self.clock.monotonic()
+        told = await self.link.ask(rows.request(deadline_s))
+        velocity = rows.velocity(told)
+        seconds = self.clock.monotonic() - began_at
+        self.replica.answered(
+            max(seconds - told.waited_s, 0.0),
+            len(rows.t) / max(told.evaluated_s, 1e-6),
+            told.waiting_rows,
+        )
+        return velocity
