@@ -27,6 +27,7 @@ from serving.engine.slots import Slots
 from serving.engine.tick import Tick, Watch, nobody
 
 _numbers = itertools.count()
+_MISSED = "missed"  # among what is kept of an image that leaves its slot
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
 
 
@@ -146,18 +147,19 @@ class Engine:
             except Exception as error:  # what is wrong with it is wrong with it alone
                 self._queue.end(image.entry, failed(error))
             self._forget(self._tensor([slot]))
-            self._missed[slot] = False
             self._skipped[slot] = 0
 
     def _give_way(self, slot: int, last: Image) -> None:
         try:
-            last.kept = self._images.keep(slot)
+            last.kept = {**self._images.keep(slot), _MISSED: self._missed[slot].clone()}
         except Exception as error:  # there may be no memory to keep it in
             self._queue.end(last.entry, failed(error))
 
     def _begin(self, slot: int, image: Image) -> None:
+        self._missed[slot] = False
         if image.kept:
             self._images.go_on(slot, image.kept)
+            self._missed[slot] = image.kept[_MISSED]
             image.kept = None
         else:
             self._images.fill(slot, image.entry.request, image.position)
@@ -272,11 +274,11 @@ class Engine:
 
     def _take_answers(self) -> None:
         """Hear the experts elsewhere that have answered since the last tick."""
-        answered = [each for each in self._awaited if each[1].done()]
-        if not answered:
-            return
-        self._awaited = [each for each in self._awaited if not each[1].done()]
-        for question, answer in answered:
+        awaited, self._awaited = self._awaited, []
+        for question, answer in awaited:
+            if not answer.done():
+                self._awaited.append((question, answer))
+                continue
             try:
                 self._hearing.take(question, answer.result())
             except Unreachable:  # whether there is another, its experts say
@@ -284,7 +286,8 @@ class Engine:
             except Exception as error:  # whatever is wrong with these rows
                 for slot in self._hearing.still(question):
                     self._end(slot, failed(error))
-        self._advance(self._tensor(sorted(self._queue.active)))
+        if len(self._awaited) < len(awaited):
+            self._attempts.attempt(self._advance, self._tensor(sorted(self._queue.active)))
 
     def _advance(self, slots: Tensor) -> None:
         """Move those on that have heard all their experts."""
