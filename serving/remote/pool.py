@@ -90,7 +90,7 @@ class Pool:
         """
         servers = self._servers.values
         asking = Asking(rows, servers, self._deadline_s, self._clock, self._note_failure)
-        answer = asyncio.run_coroutine_threadsafe(asking.answer(), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(_answered(asking), self._loop)
         answer.add_done_callback(lambda _: told())
         return answer
 
@@ -120,6 +120,7 @@ class Pool:
         except Exception:  # whatever it is, nobody would say so
             _log.exception("experts elsewhere are asked no more; start the service anew")
         finally:
+            self._loop.run_until_complete(_end_all())
             self._loop.close()
 
     async def _keep(self) -> None:
@@ -154,3 +155,19 @@ class Pool:
             self._note_failure(server, str(error))
         finally:
             server.asking = None
+
+
+async def _answered(asking: Asking) -> Tensor:
+    try:
+        return await asking.answer()
+    except asyncio.CancelledError as error:
+        raise Unreachable("nobody is asked any more: this gateway ends") from error
+
+
+async def _end_all() -> None:
+    """Leave nobody waiting for an answer."""
+    await asyncio.sleep(0)  # for what was handed over at the last moment
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,11 +15,11 @@ from atoll.blobs import open_store
 from atoll.config_file import read_config
 from atoll.credentials import SERVER, write_pair
 from atoll.errors import BadInput, ConfigError, Deposed, StageMissing
+from atoll.outward import outward
 from orchestrator.connect import find
 from orchestrator.rendezvous import (
     Rendezvous,
     noted,
-    outward,
     refuse_other_database,
     refuse_served_elsewhere,
     rendezvous_of,
@@ -162,6 +162,6 @@ def test_note_names_the_host_of_a_shared_certificate_that_is_this_machine(uri, t
         "orchestrator.listen=0.0.0.0:7000",
     ]
     config = read_config(None, settings)
-    assert outward(config, "127.0.0.1:7000") == f"{socket.gethostname()}:7000"
+    assert outward(config.orchestrator, "127.0.0.1:7000") == f"{socket.gethostname()}:7000"
     write_pair(tmp_path, SERVER, authority.for_hosts(ca, hosts[:2], time.time(), 100))
-    assert outward(config, "127.0.0.1:7000") == "lab-a.invalid:7000"
+    assert outward(config.orchestrator, "127.0.0.1:7000") == "lab-a.invalid:7000"
