@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from atoll.address import answers_at, refuse_open, split_address
+from atoll.address import refuse_open, split_address
 from atoll.errors import ConfigError
-from atoll.ports import taken
+from atoll.rpc.binding import bind
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
@@ -95,12 +95,7 @@ def start_server(
     add_health(server, services)
     if reflection:
         add_reflection(server, [*services, HEALTH])
-    try:
-        if security is None:
-            bound = server.add_insecure_port(f"{host}:{port}")
-        else:
-            bound = server.add_secure_port(f"{host}:{port}", security.credentials)
-    except RuntimeError as error:
-        raise taken(f"{host}:{port}", "orchestrator.listen") from error
+    credentials = None if security is None else security.credentials
+    address = bind(server, f"{host}:{port}", credentials, "orchestrator.listen")
     server.start()
-    return server, answers_at(host, bound)
+    return server, address

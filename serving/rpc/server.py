@@ -7,11 +7,10 @@ from pathlib import Path
 
 import grpc
 
-from atoll.address import answers_at, split_address
 from atoll.clock import Clock
 from atoll.errors import ConfigError
 from atoll.images import MAX_REQUEST_BYTES
-from atoll.ports import taken
+from atoll.rpc.binding import bind
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
@@ -81,15 +80,10 @@ class GrpcFrontEnd:
         Raises:
             BadInput: the port is in use.
         """
-        try:
-            if self._credentials is None:
-                bound = self._server.add_insecure_port(self._listen)
-            else:
-                bound = self._server.add_secure_port(self._listen, self._credentials)
-        except RuntimeError as error:
-            raise taken(self._listen, "serving.grpc_listen", 'to "" for none') from error
+        key, otherwise = "serving.grpc_listen", 'to "" for none'
+        address = bind(self._server, self._listen, self._credentials, key, otherwise)
         self._server.start()
-        return answers_at(split_address(self._listen)[0], bound)
+        return address
 
     def leave(self) -> None:
         """Let the health say that no more is taken, while the streams there are go on."""
