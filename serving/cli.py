@@ -18,14 +18,17 @@ from atoll.errors import BadInput, StageMissing
 if TYPE_CHECKING:
     from atoll.config import Config
 
+RunArgument = Annotated[
+    str | None, typer.Argument(help="The run's URI; needs nothing else.", show_default=False)
+]
+WhereOption = Annotated[bool, typer.Option("--json", help="Say in JSON where it is.")]
+
 
 def serve(
-    run: Annotated[
-        str | None, typer.Argument(help="The run's URI; needs nothing else.", show_default=False)
-    ] = None,
+    run: RunArgument = None,
     config: ConfigOption = None,
     set_: SetOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Say in JSON where it is.")] = False,
+    json_: WhereOption = False,
 ) -> None:
     """Serve a trained ensemble: REST as OpenAI's images endpoint, and a web page.
 
@@ -64,12 +67,10 @@ def serve_expert(
     expert: Annotated[
         list[int], typer.Option(help="Number of an expert. Repeatable.", show_default=False)
     ],
-    run: Annotated[
-        str | None, typer.Argument(help="The run's URI; needs nothing else.", show_default=False)
-    ] = None,
+    run: RunArgument = None,
     config: ConfigOption = None,
     set_: SetOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Say in JSON where it is.")] = False,
+    json_: WhereOption = False,
 ) -> None:
     """Serve experts of a run to gateways elsewhere: `atoll serve` with serving.experts.
 
