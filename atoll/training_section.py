@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -133,9 +134,12 @@ class TrainingSection(Section):
     def _snr_is_that_of_the_linear_path(self) -> Self:
         others = {self.objective, *self.objectives} - {"velocity"}
         if self.times == "snr" and others:
+            of_all = self.objective in others
+            key = "objective" if of_all else "objectives"
+            told = f'"{self.objective}"' if of_all else json.dumps(self.objectives)
             raise ValueError(
-                f'times = "snr" chooses times of the linear path, and objective = "{min(others)}" '
-                'has the steps of a schedule; set times to "uniform"'
+                f'times = "snr" chooses times of the linear path, and {key} = {told} has the steps '
+                'of a schedule; set times to "uniform"'
             )
         return self
 

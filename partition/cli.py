@@ -33,6 +33,8 @@ def partition(
     `atoll encode` does the same on other machines beside this one.
     """
     from atoll import layout
+    from atoll.blobs import open_store
+    from atoll.heard import told_of_cut
     from partition.stage import find_partition
 
     settings = run_config(config, set_ or ())
@@ -41,9 +43,13 @@ def partition(
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
     _encode(settings, made)
+    if cut := told_of_cut(open_store(settings.run.uri), settings, made.as_json()):
+        say(cut)
     if made.skipped is not None:
         shown, told = _skipped(settings, made), "that stand below" if json_ else "that --json names"
         say(_left_out(shown, made.skipped.num, made.num_samples, told))
+    if idle := made.classes_without_samples:
+        say(f"no sample is of {', '.join(idle)}: what is drawn of such a class is noise")
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
     buckets = _bucket_rows(made)
@@ -74,6 +80,7 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
     """
     from atoll.blobs import open_store
     from atoll.errors import BadInput
+    from atoll.heard import told_of_cut
     from atoll.partitioned import require_partition
     from partition.encoding.stage import wants_encoding
     from partition.stage import load_partition
@@ -86,14 +93,14 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
         )
     store = open_store(settings.run.uri)
     require_partition(store, settings, "encode")
-    _encode(settings, load_partition(store))
+    made = load_partition(store)
+    _encode(settings, made)
+    if cut := told_of_cut(store, settings, made.as_json()):
+        say(cut)
 
 
 def _encode(settings: Config, made: Partition) -> None:
-    from atoll.blobs import open_store
     from partition.encoding.stage import is_encoded, run_encode, wants_encoding
-    from partition.stage import load_partition
-    from partition.text import told_of_cut
 
     if not wants_encoding(settings):
         return
@@ -102,9 +109,6 @@ def _encode(settings: Config, made: Partition) -> None:
         return
     with progress_bars() as progress:
         run_encode(settings, made, progress)
-    texts = load_partition(open_store(settings.run.uri)).texts
-    if texts is not None and texts.num_cut:
-        say(told_of_cut(texts.num_cut, texts.tokens))
 
 
 def _run(settings: Config) -> Any:
@@ -127,7 +131,8 @@ def _left_out(skipped: Iterator[dict[str, Any]], num: int, num_samples: int, oth
     """How many samples are missing, of a few which and why, and where the others are named."""
     named = [f"{item['name']} ({item['reason']})" for item in itertools.islice(skipped, _NAMED)]
     more = f", and {num - _NAMED:,} more {others}" if num > _NAMED else ""
-    return f"{num:,} of {num_samples + num:,} left out: {', '.join(named)}{more}"
+    # No share: how many samples were in what is missing of a tar, nobody knows.
+    return f"{num_samples:,} samples; left out {num:,}: {', '.join(named)}{more}"
 
 
 def _nearly_the_same(found: DuplicateList, uri: str) -> str:

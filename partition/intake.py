@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -60,7 +61,6 @@ class Intake:
         data: ``size``, ``buckets``, ``crop`` and ``on_error`` of the configuration.
         workers: who decodes; None for this process alone.
         needs_captions: whether a sample without a caption cannot be used.
-        is_cut: whether the end of a caption is not heard; None if that is not known here.
         seed: of the run; random crops follow from it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Intake:
         num_labels: one more than the largest label; 0 without labels.
         has_captions: whether any sample has a caption.
         num_without_caption: usable samples without one.
-        num_cut: captions whose end is not heard.
+        num_words: captions by how many words they have.
 
     The attributes are complete after one iteration.
     """
@@ -80,13 +80,12 @@ class Intake:
         workers: Workers | None = None,
         *,
         needs_captions: bool = False,
-        is_cut: Callable[[str], bool] | None = None,
         seed: int = 0,
     ) -> None:
         self._source = source
         self._data = data
         self._workers = workers or Workers(0)
-        self._needs_captions, self._is_cut = needs_captions, is_cut
+        self._needs_captions = needs_captions
         self._sizes = data.buckets or (((data.size, data.size),) if data.size else ())
         self._crop_seed = seed if data.crop == "random" else None
         self._first: Sample | None = None
@@ -94,7 +93,8 @@ class Intake:
         self.skipped: list[Unreadable] = []
         self.num_labels = 0
         self.has_captions = False
-        self.num_without_caption = self.num_cut = 0
+        self.num_without_caption = 0
+        self.num_words = Counter[int]()
 
     def __iter__(self) -> Iterator[Sample]:
         """Raises: DataError, naming the sample that does not fit and the mend."""
@@ -109,7 +109,7 @@ class Intake:
         return self._taken(with_png=True)
 
     def _taken(self, *, with_png: bool) -> Iterator[tuple[Sample, bytes]]:
-        self.skipped, self.num_without_caption, self.num_cut = [], 0, 0
+        self.skipped, self.num_without_caption, self.num_words = [], 0, Counter()
         prepare = functools.partial(
             _prepared, sizes=self._sizes, crop_seed=self._crop_seed, with_png=with_png
         )
@@ -125,7 +125,8 @@ class Intake:
                 if sample.label is not None:
                     self.num_labels = max(self.num_labels, sample.label + 1)
                 self.num_without_caption += not sample.caption
-                self.num_cut += bool(self._is_cut and self._is_cut(sample.caption or ""))
+                if sample.caption:
+                    self.num_words[len(sample.caption.split())] += 1
                 yield sample, png
 
     @property

@@ -195,6 +195,7 @@ class Partition:
             brought to the first one's size; 0 where nothing measured it.
         duplicates: what was found of them; None where nobody looked.
         num_without_caption: samples that were read and have none.
+        caption_words: captions by how many words they have: words, and how many captions.
         buckets: heights and widths that images have, in pixels; each tar is of one of them. Empty
             where all images are of one size.
     """
@@ -214,6 +215,7 @@ class Partition:
     std: float = 0.0
     duplicates: DuplicateList | None = None
     num_without_caption: int = 0
+    caption_words: tuple[tuple[int, int], ...] = ()
     buckets: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -247,6 +249,14 @@ class Partition:
     def num_experts(self) -> int:
         """K."""
         return len(self.shard_sets)
+
+    @property
+    def classes_without_samples(self) -> tuple[str, ...]:
+        """Classes that have a name and nothing else."""
+        counts = [each.label_counts for each in self.shard_sets]
+        return tuple(
+            name for label, name in enumerate(self.class_names) if not any(c[label] for c in counts)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For a stage manifest; :meth:`from_json` reads it back. What was encoded is not in it."""
@@ -287,6 +297,7 @@ class Partition:
             std=tree["std"],
             duplicates=DuplicateList(**tree["duplicates"]) if tree["duplicates"] else None,
             num_without_caption=tree["num_without_caption"],
+            caption_words=tuple((words, num) for words, num in tree["caption_words"]),
             buckets=tuple((height, width) for height, width in tree["buckets"]),
         )
 

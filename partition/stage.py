@@ -35,7 +35,6 @@ from partition.shards import ShardWriter
 from partition.sources import open_source
 from partition.spool import Spool
 from partition.spread import Spread
-from partition.text import HashedNgrams, told_of_cut
 
 _log = logging.getLogger(__name__)
 
@@ -101,14 +100,11 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         say("files of the partition that was made before are gone; making it again")
     source = open_source(config.data)
     workers, needs_captions = workers_for(config.data), config.expert.condition == "text"
-    words = config.captions
-    heard_here = needs_captions and words.encoder == "ngrams"  # a model's are counted as it reads
     intake = Intake(
         source,
         config.data,
         workers,
         needs_captions=needs_captions,
-        is_cut=HashedNgrams(words.dims, words.tokens).is_cut if heard_here else None,
         seed=config.run.seed,
     )
     with scratch(layout.state_folder(config.run.uri), STAGE) as folder, workers:
@@ -118,8 +114,6 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names = source.class_names or tuple(map(str, range(intake.num_labels)))
         refuse_condition(config, has_labels=bool(class_names), has_captions=intake.has_captions)
         refuse_extractor(config, len(class_names))
-        if intake.num_cut:
-            say(told_of_cut(intake.num_cut, words.tokens))
         spread = Spread()
         features = fit_features(config.partition, spool, progress)
         rows = write_features(features, spread.over(spool), folder / "features", progress)
@@ -165,6 +159,7 @@ def run_partition(config: Config, progress: Progress) -> Partition:
         class_names=class_names,
         has_captions=intake.has_captions,
         num_without_caption=intake.num_without_caption,
+        caption_words=tuple(sorted(intake.num_words.items())),
         skipped=skipped,
         centroids=centroids.key,
         centroids_digest=centroids.digest,

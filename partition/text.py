@@ -83,14 +83,3 @@ class HashedNgrams:
         return HashingVectorizer(
             analyzer="char_wb", ngram_range=(2, 4), n_features=self.dims, dtype=np.float32
         )
-
-
-def told_of_cut(num: int, tokens: int) -> str:
-    """What is said of captions whose ends are not heard.
-
-    Args:
-        num: of them.
-        tokens: ``captions.tokens``.
-    """
-    room = f"captions.tokens = {tokens}" if tokens else "what the model takes"
-    return f"{num:,} captions are longer than {room}: their ends are not heard"

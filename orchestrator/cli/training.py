@@ -11,6 +11,7 @@ from atoll.blobs import BlobStore, local_path, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
+from atoll.heard import told_of_cut
 from atoll.jobs import WHY_IT_SHAPES, job_specs, shaping_settings
 from atoll.partitioned import require_partition
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
@@ -49,8 +50,12 @@ def train(
     done = [spec.name for stage in wanted for spec in stage.specs if stage.is_made(spec)]
     if done:
         say(f"already trained: {', '.join(done)}")
-    for stage in wanted:
+    partition = stages.require(store, "partition", needed_by=TRAIN)
+    if TRAIN in names and (cut := told_of_cut(store, config, partition)):
+        say(cut)
+    for stage in _with_router(store, config, wanted):
         lay_down(config, store, stage.name, stage.specs, stage.written)
+    for stage in wanted:
         # Laid down, so that others are refused by name once there is a checkpoint.
         stages.finish(store, begun(stage.name), stage.inputs, {})
     missing = [job for stage in wanted for job in stage.missing()]
@@ -58,15 +63,26 @@ def train(
     if missing:
         specs = [job.spec for job in missing]
         _refuse_small_cache(config, store, specs)
-        clusters = stages.require(store, "partition", needed_by=TRAIN)["shard_sets"]
-        fit.refuse_batches(config, specs, [each["num_samples"] for each in clusters])
+        sizes = [each["num_samples"] for each in partition["shard_sets"]]
+        fit.refuse_batches(config, specs, sizes)
         if any(job.spec.role is not Role.ROUTER for job in missing):
-            partition = stages.require(store, "partition", needed_by=TRAIN)
             channels, *_ = encoded.seen_shape(store, partition)
             fit.refuse_init(config, channels)
         made = run_jobs(Launch(config, missing, trainer), watch_on_stderr(config.run.uri))
     results = [stage.finish(store, made) for stage in wanted]
     return {name: ref for refs in results for name, ref in refs.items()}
+
+
+def _with_router(store: BlobStore, config: Config, wanted: list[_Stage]) -> list[_Stage]:
+    """The same, and the router's where experts are trained that it is to know apart.
+
+    Its schedule, too, is refined by the earlier run, which may be gone when it is trained.
+    """
+    names = {stage.name for stage in wanted}
+    is_later = ROUTE not in names and config.sampling.gate == "learned"
+    if config.training.refined_from is None or not is_later:
+        return wanted
+    return [*wanted, _stage(store, ROUTE, config)]
 
 
 def refuse_other_settings(config: Config) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.command import say
 from atoll.errors import DataError
 from partition.images import decode_colour
 from partition.sources.names import is_folder, leads_nowhere, sorted_names
@@ -64,8 +65,15 @@ class FolderSource:
                 f"{path} holds both class folders and images ({loose}); move the images into "
                 "a class, or the folders away"
             )
-        self.class_names = () if stats else tuple(sorted(folders))
+        # A folder without an image is no class.
+        self.class_names = tuple(
+            name
+            for name in ([] if stats else sorted(folders))
+            if next(self._below(f"{name}/", None, frozenset()), None) is not None
+        )
         self._astray = sorted(astray)
+        if empty := sorted(set(folders) - set(self.class_names)) if self.class_names else []:
+            say(f"no image is below {', '.join(empty)} in {path}: that makes no class")
 
     def __iter__(self) -> Iterator[Pending]:
         """See :class:`~partition.sources.sample.Source`."""

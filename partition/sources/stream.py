@@ -57,7 +57,7 @@ def pieces(url: str, origin: Origin, wait: Wait) -> Iterator[bytes]:
             known = answer
             hashes = {
                 name: (each, hashlib.new(name, usedforsecurity=False))
-                for name, each in _expected(answer.digests, beside).items()
+                for name, each in _expected(url, answer.digests, beside).items()
             }
         reason = "the connection broke"
         try:
@@ -220,9 +220,16 @@ def _refuse_change(known: Answer, now: Answer) -> None:
         raise Unavailable("it was changed while it was read", passing=False)
 
 
-def _expected(told: Mapping[str, str], beside: str | None) -> dict[str, str]:
-    found = _SHA256.search(beside or "")
-    return {**told, "sha256": found[0].lower()} if found else dict(told)
+def _expected(url: str, told: Mapping[str, str], beside: str | None) -> dict[str, str]:
+    if beside is None or beside.lstrip().startswith("<"):  # a page that says there is none
+        return dict(told)
+    found = _SHA256.search(beside)
+    if found is None:
+        raise DataError(
+            f"{url} cannot be verified: the .sha256 file beside it holds no digest; write that "
+            "anew, e.g. by sha256sum, or remove it"
+        )
+    return {**told, "sha256": found[0].lower()}
 
 
 def _damaged(url: str) -> DataError:

@@ -118,6 +118,24 @@ def test_read_with_a_schedule_that_cannot_be_followed_is_refused(
         read_config(None, [f"training.{override}" for override in overrides])
 
 
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("training.objective=v", 'objective = "v" has the steps of a schedule'),
+        (
+            "training.objectives=['v', 'velocity']",
+            'objectives = ["v", "velocity"] has the steps of a schedule',
+        ),
+    ],
+)
+def test_times_of_the_linear_path_are_refused_by_the_key_that_has_another(
+    override: str, named: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, ["training.times=snr", override])
+    assert named in str(caught.value)
+
+
 @pytest.mark.parametrize("override", ["training.steps", "steps=3", "=3", "training.=3"])
 def test_read_with_malformed_override_shows_the_form(override: str) -> None:
     with pytest.raises(ConfigError, match=r"section\.key=value"):

@@ -49,13 +49,53 @@ def test_partition_counts_what_it_left_out_and_names_a_few(tmp_path: Path, num_b
     flags = [f"--set={key}" for key in (*keys, "expert.condition=none")]
     out, err = invoke(tmp_path, *flags, "--json")
     (left_out,) = [line for line in err.splitlines() if "left out" in line]
-    assert left_out.startswith(f"{num_bad} of {40 + num_bad} left out: {bad[0]} (it is empty), ")
+    assert left_out.startswith(f"40 samples; left out {num_bad}: {bad[0]} (it is empty), ")
     assert ("and 47 more that stand below" in left_out) == (num_bad == 50)
     assert err.count(".png (") == min(num_bad, 3)
     expected = [{"name": str(path), "reason": "it is empty"} for path in bad]
     assert json.loads(out)["skipped"] == expected
     again = left_out.replace("that stand below", "that --json names")
     assert again in invoke(tmp_path, *flags)[1].splitlines()
+
+
+def test_partition_tells_of_captions_that_are_cut_whenever_it_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(40):
+        pixels = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index:03d}.png")
+        words = "a word or two" if index < 7 else "one"
+        (tmp_path / "images" / f"{index:03d}.txt").write_text(words)
+    keys = ("data.source=folder", f"data.path={tmp_path}/images", "expert.condition=text")
+    flags = [f"--set={key}" for key in keys]
+    told = "7 captions are longer than captions.tokens = 3: their ends are not heard"
+    assert told in invoke(tmp_path, *flags, "--set=captions.tokens=3")[1]
+    assert told in invoke(tmp_path, *flags, "--set=captions.tokens=3")[1]  # nothing else to do
+    assert "longer than" not in invoke(tmp_path, *flags)[1]  # each is heard as a whole
+    assert "longer than" not in invoke(tmp_path, *flags, "--set=captions.tokens=4")[1]
+
+
+def test_partition_makes_no_class_of_a_folder_without_images_and_says_so(tmp_path: Path) -> None:
+    for index in range(40):
+        folder = tmp_path / "images" / ("cat", "dog")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    (tmp_path / "images" / "empty" / "emptier").mkdir(parents=True)
+    (tmp_path / "images" / "empty" / "notes.txt").write_text("nothing to see")
+    flags = [f"--set=data.{key}" for key in ("source=folder", f"path={tmp_path}/images")]
+    _, err = invoke(tmp_path, *flags)
+    assert f"no image is below empty in {tmp_path}/images: that makes no class" in err
+    made = json.loads((tmp_path / "run" / "stages" / "partition.json").read_text())
+    assert made["result"]["class_names"] == ["cat", "dog"]
+
+
+def test_partition_names_classes_of_which_nothing_is_left(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    names = np.array(["cat", "dog", "unicorn"])
+    np.savez(tmp_path / "d.npz", x=images, y=np.arange(40) % 2, classes=names)
+    keys = ("source=npz", f"path={tmp_path}/d.npz", "images=x", "labels=y")
+    _, err = invoke(tmp_path, *(f"--set=data.{key}" for key in keys))
+    assert "no sample is of unicorn: what is drawn of such a class is noise" in err
 
 
 def test_partition_tells_where_duplicates_are_listed(tmp_path: Path) -> None:

@@ -213,22 +213,6 @@ def test_partition_of_a_folder_without_captions_for_text_is_refused_by_key(tmp_p
         run(Config.model_validate(tree))
 
 
-def test_partition_tells_how_many_names_are_longer_than_is_heard(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "data").mkdir()
-    for index, image in enumerate(write_data(tmp_path / "data.npz")):
-        Image.fromarray(image).save(tmp_path / "data" / f"{index:03d}.png")
-        (tmp_path / "data" / f"{index:03d}.txt").write_text("a word or two" if index < 7 else "one")
-    tree = settings(tmp_path).model_dump()
-    tree["data"] = {"source": "folder", "path": str(tmp_path / "data")}
-    tree["expert"]["condition"] = "text"
-    tree["captions"] = {"tokens": 3}
-    run(Config.model_validate(tree))
-    told = "7 captions are longer than captions.tokens = 3: their ends are not heard"
-    assert told in capsys.readouterr().err
-
-
 def test_partition_for_another_condition_is_not_taken_for_text_where_captions_are_missing(
     tmp_path: Path,
 ) -> None:

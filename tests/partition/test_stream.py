@@ -209,6 +209,20 @@ def test_stream_is_held_against_a_digest_beside_it(server: FaultyServer, line: s
         read(server)
 
 
+@pytest.mark.parametrize("told", [b"garbage", b"", b"abc123  a.tar"])
+def test_digest_beside_that_is_none_is_refused_rather_than_passed_over(
+    server: FaultyServer, told: bytes
+) -> None:
+    server.files["a.tar.sha256"] = told
+    with pytest.raises(DataError, match=r"/a\.tar cannot be verified: the \.sha256 file"):
+        read(server)
+
+
+def test_page_that_answers_for_what_is_not_there_is_no_digest(server: FaultyServer) -> None:
+    server.files["a.tar.sha256"] = b"\n<!doctype html><title>Not found</title>"
+    assert read(server) == DATA
+
+
 def test_read_ahead_gives_the_same_bytes_in_pieces_of_any_size(server: FaultyServer) -> None:
     url, got = f"{server.url}/a.tar", bytearray()
     with ReadAhead(url, HttpOrigin(url)) as file:

@@ -11,10 +11,12 @@ from atoll import layout, stages
 from atoll.blobs import open_store
 from atoll.checkpoints import Compat, upload
 from atoll.config import Config
-from atoll.errors import BadInput, CheckpointDamaged
+from atoll.errors import BadInput, CheckpointDamaged, ConfigError
 from atoll.jobs import job_specs
+from atoll.partitioned import partition_inputs
 from atoll.types import Role
 from orchestrator.cli.refining import lay_down
+from orchestrator.cli.training import train
 
 COMPAT = Compat("flow", "pixels", (1, 8, 8), "none", "p")
 
@@ -120,3 +122,41 @@ def test_lay_down_of_a_curve_that_was_changed_refuses(earlier, later):
     (key / "history.json").write_text("[]")
     with pytest.raises(CheckpointDamaged, match=r"history\.json"):
         later()
+
+
+def begun_by_train(tmp_path, gate):
+    """Trains a run of one expert up to a refusal that comes once all curves are there."""
+    config = Config.model_validate(
+        {
+            "run": {"uri": str(tmp_path / "later")},
+            "partition": {"num_experts": 1},
+            "training": {"schedule": "refined", "refined_from": str(tmp_path / "earlier")},
+            "evaluation": {"monolith": False, "strategies": ["full"]},
+            "sampling": {"gate": gate},
+            "cache": {"folder": "x", "size_gb": 0.5, "copy_always": True},
+        }
+    )
+    cluster = {"num_samples": 100, "shards": [{"size_bytes": 10**9}]}
+    made = {"digest": "p", "shape": [8, 8, 1], "class_names": ["a"], "has_captions": False}
+    made |= {"num_without_caption": 0, "buckets": [], "shard_sets": [cluster]}
+    store = open_store(config.run.uri)
+    stages.finish(store, "partition", partition_inputs(config), made)
+    with pytest.raises(ConfigError, match=r"cache\.size_gb"):
+        train(config, "train")
+    return store
+
+
+def test_train_lays_down_the_routers_curve_too_before_experts_begin(earlier, tmp_path):
+    earlier("expert-0", *norms(20))
+    with pytest.raises(BadInput, match=r"holds no router that was trained to its end; run `atoll"):
+        begun_by_train(tmp_path, "learned")
+    assert stages.find(open_store(str(tmp_path / "later")), "begun-train") is None
+    earlier("router", *norms(25), stage="route")
+    store = begun_by_train(tmp_path, "learned")
+    assert len(json.loads(store.get_bytes(layout.refined_schedule("router")))["points"]) == 25
+
+
+def test_train_for_a_gate_that_learns_nothing_asks_for_no_routers_curve(earlier, tmp_path):
+    earlier("expert-0", *norms(20))
+    store = begun_by_train(tmp_path, "uniform")
+    assert not store.exists(layout.refined_schedule("router"))
