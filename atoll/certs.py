@@ -88,7 +88,8 @@ def certs(
             rows.append(_row(str(place.relative_to(folder)), str(who), theirs))
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
-    show(f"certificates; set orchestrator.tls or serving.tls to {folder}", rows, as_json=json_)
+    keys = "orchestrator.tls, serving.tls or expert_server.tls"
+    show(f"certificates; set {keys} to {folder}", rows, as_json=json_)
 
 
 def _named(make: Callable[[str], Identity], names: Sequence[str]) -> list[Identity]:

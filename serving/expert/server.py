@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import grpc
 
 from atoll.errors import ConfigError
 from atoll.expert_server_section import ExpertServerSection
-from atoll.rpc.binding import bind
-from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
-from atoll.rpc.reflection import add_reflection
+from atoll.rpc.server import RpcServer
 from atoll.wire.v1 import experts_pb2, experts_pb2_grpc
 from serving.expert.admission import Admission
 from serving.expert.servicer import ExpertsServicer
@@ -36,7 +33,7 @@ _OPTIONS = [
 ]
 
 
-class ExpertServer:
+class ExpertServer(RpcServer):
     """Serves experts over gRPC, with health and reflection."""
 
     def __init__(
@@ -55,8 +52,8 @@ class ExpertServer:
         Raises:
             ConfigError: a certificate is missing, or is not what it should be.
         """
-        self._listen, self._credentials = settings.listen, _credentials(settings.tls)
-        self._server = grpc.server(
+        credentials = _credentials(settings.tls)
+        server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
             interceptors=[
                 Readable(),
@@ -66,35 +63,9 @@ class ExpertServer:
             maximum_concurrent_rpcs=_STREAMS + _THREADS,
             options=_OPTIONS,
         )
-        experts_pb2_grpc.add_ExpertsServicer_to_server(servicer, self._server)
-        names = _services()
-        self._health = add_health(self._server, names)
-        add_reflection(self._server, names)
-
-    def start(self) -> str:
-        """Serve.
-
-        Returns:
-            The address at which this machine calls it.
-
-        Raises:
-            BadInput: the port is in use.
-        """
-        address = bind(self._server, self._listen, self._credentials, "expert_server.listen")
-        self._server.start()
-        return address
-
-    def leave(self) -> None:
-        """Let the health say that no more is taken."""
-        self._health.enter_graceful_shutdown()
-
-    def stop(self, grace_s: float) -> None:
-        """End; streams that are not read to their end by then are cut."""
-        self._server.stop(grace_s).wait()
-
-
-def _services() -> Sequence[str]:
-    return [each.full_name for each in experts_pb2.DESCRIPTOR.services_by_name.values()]
+        experts_pb2_grpc.add_ExpertsServicer_to_server(servicer, server)
+        key = "expert_server.listen"
+        super().__init__(server, experts_pb2.DESCRIPTOR, settings.listen, credentials, key)
 
 
 def _credentials(tls: str) -> grpc.ServerCredentials | None:

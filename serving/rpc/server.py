@@ -10,10 +10,8 @@ import grpc
 from atoll.clock import Clock
 from atoll.errors import ConfigError
 from atoll.images import MAX_REQUEST_BYTES
-from atoll.rpc.binding import bind
-from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
-from atoll.rpc.reflection import add_reflection
+from atoll.rpc.server import RpcServer
 from atoll.serving_section import ServingSection
 from atoll.wire.v1 import images_pb2, images_pb2_grpc
 from serving.rpc.admission import Admission
@@ -40,7 +38,7 @@ _OPTIONS = [
 ]
 
 
-class GrpcFrontEnd:
+class GrpcFrontEnd(RpcServer):
     """Serves a service over gRPC, with health and reflection."""
 
     def __init__(
@@ -57,41 +55,17 @@ class GrpcFrontEnd:
         Raises:
             ConfigError: a certificate is missing, or is not what it should be.
         """
-        self._listen, self._credentials = settings.grpc_listen, _credentials(settings.tls)
-        admission = Admission(callers)
-        self._server = grpc.server(
+        credentials, admission = _credentials(settings.tls), Admission(callers)
+        server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
             interceptors=[Readable(), admission, ErrorsAsStatus("the service")],
             maximum_concurrent_rpcs=_MAX_CALLS,
             options=_OPTIONS,
         )
         servicer = ImagesServicer(service, admission.owner, Streams(_STREAMS, clock), callers)
-        images_pb2_grpc.add_ImagesServicer_to_server(servicer, self._server)
-        names = [each.full_name for each in images_pb2.DESCRIPTOR.services_by_name.values()]
-        self._health = add_health(self._server, names)
-        add_reflection(self._server, names)
-
-    def start(self) -> str:
-        """Serve.
-
-        Returns:
-            The address at which this machine calls it.
-
-        Raises:
-            BadInput: the port is in use.
-        """
-        key, otherwise = "serving.grpc_listen", 'to "" for none'
-        address = bind(self._server, self._listen, self._credentials, key, otherwise)
-        self._server.start()
-        return address
-
-    def leave(self) -> None:
-        """Let the health say that no more is taken, while the streams there are go on."""
-        self._health.enter_graceful_shutdown()
-
-    def stop(self, grace_s: float) -> None:
-        """End; streams that are not read to their end by then are cut."""
-        self._server.stop(grace_s).wait()
+        images_pb2_grpc.add_ImagesServicer_to_server(servicer, server)
+        listen, key = settings.grpc_listen, "serving.grpc_listen"
+        super().__init__(server, images_pb2.DESCRIPTOR, listen, credentials, key, 'to "" for none')
 
 
 def _credentials(tls: str) -> grpc.ServerCredentials | None:

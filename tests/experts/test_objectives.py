@@ -77,8 +77,12 @@ def test_objectives_are_of_the_experts_in_turn_and_not_of_the_monolith(make_run)
 
 
 def test_snr_times_of_a_schedule_are_refused():
-    with pytest.raises(ValueError, match=r"times of the linear path, and objective = .epsilon."):
+    with pytest.raises(
+        ValueError, match=r"linear path, and objectives = .\"epsilon\", \"velocity\"."
+    ):
         TrainingSection(times="snr", objectives=("epsilon", "velocity"))
+    with pytest.raises(ValueError, match=r"times of the linear path, and objective = \"epsilon\""):
+        TrainingSection(times="snr", objective="epsilon")
 
 
 @pytest.mark.parametrize("told", ["epsilon", "v"])
