@@ -21,6 +21,8 @@ def as_sampled(
 ) -> dict[str, CheckpointRef]:
     """The checkpoints to sample from: those trained, or with averages of ``sampling.ema_length``.
 
+    The first of ``training.ema_lengths`` is what those trained are sampled by as they are.
+
     Args:
         store: where the run is.
         config: of the run.
@@ -31,7 +33,7 @@ def as_sampled(
         StageMissing: averages of that length are not made yet, or of earlier steps; says how to.
     """
     length = config.sampling.ema_length
-    if length is None:
+    if length in {None, config.training.ema_lengths[0]}:
         return dict(trained)
     made = stages.find(store, stage_of(length)) or {}
     found = {}

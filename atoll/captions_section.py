@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from atoll.idle_keys import refuse_idle
 from atoll.section import Section
 
 
@@ -37,3 +38,8 @@ class CaptionsSection(Section):
     workers: int = Field(
         0, ge=0, description="processes that encode; 0 = one for each GPU, else for each core"
     )
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        refuse_idle(self, {"dims": ("encoder", ("ngrams",))})
+        return self

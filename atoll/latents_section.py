@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from atoll.idle_keys import ANY, refuse_idle
 from atoll.section import Section
 
 
@@ -43,3 +44,8 @@ class LatentsSection(Section):
                 "it out for the autoencoder's own"
             )
         return scale
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        refuse_idle(self, dict.fromkeys(("kind", "scale", "shift", "precision"), ("vae", (ANY,))))
+        return self

@@ -22,6 +22,7 @@ from pydantic import (
 
 from atoll.address import refuse_beyond_loopback, refuse_open
 from atoll.errors import BadInput
+from atoll.idle_keys import refuse_idle
 from atoll.image_size import MAX_PIXELS, name_of, size_in
 from atoll.passwords import UrlWithoutCredentials, UrlWithoutPassword
 from atoll.section import Section
@@ -101,6 +102,13 @@ class DataSection(Section):
     )
 
     @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        of_npz = ("images", "labels", "captions", "exclude")
+        used_with = dict.fromkeys(of_npz, ("source", ("npz",)))
+        refuse_idle(self, used_with | {"path": ("source", ("npz", "folder", "webdataset"))})
+        return self
+
+    @model_validator(mode="after")
     def _crops_have_a_size(self) -> Self:
         if self.crop == "random" and self.size is None and self.buckets is None:
             raise ValueError(
@@ -164,6 +172,15 @@ class PartitionSection(Section):
     duplicate_epsilon: float = Field(
         0.01, ge=1e-5, le=1, description="such are those with features of a cosine above 1 less it"
     )
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        used_with = {
+            "pca_dims": ("features", ("pca",)),
+            "duplicate_epsilon": ("duplicates", ("report", "drop")),
+        }
+        refuse_idle(self, used_with)
+        return self
 
     @model_validator(mode="after")
     def _sizes_are_for_every_cluster(self) -> Self:
@@ -249,6 +266,7 @@ class ExpertSection(Section):
             meant = [name for name in PRESETS if name.lower() == self.preset.lower()]
             there = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(PRESETS)}"
             raise ValueError(f'preset = "{self.preset}" is not known; {there}')
+        refuse_idle(self, dict.fromkeys(("width", "depth", "heads", "patch"), ("preset", (None,))))
         if self.frames > 1 and not isinstance(self.sizes, Sizes):
             raise ValueError(f"frames = {self.frames} wants a DiT; choose another preset, or 1")
         if self.frames > 1 and self.sizes.depth < 2:

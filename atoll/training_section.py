@@ -7,12 +7,24 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from atoll.idle_keys import ANY, refuse_idle
 from atoll.passwords import UrlWithoutPassword
 from atoll.routing import Routing
 from atoll.schedule_fit import refuse_schedule
 from atoll.section import Section
 
 Objective = Literal["velocity", "epsilon", "v"]
+
+_USED_WITH = {
+    "ema_decay": ("ema_profile", ("exponential",)),
+    "ema_lengths": ("ema_profile", ("power",)),
+    "times_mean": ("times", ("logit-normal", "snr")),
+    "times_std": ("times", ("logit-normal", "snr")),
+    "times_shift": ("times", ("shifted",)),
+    "route_after": ("route_tokens", (ANY,)),
+    "route_before": ("route_tokens", (ANY,)),
+    "align_depth": ("align", (ANY,)),
+}
 
 
 class TrainingSection(Section):
@@ -142,6 +154,25 @@ class TrainingSection(Section):
                 'of a schedule; set times to "uniform"'
             )
         return self
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        refuse_idle(self, _USED_WITH)
+        if self.noise_schedule != "linear" and {self.objective, *self.objectives} == {"velocity"}:
+            raise ValueError(
+                f'noise_schedule = "{self.noise_schedule}" has no effect with objective = '
+                '"velocity"; leave it out, or set objective to "epsilon" or "v"'
+            )
+        return self
+
+    @field_validator("immiscible")
+    @classmethod
+    def _one_row_has_no_choice(cls, rows: int) -> int:
+        if rows == 1:
+            raise ValueError(
+                "is 1, and one row has but one noise to choose; give at least 2, or 0 for none"
+            )
+        return rows
 
     @field_validator("held_out")
     @classmethod

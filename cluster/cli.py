@@ -41,7 +41,8 @@ def agent(
     processes: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
     parallel: Annotated[
-        str, typer.Option(help="How they share a job, as [island.parallel]: shard=2,sequence=2.")
+        str,
+        typer.Option(help="How they share a job, as island.parallel has it: shard=2,sequence=2."),
     ] = "",
     drain_s: Annotated[float, typer.Option(min=0, help="Time for a last checkpoint.")] = 60.0,
     endpoint: Annotated[

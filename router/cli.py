@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from atoll.command import (
 from atoll.config_file import read_config, run_config
 from atoll.errors import BadInput
 from atoll.image_size import size_in, size_name
+from atoll.sections import SamplingSection
 
 _SHOWN_SIDE = 96  # pixels of an image on the sheet, at least
 
@@ -30,8 +31,9 @@ AskedOption = Annotated[
     typer.Option(
         "--class",
         "--prompt",
-        help="A class by name or number, or a prompt. Repeatable: images take them in turn.",
-        show_default="every class in turn",
+        help="A class by name or number; where captions were learnt from, a prompt. Repeatable: "
+        "images take them in turn.",
+        show_default="every class in turn, or no prompt",
     ),
 ]
 NumOption = Annotated[
@@ -45,7 +47,7 @@ LikeOption = Annotated[
     Path | None,
     typer.Option(
         help="A PNG to draw again, alone, by the recipe inside it, whatever the settings say of "
-        "[sampling]: the same image, but for rounding where it was drawn together with others.",
+        "sampling: the same image, but for rounding where it was drawn together with others.",
     ),
 ]
 SizeOption = Annotated[
@@ -109,8 +111,7 @@ def sample(  # noqa: PLR0917 - each is an option of the command
         loaded.conditioning, loaded.class_names, loaded.load_encoder(), asked or (), num
     )
     seeds = range(seed, seed + num)
-    below = "again" if again is not None else "-".join(filter(None, (sampling.strategy, size)))
-    folder = out or local / "samples" / below
+    folder = out or local / "samples" / ("again" if again else _below(sampling, size, asked or ()))
     wanted = {
         folder / f"{number:06d}{_slug(name)}.png": Recipe(
             seed=number,
@@ -199,6 +200,13 @@ def _written(folder: Path) -> Iterator[None]:
         raise BadInput(
             f"{folder} cannot be written: {error}; choose another --out, or make room there"
         ) from error
+
+
+def _below(sampling: SamplingSection, size: str | None, asked: Sequence[str]) -> str:
+    """Where images lie, apart from those that were asked for otherwise."""
+    length = sampling.ema_length
+    averaged = None if length is None else f"ema-{length:g}"
+    return "-".join(filter(None, (sampling.strategy, size, averaged))) + _slug(" ".join(asked))
 
 
 def _slug(name: str) -> str:

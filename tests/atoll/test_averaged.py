@@ -27,8 +27,9 @@ def made(step=30):
     return {"expert-0": tree, "monolith": tree}
 
 
-def test_checkpoints_without_a_length_are_those_trained(store):
-    assert as_sampled(store, config(), TRAINED, "sample") == TRAINED
+@pytest.mark.parametrize("length", [None, 0.05])
+def test_checkpoints_of_no_length_or_of_the_first_tracked_are_those_trained(store, length):
+    assert as_sampled(store, config(length), TRAINED, "sample") == TRAINED
 
 
 def test_checkpoints_of_a_length_are_the_averages_and_the_router_as_it_is(store):

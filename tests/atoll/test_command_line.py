@@ -138,7 +138,8 @@ def test_init_on_a_full_disk_keeps_the_file_that_is_there(tmp_path: Path) -> Non
 
 
 def test_doctor_reports_as_json(tmp_path: Path) -> None:
-    done = atoll("doctor", "--json", "--set", f"data.path={tmp_path / 'none'}", cwd=tmp_path)
+    keys = ("--set=data.source=folder", f"--set=data.path={tmp_path / 'none'}")
+    done = atoll("doctor", "--json", *keys, cwd=tmp_path)
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["torch"]["verdict"] == "ok"
     assert findings["data.path"]["verdict"] == "missing"

@@ -111,12 +111,22 @@ def partitioned(tmp_path_factory):
 
 @pytest.fixture
 def make_run(partitioned, tmp_path):
-    """Copies the partitioned run; settings of a section are given as ``training={…}``."""
+    """Copies the partitioned run; settings of a section are given as ``training={…}``.
+
+    None stands for a key's default.
+    """
 
     def make(**sections):
         folder = tmp_path / "run"
         shutil.copytree(partitioned, folder, dirs_exist_ok=True)
-        settings = {name: {**SETTINGS.get(name, {}), **keys} for name, keys in sections.items()}
+        settings = {
+            name: {
+                key: value
+                for key, value in {**SETTINGS.get(name, {}), **keys}.items()
+                if value is not None
+            }
+            for name, keys in sections.items()
+        }
         tree = {"run": {"uri": str(folder)}, **SETTINGS, **settings}
         config = Config.model_validate(tree)
         save_config(open_store(str(folder)), config)

@@ -20,6 +20,7 @@ TRAINING = {
     "checkpoint_every_steps": 4,
     "learning_rate": 1e-2,
     "ema_profile": "power",
+    "ema_decay": None,
     "ema_lengths": [0.05, 0.1],
 }
 

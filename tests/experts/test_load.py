@@ -23,7 +23,8 @@ def test_load_expert_gives_the_averaged_network(run):
 
 
 def test_load_expert_of_another_kind_builds_that_from_what_the_checkpoint_tells(make_run):
-    run = make_run(expert={"preset": "MMDiT-T"}, training={"steps": 1})
+    own = dict.fromkeys(("width", "depth", "heads", "patch"), None)
+    run = make_run(expert={**own, "preset": "MMDiT-T"}, training={"steps": 1})
     run.train(run.assignment())
     loaded = load_expert(run.store, run.published()[-1], run.folder / "cache", CPU)
     assert loaded.model.sizes == MMDITS["MMDiT-T"]

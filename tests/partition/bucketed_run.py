@@ -82,7 +82,8 @@ class BucketedRun:
             "evaluation": {"extractor": {"transformers": "none"}},
         }
         for section, more in self.keys.items():
-            tree[section] = tree.get(section, {}) | more
+            before = {} if "preset" in more else tree.get(section, {})
+            tree[section] = before | more
         return tree
 
     @property

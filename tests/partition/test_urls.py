@@ -171,7 +171,7 @@ def test_url_with_a_user_or_a_query_is_refused_without_being_told(url: str) -> N
 
 @pytest.mark.parametrize("path", ["a?b@c.tar", "s3://bucket/a?b.tar", "https://host/a@b.tar"])
 def test_path_with_the_signs_of_a_query_is_a_path(path: str) -> None:
-    assert DataSection(path=path).path == path
+    assert DataSection(source="webdataset", path=path).path == path
 
 
 def test_inspect_of_a_url_with_a_password_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

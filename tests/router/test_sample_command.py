@@ -3,6 +3,7 @@
 import json
 import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,16 +53,27 @@ def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
     assert (recipe.seed, recipe.condition, recipe.strategy) == (6, "7", "top-1")
     assert (recipe.steps, recipe.gate) == (3, "learned")
     assert recipe.checkpoints.keys() == {"expert-0", "expert-1", "router"}
-    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    folder = trained.folder / "run" / "local" / "samples" / "top-1-7"
     assert str(folder / "grid.png") in err
     with Image.open(folder / "grid.png") as grid:
         gap = (96 + 18) // 16
         assert grid.size == (96 + gap + 96, 114 + gap + 114)
 
 
+def test_sample_leaves_what_was_asked_otherwise_in_a_folder_of_its_own(sample, trained):
+    folder = trained.folder / "run" / "local" / "samples"
+    power = ("--set=training.ema_profile=power", "--set=sampling.ema_length=0.05")
+    for asked in ([], ["--class", "7", "--class", "3"], power):
+        _, out, _ = sample("--num", "1", "--json", *asked)
+        images = [Path(row["image"]) for row in json.loads(out)]
+        others = {path for path in images[0].parent.iterdir() if path.name != "grid.png"}
+        assert others == set(images)
+    assert {path.name for path in folder.iterdir()} == {"top-1", "top-1-7-3", "top-1-ema-0.05"}
+
+
 def test_sample_drawn_before_is_found_and_its_sheet_laid_anew(sample, trained):
     sample("--num", "3", "--class", "7")
-    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    folder = trained.folder / "run" / "local" / "samples" / "top-1-7"
     sheet = (folder / "grid.png").read_bytes()
     before = {path: path.stat().st_mtime_ns for path in folder.glob("0*.png")}
     (folder / "grid.png").unlink()
@@ -76,7 +88,7 @@ def test_sample_drawn_before_is_found_and_its_sheet_laid_anew(sample, trained):
 
 def test_sample_of_which_one_was_lost_or_changed_is_drawn(sample, trained):
     sample("--num", "2", "--class", "7")
-    folder = trained.folder / "run" / "local" / "samples" / "top-1"
+    folder = trained.folder / "run" / "local" / "samples" / "top-1-7"
     (folder / "000001-7.png").write_bytes(b"no image")
 
     _, _, err = sample("--num", "2", "--class", "7")
@@ -154,7 +166,7 @@ def test_sample_of_a_size_has_it_and_its_recipe_draws_it_again(sample, of_severa
     first, second = json.loads(out)
     assert read_recipe(second["image"]).size == "16x4"
     assert pixels(second["image"]).shape == (4, 16)
-    folder = trained.folder / "run" / "local" / "samples" / "top-1-16x4"
+    folder = trained.folder / "run" / "local" / "samples" / "top-1-16x4-3"
     assert str(folder / "grid.png") in err
     assert not np.array_equal(pixels(first["image"]), pixels(second["image"]))
 

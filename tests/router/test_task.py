@@ -77,7 +77,6 @@ def test_router_is_taught_the_same_whatever_the_recipes_of_experts():
         "ema_profile": "power",
         "batch_size": 64,
         "learning_rate": 0.1,
-        "ema_decay": 0.5,
     }
     plain, told = task_of(), task_of(training=recipes)
     batch = some_batch()
