@@ -101,7 +101,10 @@ def parse_config(tree: dict[str, Any], name: str, overridden: Sequence[str] = ()
         by_flag = key and any(key == given or key.startswith(f"{given}.") for given in overridden)
         if any(not key or given.startswith(f"{key}.") for given in overridden):
             name = f"{name} with --set"  # what has to hold between several keys
-        more = f" (and {len(others)} more)" if others else ""
+        place = _without_number(place)
+        keys = {".".join(_without_number(_written(tree, each["loc"]))) for each in others}
+        num = len(keys - {".".join(place)})
+        more = f" (and {num} more)" if num else ""
         raise ConfigError(
             f"{'--set' if by_flag else name}: {_sentence(first, place)}{more}"
         ) from error
@@ -233,6 +236,8 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
         return f"{key} is not a known key{_hint(place)}"
     message: str = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     message = message.replace("must be a valid tuple", "must be a list in brackets")
+    if problem["type"] == "too_short":
+        message = f"must name at least {problem['ctx']['min_length']}"
     given = problem.get("input")
     words = given.isoformat() if isinstance(given, date | time) else repr(given)
     shown = "" if isinstance(given, dict | BaseModel) else f" (got {hidden(words)})"
@@ -240,6 +245,11 @@ def _sentence(problem: Any, place: Sequence[str]) -> str:
         return message
     within = _OF_A_KEY.match(message)  # what is wrong with a section begins with one of its keys
     return f"{key}{'.' if within else ': '}{message}{shown}"
+
+
+def _without_number(place: list[str]) -> list[str]:
+    """The key of a list, in place of its item, which is shown."""
+    return place[:-1] if place[-1:] and place[-1].isdecimal() else place
 
 
 def _described(place: Sequence[str]) -> str:

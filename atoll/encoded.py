@@ -154,6 +154,26 @@ def refuse_other_names(store: BlobStore, config: Config, partition: str) -> None
             refuse_other_encoder(store, config, series, partition, _model_of(store, encoder))
 
 
+def refuse_unasked(store: BlobStore, config: Config, partition: str) -> None:
+    """Refuse to pass over what a run was encoded by.
+
+    Args:
+        store: of the run.
+        config: of the run.
+        partition: its digest.
+
+    Raises:
+        BadInput: something is encoded that the configuration does not ask for; names the key.
+    """
+    for key, encoder in wanted_by(config).items():
+        encoded = find_encoded(store, key.partition(".")[0], partition)
+        if encoder is None and encoded is not None:
+            raise BadInput(
+                f"the samples of this run are encoded, and the configuration has no {key} now; "
+                "set it back, or give new settings a run.uri of their own"
+            )
+
+
 def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by: str) -> None:
     """Refuse to work on a run that is not encoded as its configuration asks for.
 
@@ -167,15 +187,11 @@ def refuse_unencoded(store: BlobStore, config: Config, partition: str, needed_by
         StageMissing: something is not encoded yet; says which command does it.
         BadInput: something is encoded with other settings, or is not asked for; names the key.
     """
+    refuse_unasked(store, config, partition)
     for key, encoder in wanted_by(config).items():
-        series = key.partition(".")[0]
         if encoder is None:
-            if find_encoded(store, series, partition) is not None:
-                raise BadInput(
-                    f"the samples of this run are encoded, and the configuration has no {key} now; "
-                    "set it back, or give new settings a run.uri of their own"
-                )
             continue
+        series = key.partition(".")[0]
         model = _model_of(store, encoder)
         refuse_other_encoder(store, config, series, partition, model)
         inputs = inputs_of(config, series, model)

@@ -163,7 +163,9 @@ class PartitionSection(Section):
     features: Literal["pca"] | TransformersFeatures = Field(
         "pca", description='"pca" or { transformers = "facebook/dinov2-large" }'
     )
-    pca_dims: int = Field(50, ge=1, description="principal components of the pixels")
+    pca_dims: int = Field(
+        50, ge=1, description="principal components of the pixels, or all there are"
+    )
     samples_per_shard: int = Field(10_000, ge=1, description="samples in one tar")
     duplicates: Literal["keep", "report", "drop"] = Field(
         "keep",
@@ -175,11 +177,7 @@ class PartitionSection(Section):
 
     @model_validator(mode="after")
     def _keys_have_an_effect(self) -> Self:
-        used_with = {
-            "pca_dims": ("features", ("pca",)),
-            "duplicate_epsilon": ("duplicates", ("report", "drop")),
-        }
-        refuse_idle(self, used_with)
+        refuse_idle(self, {"pca_dims": ("features", ("pca",))})
         return self
 
     @model_validator(mode="after")

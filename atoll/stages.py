@@ -33,18 +33,25 @@ def finished(
     manifest = _read(store, stage)
     if manifest is None:
         return None
-    before, now = _flat(manifest["inputs"]), _flat(inputs)
-    every = before.keys() | now.keys()
-    if differing := [key for key in every if before.get(key) != now.get(key)]:
-        key = min(differing, key=lambda key: (key not in before or key not in now, key))
-        reason = f", which counts since {why[key]}" if why and key in why else ""
-        raise BadInput(
-            f"this run was made with {key} = {before.get(key)!r}, and the configuration now says "
-            f"{now.get(key)!r}{reason}; give new settings a run.uri of their own, or set the key "
-            "back"
-        )
+    _refuse_differing(_flat(manifest["inputs"]), _flat(inputs), why or {})
     result: dict[str, Any] = manifest["result"]
     return result
+
+
+def refuse_other(store: BlobStore, stage: str, inputs: dict[str, Any]) -> None:
+    """Refuse some settings that are not those a stage was made with, of those that it knows.
+
+    Args:
+        store: of the run.
+        stage: its name.
+        inputs: settings by section and key.
+
+    Raises:
+        BadInput: names the first that differs.
+    """
+    before, now = _flat((_read(store, stage) or {"inputs": {}})["inputs"]), _flat(inputs)
+    both = before.keys() & now.keys()
+    _refuse_differing({key: before[key] for key in both}, {key: now[key] for key in both}, {})
 
 
 def finish(
@@ -66,7 +73,7 @@ def require(store: BlobStore, stage: str, needed_by: str) -> dict[str, Any]:
     if result is None:
         raise StageMissing(
             f"`atoll {needed_by}` builds on what `atoll {stage}` makes, which has not run to its "
-            f"end here; run `atoll {stage}` first"
+            f"end under this run.uri; run `atoll {stage}` first"
         )
     return result
 
@@ -75,6 +82,20 @@ def find(store: BlobStore, stage: str) -> dict[str, Any] | None:
     """What a stage produced last, whatever its inputs; None if it has not run to its end."""
     manifest = _read(store, stage)
     return None if manifest is None else manifest["result"]
+
+
+def _refuse_differing(
+    before: Mapping[str, Any], now: Mapping[str, Any], why: Mapping[str, str]
+) -> None:
+    every = before.keys() | now.keys()
+    if differing := [key for key in every if before.get(key) != now.get(key)]:
+        key = min(differing, key=lambda key: (key not in before or key not in now, key))
+        reason = f", which counts since {why[key]}" if key in why else ""
+        raise BadInput(
+            f"this run was made with {key} = {before.get(key)!r}, and the configuration now says "
+            f"{now.get(key)!r}{reason}; give new settings a run.uri of their own, or set the key "
+            "back"
+        )
 
 
 def _read(store: BlobStore, stage: str) -> dict[str, Any] | None:

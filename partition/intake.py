@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -148,9 +149,12 @@ class Intake:
         return (*(self._sizes or ((height, width),))[0], channels)
 
     def _why(self) -> str:
-        """Of samples that were all left out, the end of a sentence."""
+        """Why there is no sample, as the end of a sentence."""
         if not self.skipped:
-            return ""
+            path = self._data.path or ""
+            tars = self._data.source == "folder" and any(Path(path).rglob("*.tar*"))
+            mend = '; tars are read with data.source = "webdataset"' if tars else ""
+            return f": there are none in data.path = {path!r}{mend}"
         one = self.skipped[0]
         num = len(self.skipped)
         return f" that can be used: {num:,} were left out, as {one.name}: {one.reason}"

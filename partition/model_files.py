@@ -77,8 +77,8 @@ def find_model(name: str, key: str, extra: str) -> ModelFiles:
     }
     if "config.json" not in wanted:
         raise BadInput(
-            f"{key} = {name!r} has no config.json; give the folder of one model, such as the vae "
-            "folder of a pipeline"
+            f"{key} = {name!r} has no config.json; give the folder of one model: of a pipeline, "
+            "the one inside it that has this model"
         )
     if not any(each.endswith(".safetensors") for each in wanted):
         pickled = sorted(path.name for each in _PICKLED for path in folder.glob(each))
@@ -236,11 +236,13 @@ def _link(link: Path, path: Path) -> None:
 
 def _from_hub(name: str, key: str, extra: str) -> Path:
     found = _HUB_ID.fullmatch(name)
+    neither = f"{key} = {name!r} is no folder here, nor an id of the hub; give either"
     if found is None:
-        raise BadInput(f"{key} = {name!r} is no folder here, nor an id of the hub; give either")
+        raise BadInput(neither)
     repository, within = found[1], found[2].strip("/")
     try:
         from huggingface_hub import snapshot_download  # noqa: PLC0415 - optional
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 - optional
 
         patterns = [f"{within}/{each}" if within else each for each in _NAMES]
         # A star of the hub's means slashes too: a repository may hold other models in its folders.
@@ -251,6 +253,8 @@ def _from_hub(name: str, key: str, extra: str) -> Path:
             f"{key} = {name!r} is no folder here, and to fetch it from the hub another library is "
             f"needed; run `pip install 'atoll[{extra}]'`, or give a folder"
         ) from error
+    except HFValidationError as error:
+        raise BadInput(neither) from error
     except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise BadInput(

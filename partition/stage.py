@@ -16,7 +16,7 @@ from atoll.blobs import BlobStore, make_place, open_store
 from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
-from atoll.encoded import find_encoded
+from atoll.encoded import find_encoded, refuse_unasked
 from atoll.errors import DataError
 from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
 from atoll.image_size import name_of
@@ -75,6 +75,7 @@ def find_partition(config: Config) -> Partition | None:
     refuse_extractor(config, len(made.class_names))
     if made.has_captions:
         refuse_missing_captions(config, made.num_without_caption)
+    refuse_unasked(store, config, made.digest)
     return made if all(map(store.exists, _keys(made))) else None
 
 

@@ -122,8 +122,8 @@ class TextModel:
         self._pools_first = not tokens and _pools_first(folder)
         if not any(any(folder.glob(name)) for name in _TOKENIZERS):  # transformers makes one up
             raise BadInput(
-                f"{KEY} names a model without its tokenizer; give a folder with tokenizer.json in "
-                "it, as the tokenizer's save_pretrained writes it"
+                f"{KEY} names a model in {folder} without its tokenizer; give a folder with "
+                "tokenizer.json in it, as the tokenizer's save_pretrained writes it"
             )
         # A tokenizer keeps how it shall cut and pad, so that no two callers may use it at once.
         self._guard = threading.Lock()
@@ -217,9 +217,10 @@ def _loaded(folder: Path, family: str, device: torch.device) -> tuple[Any, Any]:
         AutoTokenizer,
         CLIPTextModel,
     )
-    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - optional
+    from transformers.utils import logging  # noqa: PLC0415 - optional
 
-    disable_progress_bar()  # of every process that encodes, on one terminal
+    logging.disable_progress_bar()  # of every process that encodes, on one terminal
+    logging.set_verbosity_error()  # weights that are not needed are no news; lacking ones are below
     kinds = {**dict.fromkeys(_CLIP, CLIPTextModel), **dict.fromkeys(_T5, AutoModelForTextEncoding)}
     # Whatever precision the file has: the same vectors wherever it came from.
     given = {"dtype": torch.float32, "output_loading_info": True}

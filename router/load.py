@@ -175,11 +175,15 @@ def trained_run(store: BlobStore, config: Config, needed_by: str) -> TrainedRun:
     Raises:
         StageMissing: experts, or the router where it is asked for, are not trained yet; or averages
             of ``sampling.ema_length`` are not made.
-        BadInput: the configuration names an encoder that is not the run's.
+        BadInput: the configuration names an encoder that is not the run's, or has it tell prompts
+            otherwise than captions.
     """
     partition = load_partition(store, needed_by)
     trained = stages.require(store, "train", needed_by)
     refuse_other_names(store, config, partition.digest)
+    if config.expert.condition == "text":
+        heard = {"dims": config.captions.dims, "tokens": config.captions.tokens}
+        stages.refuse_other(store, "train", {"captions": heard})
     refs = {
         job: CheckpointRef(**trained[job])
         for job in map(layout.expert_job, range(partition.num_experts))

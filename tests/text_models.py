@@ -48,9 +48,15 @@ def _written(model: Any, folder: Path) -> str:
     return str(folder)
 
 
-def write_clip(folder: Path, *, seed: int = 0, whole: bool = False) -> str:
-    """A CLIP's text tower of 16 features, or all of a CLIP; returns its folder."""
-    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
+def write_clip(folder: Path, *, seed: int = 0, whole: bool = False, projected: bool = False) -> str:
+    """A CLIP's text tower of 16 features, or with its projection, or all of a CLIP; its folder."""
+    from transformers import (
+        CLIPConfig,
+        CLIPModel,
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+    )
 
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     text = {**sizes, "num_attention_heads": 2, "vocab_size": 64, "max_position_embeddings": 12}
@@ -60,7 +66,8 @@ def write_clip(folder: Path, *, seed: int = 0, whole: bool = False) -> str:
         vision = {**sizes, "num_attention_heads": 2, "image_size": 8, "patch_size": 4}
         told = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
         return _written(CLIPModel(told), folder)
-    return _written(CLIPTextModel(CLIPTextConfig(**text)), folder)
+    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
+    return _written(kind(CLIPTextConfig(**text)), folder)
 
 
 def write_t5(folder: Path, *, seed: int = 0) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atoll.command import ConfigOption, JsonOption, SetOption, print_json, progress_bars, say, show
-from atoll.config_file import run_config
+from atoll.config import Config
+from atoll.config_file import parse_config, read_config, run_config
 from atoll.errors import BadInput
 from atoll.image_size import name_of
 
@@ -46,11 +47,11 @@ def inspect(
     from partition.inspecting.findings import look_at
     from partition.inspecting.subject import subject_of
 
-    settings = run_config(config, set_ or ())
+    settings = _settings(config, set_ or (), path)
     named = any(each.partition("=")[0].strip() == "run.uri" for each in set_ or ())
     data = any(each.strip().startswith("data.") for each in set_ or ())
     run = named and config is None and not data
-    subject = subject_of(settings, path, source=source, run=run)
+    subject = subject_of(settings, source=source or path is not None, run=run)
     with tempfile.TemporaryDirectory() as scratch, progress_bars() as progress, subject.workers:
         found = look_at(
             subject.items(Path(scratch)),
@@ -65,8 +66,24 @@ def inspect(
         print_json(_as_json(found, subject.class_names))
     else:
         show(subject.title, _rows(found, subject.class_names), as_json=False)
+    if not found.num_samples:
+        first = found.broken[:1]
+        why = "".join(f"; {item.name}: {item.reason}" for item in first)
+        raise BadInput(f"{subject.title} holds no sample that can be read{why}")
     if montage is not None:
         say(f"some of the samples: {montage}")
+
+
+def _settings(config: Path | None, overrides: Sequence[str], path: str | None) -> Config:
+    """The configuration; where a path is named, of that, and of no run that lies about here."""
+    if path is None:
+        return run_config(config, overrides)
+    from partition.inspecting.subject import kind_of
+
+    settings = read_config(config, [*overrides, f"data.source={kind_of(path)}"])
+    named = {**settings.data.model_dump(), "path": path}
+    data = parse_config({"data": named}, "what is to be inspected").data
+    return settings.model_copy(update={"data": data})
 
 
 def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from typing import Literal
 from atoll import stages
 from atoll.blobs import BlobStore, open_store
 from atoll.config import Config
-from atoll.config_file import parse_config
 from atoll.errors import BadInput, BlobError
 from atoll.partitioned import STAGE
 from atoll.sections import DataSection
@@ -45,21 +44,17 @@ class Subject:
     items: Callable[[Path], Items]
 
 
-def subject_of(config: Config, path: str | None, *, source: bool, run: bool) -> Subject:
-    """What a path or a configuration means.
+def subject_of(config: Config, *, source: bool, run: bool) -> Subject:
+    """What a configuration means.
 
     Args:
         config: of a run, or the defaults.
-        path: to look at in place of what the configuration names.
         source: whether to look at the data even where the run has shards of them.
         run: whether it is the run that was named, and no data.
 
     Raises:
         BadInput: it cannot be opened, or the run is not partitioned.
     """
-    if path is not None:
-        named = {**config.data.model_dump(), "source": _kind(path), "path": path}
-        return _source_of(parse_config({"data": named}, "what is to be inspected").data)
     store = open_store(config.run.uri)
     result = None if source else stages.find(store, STAGE)
     if result is None and run and not source:
@@ -85,7 +80,7 @@ def _source_of(data: DataSection) -> Subject:
     return Subject(title, source.class_names, None, workers_for(data), lambda _: source)
 
 
-def _kind(path: str) -> Literal["npz", "webdataset", "folder"]:
+def kind_of(path: str) -> Literal["npz", "webdataset", "folder"]:
     """The ``data.source`` of a path: a folder is one of tars if there are any below it."""
     if path.endswith(".npz"):
         return "npz"

@@ -20,6 +20,12 @@ from partition.sources.sample import Sample
 _CHUNK_ROWS = 256
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
 _CLASS_NAMES = "classes"
+# What an array holds, by the key that names it: kinds of numpy's, and in words.
+_TOLD_IN = {
+    "labels": ("iu", "class numbers, integers"),
+    "captions": ("U", "text"),
+    "exclude": ("b", "boolean marks"),
+}
 _DEFAULT_LABELS = DataSection.model_fields["labels"].default
 
 
@@ -42,14 +48,14 @@ class NpzSource:
         with self._opened() as archive:
             self._arrays = {Path(name).stem for name in archive.namelist()}
         self._images = self._checked_images(data.images)
-        num = self._header(self._images)[0][0]
+        num = self._header(self._images, "images")[0][0]
         labels = data.labels
         if labels == _DEFAULT_LABELS and labels not in self._arrays:
             labels = None
-        self._labels = labels and self._checked(labels, num, "iu", "class numbers, integers")
-        self._captions = data.captions and self._checked(data.captions, num, "U", "text")
+        self._labels = labels and self._checked("labels", labels, num)
+        self._captions = data.captions and self._checked("captions", data.captions, num)
         for name in data.exclude:
-            self._checked(name, num, "b", "boolean marks")
+            self._checked("exclude", name, num)
         self.class_names = self._read_class_names() if self._labels else ()
 
     def __iter__(self) -> Iterator[Sample]:
@@ -68,7 +74,7 @@ class NpzSource:
                     yield Sample(f"{self._images}[{index}]", _pixels(image), label, caption)
 
     def _checked_images(self, name: str) -> str:
-        shape, dtype = self._header(name)
+        shape, dtype = self._header(name, "images")
         if dtype != np.uint8:
             raise DataError(f"data.images: {self._named(name)} is {dtype}; images must be uint8")
         if len(shape) not in {3, 4, 5} or (len(shape) > 3 and shape[-1] not in {1, 3}):
@@ -78,19 +84,20 @@ class NpzSource:
             )
         return name
 
-    def _checked(self, name: str, num: int, kinds: str, wanted: str) -> str:
-        shape, dtype = self._header(name)
+    def _checked(self, key: str, name: str, num: int) -> str:
+        shape, dtype = self._header(name, key)
+        kinds, wanted = _TOLD_IN[key]
         if dtype.kind not in kinds or shape != (num,):
             raise DataError(
-                f"{self._named(name)} is {dtype} of shape {shape}; it must hold {wanted}, one for "
-                f"each of the {num} images"
+                f"data.{key}: {self._named(name)} is {dtype} of shape {shape}; it must hold "
+                f"{wanted}, one for each of the {num} images"
             )
         return name
 
     def _read_class_names(self) -> tuple[str, ...]:
         if _CLASS_NAMES not in self._arrays:
             return ()
-        shape, dtype = self._header(_CLASS_NAMES)
+        shape, dtype = self._header(_CLASS_NAMES, "labels")
         if dtype.kind != "U" or len(shape) != 1:
             raise DataError(
                 f"{self._named(_CLASS_NAMES)} is {dtype} of shape {shape}; class names must be a "
@@ -111,11 +118,11 @@ class NpzSource:
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"data.path: {self._path} is not an .npz file ({error})") from error
 
-    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    def _header(self, name: str, key: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         if name not in self._arrays:
             raise DataError(
-                f"{self._path} has no array {name!r}; it has {', '.join(sorted(self._arrays))}: "
-                "name those to use in data.images, data.labels and data.captions"
+                f"data.{key}: {self._path} has no array {name!r}; it has "
+                f"{', '.join(sorted(self._arrays))}: name one of those"
             )
         with self._opened() as archive, self._member(archive, name) as file:
             return self._read_header(file, name)

@@ -59,8 +59,10 @@ class Members:
 
     def __iter__(self) -> Iterator[tuple[str, str, Content]]:
         """Raises: DataError, where a stream is not what its checksum says."""
+        begun = False
         try:
             with self._opened() as tar:
+                begun = True
                 while (info := tar.next()) is not None:
                     tar.members.clear()  # else it would keep all it has seen
                     folder, slash, name = info.name.rpartition("/")
@@ -79,7 +81,11 @@ class Members:
         except Unavailable as error:
             self.broken = f"it cannot be read to its end: {error.reason}"
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            self.broken = "it is cut off, damaged, or compressed in an unknown way"
+            self.broken = (
+                "it is cut off, damaged, or compressed in an unknown way"
+                if begun
+                else "it is no tar, or compressed in an unknown way"
+            )
             if not isinstance(error, tarfile.ReadError):  # which lists every way it was tried
                 self.broken += f" ({' '.join(str(error).split())})"
         finally:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,13 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # Names of texts that tell of a whole tar, as those do that end in _stats.
 _OF_THE_TAR = frozenset({"readme", "license", "licence", "notice", "about", "info", "index"})
 _READ = frozenset({"cls", "json", "txt", *(suffix[1:] for suffix in IMAGE_SUFFIXES)})
+# What is told of an image: how it is read, and what it is.
+_READ_AS: Mapping[str, Callable[[bytes], Any]] = {
+    "cls": int,
+    "txt": bytes.decode,
+    "json": json.loads,
+}
+_TOLD_IN = {"cls": "class number", "txt": "text in UTF-8", "json": "JSON object"}
 _SCHEMES = frozenset({"http", "https", "s3"})
 _OPEN_AT_ONCE = 2  # tars: one is read while the next begins to arrive
 
@@ -187,17 +194,27 @@ def _sample(name: str, members: Mapping[str, Content]) -> Sample | Unreadable:
     if image_suffix is None:
         return Unreadable(name, _why_no_image(parts))
     try:
-        about = json.loads(parts.get("json", b"{}"))
-        label = int(parts["cls"]) if "cls" in parts else about.get("label")
-        caption = parts["txt"].decode() if "txt" in parts else about.get("caption")
-        image = decode_colour(parts[image_suffix])
+        label, caption = _told(parts)
+        return Sample(name, decode_colour(parts[image_suffix]), label, caption)
     except DataError as error:
         return Unreadable(name, str(error))
-    except (ValueError, AttributeError, RecursionError):  # the last of brackets in brackets
-        return Unreadable(name, "its .cls, .txt or .json cannot be read")
+
+
+def _told(parts: Mapping[str, bytes]) -> tuple[int | None, str | None]:
+    """Label and caption beside an image. Raises: DataError, with the reason of an Unreadable."""
+    told: dict[str, Any] = {}
+    for suffix, read in _READ_AS.items():
+        try:
+            told |= {suffix: read(parts[suffix])} if suffix in parts else {}
+        except (ValueError, RecursionError) as error:  # the last of brackets in brackets
+            raise DataError(f"its .{suffix} is no {_TOLD_IN[suffix]}") from error
+    about = told.get("json", {})
+    if not isinstance(about, dict):
+        raise DataError(f"its .json is no {_TOLD_IN['json']}")
+    label, caption = told.get("cls", about.get("label")), told.get("txt", about.get("caption"))
     if not isinstance(label, int | None) or not isinstance(caption, str | None):
-        return Unreadable(name, "its .json has a label that is no integer or a caption no text")
-    return Sample(name, image, label, caption)
+        raise DataError("its .json has a label that is no integer or a caption no text")
+    return label, caption
 
 
 def _why_no_image(parts: Mapping[str, Content]) -> str:

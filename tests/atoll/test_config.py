@@ -110,7 +110,7 @@ def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]
         (["latents.scale=2.0"], "latents.scale = 2.0 has no effect with no vae; leave it out, or"),
         (["data.path=x"], 'set source to "npz" or "folder" or "webdataset"'),
         (["data.source=folder", "data.path=x", "data.exclude=['a']"], 'exclude = ["a"] has no eff'),
-        (["partition.duplicate_epsilon=0.1"], 'set duplicates to "report" or "drop"'),
+        (["partition.features={transformers='x'}", "partition.pca_dims=9"], "pca_dims = 9 has no"),
         (
             ["captions.encoder={transformers='x'}", "captions.dims=9"],
             'captions.dims = 9 has no effect with encoder = {"transformers": "x"}; leave it out',

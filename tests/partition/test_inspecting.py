@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -165,12 +166,39 @@ def test_inspect_of_a_run_names_samples_as_the_data_did(tmp_path: Path) -> None:
 
 def test_inspect_counts_two_broken_items_of_one_name_twice(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for name in ("1.png", "2.png", "1.png"):
+        for name in ("1.png", "2.png", "1.png", "3.png"):
+            data = png(image()) if name == "3.png" else b"bad"
             info = tarfile.TarInfo(name)
-            info.size = 3
-            tar.addfile(info, io.BytesIO(b"bad"))
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
     names = [item["name"] for item in told(f"{tmp_path}/a.tar")["broken"]]
     assert names == ["a.tar/1", "a.tar/2", "a.tar/1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.tar", b"<html></html>", "; .*a.tar: it is no tar, or compressed in an unknown way"),
+        ("a.tar", b"", "; .*a.tar: it is no tar, or compressed in an unknown way"),
+        ("data/readme", b"x", ""),
+    ],
+)
+def test_inspect_of_what_holds_no_sample_ends_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, why: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path / name.partition("/")[0]
+    with pytest.raises(SystemExit) as leaving:
+        main(["inspect", str(path)])
+    assert leaving.value.code == 2
+    assert re.search(f"{path} holds no sample that can be read{why}\n", capsys.readouterr().err)
+
+
+def test_inspect_of_arrays_of_other_names_takes_them_beside_the_path(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.stack([image()] * 3), y=np.arange(3))
+    keys = ("--set=data.images=x", "--set=data.labels=y")
+    assert told(str(tmp_path / "data.npz"), *keys)["labels"] == {"0": 1, "1": 1, "2": 1}
 
 
 def test_inspect_of_what_is_not_there_says_so(

@@ -99,10 +99,14 @@ def test_name_stands_for_what_it_stood_for_where_its_folder_is_not(tmp_path: Pat
     ("name", "told"),
     [
         ("/no/such/folder", "is no folder here, nor an id of the hub; give either"),
+        ("a--b", "is no folder here, nor an id of the hub; give either"),
         ("owner/model", r"cannot be had from the hub \(.*\); give a folder with config.json"),
         ("pickled", "has no weights but pytorch_model.bin, a pickle, which could run code"),
         ("bare", "has no weights; give a model with safetensors"),
-        ("pipeline", "has no config.json; give the folder of one model, such as the vae folder"),
+        (
+            "pipeline",
+            "has no config.json; give the folder of one model: of a pipeline, the one inside",
+        ),
     ],
 )
 def test_model_that_cannot_be_had_is_refused_by_key(

@@ -124,13 +124,32 @@ def test_webdataset_link_to_no_file_is_named_and_one_to_a_file_followed(
     assert names_of(kept.skipped) == ["s.tar/1"]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "data", "told"),
+    [
+        ("cls", b"three", "its .cls is no class number"),
+        ("txt", b"\xff", "its .txt is no text in UTF-8"),
+        ("json", b"{", "its .json is no JSON object"),
+        ("json", b"[]", "its .json is no JSON object"),
+        ("json", b'{"label": "x"}', "its .json has a label that is no integer or a caption no"),
+    ],
+)
+def test_webdataset_file_beside_an_image_that_cannot_be_read_is_named(
+    tmp_path: Path, suffix: str, data: bytes, told: str
+) -> None:
+    write_tar(tmp_path / "s.tar", {"1.png": png(image()), f"1.{suffix}": data})
+    kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
+    assert list(kept) == []
+    assert kept.skipped[0].reason.startswith(told)
+
+
 def test_webdataset_json_of_brackets_in_brackets_is_named(tmp_path: Path) -> None:
     deep = b"[" * 100_000
     write_tar(tmp_path / "s.tar", {"1.png": png(image()), "1.json": deep, "2.json": deep})
     kept = intake(source="webdataset", path=str(tmp_path / "s.tar"), on_error="skip")
     assert list(kept) == []
     assert [each.reason.partition(",")[0] for each in kept.skipped] == [
-        "its .cls",
+        "its .json is no JSON object",
         "it holds .json",
     ]
 

@@ -106,6 +106,13 @@ def test_sample_paints_prompts_with_the_run_alone(trained, capsys):
     assert [row["condition"] for row in json.loads(out)] == ["a red dog", "", "a red dog"]
 
 
+def test_sample_hears_no_other_tokens_of_a_prompt_than_of_captions(trained, capsys):
+    flags = ("--set", f"run.uri={trained.uri}", "--set", "captions.tokens=5")
+    code, _, err = command(capsys, "sample", *flags, "--prompt", "a red dog")
+    assert code == 2
+    assert "made with captions.tokens = 6, and the configuration now says 5; give new" in err
+
+
 def test_service_tells_its_networks_what_the_sampler_does(trained):
     with closing(Built(trained)) as built:
         built.service.start()

@@ -20,7 +20,7 @@ from partition.encoding.stage import is_encoded, run_encode
 from partition.manifest import Texts
 from partition.model_files import find_model
 from partition.reader import ShardReader
-from partition.stage import load_partition, run_partition
+from partition.stage import find_partition, load_partition, run_partition
 from partition.text_model import TextModel
 from tests import text_models
 from tests.partition.encoding.conftest import quiet
@@ -126,6 +126,8 @@ def test_run_whose_captions_are_not_encoded_names_command_or_key(partitioned: Ma
         refuse_unencoded(
             store, config.model_copy(update={"captions": by_ngrams}), made.digest, "train"
         )
+    with pytest.raises(BadInput, match=r"has no captions\.encoder now; set it back"):
+        find_partition(config.model_copy(update={"captions": by_ngrams}))
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def name_another_kind(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (lose_tokenizer, r"^captions\.encoder names a model without its tokenizer; give"),
+        (lose_tokenizer, r"^captions\.encoder names a model in .* without its tokenizer; give"),
         (cut_weights, r"^captions\.encoder = .* a model\.safetensors that is cut off .*; fetch"),
         (lose_a_layer, r"lack encoder\.layer\.1\.output\.dense\.bias\); give captions\.encoder a"),
         (name_another_kind, r"^captions\.encoder = .* is a vit, which encodes no text .*; give"),
