@@ -33,7 +33,7 @@ def finished(
     manifest = _read(store, stage)
     if manifest is None:
         return None
-    _refuse_differing(_flat(manifest["inputs"]), _flat(inputs), why or {})
+    _refuse_differing(manifest["inputs"], inputs, why)
     result: dict[str, Any] = manifest["result"]
     return result
 
@@ -51,7 +51,7 @@ def refuse_other(store: BlobStore, stage: str, inputs: dict[str, Any]) -> None:
     """
     before, now = _flat((_read(store, stage) or {"inputs": {}})["inputs"]), _flat(inputs)
     both = before.keys() & now.keys()
-    _refuse_differing({key: before[key] for key in both}, {key: now[key] for key in both}, {})
+    _refuse_differing({key: before[key] for key in both}, {key: now[key] for key in both})
 
 
 def finish(
@@ -84,17 +84,34 @@ def find(store: BlobStore, stage: str) -> dict[str, Any] | None:
     return None if manifest is None else manifest["result"]
 
 
+def difference(
+    before: Mapping[str, Any], now: Mapping[str, Any], why: Mapping[str, str] | None = None
+) -> str | None:
+    """The first setting in which two configurations differ, in words; None if they are the same.
+
+    Args:
+        before: settings by section and key.
+        now: likewise.
+        why: as for :func:`finished`.
+    """
+    one, other = _flat(before), _flat(now)
+    every = one.keys() | other.keys()
+    differing = [key for key in every if one.get(key) != other.get(key)]
+    if not differing:
+        return None
+    key = min(differing, key=lambda key: (key not in one or key not in other, key))
+    reason = f", which counts since {why[key]}" if why and key in why else ""
+    told = f"{key} = {one.get(key)!r}, and the configuration now says {other.get(key)!r}"
+    return told + reason
+
+
 def _refuse_differing(
-    before: Mapping[str, Any], now: Mapping[str, Any], why: Mapping[str, str]
+    before: Mapping[str, Any], now: Mapping[str, Any], why: Mapping[str, str] | None = None
 ) -> None:
-    every = before.keys() | now.keys()
-    if differing := [key for key in every if before.get(key) != now.get(key)]:
-        key = min(differing, key=lambda key: (key not in before or key not in now, key))
-        reason = f", which counts since {why[key]}" if key in why else ""
+    if told := difference(before, now, why):
         raise BadInput(
-            f"this run was made with {key} = {before.get(key)!r}, and the configuration now says "
-            f"{now.get(key)!r}{reason}; give new settings a run.uri of their own, or set the key "
-            "back"
+            f"this run was made with {told}; give new settings a run.uri of their own, or set the "
+            "key back"
         )
 
 
@@ -106,7 +123,7 @@ def _read(store: BlobStore, stage: str) -> dict[str, Any] | None:
     return manifest
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,11 @@ from router.load import LoadedEnsemble
 
 
 def judged(
-    config: Config, ensemble: LoadedEnsemble, real: RealImages, weights: dict[str, Any]
+    config: Config,
+    ensemble: LoadedEnsemble,
+    real: RealImages,
+    weights: dict[str, Any],
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """The gate's calibration and the recipe it follows from.
 
@@ -24,6 +29,7 @@ def judged(
         ensemble: whose gate is asked.
         real: images it is asked about, or the first of them.
         weights: of all networks, see :func:`evaluation.trained.weights_of`.
+        progress: called with the images it was asked about, and how many there are.
 
     Returns:
         Lists by name, see :class:`router.calibration.Calibration`, and ``recipe``.
@@ -32,15 +38,19 @@ def judged(
         BadInput: the gate has diverged.
     """
     num, size = min(len(real), SEEN_MOST), config.sampling.batch_size
-    batches = (
-        Known(
-            x0=real.seen(part).to(ensemble.device),
-            cond=None if real.cond is None else real.cond[part].to(ensemble.device),
-            cluster=torch.from_numpy(real.clusters[part]),
-        )
-        for part in (slice(start, min(start + size, num)) for start in range(0, num, size))
-    )
-    found = calibrate(ensemble.gate, batches, seed=config.run.seed)
+
+    def batches() -> Iterator[Known]:
+        for start in range(0, num, size):
+            progress(start, num)
+            part = slice(start, min(start + size, num))
+            yield Known(
+                x0=real.seen(part).to(ensemble.device),
+                cond=None if real.cond is None else real.cond[part].to(ensemble.device),
+                cluster=torch.from_numpy(real.clusters[part]),
+            )
+        progress(num, num)
+
+    found = calibrate(ensemble.gate, batches(), seed=config.run.seed)
     return {
         **{name: array.tolist() for name, array in asdict(found).items()},
         "recipe": {

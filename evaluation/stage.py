@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from atoll import layout, stages
@@ -32,6 +33,7 @@ from router.load import LoadedEnsemble, load_ensemble
 from router.sampling import Sampler, Wanted
 
 STAGE = "evaluate"
+_SECTIONS = ("sampling", "evaluation")
 _PAINTED_BY_EACH, _COLUMNS = 16, 4
 
 
@@ -71,6 +73,12 @@ def require_evaluation(config: Config, needed_by: str) -> dict[str, Any]:
     """
     found = find_evaluation(config, needed_by)
     if found is None:
+        made = stages.find(open_store(config.run.uri), STAGE) or {}
+        if told := stages.difference(made.get("settings", {}), _settings(config)):
+            raise StageMissing(
+                f"this run was last evaluated with {told}; run `atoll evaluate` with these "
+                "settings first, or set the key back"
+            )
         raise StageMissing(
             f"`atoll {needed_by}` builds on what `atoll evaluate` finds with the same settings, "
             "and this run does not hold that, or not all of it; run `atoll evaluate` first"
@@ -115,8 +123,7 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     real = read_real(config, store, ensemble.partition, ensemble.conditioning)
     extractor = open_extractor(config, store, real)
     # First, because rows that follow a gate which has diverged may look like any others.
-    progress("judging the gate", 0, None)
-    router = judged(config, ensemble, real, weights)
+    router = judged(config, ensemble, real, weights, partial(progress, "judging the gate"))
     comparison = Comparison(config, store, Yardstick(extractor, real), progress)
     rows = [comparison.real()]
     rows += [comparison.row(each) for each in _contenders(config, ensemble, monolith, weights)]
@@ -139,17 +146,21 @@ def run_evaluate(config: Config, progress: Progress) -> dict[str, Any]:
     )
     text = json.dumps(asdict(results), indent=1).encode()
     blob = store.publish(layout.EVALUATION, text)
-    stages.finish(
-        store, STAGE, {"inputs": results.inputs}, {"results": blob.key, "digest": blob.digest}
-    )
+    made = {"results": blob.key, "digest": blob.digest, "settings": _settings(config)}
+    stages.finish(store, STAGE, {"inputs": results.inputs}, made)
     tree: dict[str, Any] = json.loads(text)
     return tree
 
 
 def _inputs(config: Config, refs: dict[str, CheckpointRef]) -> str:
     weights = {job: ref.digest for job, ref in refs.items()}
-    settings = config.digest("sampling", "evaluation")
+    settings = config.digest(*_SECTIONS)
     return digest_of([VERSION, weights, settings, config.run.seed])
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The same that the results follow from, to be told of."""
+    return config.model_dump(mode="json", include=set(_SECTIONS))
 
 
 def _contenders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll import layout, stages
-from atoll.blobs import BlobStore, make_place, open_store
+from atoll.blobs import BlobStore, local_path, make_place, open_store
 from atoll.command import Progress, say
 from atoll.config import Config
 from atoll.digests import digest_of
 from atoll.encoded import find_encoded, refuse_unasked
-from atoll.errors import DataError
+from atoll.errors import BadInput, DataError
 from atoll.fit import refuse_condition, refuse_extractor, refuse_missing_captions
 from atoll.image_size import name_of
 from atoll.partitioned import STAGE, partition_inputs
@@ -93,9 +94,20 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     done = find_partition(config)
     if done is not None:
         return done
+    make_place(config.run.uri)
+    try:
+        return _made(config, progress)
+    except BadInput:
+        places = (layout.state_folder(config.run.uri), local_path(config.run.uri))
+        for place in filter(None, places):
+            with contextlib.suppress(OSError):  # it holds something
+                place.rmdir()
+        raise
+
+
+def _made(config: Config, progress: Progress) -> Partition:
     from partition.assignment import assign_samples  # noqa: PLC0415 - readers need no scikit-learn
 
-    make_place(config.run.uri)
     store = open_store(config.run.uri)
     if stages.find(store, STAGE) is not None:
         say("files of the partition that was made before are gone; making it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, Protocol, Self
 
@@ -177,6 +178,6 @@ def _row(
 
 
 def _brief(job: JobView) -> str:
-    return (
-        f"{job.spec.name} {job.progress.step:,}/{job.spec.steps:,} loss {cell(job.progress.loss)}"
-    )
+    loss = job.progress.loss
+    told = f" loss {cell(loss)}" if math.isfinite(loss) else ""  # none before the first is measured
+    return f"{job.spec.name} {job.progress.step:,}/{job.spec.steps:,}{told}"

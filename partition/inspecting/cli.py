@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # numpy and its friends load for a while
     from partition.inspecting.findings import Alike, Findings
 
 _NAMED = 3  # of a kind, on a terminal
+_CAPTION = 60  # letters of one, there
 
 
 def inspect(
@@ -90,7 +91,7 @@ def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
     """The findings for a person: what there is of each kind, and a few examples."""
     shapes = [f"{name_of(*shape)} ({num:,})" for shape, num in found.shapes.most_common()]
     labels = [f"{_name(label, names)} ({num:,})" for label, num in found.labels.most_common()]
-    captions = [f'"{text}"' for _, text in found.captions.items]
+    captions = [_quoted(text) for _, text in found.captions.items]
     broken = [f"{item.name} ({item.reason})" for item in found.broken]
     rows = {
         "samples": (found.num_samples, []),
@@ -105,6 +106,10 @@ def _rows(found: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
         {"what": what, "number": num, "such as": _few(examples)}
         for what, (num, examples) in rows.items()
     ]
+
+
+def _quoted(caption: str) -> str:
+    return f'"{caption}"' if len(caption) <= _CAPTION else f'"{caption[:_CAPTION]}…"'
 
 
 def _few(examples: Sequence[str]) -> str:

@@ -25,6 +25,15 @@ def test_finished_under_other_inputs_names_the_key(tmp_path: Path) -> None:
         stages.finished(store, "partition", {"partition": {"num_experts": 8}})
 
 
+def test_some_settings_of_a_stage_are_refused_where_it_knows_others(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    stages.finish(store, "train", {"captions": {"dims": 64, "tokens": 8}, "run": {"seed": 1}}, {})
+    stages.refuse_other(store, "train", {"captions": {"dims": 64, "more": 1}, "expert": {"w": 2}})
+    stages.refuse_other(store, "route", {"captions": {"dims": 65}})
+    with pytest.raises(BadInput, match=r"made with captions\.dims = 64, .* now says 65; give new"):
+        stages.refuse_other(store, "train", {"captions": {"dims": 65}})
+
+
 def test_finished_under_other_inputs_names_a_key_of_both_before_one_of_either(
     tmp_path: Path,
 ) -> None:

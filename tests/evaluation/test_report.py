@@ -99,7 +99,11 @@ def test_report_written_twice_is_the_same(run, text):
     ],
 )
 def test_report_of_other_settings_than_were_evaluated_is_refused(run, section, settings):
-    with pytest.raises(StageMissing, match=r"with the same settings.*run `atoll evaluate` first"):
+    (key,) = settings
+    words = (
+        rf"last evaluated with {section}\.{key}\S* = .*now says .*run `atoll evaluate` with these"
+    )
+    with pytest.raises(StageMissing, match=words):
         write_report(run.with_(**{section: settings}))
 
 

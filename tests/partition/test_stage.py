@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -365,9 +366,18 @@ def test_shards_are_a_source_themselves(done: Done) -> None:
     assert len(list(open_source(data))) == 30
 
 
-def test_data_without_samples_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tars", "mend"), [(0, ""), (1, '; tars are read with data.source = "web')]
+)
+def test_data_without_samples_are_refused_and_leave_nothing(
+    tmp_path: Path, tars: int, mend: str
+) -> None:
     (tmp_path / "empty").mkdir()
+    for number in range(tars):
+        (tmp_path / "empty" / f"{number}.tar").touch()
     data = {"source": "folder", "path": str(tmp_path / "empty")}
     config = Config.model_validate({**settings(tmp_path).model_dump(), "data": data})
-    with pytest.raises(DataError, match="gives no samples"):
+    words = f"gives no samples: there are none in data.path = '{tmp_path}/empty'{mend}"
+    with pytest.raises(DataError, match=re.escape(words)):
         run(config)
+    assert not Path(config.run.uri).exists()
