@@ -31,9 +31,14 @@ def as_sampled(
 
     Raises:
         StageMissing: averages of that length are not made yet, or of earlier steps; says how to.
+        BadInput: the run has tracked other lengths than the configuration says.
     """
     length = config.sampling.ema_length
-    if length in {None, config.training.ema_lengths[0]}:
+    if length is None:
+        return dict(trained)
+    if length == config.training.ema_lengths[0]:
+        tracked = {"ema_profile": "power", "ema_lengths": list(config.training.ema_lengths)}
+        stages.refuse_other(store, "train", {"training": tracked})
         return dict(trained)
     made = stages.find(store, stage_of(length)) or {}
     found = {}

@@ -168,8 +168,10 @@ def refuse_unasked(store: BlobStore, config: Config, partition: str) -> None:
     for key, encoder in wanted_by(config).items():
         encoded = find_encoded(store, key.partition(".")[0], partition)
         if encoder is None and encoded is not None:
+            has_model = key == "captions.encoder" and config.captions.encoder != "ngrams"
+            told = 'no expert.condition = "text"' if has_model else f"no {key}"
             raise BadInput(
-                f"the samples of this run are encoded, and the configuration has no {key} now; "
+                f"the samples of this run are encoded, and the configuration has {told} now; "
                 "set it back, or give new settings a run.uri of their own"
             )
 

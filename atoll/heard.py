@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from atoll.blobs import BlobStore
+from atoll.command import say
 from atoll.config import Config
 from atoll.encoded import find_encoded, wanted_by
 
 
-def told_of_cut(store: BlobStore, config: Config, partition: Mapping[str, Any]) -> str:
-    """What is to be said of captions that are longer than they are heard; "" for nothing.
+def tell_of_cut(store: BlobStore, config: Config, partition: Mapping[str, Any]) -> None:
+    """Say how many captions are longer than they are heard, if any are.
 
     Args:
         store: of the run.
@@ -19,15 +20,16 @@ def told_of_cut(store: BlobStore, config: Config, partition: Mapping[str, Any]) 
         partition: the stage's result, as JSON.
     """
     if config.expert.condition != "text":
-        return ""
+        return
     if wanted_by(config)["captions.encoder"] is None:
         tokens = config.captions.tokens
         longer = (num for words, num in partition["caption_words"] if 0 < tokens < words)
-        return _told(sum(longer), tokens)
-    texts = find_encoded(store, "captions", partition["digest"])
-    return "" if texts is None else _told(texts["num_cut"], texts["tokens"])
+        _tell(sum(longer), tokens)
+    elif texts := find_encoded(store, "captions", partition["digest"]):
+        _tell(texts["num_cut"], texts["tokens"])
 
 
-def _told(num: int, tokens: int) -> str:
+def _tell(num: int, tokens: int) -> None:
     room = f"captions.tokens = {tokens}" if tokens else "what the model takes"
-    return f"{num:,} captions are longer than {room}: their ends are not heard" if num else ""
+    if num:
+        say(f"{num:,} captions are longer than {room}: their ends are not heard")

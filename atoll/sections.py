@@ -29,6 +29,7 @@ from atoll.section import Section
 from atoll.sizes import PRESETS, Modulated, NetworkSizes, Sizes, refuse_heads
 from atoll.strategies import Strategy
 
+OF_NPZ = ("images", "labels", "captions", "exclude")  # keys of [data] that name arrays
 _LEAST_SIDE = 4  # of an image, pixels
 
 
@@ -103,8 +104,7 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _keys_have_an_effect(self) -> Self:
-        of_npz = ("images", "labels", "captions", "exclude")
-        used_with = dict.fromkeys(of_npz, ("source", ("npz",)))
+        used_with = dict.fromkeys(OF_NPZ, ("source", ("npz",)))
         refuse_idle(self, used_with | {"path": ("source", ("npz", "folder", "webdataset"))})
         return self
 

@@ -24,6 +24,7 @@ _USED_WITH = {
     "route_after": ("route_tokens", (ANY,)),
     "route_before": ("route_tokens", (ANY,)),
     "align_depth": ("align", (ANY,)),
+    "held_out_every_steps": ("held_out", (ANY,)),
 }
 
 

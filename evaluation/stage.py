@@ -73,8 +73,9 @@ def require_evaluation(config: Config, needed_by: str) -> dict[str, Any]:
     """
     found = find_evaluation(config, needed_by)
     if found is None:
-        made = stages.find(open_store(config.run.uri), STAGE) or {}
-        if told := stages.difference(made.get("settings", {}), _settings(config)):
+        made = stages.find(open_store(config.run.uri), STAGE)
+        told = made and stages.difference(made["settings"], _settings(config))
+        if told:
             raise StageMissing(
                 f"this run was last evaluated with {told}; run `atoll evaluate` with these "
                 "settings first, or set the key back"

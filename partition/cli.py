@@ -21,7 +21,7 @@ from atoll.config_file import run_config
 from atoll.image_size import name_of
 from partition.manifest import DuplicateList, Partition
 
-_NAMED = 3  # samples left out, of which the terminal tells
+_NAMED = 3  # samples left out, or classes without any, of which the terminal tells
 
 
 def partition(
@@ -34,7 +34,7 @@ def partition(
     """
     from atoll import layout
     from atoll.blobs import open_store
-    from atoll.heard import told_of_cut
+    from atoll.heard import tell_of_cut
     from partition.stage import find_partition
 
     settings = run_config(config, set_ or ())
@@ -43,13 +43,15 @@ def partition(
         say(f"already partitioned: {settings.run.uri} holds it; nothing to do")
     made = found or _run(settings)
     _encode(settings, made)
-    if cut := told_of_cut(open_store(settings.run.uri), settings, made.as_json()):
-        say(cut)
+    tell_of_cut(open_store(settings.run.uri), settings, made.as_json())
     if made.skipped is not None:
         shown, told = _skipped(settings, made), "that stand below" if json_ else "that --json names"
         say(_left_out(shown, made.skipped.num, made.num_samples, told))
-    if idle := made.classes_without_samples:
-        say(f"no sample is of {', '.join(idle)}: what is drawn of such a class is noise")
+    idle = made.classes_without_samples
+    if idle and settings.expert.condition == "class":
+        more = f" and {len(idle) - _NAMED:,} more" if len(idle) > _NAMED else ""
+        named = f"{', '.join(idle[:_NAMED])}{more}"
+        say(f"no sample is of {named}: what is drawn of such a class is noise")
     if made.duplicates is not None:
         say(_nearly_the_same(made.duplicates, settings.run.uri))
     buckets = _bucket_rows(made)
@@ -80,7 +82,7 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
     """
     from atoll.blobs import open_store
     from atoll.errors import BadInput
-    from atoll.heard import told_of_cut
+    from atoll.heard import tell_of_cut
     from atoll.partitioned import require_partition
     from partition.encoding.stage import wants_encoding
     from partition.stage import load_partition
@@ -95,8 +97,7 @@ def encode(config: ConfigOption = None, set_: SetOption = None) -> None:
     require_partition(store, settings, "encode")
     made = load_partition(store)
     _encode(settings, made)
-    if cut := told_of_cut(store, settings, made.as_json()):
-        say(cut)
+    tell_of_cut(store, settings, made.as_json())
 
 
 def _encode(settings: Config, made: Partition) -> None:

@@ -18,6 +18,7 @@ from atoll.sections import DataSection
 from partition.crops import bucket_of, crop_place
 from partition.images import cropped, encode_png
 from partition.sources import Pending, Sample, Source, Unreadable
+from partition.sources.webdataset import holds_tars
 from partition.workers import Workers
 
 _NO_PIXELS = np.empty((0, 0, 0), np.uint8)
@@ -152,7 +153,7 @@ class Intake:
         """Why there is no sample, as the end of a sentence."""
         if not self.skipped:
             path = self._data.path or ""
-            tars = self._data.source == "folder" and any(Path(path).rglob("*.tar*"))
+            tars = self._data.source == "folder" and holds_tars(Path(path))
             mend = '; tars are read with data.source = "webdataset"' if tars else ""
             return f": there are none in data.path = {path!r}{mend}"
         one = self.skipped[0]

@@ -94,12 +94,13 @@ def run_partition(config: Config, progress: Progress) -> Partition:
     done = find_partition(config)
     if done is not None:
         return done
+    places = (layout.state_folder(config.run.uri), local_path(config.run.uri))
+    fresh = [place for place in places if place is not None and not place.exists()]
     make_place(config.run.uri)
     try:
         return _made(config, progress)
     except BadInput:
-        places = (layout.state_folder(config.run.uri), local_path(config.run.uri))
-        for place in filter(None, places):
+        for place in fresh:
             with contextlib.suppress(OSError):  # it holds something
                 place.rmdir()
         raise

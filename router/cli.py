@@ -20,6 +20,7 @@ from atoll.command import (
     say,
 )
 from atoll.config_file import read_config, run_config
+from atoll.digests import digest_of
 from atoll.errors import BadInput
 from atoll.image_size import size_in, size_name
 from atoll.sections import SamplingSection
@@ -203,10 +204,13 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def _below(sampling: SamplingSection, size: str | None, asked: Sequence[str]) -> str:
-    """Where images lie, apart from those that were asked for otherwise."""
+    """Where images lie, apart from those of another prompt, size, strategy or average."""
     length = sampling.ema_length
     averaged = None if length is None else f"ema-{length:g}"
-    return "-".join(filter(None, (sampling.strategy, size, averaged))) + _slug(" ".join(asked))
+    told = _slug(" ".join(asked))
+    if asked and told != f"-{asked[0]}":  # a name that others share
+        told += f"-{digest_of(list(asked))[:6]}"
+    return "-".join(filter(None, (sampling.strategy, size, averaged))) + told
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A server of gRPC's, with health and reflection, that begins and ends as all of them do."""
+"""A server of gRPC's, with health and reflection, for those of images and of experts."""
 
 from __future__ import annotations
 

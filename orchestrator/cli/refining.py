@@ -59,9 +59,10 @@ def _curve(uri: str, stage: str, job: str, cache: Path) -> list[tuple[int, float
     store = open_store(uri)
     made = (stages.find(store, stage) or {}).get(job)
     if made is None:
+        other = ", or set sampling.gate to one that is not learned" if stage == "route" else ""
         raise BadInput(
             f"training.refined_from = {uri!r} holds no {job} that was trained to its end; run "
-            f"`atoll {stage}` there first, or name another run"
+            f"`atoll {stage}` there first, or name another run{other}"
         )
     folder = checkpoints.download(store, CheckpointRef(**made), cache, names=(layout.HISTORY,))
     told: list[dict[str, Any]] = json.loads(folder.files[layout.HISTORY].read_bytes())

@@ -11,7 +11,7 @@ from atoll.blobs import BlobStore, local_path, open_store
 from atoll.command import say
 from atoll.config import Config
 from atoll.errors import CheckpointDamaged
-from atoll.heard import told_of_cut
+from atoll.heard import tell_of_cut
 from atoll.jobs import WHY_IT_SHAPES, job_specs, shaping_settings
 from atoll.partitioned import require_partition
 from atoll.types import CheckpointRef, JobSpec, Role, Submission
@@ -51,14 +51,14 @@ def train(
     if done:
         say(f"already trained: {', '.join(done)}")
     partition = stages.require(store, "partition", needed_by=TRAIN)
-    if TRAIN in names and (cut := told_of_cut(store, config, partition)):
-        say(cut)
-    for stage in _with_router(store, config, wanted):
+    if TRAIN in names:
+        tell_of_cut(store, config, partition)
+    missing = [job for stage in wanted for job in stage.missing()]
+    for stage in _with_router(store, config, wanted) if missing else ():
         lay_down(config, store, stage.name, stage.specs, stage.written)
     for stage in wanted:
         # Laid down, so that others are refused by name once there is a checkpoint.
         stages.finish(store, begun(stage.name), stage.inputs, {})
-    missing = [job for stage in wanted for job in stage.missing()]
     made: dict[str, CheckpointRef] = {}
     if missing:
         specs = [job.spec for job in missing]

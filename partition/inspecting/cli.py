@@ -14,6 +14,7 @@ from atoll.config import Config
 from atoll.config_file import parse_config, read_config, run_config
 from atoll.errors import BadInput
 from atoll.image_size import name_of
+from atoll.sections import OF_NPZ
 
 if TYPE_CHECKING:  # numpy and its friends load for a while
     from collections.abc import Iterable, Sequence
@@ -81,8 +82,10 @@ def _settings(config: Path | None, overrides: Sequence[str], path: str | None) -
         return run_config(config, overrides)
     from partition.inspecting.subject import kind_of
 
-    settings = read_config(config, [*overrides, f"data.source={kind_of(path)}"])
-    named = {**settings.data.model_dump(), "path": path}
+    kind = kind_of(path)
+    settings = read_config(config, [*overrides, *(["data.source=npz"] if kind == "npz" else [])])
+    others = set() if kind == "npz" else set(OF_NPZ)  # which a configuration may have of its own
+    named = {**settings.data.model_dump(exclude=others), "source": kind, "path": path}
     data = parse_config({"data": named}, "what is to be inspected").data
     return settings.model_copy(update={"data": data})
 

@@ -19,7 +19,7 @@ from partition.images import decode_png
 from partition.intake import workers_for
 from partition.manifest import Partition
 from partition.sources import Pending, Sample, Unreadable, open_source
-from partition.sources.webdataset import TARS
+from partition.sources.webdataset import holds_tars
 from partition.workers import Workers
 
 Items = Iterable[Sample | Unreadable | Pending]
@@ -87,8 +87,7 @@ def kind_of(path: str) -> Literal["npz", "webdataset", "folder"]:
     folder = Path(path)
     if not folder.is_dir():
         return "webdataset"
-    tars = (each for each in folder.rglob("*") if each.name.endswith(TARS))
-    return "folder" if next(tars, None) is None else "webdataset"
+    return "webdataset" if holds_tars(folder) else "folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Members:
             self.broken = (
                 "it is cut off, damaged, or compressed in an unknown way"
                 if begun
-                else "it is no tar, or compressed in an unknown way"
+                else "it is no tar, or cut off, or compressed in an unknown way"
             )
             if not isinstance(error, tarfile.ReadError):  # which lists every way it was tried
                 self.broken += f" ({' '.join(str(error).split())})"

@@ -74,6 +74,11 @@ class WebDatasetSource:
                 yield from samples_of(tar, tar.removeprefix(self._root), place)
 
 
+def holds_tars(folder: Path) -> bool:
+    """Whether there is any below a folder."""
+    return any(each.name.endswith(TARS) for each in folder.rglob("*"))
+
+
 def _found(pattern: str) -> tuple[str, Iterable[str]]:
     """Where the names of the tars of a pattern begin, by which samples are named, and the tars.
 

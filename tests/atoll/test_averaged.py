@@ -6,7 +6,7 @@ from atoll import stages
 from atoll.averaged import as_sampled, stage_of
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.errors import StageMissing
+from atoll.errors import BadInput, StageMissing
 from atoll.types import CheckpointRef
 
 TRAINED = {name: CheckpointRef(name, "d", 30, 1) for name in ("expert-0", "monolith", "router")}
@@ -30,6 +30,13 @@ def made(step=30):
 @pytest.mark.parametrize("length", [None, 0.05])
 def test_checkpoints_of_no_length_or_of_the_first_tracked_are_those_trained(store, length):
     assert as_sampled(store, config(length), TRAINED, "sample") == TRAINED
+
+
+def test_first_length_that_the_run_has_not_tracked_is_refused(store):
+    stages.finish(store, "train", {"training": {"ema_lengths": [0.1, 0.05]}}, {})
+    words = r"made with training\.ema_lengths = \[0\.1, 0\.05\], and the configuration now says"
+    with pytest.raises(BadInput, match=words):
+        as_sampled(store, config(0.05), TRAINED, "sample")
 
 
 def test_checkpoints_of_a_length_are_the_averages_and_the_router_as_it_is(store):

@@ -130,5 +130,5 @@ def test_report_says_that_the_yardstick_is_the_training_set(text):
 @pytest.mark.parametrize("stage", ["partition", "train", "route", "evaluate"])
 def test_report_before_its_stages_says_which_comes_first(run, stage):
     (run.folder / layout.stage_manifest(stage)).unlink()
-    with pytest.raises(StageMissing, match=f"run `atoll {stage}`"):
+    with pytest.raises(StageMissing, match=f"; run `atoll {stage}` first$"):
         write_report(run.config)

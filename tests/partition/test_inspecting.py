@@ -178,8 +178,12 @@ def test_inspect_counts_two_broken_items_of_one_name_twice(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("a.tar", b"<html></html>", "; .*a.tar: it is no tar, or compressed in an unknown way"),
-        ("a.tar", b"", "; .*a.tar: it is no tar, or compressed in an unknown way"),
+        (
+            "a.tar",
+            b"<html></html>",
+            "; .*a.tar: it is no tar, or cut off, or compressed in an unknown way",
+        ),
+        ("a.tar", b"", "; .*a.tar: it is no tar, or cut off, or compressed in an unknown way"),
         ("data/readme", b"x", ""),
     ],
 )
@@ -199,6 +203,14 @@ def test_inspect_of_arrays_of_other_names_takes_them_beside_the_path(tmp_path: P
     np.savez(tmp_path / "data.npz", x=np.stack([image()] * 3), y=np.arange(3))
     keys = ("--set=data.images=x", "--set=data.labels=y")
     assert told(str(tmp_path / "data.npz"), *keys)["labels"] == {"0": 1, "1": 1, "2": 1}
+
+
+def test_inspect_of_a_path_passes_over_the_arrays_of_the_configurations_own_data(
+    tars: Path, tmp_path: Path
+) -> None:
+    data = '[data]\nsource = "npz"\npath = "x.npz"\nimages = "x"\n'
+    (tmp_path / "run.toml").write_text(data)
+    assert told(str(tars), "--config", str(tmp_path / "run.toml"))["samples"] == 10
 
 
 def test_inspect_of_what_is_not_there_says_so(

@@ -124,8 +124,8 @@ def test_bucket_that_a_cluster_holds_out_whole_is_told_of(
 def test_features_lie_beside_their_samples_and_are_those_of_the_whole_picture(
     tmp_path: Path, duplicates: str
 ) -> None:
-    dropping = {"duplicate_epsilon": 0.4} if duplicates == "drop" else {}
-    run = BucketedRun.written(tmp_path, partition={"duplicates": duplicates, **dropping})
+    dropping = {"duplicates": duplicates, "duplicate_epsilon": 0.4}
+    run = BucketedRun.written(tmp_path, partition=dropping)
     assert (run.made.num_samples < 47) == (duplicates == "drop")
     model = load_centroids(run.store, run.made)
     for batch in batches(run.reader(features=True), 40):

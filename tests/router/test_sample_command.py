@@ -11,6 +11,8 @@ from PIL import Image
 
 from atoll.__main__ import main
 from atoll.config_file import save_config
+from atoll.sections import SamplingSection
+from router.cli import _below
 from router.recipe import read_recipe, save_png
 from tests.trained_run import with_sizes
 
@@ -62,13 +64,20 @@ def test_sample_writes_a_grid_and_images_with_their_recipes(sample, trained):
 
 def test_sample_leaves_what_was_asked_otherwise_in_a_folder_of_its_own(sample, trained):
     folder = trained.folder / "run" / "local" / "samples"
-    power = ("--set=training.ema_profile=power", "--set=sampling.ema_length=0.05")
-    for asked in ([], ["--class", "7", "--class", "3"], power):
+    for asked in ([], ["--class", "7"], ["--class", "7", "--class", "3"]):
         _, out, _ = sample("--num", "1", "--json", *asked)
         images = [Path(row["image"]) for row in json.loads(out)]
         others = {path for path in images[0].parent.iterdir() if path.name != "grid.png"}
         assert others == set(images)
-    assert {path.name for path in folder.iterdir()} == {"top-1", "top-1-7-3", "top-1-ema-0.05"}
+    assert {path.name[:9] for path in folder.iterdir()} == {"top-1", "top-1-7", "top-1-7-3"}
+
+
+def test_folders_of_what_was_asked_are_told_apart_where_their_names_do_not():
+    sampling, moon = SamplingSection(ema_length=0.05), "a dog, running for as long as it takes, "
+    asked = [["cat"], ["cat", "dog"], ["cat dog"], [f"{moon}now"], [f"{moon}then"], ["a/b"]]
+    names = [_below(sampling, "8x8", each) for each in asked]
+    assert names[0] == "top-1-8x8-ema-0.05-cat"
+    assert len(set(names)) == len(asked)
 
 
 def test_sample_drawn_before_is_found_and_its_sheet_laid_anew(sample, trained):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import partition.stage
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.encoded import refuse_unencoded
+from atoll.encoded import refuse_unasked, refuse_unencoded
 from atoll.errors import BadInput, StageMissing
 from atoll.node_cache import NodeCache
 from partition.encoding.captions import CaptionSeries
@@ -128,6 +128,9 @@ def test_run_whose_captions_are_not_encoded_names_command_or_key(partitioned: Ma
         )
     with pytest.raises(BadInput, match=r"has no captions\.encoder now; set it back"):
         find_partition(config.model_copy(update={"captions": by_ngrams}))
+    by_class = config.expert.model_copy(update={"condition": "class"})
+    with pytest.raises(BadInput, match=r'has no expert\.condition = "text" now; set it back'):
+        refuse_unasked(store, config.model_copy(update={"expert": by_class}), made.digest)
 
 
 @pytest.fixture
