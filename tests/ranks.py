@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -31,11 +32,11 @@ class Ranks:
             given: to the function.
         """
         for wire in self._wires:
-            wire.send((function, given))
+            send(wire, (function, given))
         answers = []
         for rank, wire in enumerate(self._wires):
             assert wire.poll(_ANSWER_S), f"rank {rank} does not answer"
-            fine, answer = wire.recv()
+            fine, answer = receive(wire)
             assert fine, f"rank {rank}: {answer}"
             answers.append(answer)
         return answers
@@ -54,6 +55,19 @@ def ranks(num: int, folder: Path) -> Iterator[Ranks]:
             process.kill()
 
 
+def send(wire: Connection, what: Any) -> None:
+    """Send something, with all numbers of its tensors.
+
+    A connection's own way leaves them in shared memory, whose manager gives up on busy machines.
+    """
+    wire.send_bytes(pickle.dumps(what))
+
+
+def receive(wire: Connection) -> Any:
+    """What was sent."""
+    return pickle.loads(wire.recv_bytes())  # noqa: S301 - from the other end of these tests
+
+
 def serve(wire: Connection, rank: int, num: int, meeting: Path) -> None:
     """Call what is asked for over the wire, as one of a group of processes."""
     torch.set_num_threads(1)
@@ -62,9 +76,9 @@ def serve(wire: Connection, rank: int, num: int, meeting: Path) -> None:
     )
     with contextlib.suppress(EOFError, ConnectionResetError):
         while True:
-            function, given = wire.recv()
+            function, given = receive(wire)
             try:
-                wire.send((True, function(*given)))
+                send(wire, (True, function(*given)))
             except Exception:
-                wire.send((False, traceback.format_exc()))
+                send(wire, (False, traceback.format_exc()))
     distributed.destroy_process_group()

@@ -12,7 +12,7 @@ import torch
 from atoll import stages
 from atoll.blobs import open_store
 from atoll.config import Config
-from atoll.jobs import job_specs
+from atoll.jobs import job_specs, shaping_settings
 from atoll.node_cache import NodeCache
 from atoll.parallel_section import ParallelSection
 from atoll.relay import Listener, Published
@@ -87,7 +87,9 @@ class Run:
         return published[-1].checkpoint
 
     def finish(self, stage, refs):
-        stages.finish(self.store, stage, {}, {job: asdict(ref) for job, ref in refs.items()})
+        role = Role.ROUTER if stage == "route" else Role.EXPERT
+        inputs = shaping_settings(self.config, load_partition(self.store).digest, role)
+        stages.finish(self.store, stage, inputs, {job: asdict(ref) for job, ref in refs.items()})
 
 
 def run_below(folder: Path, **sections: Any) -> Run:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.faults.checks import assert_nothing_was_lost
+from tests.integration.runs import words_of
 
 CHAOS_S = float(os.environ.get("ATOLL_CHAOS_S", "15"))
 SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "0"))
@@ -29,7 +30,7 @@ def living(run, command: subprocess.Popen[str]) -> dict[str, list[psutil.Process
     """The processes of a run by what they are; none of a kind that has none."""
     found: dict[str, list[psutil.Process]] = {"command": [psutil.Process(command.pid)]}
     for process in run.processes():
-        words = process.cmdline()
+        words = words_of(process)
         kinds = [kind for kind in ("orchestrator", "agent") if kind in words] or ["trainer"]
         found.setdefault(kinds[0], []).append(process)
     return found

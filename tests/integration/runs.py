@@ -90,6 +90,14 @@ def make_certificates(folder: Path, *options: str) -> None:
     called("certs", folder, *options).check_returncode()
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command; nothing if it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _connections(process: psutil.Process) -> list[Any]:
     """None of one that has just ended."""
     with contextlib.suppress(psutil.NoSuchProcess):

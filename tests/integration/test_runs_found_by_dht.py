@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,7 +21,7 @@ from membership.dht import Dht
 from orchestrator.cli.peers import told_of
 from orchestrator.naming import name_of
 from tests import dht
-from tests.integration.runs import make_certificates
+from tests.integration.runs import make_certificates, words_of
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
@@ -129,18 +129,14 @@ def told(run, far):
 def agents_in_lab(run) -> list[psutil.Process]:
     """Without their trainers."""
     hosts = Path(run.config.ssh.config).parent
-    found = []
-    for each in processes.working_in(hosts):
-        with suppress(psutil.NoSuchProcess):  # it may end meanwhile
-            found += [each] if "agent" in each.cmdline() else []
-    return found
+    return [each for each in processes.working_in(hosts) if "agent" in words_of(each)]
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Inside, no trainer below a folder makes a step: there is time to look around."""
     working = processes.working_in(folder)
-    trainers = [each for each in working if FAKE_TRAINER in each.cmdline()]
+    trainers = [each for each in working if FAKE_TRAINER in words_of(each)]
     for trainer in trainers:
         trainer.suspend()
     yield

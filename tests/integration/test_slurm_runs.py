@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from cluster import processes
-from tests.integration.runs import make_certificates
+from tests.integration.runs import make_certificates, words_of
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -100,7 +100,7 @@ def test_run_whose_jobs_come_to_their_time_limit_hands_the_work_over(run, undist
 def trainers(run) -> dict[psutil.Process, Path]:
     """The real ones that live, each with the log of its agent."""
     found = processes.working_in(run.folder())
-    living = [process for process in found if "experts.trainer" in process.cmdline()]
+    living = [process for process in found if "experts.trainer" in words_of(process)]
     works = [Path(each.cmdline()[each.cmdline().index("--work-dir") + 1]) for each in living]
     islands = run.folder() / "islands"
     logs = [islands / work.relative_to(islands).parts[0] / "agent.log" for work in works]

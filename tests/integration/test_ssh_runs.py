@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from cluster import processes
-from tests.integration.runs import make_certificates
+from tests.integration.runs import make_certificates, words_of
 from tests.namespaces import network
 from tests.sshd import hosts_within
 
@@ -84,7 +84,7 @@ def hosts_of(run) -> set[str]:
 def agent_on(hosts, name: str) -> psutil.Process:
     """Its trainers come and go."""
     working = processes.working_in(hosts.home(name))
-    (agent,) = (each for each in working if "--node" in each.cmdline())
+    (agent,) = (each for each in working if "--node" in words_of(each))
     return agent
 
 
