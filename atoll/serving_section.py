@@ -104,6 +104,13 @@ class ServingSection(Section):
     experts_wire: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="of images and velocities on the way; the shorter ones are rounded"
     )
+    experts_steps: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="of an image, at most, that one of them draws in one go while the router sends "
+        "it nowhere else; 1 = each is asked for",
+    )
     experts_deadline_s: float = Field(
         10.0, gt=0, description="for the answer about some rows, whoever gives it"
     )

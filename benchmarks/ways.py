@@ -144,7 +144,7 @@ class BySteps:
     def work(self) -> Sequence[str]:
         """See :class:`Way`."""
         self._bell.clear()
-        if not self._engine.tick():
+        if not self._engine.tick() and not self._finished:
             self._bell.wait(1.0)  # for an expert
         finished, self._finished = self._finished, []
         return finished

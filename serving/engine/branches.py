@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from experts.condition import Conditioning
+from experts.flow import per_row
 from serving.engine.slots import Slots
 
 NUM_BRANCHES = 2  # with the condition, and without it
@@ -52,6 +53,18 @@ def branches_of(images: Slots, slots: Tensor, conditioning: Conditioning) -> Bra
     slot = slots[place]
     cond = conditioning.drop(images.cond[slot], without)
     return Branches(place, slot, without.long(), images.points(slot), images.t[slot], cond)
+
+
+def guided(towards: Tensor, away: Tensor, guidance: Tensor) -> Tensor:
+    """Velocities of both branches as one, see :mod:`router.guidance`.
+
+    Args:
+        towards: with the condition, (B, N).
+        away: without it, (B, N); anything where there is no guidance.
+        guidance: (B,).
+    """
+    scale = per_row(guidance, towards)
+    return torch.where(scale == 1, towards, (1 - scale) * away + scale * towards)
 
 
 def rows_of(cond: Tensor | None, rows: Tensor | slice) -> Tensor | None:

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from serving.engine.stretch import Stretch
+
 
 class Answer(Protocol):
     """What an expert says, once it does."""
@@ -34,5 +36,23 @@ class Deferred(Protocol):
             t: likewise.
             cond: likewise.
             told: called when it is answered, in any thread.
+        """
+        ...
+
+
+@runtime_checkable
+class Drawing(Deferred, Protocol):
+    """One that may be asked to draw images for a while, alone."""
+
+    def begin_stretch(self, stretch: Stretch, told: Callable[[], None]) -> Answer:
+        """Ask; returns at once.
+
+        Args:
+            stretch: what is to be drawn.
+            told: called when it is answered, in any thread.
+
+        Returns:
+            Velocities, (E, R, C, H, W), of one evaluation at least and not more than were asked
+            for: of all images, and then once more of those that are guided.
         """
         ...

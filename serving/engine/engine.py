@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor
 from atoll.clock import Clock
 from atoll.errors import Unreachable
 from experts.flow import VelocityField
+from serving.engine.ahead import Ahead
 from serving.engine.attempts import Attempts, failed
-from serving.engine.deferred import Answer, Deferred
+from serving.engine.deferred import Answer, Deferred, Drawing
 from serving.engine.events import Failed, Preview, Progress
 from serving.engine.hearing import Hearing, Question
 from serving.engine.model import Model
@@ -24,6 +25,7 @@ from serving.engine.routes import Routes
 from serving.engine.schedule import Waiting, choose
 from serving.engine.shortage import BatchRows
 from serving.engine.slots import Slots
+from serving.engine.stretch import Stretch
 from serving.engine.tick import Tick, Watch, nobody
 
 _numbers = itertools.count()
@@ -52,6 +54,7 @@ class Engine:
         *,
         num_slots: int,
         most_rows: int,
+        most_steps: int = 1,
         watch: Watch = nobody,
     ) -> None:
         """Draw nothing yet.
@@ -62,6 +65,7 @@ class Engine:
             bell: is rung when there is something to tick for.
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
+            most_steps: that an expert elsewhere makes of an image in one go.
             watch: is told of every tick, in the thread that ticks.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
@@ -76,7 +80,8 @@ class Engine:
         self._missed = torch.zeros(
             num_slots, model.experts.num, dtype=torch.bool, device=model.device
         )  # experts, in the present step of each
-        self._awaited: list[tuple[Question, Answer]] = []  # of experts elsewhere
+        self._awaited: list[tuple[Question, Answer, bool]] = []  # of experts elsewhere; stretches?
+        self._ahead = Ahead(num_slots, most_steps)
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
         self._counted = _counted_of(model.experts.num)
@@ -104,6 +109,11 @@ class Engine:
     def num_images(self) -> int:
         """Asked for and not finished; to be read by the thread that ticks."""
         return self._queue.num_images
+
+    @property
+    def num_unused(self) -> int:
+        """Rows that experts elsewhere evaluated in vain: the router sent their images to others."""
+        return self._ahead.num_unused
 
     @torch.inference_mode()
     def tick(self) -> bool:
@@ -157,6 +167,7 @@ class Engine:
 
     def _begin(self, slot: int, image: Image) -> None:
         self._missed[slot] = False
+        self._ahead.begin(slot)
         if image.kept:
             self._images.go_on(slot, image.kept)
             self._missed[slot] = image.kept[_MISSED]
@@ -191,6 +202,9 @@ class Engine:
         self._counted.num_gated += routed.num_gated
         for slot in at[self._hearing.finished(at)].tolist():  # nobody has a weight
             self._end(slot, Failed(_NOT_FINITE))
+        if self._ahead.hear(self._hearing, at):
+            self._advance(at)
+            self._bell.set()  # they are at their next points, and are to be routed there
 
     def _without(self, slots: Sequence[int]) -> Tensor:
         """Experts that images are to do without, (B, K) bool."""
@@ -266,21 +280,36 @@ class Engine:
             self._counted.rows[question.expert] += len(question.slot)
             field = resident[question.expert]
             if isinstance(field, Deferred):
-                answer = field.begin(question.x, question.t, question.cond, self._bell.set)
-                self._awaited.append((question, answer))
+                self._ask(question, field)
             else:
                 self._hearing.take(question, field(question.x, question.t, question.cond))
         self._advance(slots)
 
+    def _ask(self, question: Question, field: Deferred) -> None:
+        """Ask an expert elsewhere, which may draw some of the images for a while."""
+        parts: Iterable[tuple[Question, Stretch | None]] = [(question, None)]
+        if isinstance(field, Drawing):
+            parts = self._ahead.split(question, self._images, self._hearing)
+        for part, stretch in parts:
+            if stretch is None:
+                answer = field.begin(part.x, part.t, part.cond, self._bell.set)
+            else:
+                assert isinstance(field, Drawing)
+                answer = field.begin_stretch(stretch, self._bell.set)
+            self._awaited.append((part, answer, stretch is not None))
+
     def _take_answers(self) -> None:
         """Hear the experts elsewhere that have answered since the last tick."""
         awaited, self._awaited = self._awaited, []
-        for question, answer in awaited:
+        for question, answer, is_stretch in awaited:
             if not answer.done():
-                self._awaited.append((question, answer))
+                self._awaited.append((question, answer, is_stretch))
                 continue
             try:
-                self._hearing.take(question, answer.result())
+                velocity = answer.result()
+                if is_stretch:
+                    self._ahead.keep(question, velocity[1:], self._hearing)
+                self._hearing.take(question, velocity[0] if is_stretch else velocity)
             except Unreachable:  # whether there is another, its experts say
                 self._hearing.withdraw(question)
             except Exception as error:  # whatever is wrong with these rows
@@ -332,6 +361,7 @@ class Engine:
 
     def _forget(self, slots: Tensor) -> None:
         """Have images routed anew; until then they wait for nobody."""
+        self._ahead.forget(slots)
         self._routes.forget(slots)
         self._hearing.forget(slots)
 

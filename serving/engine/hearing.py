@@ -17,7 +17,7 @@ from torch import Tensor
 
 from experts.condition import Conditioning
 from experts.flow import per_row
-from serving.engine.branches import NUM_BRANCHES, branches_of, rows_of
+from serving.engine.branches import NUM_BRANCHES, branches_of, guided, rows_of
 from serving.engine.slots import Slots
 
 
@@ -44,6 +44,19 @@ class Question:
     x: Tensor
     t: Tensor
     cond: Tensor | None
+
+    def part(self, rows: Tensor) -> Question:
+        """The same about some of the rows, (R,) bool."""
+        return Question(
+            expert=self.expert,
+            slot=self.slot[rows],
+            branch=self.branch[rows],
+            turn=self.turn[rows],
+            weight=self.weight[rows],
+            x=self.x[rows],
+            t=self.t[rows],
+            cond=None if self.cond is None else self.cond[rows],
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -166,9 +179,26 @@ class Hearing:
         Returns:
             (B, N).
         """
-        towards, away = self.total[slots, 0], self.total[slots, 1]
-        scale = per_row(images.guidance[slots], towards)
-        return torch.where(scale == 1, towards, (1 - scale) * away + scale * towards)
+        return guided(self.total[slots, 0], self.total[slots, 1], images.guidance[slots])
+
+    def alone(self, slots: Tensor) -> Tensor:
+        """The one expert that is to be heard of each of these images, (B,) int64; -1 for others."""
+        weights = self.weights[slots]
+        mine, num = weights[:, 0].argmax(1), (weights > 0).sum(2)
+        own = weights.gather(2, mine[:, None, None].expand(-1, NUM_BRANCHES, 1)).squeeze(2)
+        is_alone = (num[:, 0] == 1) & (own[:, 0] == 1) & (num[:, 1] == own[:, 1])
+        return mine.where(is_alone, -1)
+
+    def add(self, slot: Tensor, branch: Tensor, expert: Tensor, velocity: Tensor) -> None:
+        """Add what is known already of images that are to hear one expert alone.
+
+        Args:
+            slot: of each row, (R,).
+            branch: (R,).
+            expert: (R,).
+            velocity: (R, N).
+        """
+        self._add(slot, branch, expert, velocity.to(self.total.dtype))
 
     def withdraw(self, question: Question) -> None:
         """An expert says nothing: it, or whoever stands in for it, may be asked again."""
@@ -179,7 +209,7 @@ class Hearing:
         """Slots of the images that wait for the answer, at the point they were asked about."""
         return set(question.slot[self.turn[question.slot] == question.turn].tolist())
 
-    def _add(self, slot: Tensor, branch: Tensor, expert: int, part: Tensor) -> None:
+    def _add(self, slot: Tensor, branch: Tensor, expert: int | Tensor, part: Tensor) -> None:
         self.total[slot, branch, : part.shape[1]] += part
         self.unheard[slot, branch, expert] = False
 

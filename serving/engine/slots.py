@@ -164,7 +164,7 @@ class Slots:
         length = torch.where(done, dt, reach * dt)
         at = x + per_row(length, x) * mean
         step = self.step[slots] + done
-        t, dt = self._times(step, self.steps[slots])
+        t, dt = self.times(step, self.steps[slots])
         t = torch.where(done, t, t + length)
         x, second = torch.where(per_row(done, x), at, x), ~done
         # Nothing below needs memory: an image is moved wholly or not at all.
@@ -196,7 +196,7 @@ class Slots:
             if isinstance(tensor, Tensor):  # there may be no condition
                 yield each.name, tensor
 
-    def _times(self, step: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    def times(self, step: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Start and length of a step, as :func:`experts.solvers.time_grid` has them."""
         start, end = 1 - step / steps, 1 - (step + 1) / steps
         return start.to(self.x.dtype), (end - start).to(self.x.dtype)

@@ -17,6 +17,7 @@ from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
 from serving.expert.evaluator import Answered, Asked, Evaluator
 from serving.expert.served import ServedExpert
+from serving.expert.stretches import Drawing, stretch_of
 from serving.remote.tensors import FLOATS, decoded, encoded
 
 _log = logging.getLogger(__name__)
@@ -137,28 +138,56 @@ class ExpertsServicer(rpc.ExpertsServicer):
         if expert is None or expert.checkpoint != request.checkpoint:
             refuse(wire.REFUSAL_NOT_HERE, f"expert {request.expert} of this checkpoint is not here")
             return
-        now = self._clock.monotonic()
         try:
-            x_t = decoded(request.x_t, "x_t")
-            t = decoded(request.t, "t", (torch.float32,))
-            cond = decoded(request.cond, "cond", _CONDITIONS) if request.HasField("cond") else None
-            expert.check(x_t, t, cond)
-            self._evaluator.submit(
-                Asked(
-                    expert=expert,
-                    x_t=x_t,
-                    t=t,
-                    cond=cond if cond is None or cond.dtype == torch.int64 else cond.float(),
-                    row_by_row=request.row_by_row,
-                    arrived_at=now,
-                    due_at=now + request.deadline_s if request.deadline_s > 0 else math.inf,
-                    answer=lambda told: put(lambda: self._answer(request.number, x_t.dtype, told)),
-                )
-            )
+            self._begin(request, expert, put)
         except BadInput as error:
             refuse(wire.REFUSAL_UNUSABLE, str(error))
         except Busy as error:
             refuse(wire.REFUSAL_BUSY, str(error))
+
+    def _begin(
+        self,
+        request: wire.EvaluateRequest,
+        expert: ServedExpert,
+        put: Callable[[Callable[[], wire.EvaluateResponse]], None],
+    ) -> None:
+        """Have it evaluated. Raises: BadInput, Busy."""
+        now = self._clock.monotonic()
+        due_at = now + request.deadline_s if request.deadline_s > 0 else math.inf
+        x_t = decoded(request.x_t, "x_t")
+        cond = decoded(request.cond, "cond", _CONDITIONS) if request.HasField("cond") else None
+        cond = cond if cond is None or cond.dtype == torch.int64 else cond.float()
+
+        def answer(told: Answered) -> None:
+            put(lambda: self._answer(request.number, x_t.dtype, told))
+
+        if request.HasField("stretch"):
+            stretch = stretch_of(request.stretch, expert, x_t, cond)
+            Drawing(
+                expert=expert,
+                stretch=stretch,
+                dtype=x_t.dtype,
+                row_by_row=request.row_by_row,
+                due_at=due_at,
+                evaluator=self._evaluator,
+                clock=self._clock,
+                answer=answer,
+            ).begin()
+            return
+        t = decoded(request.t, "t", (torch.float32,))
+        expert.check(x_t, t, cond)
+        self._evaluator.submit(
+            Asked(
+                expert=expert,
+                x_t=x_t,
+                t=t,
+                cond=cond,
+                row_by_row=request.row_by_row,
+                arrived_at=now,
+                due_at=due_at,
+                answer=answer,
+            )
+        )
 
     def _answer(self, number: int, dtype: torch.dtype, told: Answered) -> wire.EvaluateResponse:
         answer = wire.EvaluateResponse(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from atoll.clock import Clock
 from atoll.errors import Busy, Unreachable
-from serving.remote.rows import Elsewhere, RowsAsked
+from serving.remote.rows import Asked, Elsewhere
 from serving.remote.server import Server
 
 _UNKNOWN_S = 2.0  # after which a server is slow that has never answered before
@@ -42,7 +42,7 @@ class Asking:
         fail: told which server has failed, and why.
     """
 
-    rows: RowsAsked
+    rows: Asked
     servers: Callable[[], Iterable[Server]]
     deadline_s: float
     clock: Clock
@@ -78,7 +78,8 @@ class Asking:
         best = _best(self.servers(), self.rows, self._tried)
         if best is not None:
             now = self.clock.monotonic()
-            slow_at = now + min(best.replica.slow_s, _UNKNOWN_S)
+            slow_s = min(best.replica.slow_s, _UNKNOWN_S)
+            slow_at = now + slow_s + best.replica.further_s(self.rows.num_further)
             self._tried.append(best)
             self._begun[best.begin(self.rows, seconds)] = _Begun(best, now, slow_at)
         elif not self._begun:
@@ -121,7 +122,7 @@ class Asking:
                 begun.server.described_at = -math.inf  # whether it lives is to be asked at once
 
 
-def _best(servers: Iterable[Server], rows: RowsAsked, tried: Collection[Server]) -> Server | None:
+def _best(servers: Iterable[Server], rows: Asked, tried: Collection[Server]) -> Server | None:
     can = [
         each
         for each in servers

@@ -11,9 +11,10 @@ from torch import Tensor
 from atoll.clock import Clock
 from experts.flow import VelocityField
 from serving.engine.deferred import Answer
+from serving.engine.stretch import Stretch
 from serving.memory.source import Source
 from serving.remote.pool import Pool
-from serving.remote.rows import RowsAsked
+from serving.remote.rows import RowsAsked, StretchAsked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,11 @@ class RemoteExpert:
         """See :class:`serving.engine.deferred.Deferred`."""
         rows = RowsAsked(self.number, self.checkpoint, x_t, t, cond, self.row_by_row, self.dtype)
         return self.pool.begin(rows, told)
+
+    def begin_stretch(self, stretch: Stretch, told: Callable[[], None]) -> Answer:
+        """See :class:`serving.engine.deferred.Drawing`."""
+        asked = StretchAsked(self.number, self.checkpoint, stretch, self.row_by_row, self.dtype)
+        return self.pool.begin(asked, told)
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """See :class:`experts.flow.VelocityField`. Raises: Unreachable."""

@@ -17,7 +17,7 @@ from atoll.reasons import brief
 from serving.remote.asking import Asking
 from serving.remote.link import Link
 from serving.remote.replica import Replica
-from serving.remote.rows import RowsAsked
+from serving.remote.rows import Asked
 from serving.remote.server import Server
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Pool:
         """What is known of them, to be looked at."""
         return [each.replica for each in list(self._servers.values())]
 
-    def begin(self, rows: RowsAsked, told: Callable[[], None]) -> Future[Tensor]:
+    def begin(self, rows: Asked, told: Callable[[], None]) -> Future[Tensor]:
         """Have a server asked about rows.
 
         Args:

@@ -79,6 +79,10 @@ class Replica:
             return math.inf
         return self.expected_s + max(_SPREADS * self.spread_s, _LEAST_S)
 
+    def further_s(self, num_rows: int) -> float:
+        """That it takes for rows it evaluates one after the other for one who asks."""
+        return num_rows / self.rows_per_s if num_rows and self.rows_per_s > 0 else 0.0
+
     def described(self, experts: Mapping[int, str], num_waiting: int) -> None:
         """It has said whom it speaks for."""
         self.experts, self.num_waiting, self.failures, self.why = experts, num_waiting, 0, ""

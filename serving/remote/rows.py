@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from atoll.errors import BadInput, Busy, Unreachable
 from atoll.wire.v1 import experts_pb2 as wire
+from serving.engine.stretch import Stretch
 from serving.remote.tensors import decoded, encoded
 
 WIRE_TYPES = {
@@ -22,42 +24,46 @@ class Elsewhere(Unreachable):
     """This server has no answer; another may have. It is no fault of this one's."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowsAsked:
-    """Rows for one expert.
+class Asked(ABC):
+    """What one expert is asked: rows, or a stretch.
 
     Attributes:
         expert: its number.
         checkpoint: its digest.
-        x_t: (B, C, H, W).
-        t: (B,).
-        cond: (B, ...); None without.
         row_by_row: see :class:`serving.expert.evaluator.Asked`.
         dtype: of images and velocities on the wire; times and conditions keep theirs.
     """
 
     expert: int
     checkpoint: str
-    x_t: Tensor
-    t: Tensor
-    cond: Tensor | None
     row_by_row: bool
     dtype: torch.dtype
 
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """That are evaluated at once."""
+
+    @property
+    @abstractmethod
+    def num_further(self) -> int:
+        """Rows that are evaluated after these."""
+
+    @abstractmethod
     def request(self, deadline_s: float) -> wire.EvaluateRequest:
         """For the wire, without its number."""
-        return wire.EvaluateRequest(
-            expert=self.expert,
-            checkpoint=self.checkpoint,
-            x_t=encoded(self.x_t, self.dtype),
-            t=encoded(self.t, torch.float32),
-            cond=None if self.cond is None else encoded(self.cond),
-            row_by_row=self.row_by_row,
-            deadline_s=deadline_s,
-        )
+
+    @abstractmethod
+    def fits(self, velocity: Tensor) -> bool:
+        """Whether a velocity has a shape that an answer may have."""
+
+    @property
+    @abstractmethod
+    def images(self) -> Tensor:
+        """At their points: answers are of their type, on their device."""
 
     def velocity(self, response: wire.EvaluateResponse) -> Tensor:
-        """What a server says, (B, C, H, W), on the device and of the type of the images.
+        """What a server says, on the device and of the type of the images.
 
         Raises:
             BadInput: no server can take these rows.
@@ -81,8 +87,113 @@ class RowsAsked:
             velocity = decoded(response.velocity, "velocity", (self.dtype,))
         except BadInput as error:
             raise Unreachable(str(error)) from error
-        if velocity.shape != self.x_t.shape:
+        if not self.fits(velocity):
             raise Unreachable(f"its velocity has shape {tuple(velocity.shape)}")
         if not bool(velocity.isfinite().all()):
             raise Unreachable("its velocity is not finite")
-        return velocity.to(self.x_t.device, self.x_t.dtype)
+        return velocity.to(self.images.device, self.images.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsAsked(Asked):
+    """Rows, each at a point of its own; see :class:`Asked`.
+
+    Attributes:
+        x_t: (B, C, H, W).
+        t: (B,).
+        cond: (B, ...); None without.
+    """
+
+    expert: int
+    checkpoint: str
+    x_t: Tensor
+    t: Tensor
+    cond: Tensor | None
+    row_by_row: bool
+    dtype: torch.dtype
+
+    @property
+    def num_rows(self) -> int:
+        """See :class:`Asked`."""
+        return len(self.t)
+
+    @property
+    def num_further(self) -> int:
+        """See :class:`Asked`."""
+        return 0
+
+    @property
+    def images(self) -> Tensor:
+        """See :class:`Asked`."""
+        return self.x_t
+
+    def fits(self, velocity: Tensor) -> bool:
+        """See :class:`Asked`."""
+        return velocity.shape == self.x_t.shape
+
+    def request(self, deadline_s: float) -> wire.EvaluateRequest:
+        """See :class:`Asked`."""
+        return wire.EvaluateRequest(
+            expert=self.expert,
+            checkpoint=self.checkpoint,
+            x_t=encoded(self.x_t, self.dtype),
+            t=encoded(self.t, torch.float32),
+            cond=None if self.cond is None else encoded(self.cond),
+            row_by_row=self.row_by_row,
+            deadline_s=deadline_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StretchAsked(Asked):
+    """Images to be drawn for a while; see :class:`Asked`.
+
+    Attributes:
+        stretch: which.
+    """
+
+    expert: int
+    checkpoint: str
+    stretch: Stretch
+    row_by_row: bool
+    dtype: torch.dtype
+
+    @property
+    def num_rows(self) -> int:
+        """See :class:`Asked`."""
+        return self.stretch.num_rows
+
+    @property
+    def num_further(self) -> int:
+        """See :class:`Asked`."""
+        return (self.stretch.evaluations - 1) * self.stretch.num_rows
+
+    @property
+    def images(self) -> Tensor:
+        """See :class:`Asked`."""
+        return self.stretch.x
+
+    def fits(self, velocity: Tensor) -> bool:
+        """See :class:`Asked`."""
+        rows = (self.stretch.num_rows, *self.images.shape[1:])
+        return velocity.shape[1:] == rows and 1 <= len(velocity) <= self.stretch.evaluations
+
+    def request(self, deadline_s: float) -> wire.EvaluateRequest:
+        """See :class:`Asked`."""
+        told = self.stretch
+        return wire.EvaluateRequest(
+            expert=self.expert,
+            checkpoint=self.checkpoint,
+            x_t=encoded(told.x, self.dtype),
+            cond=None if told.cond is None else encoded(told.cond),
+            row_by_row=self.row_by_row,
+            deadline_s=deadline_s,
+            stretch=wire.Stretch(
+                evaluations=told.evaluations,
+                step=told.step.tolist(),
+                steps=told.steps.long().tolist(),
+                reach=told.reach.tolist(),
+                weight=told.weight.tolist(),
+                guidance=told.guidance.tolist(),
+            ),
+        )

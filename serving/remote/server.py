@@ -11,7 +11,7 @@ from torch import Tensor
 from atoll.clock import Clock
 from serving.remote.link import Link
 from serving.remote.replica import Replica
-from serving.remote.rows import RowsAsked
+from serving.remote.rows import Asked
 
 _DESCRIBE_S = 2.0  # that it may take to say who it is
 
@@ -41,9 +41,9 @@ class Server:
         experts = {each.expert: each.checkpoint for each in told.experts}
         self.replica.described(experts, told.waiting_rows)
 
-    def begin(self, rows: RowsAsked, deadline_s: float) -> asyncio.Task[Tensor]:
-        """Ask about rows; see :meth:`RowsAsked.velocity` for what is raised."""
-        replica, num_rows = self.replica, len(rows.t)
+    def begin(self, rows: Asked, deadline_s: float) -> asyncio.Task[Tensor]:
+        """Ask about rows; see :meth:`Asked.velocity` for what is raised."""
+        replica, num_rows = self.replica, rows.num_rows + rows.num_further
         replica.num_rows += num_rows  # at once, for whoever looks for the least loaded next
 
         def over(_: object) -> None:
@@ -53,14 +53,14 @@ class Server:
         asking.add_done_callback(over)
         return asking
 
-    async def _ask(self, rows: RowsAsked, deadline_s: float) -> Tensor:
+    async def _ask(self, rows: Asked, deadline_s: float) -> Tensor:
         began_at = self.clock.monotonic()
         told = await self.link.ask(rows.request(deadline_s))
         velocity = rows.velocity(told)
         seconds = self.clock.monotonic() - began_at
         self.replica.answered(
             max(seconds - told.waited_s, 0.0),
-            len(rows.t) / max(told.evaluated_s, 1e-6),
+            rows.num_rows / max(told.evaluated_s, 1e-6),
             told.waiting_rows,
         )
         return velocity

@@ -129,6 +129,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
             bell,
             num_slots=config.serving.slots,
             most_rows=config.serving.batch_rows,
+            most_steps=config.serving.experts_steps,
             watch=watch,
         )
     except Exception:  # there may be no memory for its slots

@@ -78,7 +78,7 @@ class ServedExpert(_message.Message):
     def __init__(self, expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rows_per_second: _Optional[float] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s")
+    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s", "stretch")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EXPERT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class EvaluateRequest(_message.Message):
     COND_FIELD_NUMBER: _ClassVar[int]
     ROW_BY_ROW_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    STRETCH_FIELD_NUMBER: _ClassVar[int]
     number: int
     expert: int
     checkpoint: str
@@ -95,7 +96,24 @@ class EvaluateRequest(_message.Message):
     cond: Tensor
     row_by_row: bool
     deadline_s: float
-    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+    stretch: Stretch
+    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ...) -> None: ...
+
+class Stretch(_message.Message):
+    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance")
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    REACH_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    evaluations: int
+    step: _containers.RepeatedScalarFieldContainer[int]
+    steps: _containers.RepeatedScalarFieldContainer[int]
+    reach: _containers.RepeatedScalarFieldContainer[float]
+    weight: _containers.RepeatedScalarFieldContainer[float]
+    guidance: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("number", "velocity", "refusal", "reason", "waited_s", "evaluated_s", "waiting_rows")

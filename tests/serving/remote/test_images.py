@@ -27,10 +27,10 @@ def here(exact):
     return drawn(exact(), ASKED)
 
 
-def drawn_elsewhere(engine, befall=lambda tick: None):
+def drawn_elsewhere(engine, asked=ASKED, befall=lambda tick: None):
     """Images of requests, while this and that befalls the servers; none is lost."""
-    told = {request.name: Told() for request in ASKED}
-    for request in ASKED:
+    told = {request.name: Told() for request in asked}
+    for request in asked:
         engine.submit(request, told[request.name])
     tick = 0
     while engine.num_images:
@@ -73,7 +73,7 @@ def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cu
             if tick == 8:
                 servers[3].kill()  # one of five is left
 
-        there = drawn_elsewhere(exact(experts=experts), befall)
+        there = drawn_elsewhere(exact(experts=experts), befall=befall)
     for name, images in here.items():
         assert torch.equal(there[name], images), name
 
@@ -107,6 +107,6 @@ def test_requests_wait_while_an_expert_has_no_server_and_go_on_with_the_next(
             its[1].kill()
             addresses.append(serve([2]).address)
 
-    there = drawn_elsewhere(exact(experts=experts), befall)
+    there = drawn_elsewhere(exact(experts=experts), befall=befall)
     for name, images in here.items():
         assert torch.equal(there[name], images), name

@@ -1,0 +1,150 @@
+"""Stretches: images that a server moves by what its expert says of them, evaluation by evaluation.
+
+Between two evaluations they wait in the queue as any other rows, and share batches with them: who
+asks for many keeps nobody else waiting for longer. Where one cannot go on, the caller hears how far
+it came.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from atoll.clock import Clock
+from atoll.errors import BadInput
+from atoll.wire.v1 import experts_pb2 as wire
+from serving.engine.stretch import Moving, Stretch
+from serving.expert.evaluator import Answered, Asked, Evaluator
+from serving.expert.served import ServedExpert
+from serving.remote.tensors import MAX_MESSAGE_BYTES
+
+_log = logging.getLogger(__name__)
+
+_MOST_STEPS = 10_000  # of an image
+_OVERHEAD = 1024  # bytes of an answer around its tensor
+
+
+def stretch_of(told: wire.Stretch, expert: ServedExpert, x: Tensor, cond: Tensor | None) -> Stretch:
+    """The stretch that a caller asks for.
+
+    Args:
+        told: what came; anybody may have sent it.
+        expert: that is asked.
+        x: (B, C, H, W).
+        cond: (B, ...); None without.
+
+    Raises:
+        BadInput: it is none that this expert can draw.
+    """
+    columns = (told.step, told.steps, told.reach, told.weight, told.guidance)
+    num = len(x) if x.dim() else 0
+    if not num or any(len(column) != num for column in columns):
+        raise BadInput(f"a stretch tells of {num} images; send as many of each of its numbers")
+    numbers = zip(told.step, told.steps, strict=True)
+    if not all(0 <= step < steps <= _MOST_STEPS for step, steps in numbers):
+        raise BadInput(f"a stretch begins at a step of its own, of {_MOST_STEPS} at most")
+    if not all(0 <= part <= 1 for part in (*told.reach, *told.weight)):
+        raise BadInput("a stretch has a solver whose numbers are no parts of a step")
+    if not all(map(math.isfinite, told.guidance)):
+        raise BadInput("a stretch has a guidance that is not finite")
+    step, steps = torch.tensor(list(told.step)), torch.tensor(list(told.steps)).double()
+    reach = torch.tensor(list(told.reach), dtype=torch.float32)
+    left = ((steps - step) * (1 + (reach != 0))).min()
+    if not 1 <= told.evaluations <= left:
+        raise BadInput(f"a stretch is of {told.evaluations} evaluations, and {int(left)} are left")
+    expert.check(x, (1 - step / steps).float(), cond)
+    return Stretch(
+        x=x.float(),
+        cond=cond,
+        step=step,
+        steps=steps,
+        reach=reach,
+        weight=torch.tensor(list(told.weight), dtype=torch.float32),
+        guidance=torch.tensor(list(told.guidance), dtype=torch.float32),
+        evaluations=told.evaluations,
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Drawing:
+    """A stretch on its way.
+
+    Attributes:
+        expert: whose word moves it.
+        stretch: which.
+        dtype: of velocities on the wire, by which images are moved, as they will be there.
+        row_by_row: see :class:`serving.expert.evaluator.Asked`.
+        due_at: likewise.
+        evaluator: of its rows.
+        clock: the evaluator's.
+        answer: is told its velocities, (E, R, C, H, W), once.
+    """
+
+    expert: ServedExpert
+    stretch: Stretch
+    dtype: torch.dtype
+    row_by_row: bool
+    due_at: float
+    evaluator: Evaluator
+    clock: Clock
+    answer: Callable[[Answered], None]
+    _said: list[Tensor] = field(default_factory=list)
+    _began_at: float = 0.0
+
+    def begin(self) -> None:
+        """Have the first rows evaluated. Raises: Busy, as many wait as may."""
+        self._began_at = self.clock.monotonic()
+        self._submit(Moving(self.stretch, self.expert.conditioning))
+
+    def _submit(self, moving: Moving) -> None:
+        rows = moving.rows
+        self.evaluator.submit(
+            Asked(
+                expert=self.expert,
+                x_t=rows.x,
+                t=rows.t,
+                cond=rows.cond,
+                row_by_row=self.row_by_row,
+                arrived_at=self.clock.monotonic(),
+                due_at=self.due_at,
+                answer=lambda told: self._go_on(moving, told),
+            )
+        )
+
+    def _go_on(self, moving: Moving, told: Answered) -> None:
+        velocity = told.velocity
+        if velocity is None or (self._said and not bool(velocity.isfinite().all())):
+            self._end(told)
+            return
+        said = velocity.to(self.dtype)
+        self._said.append(said)
+        if len(self._said) >= min(self.stretch.evaluations, _most(said)):
+            self._end(told)
+            return
+        try:
+            moving.move(said.float())
+            self._submit(moving)
+        except Exception as error:  # there may be no room; what was said until now is sound
+            _log.info("a stretch is cut short", extra={"fields": {"why": str(error)}})
+            self._end(told)
+
+    def _end(self, last: Answered) -> None:
+        if not self._said:
+            self.answer(last)
+            return
+        passed_s = self.clock.monotonic() - self._began_at
+        said = torch.stack(self._said)
+        # But for one evaluation all of it is time that a caller of rows alone would not wait here.
+        waited_s = max(passed_s - last.evaluated_s, 0.0)
+        self.answer(Answered(said, waited_s=waited_s, evaluated_s=last.evaluated_s))
+
+
+def _most(velocity: Tensor) -> int:
+    """Evaluations that one answer has room for."""
+    size = velocity.numel() * velocity.element_size()
+    return max(1, (MAX_MESSAGE_BYTES - _OVERHEAD) // max(size, 1))
