@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from serving.engine.tick import Came, Left, Tick
+from serving.remote.usage import Usage
 from serving.service.job import Job
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -58,6 +62,11 @@ class Metrics:
         self._rows = Counter(
             "atoll_expert_rows", "That an expert was asked about.", ["expert"], registry=registry
         )
+        self._unused = Counter(
+            "atoll_expert_unused_rows",
+            "Evaluated elsewhere in one go, and then the router sent their images to others.",
+            registry=registry,
+        )
         self._missed = Counter(
             "atoll_expert_missed_steps",
             "Of images, made without an expert that could not be had.",
@@ -74,12 +83,9 @@ class Metrics:
             "atoll_expert_evictions", "Out of memory.", ["expert"], registry=registry
         )
 
-    def servers(self, num: Callable[[], int]) -> None:
-        """Tell, from now on, how many servers of experts may be asked."""
-        gauge = Gauge(
-            "atoll_expert_servers", "That may be asked about rows.", registry=self._registry
-        )
-        gauge.set_function(num)
+    def servers(self, usage: Usage) -> None:
+        """Tell, from now on, of experts elsewhere."""
+        self._registry.register(_Servers(usage))
 
     def text(self) -> bytes:
         """As Prometheus reads it."""
@@ -99,7 +105,7 @@ class Metrics:
             case Tick():
                 with self._guard:  # a newcomer's engine ticks in another thread
                     self._hear_images(told)
-                if any(told.rows):
+                if any(told.rows) or told.num_stepped or told.num_unused:
                     self._hear_step(told)
             case Came():
                 self._loads.labels(told.expert, "host" if told.from_host else "disk").inc()
@@ -118,6 +124,7 @@ class Metrics:
         self._step_s.observe(tick.seconds)
         self._steps.inc(tick.num_stepped)
         self._gated.inc(tick.num_gated)
+        self._unused.inc(tick.num_unused)
         for expert, missed in enumerate(tick.missed):
             if missed:
                 self._missed.labels(expert).inc(missed)
@@ -137,3 +144,24 @@ class Metrics:
             self._seconds.observe(view.seconds)
 
         return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Servers(Collector):
+    """Of experts elsewhere, as they are when Prometheus asks."""
+
+    usage: Usage
+
+    def collect(self) -> Iterator[Metric]:
+        there = GaugeMetricFamily(
+            "atoll_expert_servers", "That may be asked about it.", labels=["expert"]
+        )
+        wanted = GaugeMetricFamily(
+            "atoll_expert_servers_wanted",
+            "With which none would be busy for more than 60% of its time.",
+            labels=["expert"],
+        )
+        for use in self.usage.table():
+            there.add_metric([str(use.expert)], use.servers)
+            wanted.add_metric([str(use.expert)], use.wanted)
+        yield from (there, wanted)

@@ -21,9 +21,11 @@ from atoll.rates import Rates
 from atoll.serving_section import ServingSection
 from experts.devices import device_of
 from serving.engine.tableau import TABLEAUX
+from serving.engine.tick import Watch
 from serving.keys import Keys, anyone
 from serving.leaving import Leaving, Stop
 from serving.metrics import Metrics
+from serving.remote.usage import Usage
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
 from serving.rpc.callers import Callers
@@ -69,6 +71,7 @@ class _Served:
     service: Service
     keys: Keys | None
     metrics: Metrics
+    usage: Usage | None
     clock: Clock
 
 
@@ -119,6 +122,7 @@ def _front_ends(served: _Served) -> dict[str, FrontEnd]:
         keys=served.keys,
         rates=rates,
         metrics=served.metrics,
+        usage=served.usage,
         clock=served.clock,
     )
     front_ends: dict[str, FrontEnd] = {"rest": RestServer(app, serving.listen, serving.tls)}
@@ -137,15 +141,18 @@ def _served(config: Config) -> Iterator[_Served]:
     _refuse_taken_ports(config.serving)
     store, device = open_store(config.run.uri), device_of(config.island)
     cache = layout.state_folder(config.run.uri) / "cache"
-    load = functools.partial(load_edition, store, config, cache, device, clock, bell, metrics.hear)
     with ExitStack() as stack:
-        holder = None
+        holder, usage = None, None
+        watch: Watch = metrics.hear
         if config.serving.experts:
             # Only now, because most services hold their experts themselves.
             from serving.elsewhere import held_elsewhere  # noqa: PLC0415
 
             holder = stack.enter_context(held_elsewhere(config, store, bell, clock))
-            metrics.servers(holder.num_servers)
+            usage = Usage(config.partition.num_experts, holder.pool.replicas, clock)
+            metrics.servers(usage)
+            watch = usage.beside(watch)
+        load = functools.partial(load_edition, store, config, cache, device, clock, bell, watch)
         edition = load(holder=holder)
         service = stack.enter_context(closing(Service(edition, config.serving, clock, bell)))
         service.watch(metrics.accepted)
@@ -159,7 +166,7 @@ def _served(config: Config) -> Iterator[_Served]:
             )
             follower.start()
             stack.callback(follower.stop)
-        yield _Served(config, service, keys, metrics, clock)
+        yield _Served(config, service, keys, metrics, usage, clock)
 
 
 def _keys(config: Config) -> Keys | None:

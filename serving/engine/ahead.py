@@ -9,6 +9,7 @@ for many steps (speculation, as in Leviathan et al., arXiv 2211.17192, of the ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,7 +112,7 @@ class Ahead:
                 said = _Said(question.expert, question.branch[rows], values[:, rows])
                 self._said[slot] = said
 
-    def hear(self, hearing: Hearing, slots: Tensor) -> bool:
+    def hear(self, hearing: Hearing, slots: Tensor) -> Counter[int]:
         """Let images that were routed just now hear what was said of where they are.
 
         Args:
@@ -119,10 +120,11 @@ class Ahead:
             slots: those that were routed, (B,), of one shape.
 
         Returns:
-            Whether there was any.
+            Rows that were heard, by the number of their expert.
         """
+        rows = Counter[int]()
         if not self._said:
-            return False
+            return rows
         alone, heard = hearing.alone(slots).tolist(), list[tuple[int, _Said]]()
         for slot, expert in zip(slots.tolist(), alone, strict=True):
             said = self._said.get(slot)
@@ -134,7 +136,7 @@ class Ahead:
                 self._length[slot] = max(1, self._length[slot] // 2)
                 self._drop(slot)
         if not heard:
-            return False
+            return rows
         sizes = torch.tensor([len(said.branch) for _, said in heard])
         hearing.add(
             slots.new_tensor([slot for slot, _ in heard]).repeat_interleave(sizes.to(slots.device)),
@@ -145,11 +147,12 @@ class Ahead:
             torch.cat([said.velocity[said.place] for _, said in heard]),
         )
         for slot, said in heard:
+            rows[said.expert] += len(said.branch)
             said.place += 1
             if said.place == len(said.velocity):
                 self._length[slot] = min(2 * self._length[slot], self._most)
                 del self._said[slot]
-        return True
+        return rows
 
     def _drop(self, slot: int) -> None:
         said = self._said.pop(slot, None)

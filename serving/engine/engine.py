@@ -123,6 +123,7 @@ class Engine:
             Whether any was evaluated.
         """
         began_at, experts = self._clock.monotonic(), self._model.experts
+        num_unused = self.num_unused
         self._counted = _counted_of(experts.num)
         self._queue.update()
         self._fill_slots()
@@ -144,6 +145,7 @@ class Engine:
                 num_drawn=len(self._queue.active),
                 num_queued=self._queue.num_waiting,
                 missed=tuple(self._counted.missed),
+                num_unused=self.num_unused - num_unused,
             )
         )
         return bool(choice.slots)
@@ -202,7 +204,9 @@ class Engine:
         self._counted.num_gated += routed.num_gated
         for slot in at[self._hearing.finished(at)].tolist():  # nobody has a weight
             self._end(slot, Failed(_NOT_FINITE))
-        if self._ahead.hear(self._hearing, at):
+        if heard := self._ahead.hear(self._hearing, at):
+            for expert, num_rows in heard.items():
+                self._counted.rows[expert] += num_rows
             self._advance(at)
             self._bell.set()  # they are at their next points, and are to be routed there
 

@@ -19,6 +19,7 @@ class Tick:
         num_drawn: images in progress, once it had ended.
         num_queued: images that wait for a slot.
         missed: steps that were made without each of the K experts, because it cannot be had.
+        num_unused: rows that experts elsewhere evaluated in vain, see :mod:`serving.engine.ahead`.
     """
 
     engine: int
@@ -29,6 +30,7 @@ class Tick:
     num_drawn: int
     num_queued: int
     missed: tuple[int, ...] = ()
+    num_unused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

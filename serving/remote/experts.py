@@ -129,10 +129,6 @@ class RemoteHolder:
         """See :class:`serving.memory.holder.Holder`."""
         return self.pool.is_alive
 
-    def num_servers(self) -> int:
-        """That may be asked now."""
-        return sum(each.is_open for each in self.pool.replicas())
-
     def share(self, sources: Sequence[Source]) -> RemoteExperts:
         """See :class:`serving.memory.holder.Holder`."""
         fields = [

@@ -12,6 +12,7 @@ from atoll.errors import Busy
 from atoll.rates import Rates
 from serving.keys import OwnerOf
 from serving.metrics import Metrics
+from serving.remote.usage import Usage
 from serving.rest.body import Generation
 from serving.rest.links import Links
 from serving.service.job import Job
@@ -32,6 +33,7 @@ class Desk:
         rates: how often one caller may ask for images; None for any number.
         metrics: are told of who is sent away.
         links: to images, for who has no key.
+        usage: of experts elsewhere; None where the service holds them itself.
     """
 
     service: Service
@@ -42,6 +44,7 @@ class Desk:
     rates: Rates | None
     metrics: Metrics
     links: Links
+    usage: Usage | None = None
 
     def order(self, wish: Generation, owner: str) -> Job:
         """Pass on what somebody asks for.

@@ -38,6 +38,8 @@ async function reasonOf(answer) {
 
 export const modelServed = async () => (await (await ask("v1/models")).json()).data[0];
 
+export const expertsServed = async () => (await ask("v1/experts")).json();
+
 export const order = async (body) => (await ask("v1/jobs", "POST", body)).json();
 
 export const cancel = (id) => ask(`v1/jobs/${id}`, "DELETE");

@@ -1,6 +1,7 @@
 // The page of the service: an order from the form, a job in the gallery. No build step.
 import { keepKey, modelServed, order, Refused } from "./api.js";
 import { byId, count } from "./element.js";
+import { watchExperts } from "./experts.js";
 import { orderOf, prepare, take } from "./form.js";
 import { showJob } from "./job.js";
 import { spelt } from "./size.js";
@@ -56,6 +57,7 @@ async function start() {
     byId("about").textContent = aboutOf(model);
     prepare(form, model);
     form.hidden = false;
+    await watchExperts();
   } catch (error) {
     complain(error);
   }

@@ -10,10 +10,13 @@ import pytest
 
 from router.recipe import read_recipe
 from serving.keys import Keys, add_key
+from serving.remote.replica import Replica
+from serving.remote.usage import Usage
 from serving.rest.app import make_app
 from serving.rest.server import RestServer
 from serving.service.order import Order
 from tests.chromium import Chromium, find_browser
+from tests.fakes import ManualClock
 from tests.serving.built import Built, Valve, finished
 from tests.serving.conftest import SIDES
 from tests.trained_run import copied, with_sizes
@@ -23,12 +26,26 @@ pytestmark = pytest.mark.timeout(300)  # the first time a browser may have to be
 
 @dataclass(frozen=True)
 class Served:
-    """One service: where it answers anyone, and where those with a key; its engine's valve."""
+    """One service, its engine's valve, and where it answers: anyone, and those with a key.
+
+    And where it tells of experts elsewhere.
+    """
 
     address: str
     guarded_address: str
+    elsewhere_address: str
     key: str
     valve: Valve
+
+
+def busy() -> Usage:
+    """Of three experts: one without a server, one whose server has too little time, one well."""
+    clock = ManualClock()
+    replica = Replica("a:1", clock, experts={1: "digest", 2: "digest"}, rows_per_s=100.0)
+    usage = Usage(3, lambda: [replica], clock)
+    clock.sleep(10.0)
+    usage.hear((0, 1500, 100))
+    return usage
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +58,7 @@ def served(trained_folder, tmp_path_factory):
     keys = run.folder / "keys.toml"
     key = add_key(keys, "ann")
     apps = [make_app(service), make_app(service, keys=Keys(keys))]
+    apps += [make_app(service, usage=busy())]
     servers = [RestServer(app, "127.0.0.1:0") for app in apps]
     yield Served(*(server.start() for server in servers), key, built.valve)
     for server in servers:
@@ -108,6 +126,27 @@ def press(page, words):
     found = f"[...{NEWEST}.querySelectorAll('button')].find(b => b.textContent === '{words}')"
     page.until(f"{found} && !{found}.hidden")
     page.run(f"{found}.click()")
+
+
+def test_page_tells_of_experts_elsewhere_at_its_foot(browser, served, tmp_path):
+    browser.resize(900, 700)
+    browser.open(served.elsewhere_address)
+    browser.until("!document.querySelector('#experts').hidden")
+    summary = "document.querySelector('#experts-summary')"
+    assert browser.run(f"{summary}.textContent") == "Experts elsewhere: 1 of 3 cannot be had"
+    browser.run(f"{summary}.click()")
+    lines = browser.run("[...document.querySelectorAll('#experts li')].map(li => li.textContent)")
+    assert lines == [
+        "Expert 0: 0 servers, 0.0 rows a second; 1 more would be well",
+        "Expert 1: 1 server, 150.0 rows a second, which keep 1.50 busy; 2 more would be well",
+        "Expert 2: 1 server, 10.0 rows a second, which keep 0.10 busy",
+    ]
+    browser.shoot(tmp_path / "elsewhere.png")
+    assert not browser.problems
+
+
+def test_page_of_a_service_with_its_own_experts_tells_of_none_elsewhere(page):
+    assert page.run("document.querySelector('#experts').hidden")
 
 
 def test_page_shows_previews_then_the_image_with_its_experts_and_recipe(page, valve, tmp_path):
