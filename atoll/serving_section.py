@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from atoll.address import refuse_open, split_address
+from atoll.idle_keys import ANY, refuse_idle
 from atoll.section import Section
 
 FOUND = "dht"  # in place of addresses
@@ -120,10 +121,38 @@ class ServingSection(Section):
         description="for an expert that no server has; then images are drawn by the others",
     )
 
+    reuse_blocks: int = Field(
+        1,
+        ge=1,
+        description="evaluations of an image by an expert for which its blocks are asked once; "
+        "1 = each time",
+    )
+    reuse_change: float | None = Field(
+        None,
+        gt=0,
+        description="relative change of the image since then, beyond which they are asked sooner",
+    )
+    reuse_routes: int = Field(
+        1,
+        ge=1,
+        description="evaluations of an image for which the router is asked once; 1 = each time",
+    )
+
     @property
     def max_queue_of_one(self) -> int:
         """Images of one caller that are accepted and not finished."""
         return max(1, int(self.max_queue * self.queue_share)) if self.api_keys else self.max_queue
+
+    @model_validator(mode="after")
+    def _blocks_are_here_to_be_reused(self) -> Self:
+        refuse_idle(self, {"reuse_change": ("reuse_blocks", (ANY,))})
+        for key in ("experts", "deterministic"):
+            if self.reuse_blocks > 1 and getattr(self, key):
+                raise ValueError(
+                    f"reuse_blocks = {self.reuse_blocks} does not go with serving.{key}: "
+                    "set it to 1, or leave the other out"
+                )
+        return self
 
     @field_validator("experts")
     @classmethod

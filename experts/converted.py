@@ -41,14 +41,30 @@ class Converted(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The velocity at a point of the linear path."""
+        return self.velocity(x_t, t, self.network(*self.asked(x_t, t), cond))
+
+    def asked(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is asked about a point: ``z_s``, and ``s / 1000``."""
+        signal, t = self._at(x_t, t)
+        return x_t / _length(t), self.schedule.step_of(signal) / OURS.scale
+
+    def velocity(self, x_t: Tensor, t: Tensor, answer: Tensor) -> Tensor:
+        """The velocity at a point, of what the network tells there."""
+        _, t = self._at(x_t, t)
+        if self.told == "epsilon":
+            return (answer - x_t) / (1 - t)
+        # In z: x0 = alpha z - sigma v and eps = sigma z + alpha v, of which the velocity is made.
+        length = _length(t)
+        return ((2 * t - 1) * x_t / length + answer) / length
+
+    def _at(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """How a step of the schedule is told, (B,), and the time it stands for, (B, 1, ...)."""
         most, least = self.schedule.signals[0], self.schedule.signals[-1]
         if self.told == "epsilon":
             least = least.clamp(min=_LEAST_SIGNAL)
         signal = torch.logit(1 - t.float()).clamp(least, most)
-        t = per_row(torch.sigmoid(-signal), x_t)
-        length = (t.square() + (1 - t).square()).sqrt()
-        answer = self.network(x_t / length, self.schedule.step_of(signal) / OURS.scale, cond)
-        if self.told == "epsilon":
-            return (answer - x_t) / (1 - t)
-        # In z: x0 = alpha z - sigma v and eps = sigma z + alpha v, of which the velocity is made.
-        return ((2 * t - 1) * x_t / length + answer) / length
+        return signal, per_row(torch.sigmoid(-signal), x_t)
+
+
+def _length(t: Tensor) -> Tensor:
+    return (t.square() + (1 - t).square()).sqrt()

@@ -37,6 +37,8 @@ class Recipe:
         size: of the image, WIDTHxHEIGHT in pixels; None for the main one of the run.
         without: experts that could not be had in some step, whose weight the others have shared:
             nothing draws the image again.
+        reused: what a service has reused between steps, see :mod:`serving.engine.reuse`; "" for
+            nothing. Only it draws the image again.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class Recipe:
     ema_length: float | None = None
     size: str | None = None
     without: tuple[int, ...] = ()
+    reused: str = ""
 
     @property
     def overrides(self) -> list[str]:
@@ -76,12 +79,18 @@ class Recipe:
             checkpoints: digests by name of the job.
 
         Raises:
-            BadInput: they would; names the jobs. Or experts were missing then, and are not now.
+            BadInput: they would; names the jobs. Or experts were missing then, and are not now; or
+                something was reused between steps.
         """
         if self.without:
             raise BadInput(
                 f"the image was drawn while experts could not be had, {list(self.without)}, and "
                 "nothing draws it again; leave out --like, and give its seed and settings"
+            )
+        if self.reused:
+            raise BadInput(
+                f"the image was drawn by a service that reuses {self.reused}, and `atoll sample` "
+                "draws another one; leave out --like, and give its seed and settings"
             )
         jobs = sorted(self.checkpoints.keys() | checkpoints.keys())
         differ = [job for job in jobs if self.checkpoints.get(job) != checkpoints.get(job)]

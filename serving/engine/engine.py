@@ -21,6 +21,7 @@ from serving.engine.hearing import Hearing, Question
 from serving.engine.model import Model
 from serving.engine.queue import Image, Listener, Queue
 from serving.engine.request import Request
+from serving.engine.reuse import Reuse, Thrift
 from serving.engine.routes import Routes
 from serving.engine.schedule import Waiting, choose
 from serving.engine.shortage import BatchRows
@@ -28,6 +29,7 @@ from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
 from serving.engine.tick import Tick, Watch, nobody
 
+THRIFTLESS = Thrift()
 _numbers = itertools.count()
 _MISSED = "missed"  # among what is kept of an image that leaves its slot
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
@@ -55,6 +57,7 @@ class Engine:
         num_slots: int,
         most_rows: int,
         most_steps: int = 1,
+        thrift: Thrift = THRIFTLESS,
         watch: Watch = nobody,
     ) -> None:
         """Draw nothing yet.
@@ -66,6 +69,7 @@ class Engine:
             num_slots: images in progress, at most.
             most_rows: of one batch, at least 2; a guided image takes two.
             most_steps: that an expert elsewhere makes of an image in one go.
+            thrift: what is reused between evaluations.
             watch: is told of every tick, in the thread that ticks.
         """
         self._model, self._clock, self._bell, self._watch = model, clock, bell, watch
@@ -73,7 +77,7 @@ class Engine:
         self._queue = Queue(num_slots, clock)
         self._rows = BatchRows(most_rows, clock)
         self._images = Slots.empty(num_slots, model.shapes, model.conditioning, model.device)
-        self._routes = Routes.empty(num_slots, model.experts.num, model.device)
+        self._routes = Routes.empty(num_slots, model.experts.num, thrift.routes, model.device)
         self._hearing = Hearing.empty(
             num_slots, model.experts.num, self._images.num_values, model.device
         )
@@ -82,6 +86,7 @@ class Engine:
         )  # experts, in the present step of each
         self._awaited: list[tuple[Question, Answer, bool]] = []  # of experts elsewhere; stretches?
         self._ahead = Ahead(num_slots, most_steps)
+        self._reuse = Reuse(num_slots, thrift, model.device)
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
         self._counted = _counted_of(model.experts.num)
@@ -286,7 +291,7 @@ class Engine:
             if isinstance(field, Deferred):
                 self._ask(question, field)
             else:
-                self._hearing.take(question, field(question.x, question.t, question.cond))
+                self._hearing.take(question, self._reuse.velocity(field, question))
         self._advance(slots)
 
     def _ask(self, question: Question, field: Deferred) -> None:
@@ -327,7 +332,7 @@ class Engine:
         heard = slots[self._routes.known[slots] & self._hearing.finished(slots)]
         if len(heard) == 0:
             return
-        self._routes.forget(heard)
+        self._routes.move(heard)
         weights = self._hearing.weights[heard, 0].tolist()
         missed = self._missed[heard].tolist()
         velocity = self._hearing.velocity(self._images, heard)
@@ -366,6 +371,7 @@ class Engine:
     def _forget(self, slots: Tensor) -> None:
         """Have images routed anew; until then they wait for nobody."""
         self._ahead.forget(slots)
+        self._reuse.forget(slots)
         self._routes.forget(slots)
         self._hearing.forget(slots)
 

@@ -43,16 +43,24 @@ class Routes:
     Attributes:
         known: whether the image was routed at its present point, (S,) bool.
         likely: what the gate thought of the K experts last, (S, K); 0 where it was not asked.
+        last: what was told last, see :class:`Routed`, (S, 2, K).
+        num: points in a row that this holds for, (S,); 0 where nothing was told yet.
+        every: points for which a route holds; 1 for its own alone.
     """
 
     known: Tensor
     likely: Tensor
+    last: Tensor
+    num: Tensor
+    every: int
 
     @classmethod
-    def empty(cls, num: int, num_experts: int, device: torch.device) -> Self:
+    def empty(cls, num: int, num_experts: int, every: int, device: torch.device) -> Self:
         """Nobody is routed."""
-        known = torch.zeros(num, dtype=torch.bool, device=device)
-        return cls(known, torch.zeros(num, num_experts, device=device))
+        whole = torch.zeros(num, dtype=torch.int64, device=device)
+        likely = torch.zeros(num, num_experts, device=device)
+        last = torch.zeros(num, NUM_BRANCHES, num_experts, device=device)
+        return cls(whole > 0, likely, last, whole, every)
 
     def route(  # noqa: PLR0917 - all that a route follows from
         self,
@@ -65,6 +73,8 @@ class Routes:
     ) -> Routed:
         """Route images at their present points, with one pass of the gate for all of them.
 
+        Those whose last route holds for this point, too, take it.
+
         Args:
             images: all slots.
             slots: those to route, (B,), of one shape.
@@ -75,6 +85,37 @@ class Routes:
                 be selected, those left are selected from as if there had never been others, and
                 who was bound to it is bound anew.
         """
+        holds = self._holds(slots, selections, without)
+        weights, missed = self.last[slots], torch.zeros_like(without)
+        rest = (~holds).nonzero().squeeze(1)
+        num_gated = 0
+        if len(rest):
+            theirs = [selections[place] for place in rest.tolist()]
+            asked = self._ask(images, slots[rest], theirs, gate, conditioning, without[rest])
+            weights[rest], missed[rest], num_gated = asked.weights, asked.missed, asked.num_gated
+        self.last[slots], self.known[slots] = weights, True
+        self.num[slots] = torch.where(holds, self.num[slots] + 1, 1)
+        self.num[slots[missed.any(1)]] = 0  # that is told of each point
+        return Routed(weights, missed, num_gated)
+
+    def _holds(self, slots: Tensor, selections: Sequence[Selection], without: Tensor) -> Tensor:
+        """Whose last route is taken once more, (B,) bool."""
+        holds = (self.num[slots] > 0) & (self.num[slots] < self.every)
+        if self.every > 1:
+            draws = torch.tensor([each.name == "sample" for each in selections])
+            holds &= ~draws.to(slots.device)  # at each step anew
+            holds &= ~((self.last[slots] > 0).any(1) & without).any(1)
+        return holds
+
+    def _ask(  # noqa: PLR0917 - see above
+        self,
+        images: Slots,
+        slots: Tensor,
+        selections: Sequence[Selection],
+        gate: Gate,
+        conditioning: Conditioning,
+        without: Tensor,
+    ) -> Routed:
         _unbind(images, slots, without)
         branches = branches_of(images, slots, conditioning)
         rows = Rows(images.seed[branches.slot], images.expert[branches.slot])
@@ -103,7 +144,6 @@ class Routes:
                     _bind(images, branches, its, weights)
         told = weights.new_zeros(len(slots), NUM_BRANCHES, num_experts)
         told[branches.place, branches.branch] = weights
-        self.known[slots] = True
         return Routed(told, missed, len(free))
 
     def soon(self, slots: Tensor) -> tuple[int, ...]:
@@ -116,9 +156,13 @@ class Routes:
         total = likely.sum(0).tolist()
         return tuple(sorted(experts, key=lambda expert: -total[expert]))
 
-    def forget(self, slots: Tensor) -> None:
-        """Have images routed anew at their present points."""
+    def move(self, slots: Tensor) -> None:
+        """Images have come to new points, and are to be routed there."""
         self.known[slots] = False
+
+    def forget(self, slots: Tensor) -> None:
+        """Have images routed as if for the first time."""
+        self.known[slots], self.num[slots] = False, 0
 
 
 def _unbind(images: Slots, slots: Tensor, without: Tensor) -> None:

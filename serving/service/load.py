@@ -130,6 +130,7 @@ def load_edition(  # noqa: PLR0917 - all that an edition is made of
             num_slots=config.serving.slots,
             most_rows=config.serving.batch_rows,
             most_steps=config.serving.experts_steps,
+            thrift=menu.thrift,
             watch=watch,
         )
     except Exception:  # there may be no memory for its slots

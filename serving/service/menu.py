@@ -20,6 +20,7 @@ from router.asking import asked_for
 from router.recipe import Recipe
 from router.selection import Selection, parse_strategy
 from serving.engine.request import Request, Sampling
+from serving.engine.reuse import Thrift
 from serving.engine.tableau import TABLEAUX
 from serving.service.order import Order, Unusable
 
@@ -77,6 +78,13 @@ class Menu:
         return width, height
 
     @property
+    def thrift(self) -> Thrift:
+        """What is reused between the steps of an image."""
+        limits = self.limits
+        change = math.inf if limits.reuse_change is None else limits.reuse_change
+        return Thrift(limits.reuse_blocks, change, limits.reuse_routes)
+
+    @property
     def most_images(self) -> int:
         """Of one order: no more than there is ever room for."""
         return min(self.limits.max_images, self.limits.max_queue_of_one)
@@ -117,6 +125,7 @@ class Menu:
                 checkpoints=dict(self.checkpoints),
                 ema_length=self.defaults.ema_length,
                 size=None if size == self.size else size_name(size),
+                reused=self.thrift.told,
             )
             for seed, word in zip(seeds, words, strict=True)
         )

@@ -109,6 +109,15 @@ def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]
         (["expert.preset=DiT-S/2", "expert.width=8"], "; leave one of them out"),
         (["latents.scale=2.0"], "latents.scale = 2.0 has no effect with no vae; leave it out, or"),
         (["data.path=x"], 'set source to "npz" or "folder" or "webdataset"'),
+        (["serving.reuse_change=0.1"], "reuse_change = 0.1 has no effect with reuse_blocks = 1"),
+        (
+            ["serving.reuse_blocks=2", "serving.deterministic=true"],
+            "reuse_blocks = 2 does not go with serving.deterministic: set it to 1",
+        ),
+        (
+            ["serving.reuse_blocks=2", "serving.experts=['127.0.0.1:8210']"],
+            "reuse_blocks = 2 does not go with serving.experts: set it to 1",
+        ),
         (["data.source=folder", "data.path=x", "data.exclude=['a']"], 'exclude = ["a"] has no eff'),
         (["partition.features={transformers='x'}", "partition.pca_dims=9"], "pca_dims = 9 has no"),
         (

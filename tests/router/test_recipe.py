@@ -1,5 +1,7 @@
 """A PNG carries the recipe it was drawn by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,3 +66,9 @@ def test_recipe_refuses_other_checkpoints_by_name():
         BadInput, match="other checkpoints than this run's newest: expert-1, router;"
     ):
         RECIPE.refuse_others({"router": "ce", "expert-0": "ab", "expert-1": "x"})
+
+
+def test_recipe_of_an_image_for_which_something_was_reused_is_drawn_by_its_service_alone():
+    recipe = replace(RECIPE, reused="blocks 2")
+    with pytest.raises(BadInput, match="by a service that reuses blocks 2, and `atoll sample`"):
+        recipe.refuse_others(recipe.checkpoints)

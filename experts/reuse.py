@@ -1,0 +1,80 @@
+"""A network's answer at a point near an earlier one, with what its blocks have added there.
+
+Between neighbouring points of a path the blocks add nearly the same to an image's tokens. Embedding
+and final layer, which know the time and the point, are cheap beside them.
+
+Source: Selvaraju et al., FORA (arXiv 2407.01425), for reuse at a fixed interval, there of each
+layer's output; Liu et al., TeaCache (arXiv 2411.19108), for all that the blocks add as one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from atoll.flops import Shape
+from experts.converted import Converted
+from experts.dit import shape_of
+from experts.flow import VelocityField
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A network whose blocks stand between an embedding and a final layer."""
+
+    def embed(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Tokens, (B, N, D), and what the blocks are told besides."""
+        ...
+
+    def advance(self, *streams: Tensor) -> tuple[Tensor, ...]:
+        """The same after the blocks."""
+        ...
+
+    def finish(self, *streams: Tensor, shape: Shape | None = None) -> Tensor:
+        """What the network tells, (B, C, H, W)."""
+        ...
+
+
+def network_of(field: VelocityField) -> Parted | None:
+    """The network of a field; None of one that is not known to have such parts."""
+    network = field.network if isinstance(field, Converted) else field
+    return network if isinstance(network, Parted) else None
+
+
+def velocity_anew(
+    field: VelocityField, x_t: Tensor, t: Tensor, cond: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The field's velocity, and what its blocks have added to the tokens, (B, N, D).
+
+    Args:
+        field: of which :func:`network_of` knows the network.
+        x_t: see :class:`experts.flow.VelocityField`, and so the others.
+        t: likewise.
+        cond: likewise.
+    """
+    network, (z, s) = _parts(field, x_t, t)
+    tokens, *told = network.embed(z, s, cond)
+    after = network.advance(tokens, *told)
+    answer = network.finish(*after, shape=shape_of(x_t))
+    return _velocity(field, x_t, t, answer), after[0] - tokens
+
+
+def velocity_again(
+    field: VelocityField, x_t: Tensor, t: Tensor, cond: Tensor | None, added: Tensor
+) -> Tensor:
+    """Nearly the field's velocity, by what its blocks have added before; arguments as above."""
+    network, (z, s) = _parts(field, x_t, t)
+    tokens, *told = network.embed(z, s, cond)
+    answer = network.finish(tokens + added, *told, shape=shape_of(x_t))
+    return _velocity(field, x_t, t, answer)
+
+
+def _parts(field: VelocityField, x_t: Tensor, t: Tensor) -> tuple[Parted, tuple[Tensor, Tensor]]:
+    network = network_of(field)
+    assert network is not None
+    return network, field.asked(x_t, t) if isinstance(field, Converted) else (x_t, t)
+
+
+def _velocity(field: VelocityField, x_t: Tensor, t: Tensor, answer: Tensor) -> Tensor:
+    return field.velocity(x_t, t, answer) if isinstance(field, Converted) else answer
