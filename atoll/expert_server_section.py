@@ -19,6 +19,9 @@ class ExpertServerSection(Section):
     queue_rows: int = Field(
         256, ge=1, description="rows that wait, at most; more are refused, and asked elsewhere"
     )
+    ranks: int = Field(
+        1, ge=1, description="processes that share the tokens of each image, a GPU or cores each"
+    )
     drain_s: float = Field(
         10.0, gt=0, description="for so long it finishes what it has, once it is told to leave"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from atoll import layout
@@ -51,36 +53,59 @@ def serve_experts(
         AtollError: something accepted was not finished in time.
     """
     settings, clock = config.expert_server, SystemClock()
-    with signals.starting():
-        refuse_taken(settings.listen, "expert_server.listen")
-        experts, model = _loaded(config, numbers)
-        evaluator = Evaluator(
-            settings.batch_rows, settings.queue_rows, device_of(config.island), clock
-        )
-        leaving = False
-        admission = _admission(settings.tls, clock)
-        servicer = ExpertsServicer(
-            config.run.uri,
-            experts,
-            evaluator,
-            clock,
-            lambda: leaving,
-            *([admission.refuse_stranger] if admission else []),
-        )
-        server = ExpertServer(servicer, settings, admission)
-        evaluator.start()
-        address = server.start()
-    try:
+    with ExitStack() as stack:
+        with signals.starting():
+            refuse_taken(settings.listen, "expert_server.listen")
+            served, model = _loaded(config, numbers)
+            experts, is_whole = stack.enter_context(_shared(config, served))
+            evaluator = Evaluator(
+                settings.batch_rows, settings.queue_rows, device_of(config.island), clock
+            )
+            leaving = False
+            admission = _admission(settings.tls, clock)
+            servicer = ExpertsServicer(
+                config.run.uri,
+                experts,
+                evaluator,
+                clock,
+                lambda: leaving,
+                *([admission.refuse_stranger] if admission else []),
+            )
+            server = ExpertServer(servicer, settings, admission)
+            evaluator.start()
+            stack.callback(evaluator.stop)
+            address = server.start()
+            stack.callback(lambda: server.stop(0.0 if signals.is_urgent else _GRACE_S))
         with announced(config, model, experts, evaluator, address, clock):
             opened(address)
             log.info("serving experts", extra={"fields": {"experts": list(numbers), "at": address}})
-            signals.wait(lambda: evaluator.is_alive)
+            signals.wait(lambda: evaluator.is_alive and is_whole())
         leaving = True
         server.leave()
+        if not is_whole():
+            raise AtollError("a rank has ended, without which the others can do nothing")
         _drain(evaluator, signals, settings.drain_s)
-    finally:
-        server.stop(0.0 if signals.is_urgent else _GRACE_S)
-        evaluator.stop()
+
+
+@contextmanager
+def _shared(
+    config: Config, served: Sequence[ServedExpert]
+) -> Iterator[tuple[Sequence[ServedExpert], Callable[[], bool]]]:
+    """Inside, experts are evaluated by all ranks; and whether all of these are there."""
+    num = config.expert_server.ranks
+    if num == 1:
+        yield served, lambda: True
+        return
+    from serving.expert.ranks import ranks  # noqa: PLC0415 - most servers are one process
+
+    load = functools.partial(load_served, config, [each.number for each in served])
+    with ranks(served, load, num, device_of(config.island)) as (others, experts):
+        yield experts, lambda: others.are_alive
+
+
+def load_served(config: Config, numbers: Sequence[int]) -> list[ServedExpert]:
+    """Experts of a run, as they are served; arguments and errors as of :func:`serve_experts`."""
+    return _loaded(config, numbers)[0]
 
 
 def _admission(tls: str, clock: Clock) -> Admission | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,10 @@ class ServedExpert:
     field: VelocityField
     conditioning: Conditioning
     shapes: tuple[Shape, ...]
+
+    def by(self, field: VelocityField) -> ServedExpert:
+        """The same, of which another field tells the velocity."""
+        return replace(self, field=field)
 
     def check(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> None:
         """Refuse rows that it cannot take: what is wrong with them would harm others beside them.

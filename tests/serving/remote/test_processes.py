@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -13,7 +14,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+import numpy as np
+import psutil
 import pytest
+from PIL import Image
 
 from atoll.__main__ import main
 from tests import dht
@@ -74,11 +78,11 @@ def serve_expert(trained_uri, tmp_path):
 
 
 def served_by(rest):
-    """How many servers of experts a gateway may ask, as it tells Prometheus."""
+    """How many servers of each expert a gateway may ask, as it tells Prometheus."""
     with urllib.request.urlopen(f"{rest}/metrics", timeout=10) as answer:  # noqa: S310
         lines = answer.read().decode().splitlines()
-    (line,) = (each for each in lines if each.startswith("atoll_expert_servers "))
-    return float(line.split()[1])
+    told = (each for each in lines if each.startswith("atoll_expert_servers{"))
+    return [int(float(each.split()[1])) for each in told]
 
 
 def test_gateway_goes_on_while_servers_are_killed_and_frozen_and_comes_back_to_them(
@@ -89,7 +93,7 @@ def test_gateway_goes_on_while_servers_are_killed_and_frozen_and_comes_back_to_t
     servers = [serve_expert.ready(each) for each in begun]
     named = json.dumps([each.address for each in servers])
     remote = serve_run("deterministic=true", f"experts={named}", "experts_deadline_s=20")
-    until(lambda: served_by(remote.rest) == 4)
+    until(lambda: served_by(remote.rest) == [4, 4])
     expected = {seed: ask(local.rest, seed=seed, n=2, steps=40)[0] for seed in range(6)}
     came = {}
 
@@ -111,9 +115,9 @@ def test_gateway_goes_on_while_servers_are_killed_and_frozen_and_comes_back_to_t
     for seed, images in expected.items():
         assert came[seed][0] == images
         assert not any("without" in each for each in came[seed][1])
-    until(lambda: served_by(remote.rest) == 1)
+    until(lambda: served_by(remote.rest) == [1, 1])
     servers[1].process.send_signal(signal.SIGCONT)
-    until(lambda: served_by(remote.rest) == 2)
+    until(lambda: served_by(remote.rest) == [2, 2])
     assert remote.leaves()
     for each in servers:
         each.log.seek(0)
@@ -135,7 +139,7 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
         remote = serve_run(
             'experts=["dht"]', f"experts_tls={tls}", "experts_wait_s=1", more=[peers]
         )
-        until(lambda: served_by(remote.rest) == 2)
+        until(lambda: served_by(remote.rest) == [1, 1])
         _, told = ask(remote.rest, seed=1)
         assert "without" not in told[0]
         servers[1].process.kill()
@@ -146,6 +150,46 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
         with refused.value as answer:
             assert answer.code == 503
         serve_expert.ready(serve_expert(1, settings=settings))
-        until(lambda: served_by(remote.rest) == 2)
+        until(lambda: served_by(remote.rest) == [1, 1])
         _, told = ask(remote.rest, seed=1, exact=True)
         assert "without" not in told[0]
+
+
+def test_images_are_those_of_one_process_where_a_server_is_several_and_others_draw_once_one_ends(
+    serve_expert, serve_run
+):
+    local = serve_run()
+    shared = serve_expert.ready(serve_expert(0, 1, settings=["expert_server.ranks=2"]))
+    other = serve_expert.ready(serve_expert(0, 1))
+    named = json.dumps([shared.address])
+    remote = serve_run(f"experts={named}", "experts_deadline_s=20")
+    until(lambda: served_by(remote.rest) == [1, 1])
+    for wish in ({"strategy": "full"}, {"strategy": "top-1", "prompt": "7"}):
+        (mine,), _ = ask(local.rest, seed=1, **wish)
+        (theirs,), _ = ask(remote.rest, seed=1, **wish)
+        pair = [np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in (mine, theirs)]
+        assert abs(pair[0] - pair[1]).max() <= 1  # a value on the edge between two levels
+    assert remote.leaves()
+
+    both = serve_run(f"experts={json.dumps([shared.address, other.address])}")
+    until(lambda: served_by(both.rest) == [2, 2])
+    (rank,) = (
+        each
+        for each in psutil.Process(shared.process.pid).children()
+        if "multiprocessing.spawn" in " ".join(each.cmdline())
+    )
+    rank.kill()
+    _, told = ask(both.rest, seed=2)
+    assert "without" not in told[0]
+    assert shared.process.wait(30) == 1
+    shared.log.seek(0)
+    assert "a rank has ended, without which the others can do nothing" in shared.log.read()
+    assert both.leaves()
+
+
+@pytest.mark.parametrize(("num", "what"), [(3, "2 heads"), (4, "2 heads")])
+def test_ranks_that_an_image_cannot_be_dealt_out_to_are_refused(serve_expert, num, what):
+    process, log = serve_expert(0, settings=[f"expert_server.ranks={num}"])
+    assert process.wait(60) == 2
+    log.seek(0)
+    assert f"expert_server.ranks = {num} does not divide the {what} of expert 0" in log.read()
