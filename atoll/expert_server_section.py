@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from atoll.address import refuse_open
 from atoll.section import Section
@@ -22,9 +24,20 @@ class ExpertServerSection(Section):
     ranks: int = Field(
         1, ge=1, description="processes that share the tokens of each image, a GPU or cores each"
     )
+    displaced: bool = Field(
+        False,
+        description="in stretches ranks see each other's tokens as they were a step before, and "
+        "wait for none; images are not quite the same",
+    )
     drain_s: float = Field(
         10.0, gt=0, description="for so long it finishes what it has, once it is told to leave"
     )
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Self:
+        if self.displaced and self.ranks == 1:
+            raise ValueError("displaced = true has no effect with ranks = 1; leave it out")
+        return self
 
     @field_validator("listen")
     @classmethod

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +21,26 @@ from serving.expert.served import ServedExpert
 _log = logging.getLogger(__name__)
 
 _REMEMBERED = 0.2  # of the newest batch, in the measured speed
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A velocity field that makes use of what it said of the same rows before."""
+
+    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
+        """The velocity of rows that come again.
+
+        Args:
+            x_t: see :class:`experts.flow.VelocityField`, and so the others.
+            t: likewise.
+            cond: likewise.
+            rows: a number of its own for each.
+        """
+        ...
+
+    def forget(self, rows: tuple[int, ...]) -> None:
+        """These come no more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +75,7 @@ class Asked:
         arrived_at: by the clock of the evaluator.
         due_at: after which nobody wants them; inf for never.
         answer: is told what became of them, once, in any thread; it must not block.
+        rows: numbers by which they come again, for a field that remembers; None if they do not.
     """
 
     expert: ServedExpert
@@ -64,6 +86,7 @@ class Asked:
     arrived_at: float
     due_at: float
     answer: Callable[[Answered], None]
+    rows: tuple[int, ...] | None = None
 
     def goes_with(self, other: Asked) -> bool:
         """Whether both can share a batch."""
@@ -71,6 +94,7 @@ class Asked:
             self.expert is other.expert
             and self.row_by_row == other.row_by_row
             and self.x_t.shape[1:] == other.x_t.shape[1:]
+            and (self.rows is None) == (other.rows is None)
         )
 
 
@@ -192,10 +216,15 @@ class Evaluator:
         cond = torch.cat(conds).to(self._device) if conds else None
         first, most = batch[0], self._rows.most
         field = row_by_row(first.expert.field) if first.row_by_row else first.expert.field
+        rows = tuple(row for asked in batch for row in asked.rows or ())
         parts = []
         for begin in range(0, len(t), most):  # one caller's rows may be more than fit
             group = slice(begin, begin + most)
-            parts.append(field(x_t[group], t[group], None if cond is None else cond[group]))
+            given = x_t[group], t[group], None if cond is None else cond[group]
+            if rows and isinstance(field, Remembering):
+                parts.append(field.again(*given, rows[group]))
+            else:
+                parts.append(field(*given))
         return torch.cat(parts).to("cpu")
 
     def _fail(self, batch: list[Asked], error: Exception) -> None:

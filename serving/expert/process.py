@@ -99,7 +99,8 @@ def _shared(
     from serving.expert.ranks import ranks  # noqa: PLC0415 - most servers are one process
 
     load = functools.partial(load_served, config, [each.number for each in served])
-    with ranks(served, load, num, device_of(config.island)) as (others, experts):
+    device, displaced = device_of(config.island), config.expert_server.displaced
+    with ranks(served, load, num, device, displaced=displaced) as (others, experts):
         yield experts, lambda: others.are_alive
 
 

@@ -26,12 +26,16 @@ from atoll.errors import BadInput
 from experts.converted import Converted
 from experts.dit import DiT
 from experts.flow import VelocityField
+from experts.parallel.displaced import displace
 from experts.parallel.sequence import share_tokens
+from experts.video import SpaceTimeDiT
 from partition.workers import num_cores
 from serving.expert.served import ServedExpert
 
 Load = Callable[[], Sequence[ServedExpert]]
-_Header = tuple[int, tuple[int, ...], tuple[tuple[int, ...], torch.dtype] | None]
+Given = tuple[Tensor, Tensor, Tensor | None]
+Rows = tuple[int, ...] | None
+_Header = tuple[int, tuple[int, ...], tuple[tuple[int, ...], torch.dtype] | None, Rows, Rows]
 
 _ANSWER = timedelta(seconds=60)  # of another rank, for its part of an evaluation
 _LEAVE_S = 5.0
@@ -54,30 +58,83 @@ class Ranks:
         """Whether none has ended: the others can do nothing without it."""
         return all(process.is_alive() for process in self.processes)
 
-    def field(self, place: int, own: VelocityField) -> VelocityField:
-        """An expert's velocity by all ranks.
+    def evaluate(self, place: int, field: Shared, given: Given, rows: Rows, gone: Rows) -> Tensor:
+        """A velocity by all ranks.
 
         Args:
             place: of the expert among those that are served.
-            own: its network here, whose tokens are shared.
+            field: its part here.
+            given: image, time and condition.
+            rows: see :class:`experts.parallel.displaced.Displaced`.
+            gone: likewise.
         """
+        x_t, _, cond = given
+        told = None if cond is None else (tuple(cond.shape), cond.dtype)
+        header: _Header = (place, tuple(x_t.shape), told, rows, gone)
+        for wire in self.wires:
+            wire.send(header)
+        for tensor in given:
+            if tensor is not None:
+                distributed.broadcast(tensor.contiguous(), 0)
+        return field.velocity(given, rows, gone)
 
-        def evaluated(x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-            told = None if cond is None else (tuple(cond.shape), cond.dtype)
-            header: _Header = (place, tuple(x_t.shape), told)
-            for wire in self.wires:
-                wire.send(header)
-            for tensor in (x_t, t, cond):
-                if tensor is not None:
-                    distributed.broadcast(tensor.contiguous(), 0)
-            return own(x_t, t, cond)
 
-        return evaluated
+class Shared:
+    """This process's part of an expert."""
+
+    def __init__(self, field: VelocityField, *, displaced: bool) -> None:
+        """Share its tokens with all other ranks.
+
+        Args:
+            field: changed in place.
+            displaced: whether rows that come again see the others' tokens as they were.
+        """
+        everybody, network = distributed.group.WORLD, _network(field)
+        assert everybody is not None
+        share_tokens(network, everybody)
+        self._field = field
+        self._layers = displace(network, everybody) if displaced else []
+
+    def velocity(self, given: Given, rows: Rows, gone: Rows) -> Tensor:
+        """All of it, on every process; arguments as of :meth:`Ranks.evaluate`."""
+        for layer in self._layers:
+            layer.expect(rows, gone or ())
+        return self._field(*given)
+
+
+class OfRanks:
+    """An expert's velocity by all ranks, see :class:`experts.flow.VelocityField`."""
+
+    def __init__(self, ranks: Ranks, place: int, shared: Shared) -> None:
+        """Of an expert at a place among those that are served."""
+        self._ranks, self._place, self._shared = ranks, place, shared
+        self._gone: list[int] = []
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """Of rows that do not come again."""
+        return self._evaluated((x_t, t, cond), None)
+
+    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
+        """See :class:`serving.expert.evaluator.Remembering`."""
+        return self._evaluated((x_t, t, cond), rows)
+
+    def forget(self, rows: tuple[int, ...]) -> None:
+        """See :class:`serving.expert.evaluator.Remembering`."""
+        self._gone += rows
+
+    def _evaluated(self, given: Given, rows: Rows) -> Tensor:
+        gone, self._gone = tuple(self._gone), []
+        return self._ranks.evaluate(self._place, self._shared, given, rows, gone)
 
 
 @contextlib.contextmanager
 def ranks(
-    experts: Sequence[ServedExpert], load: Load, num: int, device: torch.device
+    experts: Sequence[ServedExpert],
+    load: Load,
+    num: int,
+    device: torch.device,
+    *,
+    displaced: bool = False,
 ) -> Iterator[tuple[Ranks, list[ServedExpert]]]:
     """Inside, so many processes evaluate the same experts together.
 
@@ -86,23 +143,29 @@ def ranks(
         load: loads the same in another process; can be pickled.
         num: of processes, with this one; at least 2.
         device: of the networks.
+        displaced: see :class:`Shared`.
 
     Returns:
         The other processes, and the experts, whose fields are evaluated by all.
 
     Raises:
-        BadInput: the number divides no network's heads, or no image's tokens.
+        BadInput: the number divides no network's heads, or no image's tokens; or such a network
+            cannot be displaced.
     """
     for expert in experts:
         refuse_unshared(expert, num)
+        if displaced and not _is_plain(expert.field):
+            raise BadInput(
+                f"expert_server.displaced = true is for DiTs of images, and expert {expert.number} "
+                "is none; set it to false"
+            )
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         meeting = Path(folder) / "meeting"
         pipes = [context.Pipe() for _ in range(1, num)]
+        given = (load, num, meeting, device, displaced)
         others = [
-            context.Process(
-                target=_work, args=(load, rank, num, meeting, device, theirs), daemon=True
-            )
+            context.Process(target=_work, args=(rank, *given, theirs), daemon=True)
             for rank, (_, theirs) in enumerate(pipes, start=1)
         ]
         for process, (_, theirs) in zip(others, pipes, strict=True):
@@ -111,9 +174,11 @@ def ranks(
         it = Ranks(others, [ours for ours, _ in pipes])
         stack.callback(_leave, it)
         _join(0, num, meeting, device)
-        for expert in experts:
-            _share(expert.field)
-        yield it, [expert.by(it.field(k, expert.field)) for k, expert in enumerate(experts)]
+        fields = [
+            OfRanks(it, place, Shared(expert.field, displaced=displaced))
+            for place, expert in enumerate(experts)
+        ]
+        yield it, [expert.by(field) for expert, field in zip(experts, fields, strict=True)]
 
 
 def refuse_unshared(expert: ServedExpert, num: int) -> None:
@@ -138,10 +203,9 @@ def refuse_unshared(expert: ServedExpert, num: int) -> None:
         )
 
 
-def _share(field: VelocityField) -> None:
-    everybody = distributed.group.WORLD
-    assert everybody is not None
-    share_tokens(_network(field), everybody)
+def _is_plain(field: VelocityField) -> bool:
+    network = _network(field)
+    return isinstance(network, DiT) and not isinstance(network, SpaceTimeDiT)
 
 
 def _network(field: VelocityField) -> nn.Module:
@@ -172,23 +236,28 @@ def _leave(it: Ranks) -> None:
 
 
 def _work(  # noqa: PLR0917 - a process's arguments
-    load: Load, rank: int, num: int, meeting: Path, device: torch.device, wire: Connection
+    rank: int,
+    load: Load,
+    num: int,
+    meeting: Path,
+    device: torch.device,
+    displaced: bool,
+    wire: Connection,
 ) -> None:
     """Evaluate what the first process is asked, until it leaves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the first, which says when to leave
     if device.type == "cuda":
         torch.cuda.set_device(rank)
-    fields = [expert.field for expert in load()]
+    experts = load()
     _join(rank, num, meeting, device)
-    for field in fields:
-        _share(field)
+    shared = [Shared(expert.field, displaced=displaced) for expert in experts]
     with contextlib.suppress(EOFError, ConnectionError), torch.inference_mode():
         while True:
-            place, shape, told = wire.recv()
+            place, shape, told, rows, gone = wire.recv()
             x_t, t = torch.empty(shape, device=device), torch.empty(shape[0], device=device)
             cond = None if told is None else torch.empty(told[0], dtype=told[1], device=device)
             for tensor in (x_t, t, cond):
                 if tensor is not None:
                     distributed.broadcast(tensor, 0)
-            fields[place](x_t, t, cond)
+            shared[place].velocity((x_t, t, cond), rows, gone)
     distributed.destroy_process_group()

@@ -7,6 +7,7 @@ it came.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from atoll.clock import Clock
 from atoll.errors import BadInput
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Moving, Stretch
-from serving.expert.evaluator import Answered, Asked, Evaluator
+from serving.expert.evaluator import Answered, Asked, Evaluator, Remembering
 from serving.expert.served import ServedExpert
 from serving.remote.tensors import MAX_MESSAGE_BYTES
 
+_numbers = itertools.count()  # of rows that come again
 _log = logging.getLogger(__name__)
 
 _MOST_STEPS = 10_000  # of an image
@@ -95,10 +97,13 @@ class Drawing:
     answer: Callable[[Answered], None]
     _said: list[Tensor] = field(default_factory=list)
     _began_at: float = 0.0
+    _rows: tuple[int, ...] | None = None
 
     def begin(self) -> None:
         """Have the first rows evaluated. Raises: Busy, as many wait as may."""
         self._began_at = self.clock.monotonic()
+        if isinstance(self.expert.field, Remembering) and not self.row_by_row:
+            self._rows = tuple(itertools.islice(_numbers, self.stretch.num_rows))
         self._submit(Moving(self.stretch, self.expert.conditioning))
 
     def _submit(self, moving: Moving) -> None:
@@ -113,6 +118,7 @@ class Drawing:
                 arrived_at=self.clock.monotonic(),
                 due_at=self.due_at,
                 answer=lambda told: self._go_on(moving, told),
+                rows=self._rows,
             )
         )
 
@@ -134,6 +140,8 @@ class Drawing:
             self._end(told)
 
     def _end(self, last: Answered) -> None:
+        if self._rows is not None and isinstance(self.expert.field, Remembering):
+            self.expert.field.forget(self._rows)
         if not self._said:
             self.answer(last)
             return
