@@ -122,14 +122,26 @@ class BySteps:
         experts: Experts | None = None,
         bell: threading.Event | None = None,
         watch: Watch = nobody,
+        most_steps: int = 1,
     ) -> None:
         held = experts or All(dict(enumerate(drawn.experts)), ())
         model = Model(held, drawn.gate, drawn.conditioning, drawn.shape, CPU)
         self._bell = bell or threading.Event()
         self._engine = Engine(
-            model, SystemClock(), self._bell, num_slots=64, most_rows=MOST_ROWS, watch=watch
+            model,
+            SystemClock(),
+            self._bell,
+            num_slots=64,
+            most_rows=MOST_ROWS,
+            most_steps=most_steps,
+            watch=watch,
         )
         self._finished: list[str] = []
+
+    @property
+    def num_unused(self) -> int:
+        """Rows that were evaluated in vain."""
+        return self._engine.num_unused
 
     def take(self, request: Request) -> None:
         """See :class:`Way`."""
