@@ -144,13 +144,19 @@ class ServingSection(Section):
         return max(1, int(self.max_queue * self.queue_share)) if self.api_keys else self.max_queue
 
     @model_validator(mode="after")
-    def _blocks_are_here_to_be_reused(self) -> Self:
-        refuse_idle(self, {"reuse_change": ("reuse_blocks", (ANY,))})
-        for key in ("experts", "deterministic"):
-            if self.reuse_blocks > 1 and getattr(self, key):
+    def _keys_go_together(self) -> Self:
+        used_with = {
+            "reuse_change": ("reuse_blocks", (ANY,)),
+            "experts_steps": ("experts", (ANY,)),
+        }
+        refuse_idle(self, used_with)
+        pairs = [("reuse_blocks", "experts")]
+        pairs += [(key, "deterministic") for key in ("reuse_blocks", "reuse_routes")]
+        for key, other in pairs:
+            if getattr(self, key) > 1 and getattr(self, other):
                 raise ValueError(
-                    f"reuse_blocks = {self.reuse_blocks} does not go with serving.{key}: "
-                    "set it to 1, or leave the other out"
+                    f"{key} = {getattr(self, key)} does not go with serving.{other}: set it to 1, "
+                    "or leave the other out"
                 )
         return self
 

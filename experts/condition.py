@@ -78,13 +78,22 @@ class Conditioning:
             given = "no condition" if cond is None else "a condition"
             raise BadInput(f"the model takes condition {self.name!r} but was given {given}")
         if cond is not None and self.kind == "class":
+            if cond.dim() != 1 or cond.dtype != torch.int64:
+                raise BadInput(
+                    "the model takes a class number for each image, but was given a tensor of "
+                    f"{str(cond.dtype).removeprefix('torch.')} and shape {tuple(cond.shape)}"
+                )
             low, high = int(cond.min()), int(cond.max())
             if low < 0 or high > self.size:
                 worst = low if low < 0 else high
                 raise BadInput(f"class {worst} does not exist; classes are 0 to {self.size - 1}")
-        if cond is not None and self.kind == "text" and cond.shape[1:] != self.row:
+        if (
+            cond is not None
+            and self.kind == "text"
+            and (cond.shape[1:] != self.row or not cond.is_floating_point())
+        ):
             each = f"{self.tokens} tokens of {self.size}" if self.tokens else f"{self.size}"
             raise BadInput(
                 f"the model takes embeddings of {each} numbers, but was given a tensor of "
-                f"shape {tuple(cond.shape)}"
+                f"{str(cond.dtype).removeprefix('torch.')} and shape {tuple(cond.shape)}"
             )

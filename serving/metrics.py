@@ -158,7 +158,7 @@ class _Servers(Collector):
         )
         wanted = GaugeMetricFamily(
             "atoll_expert_servers_wanted",
-            "With which none would be busy for more than 60% of its time.",
+            "Of its own, with which none would be busy for more than 60% of its time.",
             labels=["expert"],
         )
         for use in self.usage.table():

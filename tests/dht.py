@@ -25,5 +25,6 @@ def peer(certificates: Path, listen: str = "127.0.0.1:0", *more: str) -> Iterato
         address = process.stdout.readline().strip()
         assert address, "it did not start"
         yield address
-        process.terminate()
-        assert process.wait(30) == 0
+        if process.poll() is None:  # a test may have killed it
+            process.terminate()
+            assert process.wait(30) == 0

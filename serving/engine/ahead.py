@@ -10,7 +10,7 @@ for many steps (speculation, as in Leviathan et al., arXiv 2211.17192, of the ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -57,12 +57,13 @@ class Ahead:
         """
         self._most = most_steps
         self._length = [_FIRST] * num_slots  # of the next stretch, in steps
+        self._limit = [most_steps] * num_slots  # of any, since one came to nothing
         self._said: dict[int, _Said] = {}
         self.num_unused = 0  # rows that were evaluated in vain
 
     def begin(self, slot: int) -> None:
         """Another image has come there."""
-        self._length[slot] = _FIRST
+        self._length[slot], self._limit[slot] = _FIRST, self._most
         self._drop(slot)
 
     def forget(self, slots: Tensor) -> None:
@@ -70,6 +71,16 @@ class Ahead:
         if self._said:
             for slot in slots.tolist():
                 self._drop(slot)
+
+    def keep_only(self, slots: Container[int]) -> None:
+        """Forget images that are drawn no more."""
+        for slot in [slot for slot in self._said if slot not in slots]:
+            self._drop(slot)
+
+    def shorten(self, question: Question) -> None:
+        """A stretch came to nothing: what is asked of its images next is half as long."""
+        for slot in set(question.slot.tolist()):
+            self._limit[slot] = max(1, min(self._limit[slot], self._length[slot]) // 2)
 
     def split(
         self, question: Question, images: Slots, hearing: Hearing
@@ -133,7 +144,7 @@ class Ahead:
             if said.expert == expert:
                 heard.append((slot, said))
             else:
-                self._length[slot] = max(1, self._length[slot] // 2)
+                self._length[slot] = max(_FIRST, self._length[slot] // 2)
                 self._drop(slot)
         if not heard:
             return rows
@@ -169,8 +180,10 @@ class Ahead:
         groups: dict[int, list[int]] = {}
         rows = zip(*(each.tolist() for each in (slots, can, bound, left, twice)), strict=True)
         for slot, is_alone, is_bound, num_left, is_twice in rows:
-            steps = min(self._most if is_bound else self._length[slot], num_left, self._most)
+            length = self._most if is_bound else self._length[slot]
+            steps = min(length, self._limit[slot], num_left, self._most)
             if is_alone and steps > 1:
+                self._length[slot] = steps
                 groups.setdefault(steps * (2 if is_twice else 1), []).append(slot)
         return {evaluations: slots.new_tensor(its) for evaluations, its in groups.items()}
 

@@ -132,6 +132,7 @@ class Engine:
         self._counted = _counted_of(experts.num)
         self._queue.update()
         self._fill_slots()
+        self._ahead.keep_only(self._queue.active)
         self._take_answers()
         for part in self._unrouted():
             if not self._attempts.attempt(self._route, part):
@@ -321,6 +322,8 @@ class Engine:
                 self._hearing.take(question, velocity[0] if is_stretch else velocity)
             except Unreachable:  # whether there is another, its experts say
                 self._hearing.withdraw(question)
+                if is_stretch:
+                    self._ahead.shorten(question)
             except Exception as error:  # whatever is wrong with these rows
                 for slot in self._hearing.still(question):
                     self._end(slot, failed(error))

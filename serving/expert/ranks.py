@@ -13,23 +13,21 @@ import multiprocessing
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
-from atoll.errors import BadInput
-from experts.converted import Converted
-from experts.dit import DiT
+from atoll.errors import AtollError, BadInput
 from experts.flow import VelocityField
 from experts.parallel.displaced import displace
 from experts.parallel.sequence import share_tokens
-from experts.video import SpaceTimeDiT
 from partition.workers import num_cores
+from serving.expert.rank_fit import network_of, refuse_undisplaced, refuse_unshared
 from serving.expert.served import ServedExpert
 
 Load = Callable[[], Sequence[ServedExpert]]
@@ -38,7 +36,7 @@ Rows = tuple[int, ...] | None
 _Header = tuple[int, tuple[int, ...], tuple[tuple[int, ...], torch.dtype] | None, Rows, Rows]
 
 _ANSWER = timedelta(seconds=60)  # of another rank, for its part of an evaluation
-_LEAVE_S = 5.0
+_LEAVE_S, _LOOK_S = 5.0, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,11 +50,21 @@ class Ranks:
 
     processes: Sequence[BaseProcess]
     wires: Sequence[Connection]
+    _raised: list[Exception] = field(default_factory=list)
 
     @property
     def are_alive(self) -> bool:
-        """Whether none has ended: the others can do nothing without it."""
-        return all(process.is_alive() for process in self.processes)
+        """Whether all are there, and wait for the same: the others can do nothing without one."""
+        return not self._raised and all(process.is_alive() for process in self.processes)
+
+    def wait(self) -> None:
+        """Until all have loaded their experts. Raises: AtollError, one has ended instead."""
+        for process, wire in zip(self.processes, self.wires, strict=True):
+            while not wire.poll(_LOOK_S):
+                if not process.is_alive():
+                    raise AtollError("a rank has ended before it had its experts")
+            with contextlib.suppress(EOFError):
+                wire.recv()
 
     def evaluate(self, place: int, field: Shared, given: Given, rows: Rows, gone: Rows) -> Tensor:
         """A velocity by all ranks.
@@ -68,6 +76,15 @@ class Ranks:
             rows: see :class:`experts.parallel.displaced.Displaced`.
             gone: likewise.
         """
+        if self._raised:
+            raise AtollError("a rank has ended, or is somewhere else than the others")
+        try:
+            return self._evaluated(place, field, given, rows, gone)
+        except Exception as error:  # the others may be anywhere by now
+            self._raised.append(error)
+            raise
+
+    def _evaluated(self, place: int, field: Shared, given: Given, rows: Rows, gone: Rows) -> Tensor:
         x_t, _, cond = given
         told = None if cond is None else (tuple(cond.shape), cond.dtype)
         header: _Header = (place, tuple(x_t.shape), told, rows, gone)
@@ -89,7 +106,7 @@ class Shared:
             field: changed in place.
             displaced: whether rows that come again see the others' tokens as they were.
         """
-        everybody, network = distributed.group.WORLD, _network(field)
+        everybody, network = distributed.group.WORLD, network_of(field)
         assert everybody is not None
         share_tokens(network, everybody)
         self._field = field
@@ -114,17 +131,21 @@ class OfRanks:
         """Of rows that do not come again."""
         return self._evaluated((x_t, t, cond), None)
 
-    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
-        """See :class:`serving.expert.evaluator.Remembering`."""
-        return self._evaluated((x_t, t, cond), rows)
-
-    def forget(self, rows: tuple[int, ...]) -> None:
-        """See :class:`serving.expert.evaluator.Remembering`."""
-        self._gone += rows
-
     def _evaluated(self, given: Given, rows: Rows) -> Tensor:
         gone, self._gone = tuple(self._gone), []
         return self._ranks.evaluate(self._place, self._shared, given, rows, gone)
+
+
+class OfDisplacedRanks(OfRanks):
+    """The same, of ranks that remember; see :class:`serving.expert.evaluator.Remembering`."""
+
+    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
+        """Of rows that do."""
+        return self._evaluated((x_t, t, cond), rows)
+
+    def forget(self, rows: tuple[int, ...]) -> None:
+        """These come no more."""
+        self._gone += rows
 
 
 @contextlib.contextmanager
@@ -152,13 +173,15 @@ def ranks(
         BadInput: the number divides no network's heads, or no image's tokens; or such a network
             cannot be displaced.
     """
+    if device.type == "cuda" and num > torch.cuda.device_count():
+        raise BadInput(
+            f"expert_server.ranks = {num}, and there are {torch.cuda.device_count()} GPUs here; "
+            "set it to that or less"
+        )
     for expert in experts:
         refuse_unshared(expert, num)
-        if displaced and not _is_plain(expert.field):
-            raise BadInput(
-                f"expert_server.displaced = true is for DiTs of images, and expert {expert.number} "
-                "is none; set it to false"
-            )
+        if displaced:
+            refuse_undisplaced(expert)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         meeting = Path(folder) / "meeting"
@@ -173,45 +196,14 @@ def ranks(
             theirs.close()
         it = Ranks(others, [ours for ours, _ in pipes])
         stack.callback(_leave, it)
+        it.wait()
         _join(0, num, meeting, device)
+        kind = OfDisplacedRanks if displaced else OfRanks
         fields = [
-            OfRanks(it, place, Shared(expert.field, displaced=displaced))
+            kind(it, place, Shared(expert.field, displaced=displaced))
             for place, expert in enumerate(experts)
         ]
         yield it, [expert.by(field) for expert, field in zip(experts, fields, strict=True)]
-
-
-def refuse_unshared(expert: ServedExpert, num: int) -> None:
-    """Refuse a number of ranks that an expert's heads and tokens cannot be dealt out to.
-
-    Raises:
-        BadInput: names the key.
-    """
-    network = _network(expert.field)
-    heads, patch = int(network.sizes.heads), int(network.sizes.patch)  # type: ignore[union-attr, arg-type]
-    tokens = [height * width // patch**2 for _, height, width in expert.shapes]
-    for what, of in (("heads", [heads]), ("tokens of an image", tokens)):
-        if odd := [each for each in of if each % num]:
-            raise BadInput(
-                f"expert_server.ranks = {num} does not divide the {odd[0]} {what} of expert "
-                f"{expert.number}; choose one that does"
-            )
-    if len(expert.shapes) > 1 and not isinstance(network, DiT):
-        raise BadInput(
-            f"expert_server.ranks = {num} shares out images of one size alone by an MMDiT, and "
-            f"this run's are of {len(expert.shapes)}; set it to 1"
-        )
-
-
-def _is_plain(field: VelocityField) -> bool:
-    network = _network(field)
-    return isinstance(network, DiT) and not isinstance(network, SpaceTimeDiT)
-
-
-def _network(field: VelocityField) -> nn.Module:
-    network = field.network if isinstance(field, Converted) else field
-    assert isinstance(network, nn.Module)
-    return network
 
 
 def _join(rank: int, num: int, meeting: Path, device: torch.device) -> None:
@@ -249,6 +241,7 @@ def _work(  # noqa: PLR0917 - a process's arguments
     if device.type == "cuda":
         torch.cuda.set_device(rank)
     experts = load()
+    wire.send("ready")
     _join(rank, num, meeting, device)
     shared = [Shared(expert.field, displaced=displaced) for expert in experts]
     with contextlib.suppress(EOFError, ConnectionError), torch.inference_mode():

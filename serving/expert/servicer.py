@@ -110,7 +110,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 if not context.is_active():
                     return
                 self._refuse_stranger(context)
-                self._take(request, answers.put)
+                self._take(request, answers.put, context.is_active)
         except Forbidden:
             context.cancel()
         except Exception as error:  # gRPC's own, where the caller has gone
@@ -126,6 +126,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         self,
         request: wire.EvaluateRequest,
         put: Callable[[Callable[[], wire.EvaluateResponse]], None],
+        is_heard: Callable[[], bool],
     ) -> None:
         def refuse(refusal: wire.Refusal, reason: str) -> None:
             refused = wire.EvaluateResponse(number=request.number, refusal=refusal, reason=reason)
@@ -139,17 +140,21 @@ class ExpertsServicer(rpc.ExpertsServicer):
             refuse(wire.REFUSAL_NOT_HERE, f"expert {request.expert} of this checkpoint is not here")
             return
         try:
-            self._begin(request, expert, put)
+            self._begin(request, expert, put, is_heard)
         except BadInput as error:
             refuse(wire.REFUSAL_UNUSABLE, str(error))
         except Busy as error:
             refuse(wire.REFUSAL_BUSY, str(error))
+        except Exception as error:  # whatever these rows do to whom, the stream goes on
+            _log.warning("rows raised before they were evaluated", exc_info=True)
+            refuse(wire.REFUSAL_FAILED, f"{type(error).__name__}: {error}")
 
     def _begin(
         self,
         request: wire.EvaluateRequest,
         expert: ServedExpert,
         put: Callable[[Callable[[], wire.EvaluateResponse]], None],
+        is_heard: Callable[[], bool],
     ) -> None:
         """Have it evaluated. Raises: BadInput, Busy."""
         now = self._clock.monotonic()
@@ -172,6 +177,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 evaluator=self._evaluator,
                 clock=self._clock,
                 answer=answer,
+                is_wanted=lambda: is_heard() and not self._is_leaving(),
             ).begin()
             return
         t = decoded(request.t, "t", (torch.float32,))

@@ -28,6 +28,7 @@ _numbers = itertools.count()  # of rows that come again
 _log = logging.getLogger(__name__)
 
 _MOST_STEPS = 10_000  # of an image
+_MOST_EVALUATIONS = 128  # of a stretch: 64 steps, twice each
 _OVERHEAD = 1024  # bytes of an answer around its tensor
 
 
@@ -56,9 +57,12 @@ def stretch_of(told: wire.Stretch, expert: ServedExpert, x: Tensor, cond: Tensor
         raise BadInput("a stretch has a guidance that is not finite")
     step, steps = torch.tensor(list(told.step)), torch.tensor(list(told.steps)).double()
     reach = torch.tensor(list(told.reach), dtype=torch.float32)
-    left = ((steps - step) * (1 + (reach != 0))).min()
-    if not 1 <= told.evaluations <= left:
-        raise BadInput(f"a stretch is of {told.evaluations} evaluations, and {int(left)} are left")
+    left = int(((steps - step) * (1 + (reach != 0))).min())
+    if not 1 <= told.evaluations <= min(left, _MOST_EVALUATIONS):
+        raise BadInput(
+            f"a stretch is of {told.evaluations} evaluations, and {left} are left, of which "
+            f"{_MOST_EVALUATIONS} may be asked for at once"
+        )
     expert.check(x, (1 - step / steps).float(), cond)
     return Stretch(
         x=x.float(),
@@ -85,6 +89,7 @@ class Drawing:
         evaluator: of its rows.
         clock: the evaluator's.
         answer: is told its velocities, (E, R, C, H, W), once.
+        is_wanted: whether anybody waits for more of it.
     """
 
     expert: ServedExpert
@@ -95,6 +100,7 @@ class Drawing:
     evaluator: Evaluator
     clock: Clock
     answer: Callable[[Answered], None]
+    is_wanted: Callable[[], bool] = lambda: True
     _said: list[Tensor] = field(default_factory=list)
     _began_at: float = 0.0
     _rows: tuple[int, ...] | None = None
@@ -129,7 +135,8 @@ class Drawing:
             return
         said = velocity.to(self.dtype)
         self._said.append(said)
-        if len(self._said) >= min(self.stretch.evaluations, _most(said)):
+        is_all = len(self._said) >= min(self.stretch.evaluations, _most(said))
+        if is_all or not self.is_wanted():
             self._end(told)
             return
         try:

@@ -20,6 +20,9 @@ WIRE_TYPES = {
 }
 
 
+_SHARE = 0.5  # of the time there is, after which a server says how far a stretch came
+
+
 class Elsewhere(Unreachable):
     """This server has no answer; another may have. It is no fault of this one's."""
 
@@ -181,6 +184,7 @@ class StretchAsked(Asked):
     def request(self, deadline_s: float) -> wire.EvaluateRequest:
         """See :class:`Asked`."""
         told = self.stretch
+        deadline_s = deadline_s * _SHARE
         return wire.EvaluateRequest(
             expert=self.expert,
             checkpoint=self.checkpoint,

@@ -29,7 +29,8 @@ class Use:
         servers: that may be asked about it.
         rows_per_s: that it was asked about, over the last minute.
         busy: servers that these rows take all the time of; nan where none was measured.
-        wanted: servers with which each is busy for 60% of its time at most; one at least.
+        wanted: servers of its own with which each is busy for 60% of its time at most; one at
+            least. A server of several experts is one for each of them, and has less time.
     """
 
     expert: int
@@ -54,7 +55,7 @@ class Usage:
         """
         self._num_experts, self._replicas, self._clock = num_experts, replicas, clock
         self._guard = threading.Lock()
-        self._asked: deque[tuple[float, Sequence[int]]] = deque()
+        self._asked: deque[tuple[int, list[int]]] = deque()  # in each second of some rows
         self._began_at = clock.monotonic()
 
     def beside(self, watch: Watch) -> Watch:
@@ -70,8 +71,13 @@ class Usage:
     def hear(self, rows: Sequence[int]) -> None:
         """Rows that each of the K experts was asked about just now."""
         if any(rows):
+            second = math.floor(self._clock.monotonic())
             with self._guard:
-                self._asked.append((self._clock.monotonic(), rows))
+                if not self._asked or self._asked[-1][0] != second:
+                    self._asked.append((second, [0] * self._num_experts))
+                asked = self._asked[-1][1]
+                for expert, num in enumerate(rows):
+                    asked[expert] += num
                 self._forget()
 
     def table(self) -> list[Use]:

@@ -22,7 +22,9 @@ class ExpertAnswer(BaseModel):
     servers: int = Field(description="that may be asked about it now")
     rows_per_s: float = Field(description="that it was asked about, over the last minute")
     busy: float | None = Field(description="servers that these rows keep busy; null = not measured")
-    wanted: int = Field(description="servers with which none is busy for more than 60% of its time")
+    wanted: int = Field(
+        description="servers of its own with which none is busy for over 60% of its time"
+    )
 
 
 class ExpertsAnswer(BaseModel):

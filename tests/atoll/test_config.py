@@ -115,6 +115,11 @@ def test_read_with_bad_key_names_it_and_the_mend(override: str, words: list[str]
             "reuse_blocks = 2 does not go with serving.deterministic: set it to 1",
         ),
         (
+            ["serving.reuse_routes=2", "serving.deterministic=true"],
+            "reuse_routes = 2 does not go with serving.deterministic: set it to 1",
+        ),
+        (["serving.experts_steps=2"], "experts_steps = 2 has no effect with experts = []"),
+        (
             ["serving.reuse_blocks=2", "serving.experts=['127.0.0.1:8210']"],
             "reuse_blocks = 2 does not go with serving.experts: set it to 1",
         ),

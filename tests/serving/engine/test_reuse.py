@@ -163,12 +163,12 @@ def test_route_is_not_held_for_an_expert_that_is_lost(make_engine, memory):
     assert steps[-1].without == (1,)
 
 
-def test_nothing_is_reused_unless_it_is_asked_for(make_engine, spied):
-    plain, num = count(spied, make_engine(thrift=Thrift()))
-    assert Thrift().told == ""
-    assert num == sum(each.num_rows for each in spied.values())
-    again, _ = count(spied, make_engine())
-    assert all(torch.equal(plain[name], again[name]) for name in plain)
+def test_blocks_that_are_asked_each_time_give_the_same_images(make_engine, spied):
+    plain, num = count(spied, make_engine())
+    again, same = count(spied, make_engine(thrift=Thrift(blocks=100, change=1e-9)))
+    assert num == same
+    for name, images in plain.items():
+        torch.testing.assert_close(again[name], images, rtol=0, atol=1e-5)
 
 
 def test_what_is_reused_is_told_in_words():

@@ -13,7 +13,8 @@ from experts.blocks import Attention
 from experts.networks import build_network
 from serving.engine.stretch import Moving, Stretch
 from serving.expert.evaluator import Evaluator
-from serving.expert.ranks import ranks, refuse_unshared
+from serving.expert.rank_fit import refuse_unshared
+from serving.expert.ranks import ranks
 from serving.expert.served import ServedExpert
 from serving.expert.stretches import Drawing
 from tests.experts.parallel.scenes import BY_CLASS, SHAPE, SIZES

@@ -21,6 +21,7 @@ from PIL import Image
 
 from atoll.__main__ import main
 from tests import dht
+from tests.namespaces import network
 from tests.serving.remote.conftest import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -51,14 +52,17 @@ def serve_expert(trained_uri, tmp_path):
     """Starts servers of experts, with some settings."""
     with contextlib.ExitStack() as stack:
 
-        def start(*numbers, settings=()):
+        def start(*numbers, settings=(), within=()):
             options = [f"--set={each}" for each in ("expert_server.listen=127.0.0.1:0", *settings)]
             experts = [word for number in numbers for word in ("--expert", str(number))]
             command = [sys.executable, "-m", "atoll", "serve-expert", trained_uri, "--json"]
             log = (tmp_path / f"expert-{len(started)}.log").open("w+")
             stack.enter_context(log)
             process = subprocess.Popen(
-                [*command, *experts, *options], stdout=subprocess.PIPE, stderr=log, text=True
+                [*within, *command, *experts, *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
             )
             stack.enter_context(process)
             stack.callback(process.kill)
@@ -153,6 +157,67 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
         until(lambda: served_by(remote.rest) == [1, 1])
         _, told = ask(remote.rest, seed=1, exact=True)
         assert "without" not in told[0]
+        for stop in (signal.SIGSTOP, signal.SIGKILL):  # the servers found last are asked on
+            for each in of_peer(peer):
+                each.send_signal(stop)
+            for seed in range(4):
+                _, told = ask(remote.rest, seed=seed, exact=True, steps=100)
+                assert "without" not in told[0]
+        assert served_by(remote.rest) == [1, 1]
+
+
+def of_peer(address):
+    """The processes of a DHT's peer: its own, and what it has started."""
+    port = int(address.split("/")[0].rpartition(":")[2])
+    (peer,) = (
+        each
+        for each in psutil.Process().children(recursive=True)
+        if {"atoll", "peer"} <= set(each.cmdline())
+        and any(
+            it.laddr.port == port
+            for its in (each, *each.children(recursive=True))
+            for it in its.net_connections()
+            if it.laddr
+        )
+    )
+    return [*peer.children(recursive=True), peer]
+
+
+def test_images_go_on_to_the_bit_while_a_host_is_cut_off_and_it_is_asked_again_afterwards(
+    serve_run, serve_expert, tmp_path
+):
+    lab = tmp_path / "lab"
+    with network("near", "far") as net:
+        hosts = [word for each in net.addresses.values() for word in ("--host", each)]
+        with contextlib.suppress(SystemExit):
+            main(["certs", str(lab), *hosts, "--gateway", "web"])
+        begun = [
+            serve_expert(
+                *(0, 1),
+                settings=[
+                    f"expert_server.listen={address}:8210",
+                    f"expert_server.tls={lab}",
+                ],
+                within=net.within(name),
+            )
+            for name, address in net.addresses.items()
+        ]
+        named = json.dumps([serve_expert.ready(each).address for each in begun])
+        local = serve_run("deterministic=true")
+        tls = lab / "gateways" / "web"
+        remote = serve_run("deterministic=true", f"experts={named}", f"experts_tls={tls}")
+        until(lambda: served_by(remote.rest) == [2, 2])
+        expected = {seed: ask(local.rest, seed=seed, steps=60)[0] for seed in range(4)}
+        cutting = threading.Timer(0.2, net.cut, ["far"])
+        cutting.start()
+        for seed, images in expected.items():
+            came, told = ask(remote.rest, seed=seed, steps=60, exact=True)
+            assert came == images
+            assert "without" not in told[0]
+        cutting.join()
+        until(lambda: served_by(remote.rest) == [1, 1])
+        net.heal("far")
+        until(lambda: served_by(remote.rest) == [2, 2], 60)
 
 
 def test_images_are_those_of_one_process_where_a_server_is_several_and_others_draw_once_one_ends(

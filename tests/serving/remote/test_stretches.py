@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
+import time
 
 import pytest
 import torch
 
 from atoll.errors import BadInput
 from atoll.wire.v1 import experts_pb2 as wire
+from serving.engine.ahead import Ahead
 from serving.engine.alone import row_by_row
+from serving.engine.hearing import Hearing
+from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import encoded
 from tests.proxy import Proxy
-from tests.serving.conftest import CLASSES, SHAPE, request_of
+from tests.serving.conftest import CLASSES, CPU, SHAPE, request_of
 from tests.serving.engine.test_deterministic import drawn
 from tests.serving.remote.conftest import until
 from tests.serving.remote.test_images import drawn_elsewhere
@@ -48,9 +53,9 @@ class Counting(ExpertsServicer):
         super().__init__(*its)
         self.asked = []
 
-    def _take(self, request, put):
+    def _take(self, request, *how):
         self.asked += [request.stretch.evaluations] * request.x_t.shape[0]
-        super()._take(request, put)
+        super()._take(request, *how)
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def test_images_have_the_same_bits_however_many_steps_are_made_in_one_go(
     engine = exact(experts=gateway([address]).ready(), most_steps=most_steps)
     assert same(here, drawn_elsewhere(engine, ASKED))
     assert len(asked) < one_by_one
-    assert max(asked) in range(most_steps, 2 * most_steps + 1) or most_steps == 64
+    assert min(most_steps, 20) <= max(asked) <= 2 * most_steps  # bound to the end, or twice a step
     assert engine.num_unused > 0  # the router has sent some elsewhere after all
 
 
@@ -91,6 +96,49 @@ def test_image_that_is_bound_to_one_expert_is_asked_for_once(exact, counting, ga
     # The first step binds it; what comes then is one stretch.
     assert asked == [20]
     assert engine.num_unused == 0
+
+
+@pytest.mark.parametrize("num_slots", [1, 3])
+def test_images_that_take_turns_in_slots_are_those_that_do_not(
+    exact, here, serve, gateway, num_slots
+):
+    experts = gateway([serve().address]).ready()
+    engine = exact(experts=experts, most_steps=8, num_slots=num_slots)
+    hasty = [dataclasses.replace(each, patience_s=len(ASKED) - n) for n, each in enumerate(ASKED)]
+    assert same(here, drawn_elsewhere(engine, hasty))
+
+
+def slow(network):
+    def field(*its):
+        time.sleep(0.05)
+        return network(*its)
+
+    return field
+
+
+def test_stretch_that_takes_longer_than_there_is_time_says_how_far_it_came(exact, serve, gateway):
+    bound = [each for each in ASKED if each.name == "bound"]
+    experts = gateway([serve(field=slow).address], deadline_s=1.0).ready()
+    engine = exact(experts=experts, most_steps=64)
+    assert same(drawn(exact(), bound), drawn_elsewhere(engine, bound))  # 20 rows of 2, 0.1 s each
+    assert all(each.is_open for each in experts.resident[0].pool.replicas())
+
+
+def test_stretch_that_came_to_nothing_is_asked_for_shorter():
+    ahead, images = Ahead(1, 16), request_of("a", [1], steps=20, strategy="ancestral")
+    slots = Slots.empty(1, (SHAPE,), CLASSES, CPU)
+    slots.fill(0, images, 0)
+    hearing = Hearing.empty(1, 3, slots.num_values, CPU)
+    lengths = []
+    for _ in range(5):
+        at = torch.tensor([0])
+        hearing.expect(at, torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]))
+        slots.expert[0] = 1
+        (question,) = hearing.questions(slots, at, [0, 1, 2], CLASSES)
+        ((part, stretch),) = ahead.split(question, slots, hearing)
+        lengths.append(None if stretch is None else stretch.evaluations)
+        ahead.shorten(part)
+    assert lengths == [16, 8, 4, 2, None]
 
 
 def test_server_that_has_no_room_for_all_of_a_stretch_says_how_far_it_came(
@@ -164,6 +212,8 @@ def test_expert_draws_a_stretch_as_its_words_would_move_it(serve, gateway, netwo
     ("changed", "words"),
     [
         ({"evaluations": 0}, "is of 0 evaluations, and 4 are left"),
+        ({"cond": torch.tensor([[0], [1]])}, "takes a class number for each image"),
+        ({"cond": torch.tensor([0.0, 1.0])}, "takes a class number for each image"),
         ({"evaluations": 5}, "is of 5 evaluations, and 4 are left"),
         ({"step": torch.tensor([4, 0])}, "begins at a step of its own"),
         ({"steps": torch.tensor([4, 10**9])}, "begins at a step of its own, of 10000 at most"),
