@@ -24,7 +24,11 @@ def peer(certificates: Path, listen: str = "127.0.0.1:0", *more: str) -> Iterato
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, "it did not start"
-        yield address
+        try:
+            yield address
+        except BaseException:
+            process.kill()  # else it would be waited for
+            raise
         if process.poll() is None:  # a test may have killed it
             process.terminate()
             assert process.wait(30) == 0

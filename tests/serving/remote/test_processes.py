@@ -21,6 +21,7 @@ from PIL import Image
 
 from atoll.__main__ import main
 from tests import dht
+from tests.integration.runs import words_of
 from tests.namespaces import network
 from tests.serving.remote.conftest import until
 
@@ -158,7 +159,7 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
         _, told = ask(remote.rest, seed=1, exact=True)
         assert "without" not in told[0]
         for stop in (signal.SIGSTOP, signal.SIGKILL):  # the servers found last are asked on
-            for each in of_peer(peer):
+            for each in of_peer(lab):
                 each.send_signal(stop)
             for seed in range(4):
                 _, told = ask(remote.rest, seed=seed, exact=True, steps=100)
@@ -166,20 +167,10 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
         assert served_by(remote.rest) == [1, 1]
 
 
-def of_peer(address):
-    """The processes of a DHT's peer: its own, and what it has started."""
-    port = int(address.split("/")[0].rpartition(":")[2])
-    (peer,) = (
-        each
-        for each in psutil.Process().children(recursive=True)
-        if {"atoll", "peer"} <= set(each.cmdline())
-        and any(
-            it.laddr.port == port
-            for its in (each, *each.children(recursive=True))
-            for it in its.net_connections()
-            if it.laddr
-        )
-    )
+def of_peer(lab):
+    """The processes of a lab's peer: its own, and what it has started."""
+    its = {"peer", str(lab / "ca.crt")}
+    (peer,) = (each for each in psutil.Process().children() if its <= set(words_of(each)))
     return [*peer.children(recursive=True), peer]
 
 
