@@ -26,6 +26,7 @@ from membership.validator import Signed, unpacked
 
 _PATIENCE_S = 2.0  # for one answer
 _PROBE_S = 0.5
+_LEAVE_S = 5.0
 _REPLICAS = 20  # a record stands at so many peers: one that lies, or is lost, hides nothing
 _UNREACHED = "failed to connect to bootstrap peers"
 
@@ -86,8 +87,9 @@ class Node:
         return cls(await _made(peers, client_mode=True, no_listen=True))
 
     async def close(self) -> None:
-        """Leave."""
-        await self._node.shutdown()
+        """Leave; where its daemon was told to end as well, nobody answers that."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._node.shutdown(), _LEAVE_S)
 
     async def addresses(self) -> list[str]:
         """Multiaddrs at which it is called."""
