@@ -68,3 +68,8 @@ class Converted(nn.Module):
 
 def _length(t: Tensor) -> Tensor:
     return (t.square() + (1 - t).square()).sqrt()
+
+
+def network_of(field: VelocityField) -> VelocityField:
+    """The network behind a field, which tells something else where the field is converted."""
+    return field.network if isinstance(field, Converted) else field

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from atoll.flops import Shape
-from experts.converted import Converted
+from experts.converted import Converted, network_of
 from experts.dit import shape_of
 from experts.flow import VelocityField
 
@@ -36,10 +36,9 @@ class Parted(Protocol):
         ...
 
 
-def network_of(field: VelocityField) -> Parted | None:
-    """The network of a field; None of one that is not known to have such parts."""
-    network = field.network if isinstance(field, Converted) else field
-    return network if isinstance(network, Parted) else None
+def is_parted(field: VelocityField) -> bool:
+    """Whether the network of a field is known to have such parts."""
+    return isinstance(network_of(field), Parted)
 
 
 def velocity_anew(
@@ -48,7 +47,7 @@ def velocity_anew(
     """The field's velocity, and what its blocks have added to the tokens, (B, N, D).
 
     Args:
-        field: of which :func:`network_of` knows the network.
+        field: see :func:`is_parted`.
         x_t: see :class:`experts.flow.VelocityField`, and so the others.
         t: likewise.
         cond: likewise.
@@ -72,7 +71,7 @@ def velocity_again(
 
 def _parts(field: VelocityField, x_t: Tensor, t: Tensor) -> tuple[Parted, tuple[Tensor, Tensor]]:
     network = network_of(field)
-    assert network is not None
+    assert isinstance(network, Parted)
     return network, field.asked(x_t, t) if isinstance(field, Converted) else (x_t, t)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from experts.flow import VelocityField
-from experts.reuse import network_of, velocity_again, velocity_anew
+from experts.reuse import is_parted, velocity_again, velocity_anew
 from serving.engine.branches import NUM_BRANCHES, rows_of
 from serving.engine.hearing import Question
 
@@ -62,7 +62,7 @@ class Reuse:
 
     def velocity(self, field: VelocityField, question: Question) -> Tensor:
         """What an expert says, (R, C, H, W)."""
-        if self._thrift.blocks == 1 or network_of(field) is None:
+        if self._thrift.blocks == 1 or not is_parted(field):
             return field(question.x, question.t, question.cond)
         is_known = self._is_known(question)
         said = torch.empty_like(question.x)

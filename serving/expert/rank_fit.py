@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from atoll.errors import BadInput
-from experts.converted import Converted
+from experts.converted import network_of
 from experts.dit import DiT
 from experts.flow import VelocityField
 from experts.video import SpaceTimeDiT
@@ -18,7 +18,7 @@ def refuse_unshared(expert: ServedExpert, num: int) -> None:
     Raises:
         BadInput: names the key.
     """
-    network = network_of(expert.field)
+    network = module_of(expert.field)
     heads, patch = int(network.sizes.heads), int(network.sizes.patch)  # type: ignore[union-attr, arg-type]
     tokens = [height * width // patch**2 for _, height, width in expert.shapes]
     for what, of in (("heads", [heads]), ("tokens of an image", tokens)):
@@ -47,7 +47,7 @@ def refuse_undisplaced(expert: ServedExpert) -> None:
     Raises:
         BadInput: names the key.
     """
-    network = network_of(expert.field)
+    network = module_of(expert.field)
     if not isinstance(network, DiT) or isinstance(network, SpaceTimeDiT):
         raise BadInput(
             f"expert_server.displaced = true is for DiTs of images, and expert {expert.number} is "
@@ -55,8 +55,8 @@ def refuse_undisplaced(expert: ServedExpert) -> None:
         )
 
 
-def network_of(field: VelocityField) -> nn.Module:
+def module_of(field: VelocityField) -> nn.Module:
     """The network behind a field."""
-    network = field.network if isinstance(field, Converted) else field
+    network = network_of(field)
     assert isinstance(network, nn.Module)
     return network

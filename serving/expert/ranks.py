@@ -27,7 +27,7 @@ from experts.flow import VelocityField
 from experts.parallel.displaced import displace
 from experts.parallel.sequence import share_tokens
 from partition.workers import num_cores
-from serving.expert.rank_fit import network_of, refuse_undisplaced, refuse_unshared
+from serving.expert.rank_fit import module_of, refuse_undisplaced, refuse_unshared
 from serving.expert.served import ServedExpert
 
 Load = Callable[[], Sequence[ServedExpert]]
@@ -106,7 +106,7 @@ class Shared:
             field: changed in place.
             displaced: whether rows that come again see the others' tokens as they were.
         """
-        everybody, network = distributed.group.WORLD, network_of(field)
+        everybody, network = distributed.group.WORLD, module_of(field)
         assert everybody is not None
         share_tokens(network, everybody)
         self._field = field

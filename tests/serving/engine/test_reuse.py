@@ -10,7 +10,7 @@ import torch
 from experts.condition import Conditioning
 from experts.converted import Converted
 from experts.networks import build_network
-from experts.reuse import network_of, velocity_again, velocity_anew
+from experts.reuse import is_parted, velocity_again, velocity_anew
 from experts.schedule import NoiseSchedule
 from serving.engine.events import Progress
 from serving.engine.hearing import Question
@@ -178,8 +178,8 @@ def test_what_is_reused_is_told_in_words():
 
 
 def test_field_of_unknown_parts_is_asked_each_time(memory):
-    assert network_of(memory.resident[0]) is memory.resident[0]
-    assert network_of(lambda *_: None) is None
+    assert is_parted(memory.resident[0])
+    assert not is_parted(lambda *_: None)
     question = Question(0, *torch.zeros(3, 1).long(), torch.ones(1), *torch.rand(2, 1), None)
     said = Reuse(2, Thrift(blocks=5), CPU).velocity(lambda x, t, _: x + t, question)
     assert torch.equal(said, question.x + question.t)

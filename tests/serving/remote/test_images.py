@@ -55,8 +55,9 @@ def test_images_have_the_same_bits_however_far_away_their_experts_are(
         assert torch.equal(there[name], images), name
 
 
+@pytest.mark.parametrize("most_steps", [1, 8])
 def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cut(
-    exact, here, serve, gateway
+    exact, here, serve, gateway, most_steps
 ):
     with contextlib.ExitStack() as stack:
         servers = [serve() for _ in range(5)]
@@ -73,7 +74,7 @@ def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cu
             if tick == 8:
                 servers[3].kill()  # one of five is left
 
-        there = drawn_elsewhere(exact(experts=experts), befall=befall)
+        there = drawn_elsewhere(exact(experts=experts, most_steps=most_steps), befall=befall)
     for name, images in here.items():
         assert torch.equal(there[name], images), name
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 import time
@@ -19,7 +18,6 @@ from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import encoded
-from tests.proxy import Proxy
 from tests.serving.conftest import CLASSES, CPU, SHAPE, request_of
 from tests.serving.engine.test_deterministic import drawn
 from tests.serving.remote.conftest import until
@@ -147,26 +145,6 @@ def test_server_that_has_no_room_for_all_of_a_stretch_says_how_far_it_came(
     monkeypatch.setattr("serving.expert.stretches._most", lambda _: 3)
     engine = exact(experts=gateway([serve().address]).ready(), most_steps=64)
     assert same(here, drawn_elsewhere(engine, ASKED))
-
-
-def test_no_image_is_lost_and_none_is_wrong_while_servers_of_stretches_die(
-    exact, here, serve, gateway
-):
-    with contextlib.ExitStack() as stack:
-        servers = [serve() for _ in range(4)]
-        wires = [stack.enter_context(Proxy(each.port, 0.01)) for each in servers]
-        experts = gateway([wire.address for wire in wires]).ready()
-
-        def befall(tick):
-            if tick == 1:
-                servers[0].kill()
-            if tick == 2:
-                wires[1].cut()
-            if tick == 3:
-                wires[2].freeze()
-
-        there = drawn_elsewhere(exact(experts=experts, most_steps=8), ASKED, befall)
-    assert same(here, there)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
