@@ -11,6 +11,7 @@ from atoll.cache_section import CacheSection
 from atoll.captions_section import CaptionsSection
 from atoll.digests import digest_of
 from atoll.errors import ConfigError
+from atoll.expert_section import ExpertSection
 from atoll.expert_server_section import ExpertServerSection
 from atoll.island_section import IslandSection
 from atoll.latents_section import LatentsSection
@@ -29,7 +30,6 @@ from atoll.sections import (
     CheckpointsSection,
     DataSection,
     EvaluationSection,
-    ExpertSection,
     OrchestratorSection,
     PartitionSection,
     RouterSection,

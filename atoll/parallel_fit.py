@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atoll.errors import ConfigError
+from atoll.expert_section import ExpertSection
 from atoll.parallel_section import Layout, ParallelSection
-from atoll.sections import ExpertSection
 from atoll.sizes import NetworkSizes, Sizes
 from atoll.training_section import TrainingSection
 

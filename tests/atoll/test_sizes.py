@@ -3,7 +3,7 @@ import torch
 
 from atoll.config_file import read_config
 from atoll.errors import ConfigError
-from atoll.sections import ExpertSection
+from atoll.expert_section import ExpertSection
 from atoll.sizes import PRESETS, Sizes
 from experts.condition import Conditioning
 from experts.dit import DiT

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from atoll.errors import ConfigError
+from atoll.expert_section import ExpertSection
 from atoll.parallel_fit import refuse_layout
 from atoll.parallel_section import ParallelSection
-from atoll.sections import ExpertSection
 from atoll.sizes import PRESETS, Sizes
 from atoll.training_section import TrainingSection
 from experts.alignment import aligner_flops, alignment_loss, parted
