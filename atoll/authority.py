@@ -1,14 +1,14 @@
 """A private certificate authority: all of its cryptography is the ``cryptography`` package's.
 
-Keys are on the curve P-256, certificates X.509 version 3. A certificate serves either a server,
-named by hosts, or a client, named by the URI of an :class:`atoll.identity.Identity`: an island's
-cannot be used to pose as the orchestrator.
+Keys are on the curve P-256, certificates X.509 version 3. A client's is named by the URI of an
+:class:`atoll.identity.Identity`, and serves for nothing else: an island's cannot be used to pose as
+the orchestrator. A server's is named by its hosts, and by such a URI where it calls others itself.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -84,12 +84,26 @@ def new_authority(now: float, seconds: float) -> Pair:
     return Pair(built.sign(key, hashes.SHA256()), key)
 
 
-def for_hosts(authority: Pair, hosts: Sequence[str], now: float, seconds: float) -> Pair:
-    """A server, named by its addresses and host names."""
-    names = [_host(host) for host in hosts]
+def for_hosts(
+    authority: Pair, hosts: Iterable[str], now: float, seconds: float, who: Identity | None = None
+) -> Pair:
+    """A server, named by its addresses and host names.
+
+    Args:
+        authority: that vouches for it.
+        hosts: at which others call it.
+        now: seconds since the Unix epoch.
+        seconds: how long it lasts.
+        who: it is where it calls others; None if it does not.
+    """
+    names: list[x509.GeneralName] = [_host(host) for host in hosts]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+    if who is not None:
+        names.append(x509.UniformResourceIdentifier(who.uri))
+        usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     key = new_key()
     begun = _begun(_NOBODY, authority.certificate.subject, key.public_key(), now, seconds)
-    return Pair(_issue(authority, begun, names, ExtendedKeyUsageOID.SERVER_AUTH), key)
+    return Pair(_issue(authority, begun, names, usages), key)
 
 
 def for_identity(authority: Pair, who: Identity, now: float, seconds: float) -> Pair:
@@ -104,7 +118,7 @@ def vouch(
     """A client's certificate for a key that the client keeps to itself."""
     begun = _begun(_NOBODY, authority.certificate.subject, key, now, seconds)
     names = [x509.UniformResourceIdentifier(who.uri)]
-    return _issue(authority, begun, names, ExtendedKeyUsageOID.CLIENT_AUTH)
+    return _issue(authority, begun, names, [ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
 def request_for(key: Key) -> bytes:
@@ -147,7 +161,7 @@ def digest_of(key: object) -> str:
 
 
 def identity_in(certificate: x509.Certificate) -> Identity | None:
-    """Whom a client's certificate names; None if nobody known here."""
+    """Who somebody with this certificate is to whom they call; None if nobody known here."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -192,13 +206,13 @@ def _issue(
     authority: Pair,
     begun: x509.CertificateBuilder,
     names: Sequence[x509.GeneralName],
-    usage: x509.ObjectIdentifier,
+    usages: Sequence[x509.ObjectIdentifier],
 ) -> x509.Certificate:
     signs = x509.KeyUsage(**dict.fromkeys(_USAGES, False) | {"digital_signature": True})
     built = (
         begun.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(signs, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
             critical=False,

@@ -20,12 +20,13 @@ from atoll.errors import BadInput
 from atoll.identity import Identity
 from atoll.identity import gateway as gateway_named
 from atoll.identity import operator as operator_named
+from atoll.identity import server as server_named
 from atoll.private_files import write_private
 from atoll.revocations import read_revocations
 
 _CA_S = 3650 * DAY_S
 _RENEW_S = 30 * DAY_S
-OWN_OPERATOR = "local"  # who gives commands in the folder itself
+OWN = "local"  # who gives commands, or serves, from the folder itself
 _HERE = ("localhost", "127.0.0.1", "::1")  # whoever asks on the machine itself
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
 
@@ -48,6 +49,13 @@ def certs(
         list[str] | None,
         typer.Option(help="Make a folder to hand to this gateway, see atoll serve. Repeatable."),
     ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make a folder to hand to a server of experts on this host, see atoll "
+            "serve-expert. Repeatable."
+        ),
+    ] = None,
     days: Annotated[
         int,
         typer.Option(min=1, max=3650, help="How long they last, but for the authority's."),
@@ -60,30 +68,36 @@ def certs(
     The same command again keeps the authority, and makes anew what ends within 30 days.
     """
     hosts, lasting, now = _hosts(host or ()), days * DAY_S, time.time()
-    made = [*_named(operator_named, operator or ()), *_named(gateway_named, gateway or ())]
+    made = [*named(operator_named, operator or ()), *named(gateway_named, gateway or ())]
+    at = dict(zip(_servers(server or ()), server or (), strict=True))
     revoked = read_revocations(folder)
-    for who in made:
+    for who in [*made, *at]:
         if who.uri in revoked:
             raise BadInput(f"--{who.kind}: {revoked[who.uri]}; give them another name")
     try:
         ca = _kept(folder, CA) or _keep(folder, CA, authority.new_authority(now, _CA_S))
-        server = _kept(folder, SERVER)
-        if hosts or server is None or authority.seconds_left(server.certificate, now) < _RENEW_S:
-            kept = authority.hosts_in(server.certificate) if server else []
+        served = _kept(folder, SERVER)
+        if hosts or served is None or authority.seconds_left(served.certificate, now) < _RENEW_S:
+            kept = authority.hosts_in(served.certificate) if served else []
             every = list(dict.fromkeys([*_HERE, *(hosts or kept)]))
-            server = _keep(folder, SERVER, authority.for_hosts(ca, every, now, lasting))
+            pair = authority.for_hosts(ca, every, now, lasting, server_named(OWN))
+            served = _keep(folder, SERVER, pair)
         own = _kept(folder, OPERATOR)
         if own is None or authority.seconds_left(own.certificate, now) < _RENEW_S:
-            local = authority.for_identity(ca, operator_named(OWN_OPERATOR), now, lasting)
+            local = authority.for_identity(ca, operator_named(OWN), now, lasting)
             own = _keep(folder, OPERATOR, local)
         rows = [
             _row("ca.crt", "whom all trust", ca),
-            _row("server.crt", ", ".join(authority.hosts_in(server.certificate)), server),
+            _row("server.crt", ", ".join(authority.hosts_in(served.certificate)), served),
             _row("operator.crt", "commands given here", own),
         ]
-        for who in made:
+        for who in [*made, *at]:
+            if who in at:
+                pair = authority.for_hosts(ca, dict.fromkeys([*_HERE, at[who]]), now, lasting, who)
+            else:
+                pair = authority.for_identity(ca, who, now, lasting)
             place = folder / f"{who.kind}s" / who.name
-            theirs = _keep(place, who.kind, authority.for_identity(ca, who, now, lasting))
+            theirs = _keep(place, who.kind, pair)
             write_private(place / f"{CA}.crt", ca.certificate_pem)
             rows.append(_row(str(place.relative_to(folder)), str(who), theirs))
     except OSError as error:
@@ -92,18 +106,25 @@ def certs(
     show(f"certificates; set {keys} to {folder}", rows, as_json=json_)
 
 
-def _named(make: Callable[[str], Identity], names: Sequence[str]) -> list[Identity]:
+def named(make: Callable[[str], Identity], names: Sequence[str], flag: str = "") -> list[Identity]:
+    """Whom the names of a flag mean; that of who makes them, if none is given. Raises: BadInput."""
     try:
         return [make(name) for name in names]
     except ValueError as error:
-        raise BadInput(f"--{make.__name__}: {error}") from error
+        raise BadInput(f"--{flag or make.__name__}: {error}") from error
 
 
-def _hosts(given: Sequence[str]) -> list[str]:
+def _servers(hosts: Sequence[str]) -> list[Identity]:
+    """Who serves there; a colon of an address stands in no name."""
+    names = [host.replace(":", "-") for host in _hosts(hosts, "--server")]
+    return named(server_named, names, "server")
+
+
+def _hosts(given: Sequence[str], flag: str = "--host") -> list[str]:
     for host in given:
         if not _NAME.fullmatch(host) and not _is_address(host):
             raise BadInput(
-                f"--host {host}: write an address or a host name without a port, "
+                f"{flag} {host}: write an address or a host name without a port, "
                 "e.g. 192.0.2.7 or lab.example.org"
             )
     return list(given)

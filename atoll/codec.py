@@ -210,6 +210,7 @@ def encode_fleet(view: views.FleetView) -> wire.GetFleetResponse:
         node_hours=view.node_hours,
         cost=view.cost,
         budget=wire.BudgetView(**asdict(view.budget)),
+        servers=[_encode_server(server) for server in view.servers],
     )
 
 
@@ -226,6 +227,7 @@ def decode_fleet(message: wire.GetFleetResponse) -> views.FleetView:
         node_hours=message.node_hours,
         cost=message.cost,
         budget=_decode_budget(message.budget),
+        servers=tuple(_decode_server(server) for server in message.servers),
     )
 
 
@@ -258,6 +260,23 @@ def decode_event(message: wire.Event) -> types.Event:
 def _decode_budget(message: wire.BudgetView) -> views.BudgetView:
     said = {key: getattr(message, key) for key in _LIMITS if message.HasField(key)}
     return views.BudgetView(**said, reached=message.reached)
+
+
+def _encode_server(server: views.ServerView) -> wire.ServerView:
+    return wire.ServerView(
+        name=server.name,
+        address=server.address,
+        experts=dict(server.experts),
+        rows_per_second=server.rows_per_second,
+        lasts_s=server.lasts_s,
+    )
+
+
+def _decode_server(message: wire.ServerView) -> views.ServerView:
+    experts = dict(sorted(message.experts.items()))
+    return views.ServerView(
+        message.name, message.address, experts, message.rows_per_second, message.lasts_s
+    )
 
 
 def _encode_job(job: views.JobView) -> wire.JobView:

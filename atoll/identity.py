@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Self
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_URI = re.compile(rf"atoll://({_NAME})/(island|operator|gateway|join)/({_NAME}|\*)(?:/({_NAME}))?")
-_EVERY_RUN = "lab"  # operators and gateways are of the whole lab; an island is of one run
+_URI = re.compile(
+    rf"atoll://({_NAME})/(island|operator|gateway|server|join)/({_NAME}|\*)(?:/({_NAME}))?"
+)
+_EVERY_RUN = "lab"  # operators, gateways and servers are of the whole lab; an island is of one run
 _ANY = "*"
 
 
@@ -19,6 +21,7 @@ class Kind(enum.StrEnum):
     ISLAND = "island"
     OPERATOR = "operator"
     GATEWAY = "gateway"  # who serves images by experts elsewhere: see :mod:`serving.expert`
+    SERVER = "server"  # who is called by others, and tells the orchestrator where
     JOIN = "join"  # who may become an island
 
 
@@ -28,10 +31,9 @@ class Identity:
 
     Attributes:
         kind: what they may do.
-        run: name of the run an island, or a join token, is for; every operator's and gateway's is
-            the same.
-        name: of the island, the operator or the gateway. A token's is that of the one island it is
-            for, or ``*`` for any that nobody has been yet.
+        run: name of the run an island, or a join token, is for; that of all others is the same.
+        name: of the island, the operator, the gateway or the server. A token's is that of the one
+            island it is for, or ``*`` for any that nobody has been yet.
         node: which node of the island; "" where it has but one.
     """
 
@@ -56,7 +58,7 @@ class Identity:
     @property
     def is_of_lab(self) -> bool:
         """Whether it is of no run alone."""
-        return self.kind in {Kind.OPERATOR, Kind.GATEWAY}
+        return self.kind in {Kind.OPERATOR, Kind.GATEWAY, Kind.SERVER}
 
     @property
     def full_name(self) -> str:
@@ -113,6 +115,11 @@ def operator(name: str) -> Identity:
 def gateway(name: str) -> Identity:
     """A gateway of the lab. Raises: ValueError for what is no name."""
     return Identity(Kind.GATEWAY, _EVERY_RUN, name)
+
+
+def server(name: str) -> Identity:
+    """A server of the lab. Raises: ValueError for what is no name."""
+    return Identity(Kind.SERVER, _EVERY_RUN, name)
 
 
 def island(run: str, name: str, node: str = "") -> Identity:

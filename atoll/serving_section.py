@@ -10,7 +10,8 @@ from atoll.address import refuse_open, split_address
 from atoll.idle_keys import ANY, refuse_idle
 from atoll.section import Section
 
-FOUND = "dht"  # in place of addresses
+DHT, ORCHESTRATOR = "dht", "orchestrator"
+FOUND_IN = frozenset({DHT, ORCHESTRATOR})  # in place of addresses
 
 
 class ServingSection(Section):
@@ -96,7 +97,8 @@ class ServingSection(Section):
     experts: tuple[str, ...] = Field(
         (),
         description='addresses of servers of experts, see atoll serve-expert; "dht" = those that '
-        "the peers in [membership] know; none = they are in this process",
+        'the peers in [membership] know; "orchestrator" = those that the one of the run knows; '
+        "none = they are in this process",
     )
     experts_tls: str = Field(
         "",
@@ -164,7 +166,7 @@ class ServingSection(Section):
     @classmethod
     def _each_can_be_called(cls, experts: tuple[str, ...]) -> tuple[str, ...]:
         for address in experts:
-            if address != FOUND:
+            if address not in FOUND_IN:
                 split_address(address)
         return experts
 

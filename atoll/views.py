@@ -1,7 +1,8 @@
-"""What an operator sees of a run: its jobs, its islands, and the fleet of both."""
+"""What an operator sees of a run: its jobs, its islands, and who serves its experts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.types import CheckpointRef, JobSpec, JobState, Progress
@@ -62,6 +63,25 @@ class IslandView:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerView:
+    """A server of experts as an operator sees it.
+
+    Attributes:
+        name: of its process.
+        address: ``host:port`` at which gateways call it.
+        experts: digest of the checkpoint of each expert that it serves.
+        rows_per_second: about, of the slowest of them; 0 before there was anything to measure.
+        lasts_s: until it has to say again that it is there.
+    """
+
+    name: str
+    address: str
+    experts: Mapping[int, str]
+    rows_per_second: float
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetView:
     """What a run may take; None where there is no limit.
 
@@ -90,6 +110,7 @@ class FleetView:
         node_hours: that the provider's nodes have run, all together.
         cost: of them so far, see :mod:`orchestrator.fleet.ledger`.
         budget: what the run may take.
+        servers: of experts, that have told the orchestrator of themselves.
     """
 
     jobs: tuple[JobView, ...]
@@ -99,3 +120,4 @@ class FleetView:
     node_hours: float = 0.0
     cost: float = 0.0
     budget: BudgetView = BudgetView()
+    servers: tuple[ServerView, ...] = ()

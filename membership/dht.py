@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Self
 
@@ -13,17 +12,16 @@ from cryptography import x509
 
 from atoll.authority import Pair
 from atoll.clock import Clock
-from atoll.errors import BadInput
+from atoll.errors import BadInput, ConfigError
 from atoll.peer_address import as_multiaddr
 from membership.found import Found
 from membership.piped import Piped
-from membership.record import Kind, Record, key_of, sealed
-
-LASTS_S = 60.0
+from membership.record import Kind, Record, lasting
+from membership.signing import key_of, sealed
 
 
 class Dht:
-    """Announces and finds records of one authority; threads may share it."""
+    """See :class:`membership.place.Place`; for records of one authority."""
 
     def __init__(self, addresses: Sequence[str], authority: x509.Certificate, clock: Clock) -> None:
         """Start nothing yet.
@@ -54,24 +52,17 @@ class Dht:
         """Start what the calls below need, which takes seconds. Raises: Unreachable, it fails."""
         self._process.start()
 
-    def announce(self, record: Record, by: Pair) -> None:
-        """Let others find a record for a minute.
-
-        Args:
-            record: what to say; its end is set here.
-            by: certificate and key of who it is about.
-
-        Raises:
-            Unreachable: no peer has taken it.
-        """
-        ends = by.certificate.not_valid_after_utc.timestamp()
-        lasting = replace(record, until=min(self._clock.wall() + LASTS_S, ends))
+    def announce(self, record: Record, by: Pair | None) -> None:
+        """See :class:`membership.place.Place`. Raises: ConfigError, nobody would sign for it."""
+        if by is None:
+            raise ConfigError("who is told of in a DHT has to sign for it, and has no certificate")
+        ending = lasting(record, by, self._clock.wall())
         key = key_of(self._authority, record.run, record.kind)
-        data = base64.b64encode(sealed(lasting, by)).decode()
-        self._process.ask({"announce": [key, record.name, data, lasting.until]})
+        data = base64.b64encode(sealed(ending, by)).decode()
+        self._process.ask({"announce": [key, record.name, data, ending.until]})
 
     def find(self, run: str, kind: Kind) -> Found:
-        """Who of a kind there is in a run. Raises: Unreachable, no peer answers."""
+        """See :class:`membership.place.Place`."""
         answer = self._process.ask({"find": key_of(self._authority, run, kind)})
         held = map(base64.b64decode, answer["found"])
         return Found.among(held, self._authority, run, kind, self._clock.wall())

@@ -1,15 +1,17 @@
-"""What stands in a DHT under one key, as far as it is to be believed."""
+"""What a place keeps of one kind and run, as far as it is to be believed."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from cryptography import x509
+from atoll.address import is_loopback
+from membership.record import Forged, Kind, Record, read_plain
 
-from membership.record import Forged, Kind, Record, opened
+if TYPE_CHECKING:
+    from cryptography import x509
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +23,27 @@ class Found:
     Attributes:
         records: those that hold, of the largest number first; without who has left.
         num_refused: others that stood there: forged, ended, or of elsewhere.
+        left: names of who said last that they are no more.
     """
 
     records: tuple[Record, ...]
     num_refused: int
+    left: frozenset[str] = frozenset()
 
     @classmethod
     def among(
-        cls, held: Iterable[bytes], authority: x509.Certificate, run: str, kind: Kind, now: float
+        cls,
+        held: Iterable[bytes],
+        authority: x509.Certificate | None,
+        run: str,
+        kind: Kind,
+        now: float,
     ) -> Self:
-        """Read all that peers hold, which anybody may have written.
+        """Read all that is kept there, which anybody may have written.
 
         Args:
             held: records, some of them perhaps former ones of the same name.
-            authority: of the run.
+            authority: of the run; None on loopback in plain text, where nobody signs.
             run: its name.
             kind: of who is sought.
             now: seconds since the Unix epoch.
@@ -43,7 +52,7 @@ class Found:
         num_refused = 0
         for data in held:
             try:
-                record = opened(data, authority)
+                record = believed(data, authority)
                 _refuse_out_of_place(record, run, kind, now)
             except Forged as error:
                 log.debug("a record is not believed", extra={"fields": {"why": str(error)}})
@@ -53,7 +62,24 @@ class Found:
                 newest[record.name] = max(former, record, key=lambda each: each.until)
         here = [record for record in newest.values() if not record.left]
         here.sort(key=lambda record: (record.number, record.until), reverse=True)
-        return cls(tuple(here), num_refused)
+        left = frozenset(record.name for record in newest.values() if record.left)
+        return cls(tuple(here), num_refused, left)
+
+
+def believed(data: bytes, authority: x509.Certificate | None) -> Record:
+    """A record as far as who has signed it may say it; arguments as of :meth:`Found.among`.
+
+    Raises:
+        Forged: it is not to be believed.
+    """
+    if authority is None:
+        record = read_plain(data)
+        if record.address and not is_loopback(record.address):
+            raise Forged(f"{record.address} is beyond this machine, and nobody has signed for it")
+        return record
+    from membership.signing import opened  # noqa: PLC0415 - plain ones need no cryptography
+
+    return opened(data, authority)
 
 
 def _refuse_out_of_place(record: Record, run: str, kind: Kind, now: float) -> None:

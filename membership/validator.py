@@ -10,7 +10,8 @@ from hivemind.dht import DHTID
 from hivemind.dht.crypto import DHTRecord, RecordValidatorBase
 from hivemind.utils import MSGPackSerializer
 
-from membership.record import Forged, Record, key_of, opened
+from membership.record import Forged, Record
+from membership.signing import key_of, opened
 
 
 class Signed(RecordValidatorBase):  # type: ignore[misc]

@@ -12,7 +12,6 @@ import grpc
 import psutil
 
 from atoll import layout
-from atoll.address import refuse_open
 from atoll.blobs import absolute
 from atoll.clock import Clock, SystemClock
 from atoll.command import say
@@ -20,11 +19,11 @@ from atoll.config import Config
 from atoll.config_file import parse_config
 from atoll.control import ControlClient
 from atoll.errors import BadInput, BlobError, ConfigError, Unreachable
+from atoll.rendezvous import Rendezvous
 from cluster import state_file
 from cluster.local import ending, last_lines
 from cluster.processes import Detached
 from orchestrator.endpoint import Endpoint, is_taken, settings_of
-from orchestrator.rendezvous import Rendezvous
 from orchestrator.storage.urls import database_url, is_shared
 
 LOG = "orchestrator.log"
@@ -68,7 +67,7 @@ def _noted(config: Config) -> ControlClient | None:
     # The file beside its state knows better whether an orchestrator of this machine lives.
     if note is None or not note.address or note.is_from(config.run.uri):
         return None
-    _refuse_downgrade(config, note)
+    note.refuse_downgrade(config.run.uri, "orchestrator.tls", config.orchestrator.tls)
     client = ControlClient(note.address, note.run, _credentials(config, secured=note.secured))
     try:
         client.fleet()
@@ -158,19 +157,6 @@ def _elsewhere(config: Config) -> ControlClient | None:
         return _noted(config)
     except Unreachable:
         return None  # lost with its machine, perhaps: the one here takes over
-
-
-def _refuse_downgrade(config: Config, note: Rendezvous) -> None:
-    """Whoever may write to the store could else have commands sent to anybody in plain text."""
-    try:
-        refuse_open(note.address, secured=note.secured)
-    except ValueError as error:
-        raise ConfigError(f"the orchestrator that {config.run.uri} names: {error}") from error
-    if config.orchestrator.tls and not note.secured:
-        raise ConfigError(
-            f"the orchestrator that {config.run.uri} names asks for no certificates; if that is "
-            'right, set orchestrator.tls = ""'
-        )
 
 
 def _credentials(config: Config, *, secured: bool) -> grpc.ChannelCredentials | None:

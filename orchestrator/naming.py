@@ -10,8 +10,8 @@ from atoll import layout
 from atoll.blobs import open_store
 from atoll.config import Config
 from atoll.errors import BlobDamaged, BlobExists
+from atoll.rendezvous import place_of
 from orchestrator.endpoint import adopt, identity
-from orchestrator.rendezvous import place_of
 from orchestrator.storage.urls import is_shared
 
 

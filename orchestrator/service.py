@@ -34,6 +34,7 @@ from orchestrator.fleet.budget import Budget
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
 from orchestrator.fleet.state import Change, Fleet, Policy
+from orchestrator.servers import Servers
 from orchestrator.spending import Spending
 from orchestrator.storage.store import Store
 from orchestrator.tally import Tally
@@ -65,7 +66,9 @@ class FleetService:
         self._spending = Spending(stored.nodes, policy.prices, budget or Budget(), clock)
         self._started = tuple(use.island for use in stored.nodes)
         self._last_event = stored.last_event
+        self.servers = Servers(clock)
         self._asked_at = clock.monotonic()
+        self._was_asked = False
         self._retired = False
         self._listen_at = clock.monotonic()
         self._curves = Curves()
@@ -275,14 +278,23 @@ class FleetService:
         with self._turn():
             self._apply(operations.give_up(self._fleet, reason))
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether any operator has asked anything."""
+        return self._was_asked
+
     def confirm(self) -> None:
         """See :meth:`orchestrator.storage.store.Store.confirm`."""
         self._store.confirm()
 
     def retire(self, unasked_s: float) -> bool:
-        """Stop for good if no operator asked anything for so long; later calls are turned away."""
+        """Stop for good if no operator asked anything for so long; later calls are turned away.
+
+        Servers of experts that are known keep it: nobody would find them here any more.
+        """
         with self._changed:
-            if not self._retired and self._clock.monotonic() - self._asked_at >= unasked_s:
+            unasked = self._clock.monotonic() - self._asked_at >= unasked_s
+            if unasked and not self._retired and not self.servers.any:
                 self.leave("nothing is left to do, and nobody asks for anything")
                 self._retired = True
             return self._retired
@@ -300,10 +312,12 @@ class FleetService:
     def _view(self, fleet: Fleet, ledger: Ledger, budget: BudgetView, last_event: int) -> FleetView:
         """Of frozen values, so that nobody waits while it is put together."""
         view, spent = fleet.view(self._clock.monotonic()), ledger.spent(self._clock.wall())
-        return replace(view, last_event=last_event, budget=budget, **asdict(spent))
+        servers = self.servers.view()
+        return replace(view, last_event=last_event, budget=budget, servers=servers, **asdict(spent))
 
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()
+        self._was_asked = True
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

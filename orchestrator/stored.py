@@ -10,12 +10,12 @@ from pathlib import Path
 from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.errors import BlobError, StageMissing
+from atoll.rendezvous import Rendezvous
 from atoll.types import Event
 from atoll.views import FleetView
 from orchestrator.fleet.jobs import Jobs
 from orchestrator.fleet.ledger import Ledger
 from orchestrator.fleet.state import Fleet
-from orchestrator.rendezvous import Rendezvous
 from orchestrator.settings import budget_of, fleet_policy
 from orchestrator.storage.sql_store import SqlStore
 from orchestrator.storage.urls import database_url, default_database, is_shared

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -13,19 +14,26 @@ from atoll.blobs import BlobStore
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import ConfigError
-from atoll.serving_section import FOUND
+from atoll.identity import Kind
+from atoll.serving_section import DHT, FOUND_IN, ORCHESTRATOR
+from membership.place import Place
+from membership.registry import Registry
+from membership.servers import model_of
 from partition.stage import load_partition
 from serving.remote.experts import RemoteHolder
-from serving.remote.finding import Finder, model_of
+from serving.remote.finding import Finder
 from serving.remote.pool import Pool
 from serving.remote.rows import WIRE_TYPES
+
+if TYPE_CHECKING:
+    from membership.dht import Dht
 
 
 @contextmanager
 def held_elsewhere(
     config: Config, store: BlobStore, bell: threading.Event, clock: Clock
 ) -> Iterator[RemoteHolder]:
-    """Inside, servers of experts are asked that the configuration names or a DHT knows.
+    """Inside, servers of experts are asked: those that are named, and those that are found.
 
     Args:
         config: ``serving`` says which, and how they are called.
@@ -51,22 +59,37 @@ def held_elsewhere(
 def _addresses(
     config: Config, store: BlobStore, clock: Clock, stack: ExitStack
 ) -> Callable[[], Collection[str]]:
-    named = frozenset(config.serving.experts) - {FOUND}
-    if FOUND not in config.serving.experts:
+    """Those that are named, and those that are found."""
+    named = frozenset(config.serving.experts) - FOUND_IN
+    opening: dict[str, Callable[[Config, Clock], AbstractContextManager[Place]]] = {
+        DHT: _dht,
+        ORCHESTRATOR: _registry,
+    }
+    names = [name for name in opening if name in config.serving.experts]
+    places = [stack.enter_context(opening[name](config, clock)) for name in names]
+    if not places:
         return lambda: named
+    model = model_of(load_partition(store, "serve").digest)
+    finders = [stack.enter_context(Finder(place, model, clock)) for place in places]
+    return lambda: named.union(*(finder.addresses() for finder in finders))
+
+
+def _dht(config: Config, clock: Clock) -> Dht:
     if not config.membership.peers or not config.serving.experts_tls:
         raise ConfigError(
-            f"serving.experts = {FOUND!r} finds servers whose records the authority has signed; "
+            f"serving.experts = {DHT!r} finds servers whose records the authority has signed; "
             "name peers in membership.peers, and a gateway's folder in serving.experts_tls"
         )
     from atoll.credentials import CA, read_certificate  # noqa: PLC0415 - plain ones need none
     from membership.dht import Dht  # noqa: PLC0415
 
     authority = read_certificate(Path(config.serving.experts_tls) / f"{CA}.crt")
-    dht = stack.enter_context(Dht(config.membership.peers, authority, clock))
-    model = model_of(load_partition(store, "serve").digest)
-    finder = stack.enter_context(Finder(dht, model))
-    return lambda: named | set(finder.addresses())
+    return Dht(config.membership.peers, authority, clock)
+
+
+def _registry(config: Config, clock: Clock) -> Registry:
+    tls = config.serving.experts_tls
+    return Registry(config.run.uri, "serving.experts_tls", tls, Kind.GATEWAY, clock)
 
 
 def _credentials(config: Config) -> grpc.ChannelCredentials | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from atoll import identity, layout
-from atoll.certs import OWN_OPERATOR
+from atoll.certs import OWN, named
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import run_config
@@ -28,13 +29,14 @@ def revoke(
     operator: NamesOption = None,
     island: NamesOption = None,
     gateway: NamesOption = None,
+    server: NamesOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     reason: Annotated[str, typer.Option("--reason", "-m", help="Told wherever it shows.")] = "",
     list_: Annotated[bool, typer.Option("--list", help="Only show who was revoked.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Shut out operators and gateways of the lab, or islands of the run, at once and for good.
+    """Shut out operators, gateways and servers of the lab, or islands of the run, for good.
 
     A serving orchestrator refuses their calls from then on, and takes the lease an island holds.
     Servers of experts refuse a gateway's once the folder's revoked.json is theirs, too.
@@ -61,10 +63,14 @@ def revoke(
                 "islands are meant by --config, on the machine of its orchestrator"
             )
         run = name_of(settings)
-    whom = [*_identities(operator or (), island or (), run), *_gateways(gateway or ())]
+    whom = _operators(operator or ())
+    for make, names in ((identity.gateway, gateway), (identity.server, server)):
+        whom += named(make, names or ())
+    whom += named(functools.partial(identity.island, run), island or (), "island")
     if not list_ and not whom:
         raise BadInput(
-            "whom? give --operator, --island or --gateway with a NAME; --list shows who was revoked"
+            "whom? give --operator, --island, --gateway or --server with a NAME; --list shows who "
+            "was revoked"
         )
     if list_ and whom:
         raise BadInput("--list only shows who was revoked; leave out the names, or --list")
@@ -78,27 +84,13 @@ def revoke(
     show(title, [_row(entry, as_json=json_) for entry in entries.values()], as_json=json_)
 
 
-def _identities(operators: Sequence[str], islands: Sequence[str], run: str) -> list[Identity]:
-    try:
-        found = [identity.operator(name) for name in operators]
-    except ValueError as error:
-        raise BadInput(f"--operator: {error}") from error
-    if OWN_OPERATOR in operators:
+def _operators(names: Sequence[str]) -> list[Identity]:
+    if OWN in names:
         raise BadInput(
-            f"--operator: {OWN_OPERATOR} is who gives commands in this very folder, beside ca.key; "
+            f"--operator: {OWN} is who gives commands in this very folder, beside ca.key; "
             "if that was stolen, make a new folder with `atoll certs`"
         )
-    try:
-        return found + [identity.island(run, name) for name in islands]
-    except ValueError as error:
-        raise BadInput(f"--island: {error}") from error
-
-
-def _gateways(names: Sequence[str]) -> list[Identity]:
-    try:
-        return [identity.gateway(name) for name in names]
-    except ValueError as error:
-        raise BadInput(f"--gateway: {error}") from error
+    return named(identity.operator, names)
 
 
 def _never_seen(config: Config, tls: Path, whom: Sequence[Identity]) -> list[str]:

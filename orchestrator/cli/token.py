@@ -18,9 +18,9 @@ from atoll.credentials import CA, read_pair
 from atoll.errors import BadInput, ConfigError
 from atoll.outward import outward
 from atoll.private_files import write_private
+from atoll.rendezvous import Rendezvous
 from atoll.revocations import read_revocations
 from orchestrator.naming import name_of
-from orchestrator.rendezvous import Rendezvous
 from orchestrator.rpc.registrar import token_of
 from orchestrator.rpc.security import certificates_of
 

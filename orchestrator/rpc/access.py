@@ -5,7 +5,8 @@ an operator         ``Operators``; reflection, where that is served
 an island           ``Islands``, for itself and under its own lease; ``Identities``, to stay itself;
                     of several nodes each for itself, and under the lease of their island
 a join token        ``Identities``, to become the island it is for
-a gateway           servers of experts, and nothing here
+a gateway, and      ``Registry``: a record counts for who has signed it, whoever brings it
+a server
 all of them         health
 ==================  ======================================================================
 
@@ -21,7 +22,7 @@ from typing import Any
 from atoll.errors import Forbidden
 from atoll.identity import Identity, Kind
 from atoll.revocations import Revocation
-from atoll.wire.v1 import control_pb2, identity_pb2
+from atoll.wire.v1 import control_pb2, identity_pb2, membership_pb2
 
 HEALTH = "grpc.health.v1.Health"
 _REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
@@ -29,6 +30,11 @@ _MAY_CALL = {
     control_pb2.DESCRIPTOR.services_by_name["Operators"].full_name: {Kind.OPERATOR},
     control_pb2.DESCRIPTOR.services_by_name["Islands"].full_name: {Kind.ISLAND},
     identity_pb2.DESCRIPTOR.services_by_name["Identities"].full_name: {Kind.ISLAND, Kind.JOIN},
+    membership_pb2.DESCRIPTOR.services_by_name["Registry"].full_name: {
+        Kind.OPERATOR,
+        Kind.GATEWAY,
+        Kind.SERVER,
+    },
     _REFLECTION: {Kind.OPERATOR},
     HEALTH: set(Kind),
 }

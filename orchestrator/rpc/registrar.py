@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from atoll import authority, identity
@@ -44,6 +45,11 @@ class Registrar:
         self._claim = claim
         self._clock = clock
         self._seconds = seconds
+
+    @property
+    def authority(self) -> x509.Certificate:
+        """Whose word counts."""
+        return self._ca.certificate
 
     def token(self, island: str, seconds: float) -> JoinToken:
         """What lets a node become an island of this name, or of any free one if "".

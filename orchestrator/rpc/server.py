@@ -13,11 +13,19 @@ from atoll.rpc.binding import bind
 from atoll.rpc.health import add_health
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
 from atoll.rpc.reflection import add_reflection
-from atoll.wire.v1 import control_pb2, control_pb2_grpc, identity_pb2, identity_pb2_grpc
+from atoll.wire.v1 import (
+    control_pb2,
+    control_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    membership_pb2,
+    membership_pb2_grpc,
+)
 from orchestrator.rpc.access import HEALTH
 from orchestrator.rpc.identities import IdentitiesServicer
 from orchestrator.rpc.interceptors import OfThisRun
 from orchestrator.rpc.logbook import LogBook
+from orchestrator.rpc.registry import RegistryServicer
 from orchestrator.rpc.security import Security
 from orchestrator.rpc.servicer import IslandsServicer, OperatorsServicer
 from orchestrator.rpc.tracing import TraceDesk
@@ -85,7 +93,11 @@ def start_server(
     control_pb2_grpc.add_OperatorsServicer_to_server(
         OperatorsServicer(service, book, desk, _MAX_WATCHERS), server
     )
-    files = [control_pb2.DESCRIPTOR]
+    authority = security.registrar.authority if security else None
+    membership_pb2_grpc.add_RegistryServicer_to_server(
+        RegistryServicer(service.servers, authority), server
+    )
+    files = [control_pb2.DESCRIPTOR, membership_pb2.DESCRIPTOR]
     if security is not None:
         identity_pb2_grpc.add_IdentitiesServicer_to_server(
             IdentitiesServicer(service, security.registrar), server

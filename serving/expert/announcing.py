@@ -1,23 +1,27 @@
-"""What a server of experts says of itself in the DHT: whom it speaks for, where, and how fast."""
+"""What a server of experts says of itself: whom it speaks for, where, and how fast."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll import identity
 from atoll.clock import Clock
 from atoll.config import Config
 from atoll.outward import outward
+from membership import announcing
+from membership.record import Kind, Record
+from membership.registry import Registry
+from membership.servers import ServerFacts
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 
 if TYPE_CHECKING:
     from atoll.authority import Pair
-    from membership.record import Record
 
 
 @contextmanager
@@ -31,9 +35,11 @@ def announced(  # noqa: PLR0917 - all that it says
 ) -> Iterator[None]:
     """Inside, gateways find the server in the DHT, if the configuration names peers of one.
 
+    They find it in the registry of the run's orchestrator, too, whenever that serves.
+
     Args:
         config: of the run, and how its experts are served.
-        model: see :func:`serving.remote.finding.model_of`.
+        model: see :func:`membership.servers.model_of`.
         experts: that are served.
         evaluator: of their rows.
         address: at which this machine calls the server.
@@ -44,29 +50,38 @@ def announced(  # noqa: PLR0917 - all that it says
         ConfigError: there is no certificate.
     """
     settings, peers = config.expert_server, config.membership.peers
-    if not peers or not settings.tls:
-        yield
-        return
-    # Servers that gateways know by their addresses need none of it.
-    from atoll.credentials import CA, SERVER, read_certificate, read_pair  # noqa: PLC0415
-    from membership import announcing  # noqa: PLC0415
-    from membership.dht import Dht  # noqa: PLC0415
-    from membership.record import Kind, Record  # noqa: PLC0415
-
-    folder = Path(settings.tls)
     called_at = outward(settings, address)
     name = f"process {os.getpid()} on {socket.gethostname()}"
 
-    def saying() -> tuple[Record, Pair]:
-        facts = {"queue_rows": str(evaluator.queue_rows)}
-        for each in experts:
-            facts[f"expert {each.number}"] = each.checkpoint
+    def saying() -> tuple[Record, Pair | None]:
         speeds = [speed for each in experts if (speed := evaluator.speed(each.number))]
-        if speeds:
-            facts["rows_per_second"] = f"{min(speeds):.1g}"  # roughly: each change is announced
-        # The certificate may have been renewed.
-        return Record(Kind.EXPERTS, model, name, called_at, facts=facts), read_pair(folder, SERVER)
+        told = ServerFacts(
+            {each.number: each.checkpoint for each in experts},
+            evaluator.queue_rows,
+            min(speeds, default=0.0),
+        )
+        record = Record(Kind.EXPERTS, model, name, called_at, facts=told.facts)
+        return record, _signer(settings.tls)
 
-    authority = read_certificate(folder / f"{CA}.crt")
-    with Dht(peers, authority, clock) as dht, announcing.announced(dht, saying):
+    with ExitStack() as stack:
+        if peers and settings.tls:
+            # Servers that gateways know by their addresses need none of it.
+            from atoll.credentials import CA, read_certificate  # noqa: PLC0415
+            from membership.dht import Dht  # noqa: PLC0415
+
+            authority = read_certificate(Path(settings.tls) / f"{CA}.crt")
+            dht = stack.enter_context(Dht(peers, authority, clock))
+            stack.enter_context(announcing.announced(dht, saying))
+        key, as_whom = "expert_server.tls", identity.Kind.SERVER
+        registry = stack.enter_context(Registry(config.run.uri, key, settings.tls, as_whom, clock))
+        stack.enter_context(announcing.announced(registry, saying))
         yield
+
+
+def _signer(tls: str) -> Pair | None:
+    """The certificate of a folder, which may have been renewed; None in plain text."""
+    if not tls:
+        return None
+    from atoll.credentials import SERVER, read_pair  # noqa: PLC0415
+
+    return read_pair(Path(tls), SERVER)

@@ -18,6 +18,7 @@ from atoll.ports import refuse_taken
 from atoll.revocations import Revocations
 from experts.devices import device_of
 from experts.load import load_expert
+from membership.servers import model_of
 from router.load import trained_run
 from router.sizes import sizes_of
 from serving.expert.admission import Admission
@@ -26,7 +27,6 @@ from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
-from serving.remote.finding import model_of
 from serving.signals import Signals
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Servers of experts that say in the DHT where they are.
+"""Servers of experts that tell where they are, in a DHT or to the run's orchestrator.
 
 A record tells a gateway whom to call, and no more: whom a server speaks for it says itself, over
 TLS, to whoever calls it. So a record that lies costs a call that comes to nothing.
@@ -11,9 +11,10 @@ import threading
 from collections.abc import Collection
 from typing import Self
 
+from atoll.clock import Clock
 from atoll.errors import AtollError
-from membership.dht import Dht
-from membership.record import Kind
+from membership.place import Place
+from membership.record import Kind, Record
 
 _log = logging.getLogger(__name__)
 
@@ -21,17 +22,23 @@ _LOOK_S = 2.0
 
 
 class Finder:
-    """Looks in a thread of its own; what it has found last stays, while no peer answers."""
+    """Looks in a thread of its own, in one place.
 
-    def __init__(self, dht: Dht, model: str) -> None:
+    Whom it has found it knows until their record ends, or says that they have left: a place that
+    was started anew knows nobody yet. While the place does not answer it forgets nobody.
+    """
+
+    def __init__(self, place: Place, model: str, clock: Clock) -> None:
         """Find nobody yet.
 
         Args:
-            dht: where servers are announced.
-            model: see :func:`model_of`.
+            place: where servers are announced.
+            model: see :func:`membership.servers.model_of`.
+            clock: whose wall clock ends records.
         """
-        self._dht, self._model = dht, model
-        self._known: frozenset[str] = frozenset()
+        self._place, self._model, self._clock = place, model, clock
+        self._known: dict[str, Record] = {}
+        self._addresses: frozenset[str] = frozenset()
         self._trouble = ""
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._work, name="finding", daemon=True)
@@ -44,31 +51,29 @@ class Finder:
         self._left.set()
 
     def addresses(self) -> Collection[str]:
-        """Of those found last."""
-        return self._known
+        """Of those who are known."""
+        return self._addresses
 
     def look(self) -> None:
         """Look once."""
         try:
-            found = self._dht.find(self._model, Kind.EXPERTS)
+            found = self._place.find(self._model, Kind.EXPERTS)
         except AtollError as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                _log.warning("no peer answers", extra={"fields": {"error": self._trouble}})
+                _log.warning("servers are not found", extra={"fields": {"error": self._trouble}})
             return
         self._trouble = ""
-        self._known = frozenset(each.address for each in found.records if each.address)
+        known = self._known | {record.name: record for record in found.records}
+        now = self._clock.wall()
+        self._known = {
+            name: record
+            for name, record in known.items()
+            if record.until >= now and name not in found.left
+        }
+        self._addresses = frozenset(each.address for each in self._known.values() if each.address)
 
     def _work(self) -> None:
         while not self._left.is_set():
             self.look()
             self._left.wait(_LOOK_S)
-
-
-def model_of(partition: str) -> str:
-    """Under which name in the DHT servers of a run's experts are found, wherever it was copied.
-
-    Args:
-        partition: digest of the partition that they were trained on.
-    """
-    return f"partition-{partition[:32]}"

@@ -28,7 +28,8 @@ from membership import keeping
 from membership.found import Found
 from membership.node import Node
 from membership.process import Service
-from membership.record import Kind, Record, key_of, sealed
+from membership.record import Kind, Record
+from membership.signing import key_of, sealed
 from tests.ports import free_port
 
 NOW = time.time()  # of collection: tests run any time later

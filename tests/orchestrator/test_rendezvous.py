@@ -16,9 +16,9 @@ from atoll.config_file import read_config
 from atoll.credentials import SERVER, write_pair
 from atoll.errors import BadInput, ConfigError, Deposed, StageMissing
 from atoll.outward import outward
+from atoll.rendezvous import Rendezvous
 from orchestrator.connect import find
 from orchestrator.rendezvous import (
-    Rendezvous,
     noted,
     refuse_other_database,
     refuse_served_elsewhere,

@@ -335,8 +335,29 @@ class IslandView(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class ServerView(_message.Message):
+    __slots__ = ("name", "address", "experts", "rows_per_second", "lasts_s")
+    class ExpertsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: str
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EXPERTS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    LASTS_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    experts: _containers.ScalarMap[int, str]
+    rows_per_second: float
+    lasts_s: float
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., experts: _Optional[_Mapping[int, str]] = ..., rows_per_second: _Optional[float] = ..., lasts_s: _Optional[float] = ...) -> None: ...
+
 class GetFleetResponse(_message.Message):
-    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost", "budget")
+    __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost", "budget", "servers")
     JOBS_FIELD_NUMBER: _ClassVar[int]
     ISLANDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
@@ -344,6 +365,7 @@ class GetFleetResponse(_message.Message):
     NODE_HOURS_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SERVERS_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[JobView]
     islands: _containers.RepeatedCompositeFieldContainer[IslandView]
     draining: bool
@@ -351,7 +373,8 @@ class GetFleetResponse(_message.Message):
     node_hours: float
     cost: float
     budget: BudgetView
-    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ..., budget: _Optional[_Union[BudgetView, _Mapping]] = ...) -> None: ...
+    servers: _containers.RepeatedCompositeFieldContainer[ServerView]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobView, _Mapping]]] = ..., islands: _Optional[_Iterable[_Union[IslandView, _Mapping]]] = ..., draining: _Optional[bool] = ..., last_event: _Optional[int] = ..., node_hours: _Optional[float] = ..., cost: _Optional[float] = ..., budget: _Optional[_Union[BudgetView, _Mapping]] = ..., servers: _Optional[_Iterable[_Union[ServerView, _Mapping]]] = ...) -> None: ...
 
 class BudgetView(_message.Message):
     __slots__ = ("cost", "node_hours", "deadline", "reached")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61toll/wire/v1/membership.proto\x12\ratoll.wire.v1\"\xce\x01\n\x06Record\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\r\n\x05until\x18\x06 \x01(\x01\x12\x0c\n\x04left\x18\x07 \x01(\x08\x12/\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32 .atoll.wire.v1.Record.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"F\n\x0cSignedRecord\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61toll/wire/v1/membership.proto\x12\ratoll.wire.v1\"\xce\x01\n\x06Record\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\r\n\x05until\x18\x06 \x01(\x01\x12\x0c\n\x04left\x18\x07 \x01(\x08\x12/\n\x05\x66\x61\x63ts\x18\x08 \x03(\x0b\x32 .atoll.wire.v1.Record.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"F\n\x0cSignedRecord\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\">\n\x0f\x41nnounceRequest\x12+\n\x06record\x18\x01 \x01(\x0b\x32\x1b.atoll.wire.v1.SignedRecord\"\x12\n\x10\x41nnounceResponse\"(\n\x0b\x46indRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"<\n\x0c\x46indResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.atoll.wire.v1.SignedRecord2\x98\x01\n\x08Registry\x12K\n\x08\x41nnounce\x12\x1e.atoll.wire.v1.AnnounceRequest\x1a\x1f.atoll.wire.v1.AnnounceResponse\x12?\n\x04\x46ind\x12\x1a.atoll.wire.v1.FindRequest\x1a\x1b.atoll.wire.v1.FindResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,4 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORD_FACTSENTRY']._serialized_end=256
   _globals['_SIGNEDRECORD']._serialized_start=258
   _globals['_SIGNEDRECORD']._serialized_end=328
+  _globals['_ANNOUNCEREQUEST']._serialized_start=330
+  _globals['_ANNOUNCEREQUEST']._serialized_end=392
+  _globals['_ANNOUNCERESPONSE']._serialized_start=394
+  _globals['_ANNOUNCERESPONSE']._serialized_end=412
+  _globals['_FINDREQUEST']._serialized_start=414
+  _globals['_FINDREQUEST']._serialized_end=454
+  _globals['_FINDRESPONSE']._serialized_start=456
+  _globals['_FINDRESPONSE']._serialized_end=516
+  _globals['_REGISTRY']._serialized_start=519
+  _globals['_REGISTRY']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from atoll.wire.v1 import membership_pb2 as atoll_dot_wire_dot_v1_dot_membership__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,123 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class RegistryStub:
+    """What an orchestrator keeps of servers of experts while it serves, beside the DHT.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Announce = channel.unary_unary(
+                '/atoll.wire.v1.Registry/Announce',
+                request_serializer=atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceResponse.FromString,
+                _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/atoll.wire.v1.Registry/Find',
+                request_serializer=atoll_dot_wire_dot_v1_dot_membership__pb2.FindRequest.SerializeToString,
+                response_deserializer=atoll_dot_wire_dot_v1_dot_membership__pb2.FindResponse.FromString,
+                _registered_method=True)
+
+
+class RegistryServicer:
+    """What an orchestrator keeps of servers of experts while it serves, beside the DHT.
+    """
+
+    def Announce(self, request, context):
+        """Say that a server is there, or is no more. Idempotent: of a server's records the last to end counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Find(self, request, context):
+        """Who of a kind there is in a run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RegistryServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Announce': grpc.unary_unary_rpc_method_handler(
+                    servicer.Announce,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceResponse.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=atoll_dot_wire_dot_v1_dot_membership__pb2.FindRequest.FromString,
+                    response_serializer=atoll_dot_wire_dot_v1_dot_membership__pb2.FindResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'atoll.wire.v1.Registry', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('atoll.wire.v1.Registry', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Registry:
+    """What an orchestrator keeps of servers of experts while it serves, beside the DHT.
+    """
+
+    @staticmethod
+    def Announce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Registry/Announce',
+            atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_membership__pb2.AnnounceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atoll.wire.v1.Registry/Find',
+            atoll_dot_wire_dot_v1_dot_membership__pb2.FindRequest.SerializeToString,
+            atoll_dot_wire_dot_v1_dot_membership__pb2.FindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

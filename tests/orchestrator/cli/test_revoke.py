@@ -57,7 +57,7 @@ def test_revoke_of_a_name_nobody_had_is_done_and_said(tmp_path, atoll, settings)
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "give --operator, --island or --gateway with a NAME"),
+        ([], "give --operator, --island, --gateway or --server with a NAME"),
         (["--list", "--operator", "a"], "leave out the names, or --list"),
         (["--operator", "a b"], "--operator: 'a b' is no name"),
         (["--island", "../x"], "--island: '../x' is no name"),

@@ -18,6 +18,7 @@ from orchestrator.rpc.server import start_server
 OURS = {
     "atoll.wire.v1.Islands",
     "atoll.wire.v1.Operators",
+    "atoll.wire.v1.Registry",
     "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection",
 }

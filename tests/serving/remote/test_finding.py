@@ -13,7 +13,8 @@ from atoll import authority, identity
 from atoll.credentials import GATEWAY, SERVER, gateway_credentials, read_certificate, read_pair
 from membership.dht import Dht
 from membership.record import Kind, Record
-from serving.remote.finding import Finder, model_of
+from membership.servers import model_of
+from serving.remote.finding import Finder
 from serving.remote.pool import Pool
 from tests import dht
 from tests.serving.conftest import SHAPE
@@ -32,7 +33,7 @@ def lab(tmp_path):
 def found(lab):
     """What announces in a real DHT, and what finds there."""
     with dht.peer(lab) as peer, Dht([peer], read_certificate(lab / "ca.crt"), CLOCK) as asked:
-        yield asked, Finder(asked, MODEL)
+        yield asked, Finder(asked, MODEL, CLOCK)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_records_of_others_than_servers_of_the_lab_are_not_found(found, lab, tmp
 
 def test_servers_found_last_are_known_while_no_peer_answers(lab):
     with dht.peer(lab) as peer, Dht([peer], read_certificate(lab / "ca.crt"), CLOCK) as asked:
-        finder = Finder(asked, MODEL)
+        finder = Finder(asked, MODEL, CLOCK)
         asked.announce(record("honest", "127.0.0.1:7"), read_pair(lab, SERVER))
         finder.look()
         assert set(finder.addresses()) == {"127.0.0.1:7"}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from atoll import authority, identity
 from atoll.authority import Pair
 from atoll.wire.v1 import membership_pb2 as wire
-from membership.record import Forged, Kind, Record, key_of, opened, sealed
+from membership.record import Forged, Kind, Record
+from membership.signing import key_of, opened, sealed
 
 pytestmark = pytest.mark.filterwarnings(  # of what no authority signs
     "ignore::cryptography.utils.CryptographyDeprecationWarning"
@@ -77,7 +78,7 @@ FORGERIES = {
     "an address of two lines": (replace(LEADER, address="192.0.2.7\n:1"), SERVER),
     "no name": (replace(LEADER, name=""), SERVER),
     "a number that no database holds": (replace(LEADER, number=2**60), SERVER),
-    "too many facts": (replace(LEADER, facts={str(n): "x" for n in range(41)}), SERVER),
+    "too many facts": (replace(LEADER, facts={str(n): "x" for n in range(129)}), SERVER),
     "too long a fact": (replace(LEADER, facts={"job": "x" * 201}), SERVER),
     "a fact that moves a terminal's cursor": (replace(LEADER, facts={"job": "\x1b[2J"}), SERVER),
     "more bytes than any record has": (replace(LEADER, run="x" * 9000), SERVER),

@@ -1,0 +1,47 @@
+"""The registry's wire: where servers of experts tell of themselves, and gateways find them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atoll import codec
+from atoll.errors import Refused
+from atoll.wire.v1 import membership_pb2 as wire
+from atoll.wire.v1 import membership_pb2_grpc as rpc
+from membership.found import believed
+from membership.record import Forged, Kind
+from orchestrator.servers import Servers
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+
+class RegistryServicer(rpc.RegistryServicer):
+    """Believes records for their signatures, whoever brings them."""
+
+    def __init__(self, servers: Servers, authority: x509.Certificate | None) -> None:
+        """Serve a registry.
+
+        Args:
+            servers: that are known.
+            authority: whose word counts; None for plain text, on loopback only.
+        """
+        self._servers, self._authority = servers, authority
+
+    def Announce(self, request: wire.AnnounceRequest, _: Any) -> wire.AnnounceResponse:  # noqa: N802
+        """Keep a record."""
+        data = request.record.SerializeToString()
+        try:
+            record = believed(data, self._authority)
+        except Forged as error:
+            raise Refused(f"the record is not believed: {error}") from error
+        if record.kind is not Kind.EXPERTS:
+            raise Refused(f"the record is of {record.kind} {record.name}, and none of a server")
+        self._servers.keep(record, data)
+        return wire.AnnounceResponse()
+
+    def Find(self, request: wire.FindRequest, _: Any) -> wire.FindResponse:  # noqa: N802
+        """All records of a run; of other kinds than servers of experts there are none."""
+        run = codec.required(request.run, "run")
+        held = self._servers.told(run) if request.kind == Kind.EXPERTS else []
+        return wire.FindResponse(records=map(wire.SignedRecord.FromString, held))

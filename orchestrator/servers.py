@@ -1,0 +1,89 @@
+"""Servers of experts that have told the orchestrator of themselves, until their records end.
+
+Nothing of it is stored: each of them tells it again three times a minute.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from atoll.clock import Clock
+from atoll.errors import Busy, Refused
+from atoll.views import ServerView
+from membership.record import LASTS_S, Record
+from membership.servers import ServerFacts
+
+_MOST = 4096
+_SKEW_S = 30.0  # clocks of a lab may differ by so much
+
+
+class Servers:
+    """Records by run and name; threads may share it."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Know nobody yet.
+
+        Args:
+            clock: whose wall clock ends records.
+        """
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], tuple[Record, bytes]] = {}
+
+    def keep(self, record: Record, data: bytes) -> None:
+        """Keep a record until it ends, that of who has left, too: a former one shall not return.
+
+        Args:
+            record: that is believed.
+            data: the same as it was told, with its signature.
+
+        Raises:
+            Refused: it has ended, or lasts longer than any does.
+            Busy: there are too many.
+        """
+        now, key = self._clock.wall(), (record.run, record.name)
+        if not now - _SKEW_S <= record.until <= now + LASTS_S + _SKEW_S:
+            raise Refused(
+                f"the record of {record.name} ends {record.until - now:.0f} s from now, and one "
+                f"lasts {LASTS_S:.0f} s; set the clocks of both machines"
+            )
+        with self._lock:
+            self._forget(now)
+            if key not in self._kept and len(self._kept) >= _MOST:
+                raise Busy(f"{_MOST} servers of experts are known, and there is no room for more")
+            former = self._kept.get(key)
+            if former is None or former[0].until <= record.until:
+                self._kept[key] = (record, data)
+
+    def told(self, run: str) -> list[bytes]:
+        """What those of a run have told."""
+        return [data for record, data in self._now() if record.run == run]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any(not record.left for record, _ in self._now())
+
+    def view(self) -> tuple[ServerView, ...]:
+        """As an operator sees them."""
+        now = self._clock.wall()
+        return tuple(
+            _viewed(record, now)
+            for record, _ in sorted(self._now(), key=lambda each: each[0].name)
+            if not record.left
+        )
+
+    def _now(self) -> list[tuple[Record, bytes]]:
+        with self._lock:
+            self._forget(self._clock.wall())
+            return list(self._kept.values())
+
+    def _forget(self, now: float) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if kept[0].until >= now}
+
+
+def _viewed(record: Record, now: float) -> ServerView:
+    told = ServerFacts.read(record.facts)
+    return ServerView(
+        record.name, record.address, told.experts, told.rows_per_second, record.until - now
+    )
