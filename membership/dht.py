@@ -16,6 +16,7 @@ from atoll.errors import BadInput, ConfigError
 from atoll.peer_address import as_multiaddr
 from membership.found import Found
 from membership.piped import Piped
+from membership.place import Revoked
 from membership.record import Kind, Record, lasting
 from membership.signing import key_of, sealed
 
@@ -23,13 +24,20 @@ from membership.signing import key_of, sealed
 class Dht:
     """See :class:`membership.place.Place`; for records of one authority."""
 
-    def __init__(self, addresses: Sequence[str], authority: x509.Certificate, clock: Clock) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        authority: x509.Certificate,
+        clock: Clock,
+        revoked: Revoked = tuple,
+    ) -> None:
         """Start nothing yet.
 
         Args:
             addresses: of peers, as people or peers write them.
             authority: whose word counts.
             clock: whose wall clock ends records.
+            revoked: whose word does not count.
 
         Raises:
             BadInput: hivemind is not installed.
@@ -41,6 +49,7 @@ class Dht:
         self._process = Piped([*command, *map(as_multiaddr, addresses)])
         self._authority = authority
         self._clock = clock
+        self._revoked = revoked
 
     def __enter__(self) -> Self:
         return self
@@ -65,4 +74,5 @@ class Dht:
         """See :class:`membership.place.Place`."""
         answer = self._process.ask({"find": key_of(self._authority, run, kind)})
         held = map(base64.b64decode, answer["found"])
-        return Found.among(held, self._authority, run, kind, self._clock.wall())
+        now, revoked = self._clock.wall(), self._revoked()
+        return Found.among(held, self._authority, run, kind, now, revoked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -31,13 +31,14 @@ class Found:
     left: frozenset[str] = frozenset()
 
     @classmethod
-    def among(
+    def among(  # noqa: PLR0917 - what was read, and by what it is judged
         cls,
         held: Iterable[bytes],
         authority: x509.Certificate | None,
         run: str,
         kind: Kind,
         now: float,
+        revoked: Collection[str] = (),
     ) -> Self:
         """Read all that is kept there, which anybody may have written.
 
@@ -47,12 +48,13 @@ class Found:
             run: its name.
             kind: of who is sought.
             now: seconds since the Unix epoch.
+            revoked: URIs of who is shut out.
         """
         newest: dict[str, Record] = {}
         num_refused = 0
         for data in held:
             try:
-                record = believed(data, authority)
+                record = believed(data, authority, revoked)
                 _refuse_out_of_place(record, run, kind, now)
             except Forged as error:
                 log.debug("a record is not believed", extra={"fields": {"why": str(error)}})
@@ -66,7 +68,9 @@ class Found:
         return cls(tuple(here), num_refused, left)
 
 
-def believed(data: bytes, authority: x509.Certificate | None) -> Record:
+def believed(
+    data: bytes, authority: x509.Certificate | None, revoked: Collection[str] = ()
+) -> Record:
     """A record as far as who has signed it may say it; arguments as of :meth:`Found.among`.
 
     Raises:
@@ -79,7 +83,7 @@ def believed(data: bytes, authority: x509.Certificate | None) -> Record:
         return record
     from membership.signing import opened  # noqa: PLC0415 - plain ones need no cryptography
 
-    return opened(data, authority)
+    return opened(data, authority, revoked)
 
 
 def _refuse_out_of_place(record: Record, run: str, kind: Kind, now: float) -> None:

@@ -14,13 +14,13 @@ import grpc
 
 from atoll.clock import Clock
 from atoll.control import RUN_KEY
-from atoll.errors import AtollError, ConfigError
+from atoll.errors import AtollError, ConfigError, Refused
 from atoll.rendezvous import Rendezvous
 from atoll.statuses import error_of
 from atoll.wire.v1 import membership_pb2 as wire
 from atoll.wire.v1 import membership_pb2_grpc as rpc
 from membership.found import Found
-from membership.place import Nowhere
+from membership.place import Nowhere, Revoked
 from membership.record import Kind, Record, lasting, plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ _WHO = "the run's orchestrator"
 class Registry:
     """See :class:`membership.place.Place`; found by the orchestrator's note in the run's store."""
 
-    def __init__(self, uri: str, key: str, tls: str, name: str, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0917 - as whom to call whom, and whose word counts
+        self, uri: str, key: str, tls: str, name: str, clock: Clock, revoked: Revoked = tuple
+    ) -> None:
         """Call nobody yet.
 
         Args:
@@ -43,9 +45,10 @@ class Registry:
             tls: that folder; "" for plain text, on loopback only.
             name: of the certificate there by which to call.
             clock: whose wall clock ends records.
+            revoked: whose word does not count.
         """
         self._uri, self._key, self._tls, self._name = uri, key, tls, name
-        self._clock = clock
+        self._clock, self._revoked = clock, revoked
         self._lock = threading.Lock()
         self._called: _Called | None = None
         self._look_at = -math.inf
@@ -80,7 +83,8 @@ class Registry:
         request = wire.FindRequest(run=run, kind=kind)
         answer = self._ask(lambda stub, **how: stub.Find(request, **how))
         held = [each.SerializeToString() for each in answer.records]
-        return Found.among(held, self._authority(), run, kind, self._clock.wall())
+        now, revoked = self._clock.wall(), self._revoked()
+        return Found.among(held, self._authority(), run, kind, now, revoked)
 
     def _authority(self) -> Any:
         if not self._tls:
@@ -95,8 +99,12 @@ class Registry:
             try:
                 return call(called.stub, timeout=_DEADLINE_S, metadata=((RUN_KEY, called.run),))
             except grpc.RpcError as error:
-                self._hang_up()  # it may be elsewhere by now, and certificates may be renewed
-                raise _told(error) from error
+                trouble = error_of(error.code(), error.details() or "", _WHO)
+                if not isinstance(trouble, Refused):
+                    # It may be elsewhere by now, and certificates may be renewed.
+                    self._hang_up()
+                    self._trouble = trouble
+                raise trouble from error
 
     def _reached(self) -> _Called:
         """Whom to ask. Raises: Nowhere, ConfigError."""
@@ -142,10 +150,6 @@ class Registry:
         if self._called is not None:
             self._called.channel.close()
             self._called = None
-
-
-def _told(error: grpc.RpcError) -> AtollError:
-    return error_of(error.code(), error.details() or "", _WHO)
 
 
 class _Called:

@@ -5,6 +5,8 @@ The signer's certificate is of the run's authority, and is that of who the recor
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,12 +39,13 @@ def sealed(record: Record, by: Pair) -> bytes:
     ).SerializeToString()
 
 
-def opened(data: bytes, authority: x509.Certificate) -> Record:
+def opened(data: bytes, authority: x509.Certificate, revoked: Collection[str] = ()) -> Record:
     """A record that was told by others, whatever the time.
 
     Args:
         data: what they told; anybody may have written it.
         authority: of the run.
+        revoked: URIs of who is shut out.
 
     Raises:
         Forged: the record is not to be believed.
@@ -62,11 +65,21 @@ def opened(data: bytes, authority: x509.Certificate) -> Record:
     except ValueError as error:
         raise Forged(str(error)) from error
     record = decoded(message.record)
+    signer = identity_in(certificate)
+    if signer is not None and signer.uri in revoked:
+        raise Forged(f"{signer} was revoked")
     if not _may_say(certificate, record):
         raise Forged(f"who has signed it is not {record.kind} {record.name}")
     if record.until > certificate.not_valid_after_utc.timestamp():
         raise Forged("it outlasts the certificate of who has signed it")
     return record
+
+
+def signer_of(data: bytes) -> str:
+    """URI of who has signed a record that was opened; "" of who has none."""
+    message = wire.SignedRecord.FromString(data)
+    signer = identity_in(x509.load_der_x509_certificate(message.certificate))
+    return signer.uri if signer else ""
 
 
 def _may_say(certificate: x509.Certificate, record: Record) -> bool:

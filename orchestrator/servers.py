@@ -6,6 +6,8 @@ Nothing of it is stored: each of them tells it again three times a minute.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from atoll.clock import Clock
 from atoll.errors import Busy, Refused
@@ -15,6 +17,13 @@ from membership.servers import ServerFacts
 
 _MOST = 4096
 _SKEW_S = 30.0  # clocks of a lab may differ by so much
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    record: Record
+    data: bytes
+    by: str
 
 
 class Servers:
@@ -28,14 +37,15 @@ class Servers:
         """
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str], tuple[Record, bytes]] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
 
-    def keep(self, record: Record, data: bytes) -> None:
+    def keep(self, record: Record, data: bytes, by: str = "") -> None:
         """Keep a record until it ends, that of who has left, too: a former one shall not return.
 
         Args:
             record: that is believed.
             data: the same as it was told, with its signature.
+            by: URI of who has signed it; "" of who has none.
 
         Raises:
             Refused: it has ended, or lasts longer than any does.
@@ -52,34 +62,36 @@ class Servers:
             if key not in self._kept and len(self._kept) >= _MOST:
                 raise Busy(f"{_MOST} servers of experts are known, and there is no room for more")
             former = self._kept.get(key)
-            if former is None or former[0].until <= record.until:
-                self._kept[key] = (record, data)
+            if former is None or former.record.until <= record.until:
+                self._kept[key] = _Kept(record, data, by)
+
+    def turn_out(self, whom: Collection[str]) -> None:
+        """Forget those that somebody of these URIs has signed for."""
+        with self._lock:
+            self._kept = {key: it for key, it in self._kept.items() if it.by not in whom}
 
     def told(self, run: str) -> list[bytes]:
         """What those of a run have told."""
-        return [data for record, data in self._now() if record.run == run]
+        return [it.data for it in self._now() if it.record.run == run]
 
     @property
     def any(self) -> bool:
         """Whether there is one."""
-        return any(not record.left for record, _ in self._now())
+        return any(not it.record.left for it in self._now())
 
     def view(self) -> tuple[ServerView, ...]:
         """As an operator sees them."""
         now = self._clock.wall()
-        return tuple(
-            _viewed(record, now)
-            for record, _ in sorted(self._now(), key=lambda each: each[0].name)
-            if not record.left
-        )
+        here = [it.record for it in self._now() if not it.record.left]
+        return tuple(_viewed(record, now) for record in sorted(here, key=lambda each: each.name))
 
-    def _now(self) -> list[tuple[Record, bytes]]:
+    def _now(self) -> list[_Kept]:
         with self._lock:
             self._forget(self._clock.wall())
             return list(self._kept.values())
 
     def _forget(self, now: float) -> None:
-        self._kept = {key: kept for key, kept in self._kept.items() if kept[0].until >= now}
+        self._kept = {key: it for key, it in self._kept.items() if it.record.until >= now}
 
 
 def _viewed(record: Record, now: float) -> ServerView:

@@ -15,8 +15,9 @@ from atoll.clock import Clock
 from atoll.config import Config
 from atoll.errors import ConfigError
 from atoll.identity import Kind
+from atoll.revocations import Revocations
 from atoll.serving_section import DHT, FOUND_IN, ORCHESTRATOR
-from membership.place import Place
+from membership.place import Place, Revoked
 from membership.registry import Registry
 from membership.servers import model_of
 from partition.stage import load_partition
@@ -84,12 +85,21 @@ def _dht(config: Config, clock: Clock) -> Dht:
     from membership.dht import Dht  # noqa: PLC0415
 
     authority = read_certificate(Path(config.serving.experts_tls) / f"{CA}.crt")
-    return Dht(config.membership.peers, authority, clock)
+    return Dht(config.membership.peers, authority, clock, _revoked(config))
 
 
 def _registry(config: Config, clock: Clock) -> Registry:
     tls = config.serving.experts_tls
-    return Registry(config.run.uri, "serving.experts_tls", tls, Kind.GATEWAY, clock)
+    key, revoked = "serving.experts_tls", _revoked(config)
+    return Registry(config.run.uri, key, tls, Kind.GATEWAY, clock, revoked)
+
+
+def _revoked(config: Config) -> Revoked:
+    """Who was shut out, by the list in the gateway's own folder."""
+    if not config.serving.experts_tls:
+        return tuple
+    known = Revocations(Path(config.serving.experts_tls)).known
+    return lambda: known().keys()
 
 
 def _credentials(config: Config) -> grpc.ChannelCredentials | None:

@@ -9,13 +9,13 @@ from typing import Any
 from atoll.types import Event
 from atoll.views import FleetView
 from orchestrator.cli.live import AtOnce
-from orchestrator.cli.rows import island_row, job_row
+from orchestrator.cli.rows import island_row, job_row, server_row
 
-_PASSING = {"lease_left_s", "silent_s"}  # no change by itself
+_PASSING = {"lease_left_s", "silent_s", "lasts_s"}  # no change by itself
 
 
 class Changes(AtOnce):
-    """One JSON object on a line for each change of a job or an island, and for each event."""
+    """One JSON object on a line for each event, and each change of a job, island or server."""
 
     def __init__(self) -> None:
         self._stood: dict[str, dict[str, Any]] = {}
@@ -34,6 +34,8 @@ class Changes(AtOnce):
             self._news("job", job_row(job))
         for island in view.islands:
             self._news("island", island_row(island))
+        for server in view.servers:
+            self._news("server", server_row(server))
 
     def _news(self, what: str, row: dict[str, Any]) -> None:
         lasting = {name: value for name, value in row.items() if name not in _PASSING}

@@ -12,7 +12,7 @@ from atoll.views import FleetView
 from orchestrator.cli.changes import Changes
 from orchestrator.cli.in_place import InPlace, table_of
 from orchestrator.cli.live import Lines, Pace, Watch, rows
-from orchestrator.cli.rows import island_row, islands_of, spent_in_words
+from orchestrator.cli.rows import island_row, islands_of, server_row, spent_in_words
 
 _MOST_EVENTS = 8
 
@@ -59,6 +59,9 @@ class Overview(InPlace):
         parts = [table_of(jobs, self._title), Text(f"{spent_in_words(view)}{drains}\n", "dim")]
         if islands:
             parts.append(table_of(islands, "islands"))
+        if view.servers:
+            servers = [server_row(each) for each in view.servers]
+            parts.append(table_of(servers, "servers of experts"))
         self.draw(*parts, *(_line(event) for event in self._events))
 
 

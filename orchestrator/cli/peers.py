@@ -1,24 +1,34 @@
-"""``atoll peers``: who of a run is told of in the DHT."""
+"""``atoll peers``: who of a run is told of, in the DHT and by its orchestrator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from cryptography import x509
 
+from atoll import partitioned, stages
+from atoll.blobs import open_store
 from atoll.clock import SystemClock
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
+from atoll.config import Config
 from atoll.config_file import run_config
-from atoll.credentials import CA, read_certificate
-from atoll.errors import BadInput
+from atoll.credentials import CA, OPERATOR, read_certificate
+from atoll.errors import AtollError, BadInput
 from atoll.join_token import JoinToken
 from membership.dht import Dht
+from membership.place import Place
 from membership.record import Kind, Record
+from membership.registry import Registry
+from membership.servers import ServerFacts, model_of
 from orchestrator.naming import name_of
 from orchestrator.rpc.security import certificates_of
+
+_DHT, _ORCHESTRATOR = "the DHT", "the orchestrator"
 
 
 def peers(
@@ -34,53 +44,109 @@ def peers(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Show which orchestrators and islands of a run are told of in its DHT, by whoever lives."""
-    addresses, run, authority = _asked(config, set_, peer or (), join)
-    try:
-        dht = Dht(addresses, authority, SystemClock())
-    except ValueError as error:
-        raise BadInput(f"--peer: {error}") from error
-    with dht:
-        rows, num_refused = told_of(dht, run)
+    """Show who of a run is told of in its DHT: orchestrators, islands, servers of experts.
+
+    Its orchestrator keeps a registry of the servers, too, and is asked where it serves.
+    """
+    asked = _asked(config, set_, peer or (), join)
+    clock = SystemClock()
+    with ExitStack() as stack:
+        try:
+            dht = stack.enter_context(Dht(asked.peers, asked.authority, clock))
+        except ValueError as error:
+            raise BadInput(f"--peer: {error}") from error
+        told, num_refused = told_of(dht, asked.run, (Kind.ORCHESTRATOR, Kind.ISLAND))
+        rows = [row_of(record, clock.wall(), _DHT) for record in told]
+        if asked.model:
+            places: dict[str, Place] = {_DHT: dht}
+            if asked.uri:
+                key = "orchestrator.tls"
+                registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock)
+                places[_ORCHESTRATOR] = stack.enter_context(registry)
+            servers, more = _servers(places, asked.model, clock.wall())
+            rows, num_refused = rows + servers, num_refused + more
     if rows or json_:
-        show(f"run {run}", rows, as_json=json_)
+        show(f"run {asked.run}", rows, as_json=json_)
     else:
-        say(f"no orchestrator and no island of run {run} is announced")
+        say(f"nobody of run {asked.run} is announced")
     if num_refused:
         say(f"{num_refused} more were not signed by who they are about, or have ended")
 
 
-def told_of(dht: Dht, run: str) -> tuple[list[dict[str, Any]], int]:
-    """A row for each who is told of, and how many others there were. Raises: Unreachable."""
-    rows, num_refused, now = [], 0, SystemClock().wall()
-    for kind in Kind:
-        found = dht.find(run, kind)
-        rows += [_row(record, now) for record in found.records]
-        num_refused += found.num_refused
-    return rows, num_refused
+def told_of(place: Place, run: str, kinds: Iterable[Kind]) -> tuple[list[Record], int]:
+    """Who of a run is told of, and how many others there were. Raises: Unreachable."""
+    found = [place.find(run, kind) for kind in kinds]
+    records = [record for each in found for record in each.records]
+    return records, sum(each.num_refused for each in found)
+
+
+def _servers(places: dict[str, Place], model: str, now: float) -> tuple[list[dict[str, Any]], int]:
+    """A row for each server of experts, with who tells of it."""
+    by_name: dict[str, tuple[Record, list[str]]] = {}
+    num_refused = 0
+    for words, place in places.items():
+        try:
+            records, more = told_of(place, model, (Kind.EXPERTS,))
+        except AtollError as error:
+            say(f"{words} tells of no server of experts: {error}")
+            continue
+        num_refused += more
+        for record in records:
+            by_name.setdefault(record.name, (record, []))[1].append(words)
+    return [row_of(it, now, " and ".join(by)) for it, by in by_name.values()], num_refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Whom to ask about what; the partition and the orchestrator only by a configuration."""
+
+    peers: Sequence[str]
+    run: str
+    authority: x509.Certificate
+    model: str = ""
+    uri: str = ""
+    tls: str = ""
 
 
 def _asked(
     config: Path | None, set_: list[str] | None, given: Sequence[str], join: Path | None
-) -> tuple[Sequence[str], str, x509.Certificate]:
-    """Peers, run and authority, by a token or a configuration. Raises: BadInput."""
+) -> _Asked:
+    """By a token or a configuration. Raises: BadInput."""
     if join is not None:
         token = JoinToken.read(join)
-        addresses, run, authority = given, token.identity.run, token.authority
+        asked = _Asked(given, token.identity.run, token.authority)
     else:
         settings = run_config(config, set_ or ())
-        authority = read_certificate(certificates_of(settings) / f"{CA}.crt")
-        addresses, run = given or settings.membership.peers, name_of(settings)
-    if not addresses:
+        tls = certificates_of(settings)
+        asked = _Asked(
+            given or settings.membership.peers,
+            name_of(settings),
+            read_certificate(tls / f"{CA}.crt"),
+            _model(settings),
+            settings.run.uri,
+            str(tls),
+        )
+    if not asked.peers:
         raise BadInput("--peer: name somebody to ask, or set membership.peers; see `atoll peer`")
-    return addresses, run, authority
+    return asked
 
 
-def _row(record: Record, now: float) -> dict[str, Any]:
+def _model(config: Config) -> str:
+    """Under which name servers of its experts are told of; "" before there is a partition."""
+    made = stages.find(open_store(config.run.uri), partitioned.STAGE)
+    return model_of(made["digest"]) if made else ""
+
+
+def row_of(record: Record, now: float, told_by: str) -> dict[str, Any]:
+    """A record for a program."""
+    works_on = record.facts.get("job")
+    if record.kind is Kind.EXPERTS:
+        works_on = ", ".join(f"expert {k}" for k in ServerFacts.read(record.facts).experts)
     return {
         "name": record.name,
         "is": record.kind,
         "address": record.address or None,
-        "works_on": record.facts.get("job"),
+        "works_on": works_on,
         "lasts_s": round(record.until - now),
+        "told_by": told_by,
     }

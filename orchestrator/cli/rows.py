@@ -1,4 +1,4 @@
-"""Jobs and islands as rows: for programs all that is known, for people what they look at."""
+"""Jobs, islands and servers as rows: all for programs, for people what they look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from atoll.types import JobState
-from atoll.views import FleetView, IslandView, JobView
+from atoll.views import FleetView, IslandView, JobView, ServerView
 from orchestrator.fleet.budget import moment
 
 
@@ -81,6 +81,17 @@ def island_row(island: IslandView) -> dict[str, Any]:
         "job": island.job or None,
         "nodes": list(island.nodes) or None,
         "silent_s": round(island.silent_s, 1),
+    }
+
+
+def server_row(server: ServerView) -> dict[str, Any]:
+    """A server of experts for a program."""
+    return {
+        "server": server.name,
+        "address": server.address or None,
+        "experts": list(server.experts),
+        "rows_per_s": server.rows_per_second or None,
+        "lasts_s": round(server.lasts_s),
     }
 
 

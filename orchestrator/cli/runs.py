@@ -68,6 +68,7 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
         island_row,
         islands_of,
         job_row,
+        server_row,
         spent_in_words,
         spent_row,
         vitals_in_words,
@@ -78,8 +79,9 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
     view, who = _view(settings)
     jobs = [job_row(job) for job in view.jobs]
     islands = [island_row(island) for island in islands_of(view)]
+    servers = [server_row(server) for server in view.servers]
     if json_:
-        rest = spent_row(view)
+        rest = {"servers": servers, **spent_row(view)}
         print_json({"run": settings.run.uri, "jobs": jobs, "islands": islands, **rest})
         return
     say(who)
@@ -96,6 +98,8 @@ def status(config: ConfigOption = None, set_: SetOption = None, json_: JsonOptio
             typer.echo(f"{job.spec.name}: {words}")
     if islands:
         show("islands", islands, as_json=False)
+    if servers:
+        show("servers of experts", servers, as_json=False)
     typer.echo(spent_in_words(view))
     if view.budget.reached:
         typer.echo(f"paused: {view.budget.reached}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atoll import codec
 from atoll.errors import Refused
@@ -10,38 +10,44 @@ from atoll.wire.v1 import membership_pb2 as wire
 from atoll.wire.v1 import membership_pb2_grpc as rpc
 from membership.found import believed
 from membership.record import Forged, Kind
+from orchestrator.rpc.security import Security
 from orchestrator.servers import Servers
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 
 class RegistryServicer(rpc.RegistryServicer):
     """Believes records for their signatures, whoever brings them."""
 
-    def __init__(self, servers: Servers, authority: x509.Certificate | None) -> None:
+    def __init__(self, servers: Servers, security: Security | None) -> None:
         """Serve a registry.
 
         Args:
             servers: that are known.
-            authority: whose word counts; None for plain text, on loopback only.
+            security: tells whose word counts; None for plain text, on loopback only.
         """
-        self._servers, self._authority = servers, authority
+        self._servers, self._security = servers, security
 
     def Announce(self, request: wire.AnnounceRequest, _: Any) -> wire.AnnounceResponse:  # noqa: N802
         """Keep a record."""
-        data = request.record.SerializeToString()
+        data, security = request.record.SerializeToString(), self._security
         try:
-            record = believed(data, self._authority)
+            if security is None:
+                record, by = believed(data, None), ""
+            else:
+                from membership.signing import signer_of  # noqa: PLC0415 - plain ones need none
+
+                record = believed(data, security.registrar.authority, security.revoked())
+                by = signer_of(data)
         except Forged as error:
             raise Refused(f"the record is not believed: {error}") from error
         if record.kind is not Kind.EXPERTS:
             raise Refused(f"the record is of {record.kind} {record.name}, and none of a server")
-        self._servers.keep(record, data)
+        self._servers.keep(record, data, by)
         return wire.AnnounceResponse()
 
     def Find(self, request: wire.FindRequest, _: Any) -> wire.FindResponse:  # noqa: N802
         """All records of a run; of other kinds than servers of experts there are none."""
         run = codec.required(request.run, "run")
+        if self._security is not None:
+            self._servers.turn_out(self._security.revoked().keys())
         held = self._servers.told(run) if request.kind == Kind.EXPERTS else []
         return wire.FindResponse(records=map(wire.SignedRecord.FromString, held))

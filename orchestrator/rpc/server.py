@@ -93,10 +93,8 @@ def start_server(
     control_pb2_grpc.add_OperatorsServicer_to_server(
         OperatorsServicer(service, book, desk, _MAX_WATCHERS), server
     )
-    authority = security.registrar.authority if security else None
-    membership_pb2_grpc.add_RegistryServicer_to_server(
-        RegistryServicer(service.servers, authority), server
-    )
+    registry = RegistryServicer(service.servers, security)
+    membership_pb2_grpc.add_RegistryServicer_to_server(registry, server)
     files = [control_pb2.DESCRIPTOR, membership_pb2.DESCRIPTOR]
     if security is not None:
         identity_pb2_grpc.add_IdentitiesServicer_to_server(

@@ -34,6 +34,7 @@ class FleetCollector(Collector):
         yield from _of_events(tally)
         yield from _of_checkpoints(view, tally, self._service.wall())
         yield from _of_nodes(view)
+        yield from _of_servers(view)
 
 
 def registry_of(service: FleetService) -> CollectorRegistry:
@@ -184,3 +185,15 @@ def _of_nodes(view: FleetView) -> Iterator[Metric]:
     for name, (words, limit) in limits.items():
         if limit is not None:
             yield GaugeMetricFamily(name, words, value=limit)
+
+
+def _of_servers(view: FleetView) -> Iterator[Metric]:
+    """A gateway's own ``atoll_expert_servers`` are those that it may ask."""
+    known = GaugeMetricFamily(
+        "atoll_registered_expert_servers",
+        "Servers that have told this orchestrator of themselves, by expert.",
+        labels=["expert"],
+    )
+    for expert, num in sorted(Counter(k for each in view.servers for k in each.experts).items()):
+        known.add_metric([str(expert)], num)
+    yield known

@@ -58,6 +58,16 @@ function showCheckpoints() {
   }));
 }
 
+function showServers() {
+  byId("servers-part").hidden = !fleet.servers.length;
+  byId("servers").replaceChildren(...fleet.servers.map((server) => {
+    const row = element("tr"), rate = server.rows_per_second;
+    row.append(element("th", server.name, { scope: "row" }), cell("address", server.address || "–", { class: "state" }),
+      cell("experts", Object.keys(server.experts).join(", ")), cell("rows/s, about", rate ? many(rate) : "–"));
+    return row;
+  }));
+}
+
 function showFacts(leases) {
   const done = fleet.jobs.filter((job) => job.state === "done").length;
   const working = fleet.islands.filter((island) => island.state === "working").length;
@@ -129,6 +139,7 @@ async function look() {
     showFacts(leases);
     showJobs();
     showCheckpoints();
+    showServers();
     draw(leases);
     byId("timeline-legend").replaceChildren(...legendOf(fleet));
     showGrids();

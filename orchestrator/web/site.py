@@ -118,6 +118,7 @@ class Site:
                 "budget": asdict(view.budget),
                 "jobs": jobs,
                 "islands": islands,
+                "servers": [asdict(server) for server in view.servers],
             }
         )
 

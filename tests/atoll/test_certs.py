@@ -45,6 +45,26 @@ def test_certs_makes_files_for_their_owner_alone(certs):
     operator_credentials(folder / "operators" / "alice")
 
 
+def test_certs_makes_folders_for_servers_by_their_hosts(certs):
+    folder, rows = certs("--server", "192.0.2.7", "--server", "gpu7.example.org")
+    assert [row["for"] for row in rows[-2:]] == ["server 192.0.2.7", "server gpu7.example.org"]
+    for host in ("192.0.2.7", "gpu7.example.org"):
+        theirs = folder / "servers" / host
+        assert {each.name for each in theirs.iterdir()} == {"ca.crt", "server.crt", "server.key"}
+        pair = read_pair(theirs, SERVER)
+        assert set(authority.hosts_in(pair.certificate)) == {"localhost", "127.0.0.1", "::1", host}
+        assert authority.identity_in(pair.certificate) == identity.server(host)
+    own = read_pair(folder, SERVER).certificate
+    assert authority.identity_in(own) == identity.server("local")
+
+
+def test_certs_for_a_server_at_an_address_with_colons_names_it_otherwise(certs):
+    folder, _ = certs("--server", "2001:db8::7")
+    (theirs,) = (folder / "servers").iterdir()
+    assert theirs.name == "2001-db8--7"
+    assert "2001:db8::7" in authority.hosts_in(read_pair(theirs, SERVER).certificate)
+
+
 def test_certs_again_changes_nothing(certs):
     folder, _ = certs("--host", "lab.example.org")
     before = digests(folder)
@@ -74,6 +94,7 @@ def test_certs_that_end_soon_are_made_anew_for_the_same_hosts(certs):
     [
         (["--host", "192.0.2.7:50051"], "without a port"),
         (["--host", "a b"], "--host a b"),
+        (["--server", "192.0.2.7:8210"], "--server 192.0.2.7:8210: write an address"),
         (["--operator", "../root"], "is no name"),
     ],
 )

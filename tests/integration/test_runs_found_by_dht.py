@@ -18,7 +18,8 @@ from atoll.clock import SystemClock
 from atoll.credentials import CA, read_certificate
 from cluster import processes
 from membership.dht import Dht
-from orchestrator.cli.peers import told_of
+from membership.record import Kind
+from orchestrator.cli.peers import row_of, told_of
 from orchestrator.naming import name_of
 from tests import dht
 from tests.integration.runs import make_certificates, words_of
@@ -123,7 +124,10 @@ def told(run, far):
     authority = read_certificate(tls / f"{CA}.crt")
     with Dht(run.config.membership.peers, authority, SystemClock()) as asked:
         asked.open()
-        yield lambda: told_of(asked, name)[0]
+        kinds, clock = (Kind.ORCHESTRATOR, Kind.ISLAND), SystemClock()
+        yield lambda: [
+            row_of(record, clock.wall(), "") for record in told_of(asked, name, kinds)[0]
+        ]
 
 
 def agents_in_lab(run) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ from atoll.errors import LeaseLost, Refused, Unreachable
 from atoll.gangs import Call, GangNode
 from atoll.types import Assignment, Ending, JobState, Outcome, Progress, Submission
 from cluster.provider import Node
+from membership.record import Kind, Record, plain
 from orchestrator.fleet.ledger import Prices
 from orchestrator.service import FleetService
 
@@ -121,6 +122,17 @@ def test_service_retires_only_when_nobody_asked_for_a_while(service, lease, cloc
     assert service.retire(unasked_s=4)
     with pytest.raises(Unreachable):
         service.submit([Submission(spec("expert-1"))])
+
+
+def test_service_does_not_retire_while_a_server_of_experts_tells_of_itself(service, clock):
+    told = Record(Kind.EXPERTS, "m", "a", "a:7", until=clock.wall() + 60)
+    service.servers.keep(told, plain(told))
+    clock.now += 50
+    assert not service.retire(unasked_s=4)
+    (server,) = service.view().servers
+    assert (server.name, server.lasts_s) == ("a", 10)
+    clock.now += 11
+    assert service.retire(unasked_s=4)
 
 
 def test_service_shared_by_threads_grants_each_job_once(service, spec, ref):

@@ -12,6 +12,8 @@ from atoll.blobs import open_store
 from atoll.errors import BadInput
 from atoll.types import Ending, Outcome, Progress, Submission, Vitals
 from cluster.provider import Node
+from membership.record import Kind, Record, plain
+from membership.servers import ServerFacts
 from orchestrator.curves import Curves
 from orchestrator.fleet.budget import Budget
 from orchestrator.service import FleetService
@@ -104,6 +106,20 @@ def test_samples_of_a_jobs_newest_checkpoint_are_shown(get, service, run_store, 
     service.commit(lease, ref(lease, 9))
     run_store.put_bytes(f"{ref(lease, 9).key}/grid.png", b"a picture")
     assert get("/grids/expert-0") == (200, "image/png", b"a picture")
+
+
+def test_servers_of_experts_are_told_and_counted_by_expert(get, service, clock):
+    assert json.loads(get("/fleet.json")[2])["servers"] == []
+    for name, experts in (("a", {0: "d"}), ("b", {0: "d", 3: "e"})):
+        facts = ServerFacts(experts, 256, 400.0).facts
+        told = Record(Kind.EXPERTS, "m", name, "a:7", until=clock.wall() + 60, facts=facts)
+        service.servers.keep(told, plain(told))
+    first, second = json.loads(get("/fleet.json")[2])["servers"]
+    assert (first["name"], first["rows_per_second"]) == ("a", 400.0)
+    assert second["experts"] == {"0": "d", "3": "e"}
+    lines = get("/metrics")[2].decode().splitlines()
+    assert 'atoll_registered_expert_servers{expert="0"} 2.0' in lines
+    assert 'atoll_registered_expert_servers{expert="3"} 1.0' in lines
 
 
 def test_metrics_count_what_happened(get, service, lease, ref):

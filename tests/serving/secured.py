@@ -22,10 +22,10 @@ from tests.serving.conftest import CLASSES, CPU, SHAPE
 from tests.serving.remote.conftest import CLOCK
 
 
-def make_lab(folder: Path) -> Path:
-    """Certificates of a server, an operator and the gateway ``web``."""
+def make_lab(folder: Path, *more: str) -> Path:
+    """Certificates of a server, an operator, the gateway ``web``, and of whom else is asked for."""
     with contextlib.suppress(SystemExit):
-        main(["certs", str(folder), "--gateway", "web"])
+        main(["certs", str(folder), "--gateway", "web", *more])
     return folder
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.types import Event, JobState, Progress
-from atoll.views import BudgetView, FleetView, IslandView, JobView
+from atoll.views import BudgetView, FleetView, IslandView, JobView, ServerView
 from orchestrator.cli.changes import Changes
 from orchestrator.cli.live import Pace
 from orchestrator.cli.overview import Overview
@@ -39,6 +39,25 @@ def test_changes_are_one_object_each_and_time_alone_is_none(job, capsys):
     assert [next(iter(each)) for each in told] == ["job", "island", "event", "job", "note"]
     assert (told[0]["job"]["lease_left_s"], told[3]["job"]["lease_left_s"]) == (7.4, None)
     assert told[2]["event"]["reason"] == "silent for 10 s"
+
+
+def test_servers_of_experts_are_shown_and_time_alone_is_no_change(job, clock, capsys):
+    server = ServerView("process 7 on a", "192.0.2.7:8210", {0: "d", 3: "e"}, 400.0, 59.6)
+    view = replace(view_of(job), servers=(server,))
+    changes = Changes()
+    changes.show(view)
+    changes.show(replace(view, servers=(replace(server, lasts_s=40.0),)))
+    *_, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert last["server"] == {
+        "server": "process 7 on a",
+        "address": "192.0.2.7:8210",
+        "experts": [0, 3],
+        "rows_per_s": 400.0,
+        "lasts_s": 60,
+    }
+    with Overview("run", Pace(clock)) as shown:
+        shown.show(view)
+    assert "process 7 on a" in capsys.readouterr().err
 
 
 def test_overview_shows_leases_islands_costs_and_the_latest_events(job, clock, capsys):

@@ -8,17 +8,18 @@ from atoll import identity
 from atoll.errors import Forbidden
 from atoll.revocations import Revocation
 from atoll.wire.v1 import control_pb2 as wire
-from atoll.wire.v1 import identity_pb2
+from atoll.wire.v1 import identity_pb2, membership_pb2
 from orchestrator.rpc.access import HEALTH, refuse_stranger
 
-ISLANDS, OPERATORS, IDENTITIES = (
-    f"atoll.wire.v1.{name}" for name in ("Islands", "Operators", "Identities")
+ISLANDS, OPERATORS, IDENTITIES, REGISTRY = (
+    f"atoll.wire.v1.{name}" for name in ("Islands", "Operators", "Identities", "Registry")
 )
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 MINE, THEIRS = wire.Lease(job="j", island="a", epoch=1), wire.Lease(job="j", island="b", epoch=1)
 OPERATOR = identity.operator("alice")
 ISLAND = identity.island("run", "a")
 TOKEN = identity.joining("run", "a")
+GATEWAY, SERVER = identity.gateway("web"), identity.server("192.0.2.7")
 ANY = identity.joining("run")
 
 
@@ -36,6 +37,9 @@ ANY = identity.joining("run")
         (ISLAND, IDENTITIES, identity_pb2.CertifyRequest(island="a")),
         (TOKEN, IDENTITIES, identity_pb2.CertifyRequest(island="a")),
         (ANY, IDENTITIES, identity_pb2.CertifyRequest(island="b")),
+        (GATEWAY, REGISTRY, membership_pb2.FindRequest()),
+        (SERVER, REGISTRY, membership_pb2.AnnounceRequest()),
+        (OPERATOR, REGISTRY, membership_pb2.FindRequest()),
         (OPERATOR, REFLECTION, None),
         (OPERATOR, HEALTH, None),
         (identity.island("another", "a"), HEALTH, None),
@@ -64,6 +68,13 @@ def test_access_to_ones_own_is_given(caller, service, request_message):
         (ISLAND, OPERATORS, wire.WatchLogRequest(name="a"), "a may not call Operators"),
         (ISLAND, IDENTITIES, identity_pb2.CertifyRequest(island="b"), "a may not speak for b"),
         (TOKEN, IDENTITIES, identity_pb2.CertifyRequest(island="b"), "may not speak for b"),
+        (ISLAND, REGISTRY, membership_pb2.FindRequest(), "a may not call Registry"),
+        (TOKEN, REGISTRY, membership_pb2.FindRequest(), "may not call Registry"),
+        (SERVER, OPERATORS, wire.GetFleetRequest(), r"server 192\.0\.2\.7 may not call Operators"),
+        (SERVER, ISLANDS, wire.AcquireRequest(island="a"), "may not call Islands"),
+        (SERVER, IDENTITIES, identity_pb2.CertifyRequest(island="a"), "may not call Identities"),
+        (GATEWAY, OPERATORS, wire.GetFleetRequest(), "gateway web may not call Operators"),
+        (GATEWAY, ISLANDS, wire.AcquireRequest(island="a"), "may not call Islands"),
         (ISLAND, REFLECTION, None, "may not call ServerReflection"),
         (TOKEN, REFLECTION, None, "may not call ServerReflection"),
         (OPERATOR, "grpc.reflection.v1.ServerReflection", None, "may not call ServerReflection"),
@@ -95,12 +106,16 @@ def test_access_to_anothers_is_refused(caller, service, request_message, why):
         (ISLAND, ISLANDS, wire.AcquireRequest(island="a")),
         (ISLAND, IDENTITIES, identity_pb2.CertifyRequest(island="a")),
         (ISLAND, HEALTH, None),
+        (GATEWAY, REGISTRY, membership_pb2.FindRequest()),
+        (SERVER, REGISTRY, membership_pb2.AnnounceRequest()),
         (TOKEN, IDENTITIES, identity_pb2.CertifyRequest(island="a")),
         (ANY, IDENTITIES, identity_pb2.CertifyRequest(island="a")),
     ],
 )
 def test_access_of_who_was_revoked_is_refused(caller, service, request_message):
-    revoked = {who.uri: Revocation(who, 0.0, "stolen") for who in (OPERATOR, ISLAND)}
+    revoked = {
+        who.uri: Revocation(who, 0.0, "stolen") for who in (OPERATOR, ISLAND, GATEWAY, SERVER)
+    }
     with pytest.raises(Forbidden, match=f"{caller} was revoked"):
         refuse_stranger(caller, "run", service, request_message, revoked)
 

@@ -6,17 +6,23 @@ import contextlib
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from atoll import authority, identity
 from atoll.credentials import GATEWAY, SERVER, gateway_credentials, read_certificate, read_pair
+from atoll.revocations import Revocations, revoke
 from membership.dht import Dht
+from membership.found import Found
 from membership.record import Kind, Record
+from membership.registry import Registry
 from membership.servers import model_of
 from serving.remote.finding import Finder
 from serving.remote.pool import Pool
 from tests import dht
+from tests.fakes import ManualClock
+from tests.registry import orchestrator
 from tests.serving.conftest import SHAPE
 from tests.serving.remote.conftest import CLOCK, until
 from tests.serving.secured import make_lab, secured, some_rows
@@ -99,3 +105,68 @@ def test_servers_found_last_are_known_while_no_peer_answers(lab):
         assert set(finder.addresses()) == {"127.0.0.1:7"}
     finder.look()  # there is nobody left to ask
     assert set(finder.addresses()) == {"127.0.0.1:7"}
+
+
+class Told:
+    """A place that tells what the test says."""
+
+    def __init__(self, *records, left=()):
+        self.answer = Found(records, 0, frozenset(left))
+
+    def find(self, run, kind):
+        assert (run, kind) == (MODEL, Kind.EXPERTS)
+        return self.answer
+
+
+def test_servers_are_known_until_their_records_end_though_a_place_begun_anew_tells_of_nobody():
+    clock = ManualClock()
+    first, second = (
+        replace(record(name, f"{name}:7"), until=clock.wall() + seconds)
+        for name, seconds in (("a", 30), ("b", 60))
+    )
+    place = Told(first, second)
+    finder = Finder(place, MODEL, clock)
+    finder.look()
+    place.answer = Found((), 0)
+    finder.look()
+    assert set(finder.addresses()) == {"a:7", "b:7"}
+    clock.now += 31
+    finder.look()
+    assert set(finder.addresses()) == {"b:7"}
+    place.answer = Found((replace(first, address="c:7", until=clock.wall() + 60),), 0)
+    finder.look()
+    assert set(finder.addresses()) == {"b:7", "c:7"}
+
+
+def test_servers_that_say_that_they_leave_are_known_no_more():
+    clock = ManualClock()
+    here = replace(record("a", "a:7"), until=clock.wall() + 60)
+    place = Told(here)
+    finder = Finder(place, MODEL, clock)
+    finder.look()
+    place.answer = Found((), 0, frozenset({"a"}))
+    finder.look()
+    assert set(finder.addresses()) == set()
+
+
+@pytest.mark.parametrize("place", ["dht", "orchestrator"])
+def test_servers_that_were_revoked_are_not_found_by_whoever_has_the_list(lab, tmp_path, place):
+    make_lab(lab, "--server", "127.0.0.1")
+    gateway = lab / "gateways" / "web"
+    stolen, own = (read_pair(folder, SERVER) for folder in (lab / "servers" / "127.0.0.1", lab))
+    revoke(gateway, [identity.server("127.0.0.1")], "", time.time())
+    known = Revocations(gateway).known
+    with contextlib.ExitStack() as stack:
+        if place == "dht":
+            peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
+            asked = Dht([peer], authority_, CLOCK, lambda: known().keys())
+        else:
+            stack.enter_context(orchestrator(tmp_path / "run", lab))
+            uri, key = str(tmp_path / "run"), "serving.experts_tls"
+            asked = Registry(uri, key, str(gateway), "gateway", CLOCK, lambda: known().keys())
+        stack.enter_context(asked)
+        asked.announce(record("stolen", "127.0.0.1:7"), stolen)
+        asked.announce(record("honest", "127.0.0.1:8"), own)
+        finder = Finder(asked, MODEL, CLOCK)
+        finder.look()
+        assert set(finder.addresses()) == {"127.0.0.1:8"}

@@ -13,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -165,6 +166,96 @@ def test_servers_are_found_in_the_dht_and_what_is_missing_is_told(
                 _, told = ask(remote.rest, seed=seed, exact=True, steps=100)
                 assert "without" not in told[0]
         assert served_by(remote.rest) == [1, 1]
+
+
+@pytest.fixture
+def orchestrate(trained_uri, tmp_path):
+    """Starts the run's orchestrator, with some settings of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings):
+            file = Path(trained_uri) / "config.json"
+            saved = json.loads(file.read_text())
+            saved["orchestrator"] |= settings
+            file.write_text(json.dumps(saved))
+            command = [sys.executable, "-m", "atoll", "orchestrator", "--run-uri", trained_uri]
+            log = stack.enter_context((tmp_path / "orchestrator.log").open("a+"))
+            process = subprocess.Popen(command, stderr=log, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def told(capsys):
+    """What a command tells programs."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return json.loads(said.out)
+
+    return call
+
+
+def test_servers_are_found_by_the_orchestrator_and_asked_on_without_it(
+    serve_run, serve_expert, orchestrate, trained_uri, told
+):
+    def servers():
+        seen = told("status", f"--set=run.uri={trained_uri}")["servers"]
+        return sorted((each["address"], each["experts"]) for each in seen)
+
+    local = serve_run("deterministic=true")
+    begun = [serve_expert(number) for number in (0, 1)]
+    first, second = (serve_expert.ready(each) for each in begun)
+    orchestrator = orchestrate()
+    remote = serve_run('experts=["orchestrator"]', "deterministic=true", "experts_wait_s=1")
+    until(lambda: served_by(remote.rest) == [1, 1])
+    assert servers() == sorted([(first.address, [0]), (second.address, [1])])
+    assert ask(remote.rest, seed=1, exact=True)[0] == ask(local.rest, seed=1)[0]
+    orchestrator.kill()
+    orchestrator.wait()
+    assert ask(remote.rest, seed=2, exact=True)[0] == ask(local.rest, seed=2)[0]
+    third = serve_expert.ready(serve_expert(0, 1))
+    second.process.kill()
+    until(lambda: served_by(remote.rest) == [1, 0])
+    orchestrate()  # which knows nobody yet, and is told again
+    until(lambda: served_by(remote.rest) == [2, 1], seconds=60)
+    assert ask(remote.rest, seed=3, exact=True)[0] == ask(local.rest, seed=3)[0]
+    first.process.send_signal(signal.SIGTERM)
+    assert first.process.wait(30) == 0
+    until(lambda: served_by(remote.rest) == [1, 1])
+    assert (first.address, [0]) not in servers()
+    assert (third.address, [0, 1]) in servers()
+
+
+def test_dht_and_orchestrator_tell_of_the_same_servers(
+    serve_expert, orchestrate, trained_uri, tmp_path, told
+):
+    lab = tmp_path / "lab"
+    told("certs", str(lab), "--gateway", "web", "--server", "127.0.0.1")
+    with dht.peer(lab) as peer:
+        peers = f'membership.peers=["{peer}"]'
+        settings = (peers, f"expert_server.tls={lab / 'servers' / '127.0.0.1'}")
+        begun = [serve_expert(number, settings=settings) for number in (0, 1)]
+        servers = [serve_expert.ready(each) for each in begun]
+        orchestrate(tls=str(lab))
+
+        def seen():
+            asked = ("-s", f"run.uri={trained_uri}", "-s", f"orchestrator.tls={lab}", "-s", peers)
+            rows = told("peers", *asked)
+            return {(each["address"], each["works_on"], each["told_by"]) for each in rows}
+
+        both = "the DHT and the orchestrator"
+        wanted = {(each.address, f"expert {k}", both) for k, each in enumerate(servers)}
+        until(lambda: wanted <= seen(), seconds=60)
+        servers[1].process.send_signal(signal.SIGTERM)
+        assert servers[1].process.wait(30) == 0
+        assert {address for address, works_on, _ in seen() if works_on} == {servers[0].address}
 
 
 def of_peer(lab):

@@ -1,0 +1,102 @@
+"""Which records of servers of experts an orchestrator keeps, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from atoll.errors import Busy, Refused
+from atoll.views import ServerView
+from membership.record import LASTS_S, Kind, Record, plain
+from membership.servers import ServerFacts
+from orchestrator import servers as module
+from orchestrator.servers import Servers
+
+FACTS = ServerFacts({0: "digest-0", 11: "digest-11"}, 256, 412.3)
+
+
+@pytest.fixture
+def servers(clock):
+    return Servers(clock)
+
+
+@pytest.fixture
+def one(clock):
+    until = clock.wall() + LASTS_S
+    return Record(Kind.EXPERTS, "model", "process 7 on a", "a:7", until=until, facts=FACTS.facts)
+
+
+def keep(servers, record):
+    servers.keep(record, plain(record))
+
+
+def test_server_is_known_until_its_record_ends(servers, one, clock):
+    assert not servers.any
+    keep(servers, one)
+    clock.now += LASTS_S - 1
+    assert servers.any
+    assert servers.told("model") == [plain(one)]
+    assert servers.told("another") == []
+    clock.now += 2
+    assert not servers.any
+    assert servers.told("model") == []
+
+
+def test_server_is_seen_with_its_experts_and_its_rate(servers, one, clock):
+    keep(servers, replace(one, name="process 9 on b", facts={}))
+    keep(servers, one)
+    clock.now += 20
+    first, second = servers.view()
+    digests = {0: "digest-0", 11: "digest-11"}
+    assert first == ServerView("process 7 on a", "a:7", digests, 400.0, LASTS_S - 20)
+    assert (second.name, second.experts, second.rows_per_second) == ("process 9 on b", {}, 0.0)
+
+
+def test_server_that_left_is_not_brought_back_by_its_former_record(servers, one):
+    keep(servers, one)
+    left = replace(one, until=one.until + 1, left=True)
+    keep(servers, left)
+    keep(servers, one)
+    assert not servers.any
+    assert servers.view() == ()
+    assert servers.told("model") == [plain(left)]  # gateways have to hear of it
+
+
+@pytest.mark.parametrize("ends_in_s", [-31, LASTS_S + 31, 1e9])
+def test_record_that_has_ended_or_lasts_longer_than_any_is_refused(servers, one, clock, ends_in_s):
+    with pytest.raises(Refused, match="set the clocks of both machines"):
+        keep(servers, replace(one, until=clock.wall() + ends_in_s))
+    assert not servers.any
+
+
+def test_servers_beyond_all_bounds_are_refused_and_those_that_are_known_are_not(
+    servers, one, clock, monkeypatch
+):
+    monkeypatch.setattr(module, "_MOST", 2)
+    for name in ("a", "b", "a"):
+        keep(servers, replace(one, name=name))
+    with pytest.raises(Busy):
+        keep(servers, replace(one, name="c"))
+    clock.now += LASTS_S + 1
+    keep(servers, replace(one, name="c", until=clock.wall() + LASTS_S))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"expert x": "d", "expert -1": "d", "expert 1e3": "d", "expert 99999999999": "d"},
+        {"rows_per_second": "nan", "queue_rows": "many"},
+        {"rows_per_second": "fast"},
+        {"rows_per_second": "-1", "expert": "d"},
+        {"rows_per_second": "1e300"},
+    ],
+)
+def test_facts_that_mean_nothing_are_passed_over(facts):
+    assert ServerFacts.read(facts) == ServerFacts({}, 0, 0.0)
+
+
+def test_facts_are_read_as_they_were_told():
+    assert ServerFacts.read(FACTS.facts) == replace(FACTS, rows_per_second=400.0)
+    fresh = replace(FACTS, rows_per_second=0.0)
+    assert ServerFacts.read(fresh.facts) == fresh
