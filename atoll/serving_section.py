@@ -152,14 +152,17 @@ class ServingSection(Section):
             "experts_steps": ("experts", (ANY,)),
         }
         refuse_idle(self, used_with)
-        pairs = [("reuse_blocks", "experts")]
-        pairs += [(key, "deterministic") for key in ("reuse_blocks", "reuse_routes")]
-        for key, other in pairs:
-            if getattr(self, key) > 1 and getattr(self, other):
+        for key in ("reuse_blocks", "reuse_routes"):
+            if getattr(self, key) > 1 and self.deterministic:
                 raise ValueError(
-                    f"{key} = {getattr(self, key)} does not go with serving.{other}: set it to 1, "
-                    "or leave the other out"
+                    f"{key} = {getattr(self, key)} does not go with serving.deterministic: set it "
+                    "to 1, or leave the other out"
                 )
+        if self.reuse_blocks > 1 and self.experts and self.experts_steps == 1:
+            raise ValueError(
+                f"reuse_blocks = {self.reuse_blocks}: servers of experts reuse blocks within what "
+                "they draw in one go; set serving.experts_steps above 1, or this to 1"
+            )
         return self
 
     @field_validator("experts")

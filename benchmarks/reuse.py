@@ -37,7 +37,7 @@ from serving.engine.engine import THRIFTLESS, Engine
 from serving.engine.events import Event, Failed, Painted
 from serving.engine.model import Experts, Model
 from serving.engine.request import Request, Sampling
-from serving.engine.reuse import Thrift
+from serving.engine.thrift import Thrift
 
 _AT_ONCE, _MOST_ROWS = 64, 256
 WAYS = (

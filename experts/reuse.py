@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from atoll.flops import Shape
@@ -67,6 +68,40 @@ def velocity_again(
     tokens, *told = network.embed(z, s, cond)
     answer = network.finish(tokens + added, *told, shape=shape_of(x_t))
     return _velocity(field, x_t, t, answer)
+
+
+def velocity_partly(  # noqa: PLR0917 - a velocity's own, and what is reused
+    field: VelocityField,
+    x_t: Tensor,
+    t: Tensor,
+    cond: Tensor | None,
+    again: Tensor,
+    before: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """The field's velocity, of some rows by what its blocks have added before.
+
+    Args:
+        field: see :func:`is_parted`.
+        x_t: see :class:`experts.flow.VelocityField`, and so the next two.
+        t: likewise.
+        cond: likewise.
+        again: which rows these are, (B,) bool.
+        before: what was added to them, (A, N, D); None for no rows.
+
+    Returns:
+        The velocity, and what the blocks have added to the other rows, (B - A, N, D); None for no
+        rows.
+    """
+    velocity, added = torch.empty_like(x_t), None
+    for rows, known in ((again, before), (~again, None)):
+        if not rows.any():
+            continue
+        part = x_t[rows], t[rows], None if cond is None else cond[rows]
+        if known is not None:
+            velocity[rows] = velocity_again(field, *part, known)
+        else:
+            velocity[rows], added = velocity_anew(field, *part)
+    return velocity, added
 
 
 def _parts(field: VelocityField, x_t: Tensor, t: Tensor) -> tuple[Parted, tuple[Tensor, Tensor]]:

@@ -37,7 +37,7 @@ class Recipe:
         size: of the image, WIDTHxHEIGHT in pixels; None for the main one of the run.
         without: experts that could not be had in some step, whose weight the others have shared:
             nothing draws the image again.
-        reused: what a service has reused between steps, see :mod:`serving.engine.reuse`; "" for
+        reused: what a service has reused between steps, see :mod:`serving.engine.thrift`; "" for
             nothing. Only it draws the image again.
     """
 

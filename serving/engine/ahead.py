@@ -20,6 +20,7 @@ from router.rows import UNBOUND
 from serving.engine.hearing import Hearing, Question
 from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
+from serving.engine.thrift import Thrift
 
 _FIRST = 2  # steps of the first stretch of an image
 
@@ -48,14 +49,15 @@ class _Said:
 class Ahead:
     """For each of S slots."""
 
-    def __init__(self, num_slots: int, most_steps: int) -> None:
+    def __init__(self, num_slots: int, most_steps: int, thrift: Thrift) -> None:
         """Nothing was said.
 
         Args:
             num_slots: S.
             most_steps: of an image in one stretch; 1 for none.
+            thrift: what is reused within one.
         """
-        self._most = most_steps
+        self._most, self._thrift = most_steps, thrift
         self._length = [_FIRST] * num_slots  # of the next stretch, in steps
         self._limit = [most_steps] * num_slots  # of any, since one came to nothing
         self._said: dict[int, _Said] = {}
@@ -101,7 +103,7 @@ class Ahead:
             mine = torch.isin(question.slot, slots)
             rest &= ~mine
             part = question.part(mine)
-            yield part, _stretch(part, images, evaluations)
+            yield part, _stretch(part, images, evaluations, self._thrift)
         if not groups:
             yield question, None
         elif rest.any():
@@ -188,7 +190,7 @@ class Ahead:
         return {evaluations: slots.new_tensor(its) for evaluations, its in groups.items()}
 
 
-def _stretch(question: Question, images: Slots, evaluations: int) -> Stretch:
+def _stretch(question: Question, images: Slots, evaluations: int, thrift: Thrift) -> Stretch:
     first = question.branch == 0
     slots = question.slot[first]
     return Stretch(
@@ -200,4 +202,5 @@ def _stretch(question: Question, images: Slots, evaluations: int) -> Stretch:
         weight=images.weight[slots],
         guidance=images.guidance[slots],
         evaluations=evaluations,
+        thrift=thrift,
     )

@@ -21,15 +21,15 @@ from serving.engine.hearing import Hearing, Question
 from serving.engine.model import Model
 from serving.engine.queue import Image, Listener, Queue
 from serving.engine.request import Request
-from serving.engine.reuse import Reuse, Thrift
+from serving.engine.reuse import Reuse
 from serving.engine.routes import Routes
 from serving.engine.schedule import Waiting, choose
 from serving.engine.shortage import BatchRows
 from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
+from serving.engine.thrift import THRIFTLESS, Thrift
 from serving.engine.tick import Tick, Watch, nobody
 
-THRIFTLESS = Thrift()
 _numbers = itertools.count()
 _MISSED = "missed"  # among what is kept of an image that leaves its slot
 _NOT_FINITE = "its numbers are finite no more; lower its guidance"
@@ -85,7 +85,7 @@ class Engine:
             num_slots, model.experts.num, dtype=torch.bool, device=model.device
         )  # experts, in the present step of each
         self._awaited: list[tuple[Question, Answer, bool]] = []  # of experts elsewhere; stretches?
-        self._ahead = Ahead(num_slots, most_steps)
+        self._ahead = Ahead(num_slots, most_steps, thrift)
         self._reuse = Reuse(num_slots, thrift, model.device)
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting

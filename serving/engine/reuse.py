@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from experts.flow import VelocityField
-from experts.reuse import is_parted, velocity_again, velocity_anew
-from serving.engine.branches import NUM_BRANCHES, rows_of
+from experts.reuse import is_parted, velocity_partly
+from serving.engine.branches import NUM_BRANCHES
 from serving.engine.hearing import Question
+from serving.engine.thrift import Thrift
 
 _NOBODY = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Thrift:
-    """What is reused between evaluations; as it stands nothing is.
-
-    Attributes:
-        blocks: evaluations of an image by an expert for which its blocks are asked once.
-        change: of the image since then, relative to its length, beyond which they are asked sooner;
-            inf for never.
-        routes: evaluations of an image for which the router is asked once.
-    """
-
-    blocks: int = 1
-    change: float = float("inf")
-    routes: int = 1
-
-    @property
-    def told(self) -> str:
-        """For the recipe of an image; "" where nothing is reused."""
-        blocks = f"blocks {self.blocks}" if self.blocks > 1 else ""
-        change = f"change {self.change:g}" if blocks and self.change < float("inf") else ""
-        routes = f"routes {self.routes}" if self.routes > 1 else ""
-        return ", ".join(filter(None, (blocks, change, routes)))
 
 
 class Reuse:
@@ -64,19 +39,17 @@ class Reuse:
         """What an expert says, (R, C, H, W)."""
         if self._thrift.blocks == 1 or not is_parted(field):
             return field(question.x, question.t, question.cond)
-        is_known = self._is_known(question)
-        said = torch.empty_like(question.x)
-        for rows in (is_known.nonzero().squeeze(1), (~is_known).nonzero().squeeze(1)):
-            if len(rows):
-                part = question.x[rows], question.t[rows], rows_of(question.cond, rows)
-                at = question.slot[rows], question.branch[rows]
-                if is_known[rows[0]]:
-                    added = self._added[tuple(question.x.shape[1:])][at]
-                    said[rows] = velocity_again(field, *part, added)
-                    self._num[at] += 1
-                else:
-                    said[rows], added = velocity_anew(field, *part)
-                    self._note(question.expert, at, part[0], added)
+        known, slot, branch = self._is_known(question), question.slot, question.branch
+        before = None
+        if known.any():
+            added_before = self._added[tuple(question.x.shape[1:])]
+            before = added_before[slot[known], branch[known]]
+        asked = question.x, question.t, question.cond
+        said, added = velocity_partly(field, *asked, known, before)
+        self._num[slot[known], branch[known]] += 1
+        if added is not None:
+            at = slot[~known], branch[~known]
+            self._note(question.expert, at, question.x[~known], added)
         return said
 
     def _is_known(self, question: Question) -> Tensor:

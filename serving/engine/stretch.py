@@ -14,6 +14,7 @@ from torch import Tensor
 from experts.condition import Conditioning
 from serving.engine.branches import NUM_BRANCHES, Branches, branches_of, guided
 from serving.engine.slots import Slots
+from serving.engine.thrift import THRIFTLESS, Thrift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,7 @@ class Stretch:
         weight: of its tableau, (B,).
         guidance: (B,).
         evaluations: E, of each image.
+        thrift: what is reused between them; its blocks alone.
     """
 
     x: Tensor
@@ -39,6 +41,7 @@ class Stretch:
     weight: Tensor
     guidance: Tensor
     evaluations: int
+    thrift: Thrift = THRIFTLESS
 
     @property
     def num_rows(self) -> int:

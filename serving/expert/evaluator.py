@@ -16,6 +16,7 @@ from atoll.clock import Clock
 from atoll.errors import Busy
 from serving.engine.alone import row_by_row
 from serving.engine.shortage import BatchRows, is_shortage
+from serving.engine.thrift import THRIFTLESS, Thrift
 from serving.expert.served import ServedExpert
 
 _log = logging.getLogger(__name__)
@@ -27,14 +28,26 @@ _REMEMBERED = 0.2  # of the newest batch, in the measured speed
 class Remembering(Protocol):
     """A velocity field that makes use of what it said of the same rows before."""
 
-    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
+    def heeds(self, thrift: Thrift) -> bool:
+        """Whether it makes anything of rows that come again and are to be drawn so."""
+        ...
+
+    def again(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor | None,
+        rows: tuple[int, ...],
+        thrift: Thrift,
+    ) -> Tensor:
         """The velocity of rows that come again.
 
         Args:
-            x_t: see :class:`experts.flow.VelocityField`, and so the others.
+            x_t: see :class:`experts.flow.VelocityField`, and so the next two.
             t: likewise.
             cond: likewise.
             rows: a number of its own for each.
+            thrift: how long what was said before counts.
         """
         ...
 
@@ -76,6 +89,7 @@ class Asked:
         due_at: after which nobody wants them; inf for never.
         answer: is told what became of them, once, in any thread; it must not block.
         rows: numbers by which they come again, for a field that remembers; None if they do not.
+        thrift: how long it may go by what it said before.
     """
 
     expert: ServedExpert
@@ -87,6 +101,7 @@ class Asked:
     due_at: float
     answer: Callable[[Answered], None]
     rows: tuple[int, ...] | None = None
+    thrift: Thrift = THRIFTLESS
 
     def goes_with(self, other: Asked) -> bool:
         """Whether both can share a batch."""
@@ -95,6 +110,7 @@ class Asked:
             and self.row_by_row == other.row_by_row
             and self.x_t.shape[1:] == other.x_t.shape[1:]
             and (self.rows is None) == (other.rows is None)
+            and (self.rows is None or self.thrift == other.thrift)
         )
 
 
@@ -222,7 +238,7 @@ class Evaluator:
             group = slice(begin, begin + most)
             given = x_t[group], t[group], None if cond is None else cond[group]
             if rows and isinstance(field, Remembering):
-                parts.append(field.again(*given, rows[group]))
+                parts.append(field.again(*given, rows[group], first.thrift))
             else:
                 parts.append(field(*given))
         return torch.cat(parts).to("cpu")

@@ -24,6 +24,7 @@ from router.sizes import sizes_of
 from serving.expert.admission import Admission
 from serving.expert.announcing import announced
 from serving.expert.evaluator import Evaluator
+from serving.expert.recalling import recalling
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
@@ -57,7 +58,8 @@ def serve_experts(
         with signals.starting():
             refuse_taken(settings.listen, "expert_server.listen")
             served, model = _loaded(config, numbers)
-            experts, is_whole = stack.enter_context(_shared(config, served))
+            shared, is_whole = stack.enter_context(_shared(config, served))
+            experts = recalling(shared)
             evaluator = Evaluator(
                 settings.batch_rows, settings.queue_rows, device_of(config.island), clock
             )

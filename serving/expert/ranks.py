@@ -27,6 +27,7 @@ from experts.flow import VelocityField
 from experts.parallel.displaced import displace
 from experts.parallel.sequence import share_tokens
 from partition.workers import num_cores
+from serving.engine.thrift import Thrift
 from serving.expert.rank_fit import module_of, refuse_undisplaced, refuse_unshared
 from serving.expert.served import ServedExpert
 
@@ -139,7 +140,18 @@ class OfRanks:
 class OfDisplacedRanks(OfRanks):
     """The same, of ranks that remember; see :class:`serving.expert.evaluator.Remembering`."""
 
-    def again(self, x_t: Tensor, t: Tensor, cond: Tensor | None, rows: tuple[int, ...]) -> Tensor:
+    def heeds(self, thrift: Thrift) -> bool:  # noqa: ARG002 - however they are to be drawn
+        """See :class:`serving.expert.evaluator.Remembering`."""
+        return True
+
+    def again(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor | None,
+        rows: tuple[int, ...],
+        thrift: Thrift,  # noqa: ARG002 - its blocks are asked each time
+    ) -> Tensor:
         """Of rows that do."""
         return self._evaluated((x_t, t, cond), rows)
 

@@ -20,6 +20,7 @@ from atoll.clock import Clock
 from atoll.errors import BadInput
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Moving, Stretch
+from serving.engine.thrift import Thrift
 from serving.expert.evaluator import Answered, Asked, Evaluator, Remembering
 from serving.expert.served import ServedExpert
 from serving.remote.tensors import MAX_MESSAGE_BYTES
@@ -63,6 +64,12 @@ def stretch_of(told: wire.Stretch, expert: ServedExpert, x: Tensor, cond: Tensor
             f"a stretch is of {told.evaluations} evaluations, and {left} are left, of which "
             f"{_MOST_EVALUATIONS} may be asked for at once"
         )
+    thrift = Thrift(
+        max(1, told.reuse_blocks),
+        told.reuse_change if told.HasField("reuse_change") else math.inf,
+    )
+    if not thrift.change > 0:
+        raise BadInput("a stretch reuses blocks up to a change that is not above 0")
     expert.check(x, (1 - step / steps).float(), cond)
     return Stretch(
         x=x.float(),
@@ -73,6 +80,7 @@ def stretch_of(told: wire.Stretch, expert: ServedExpert, x: Tensor, cond: Tensor
         weight=torch.tensor(list(told.weight), dtype=torch.float32),
         guidance=torch.tensor(list(told.guidance), dtype=torch.float32),
         evaluations=told.evaluations,
+        thrift=thrift,
     )
 
 
@@ -108,7 +116,8 @@ class Drawing:
     def begin(self) -> None:
         """Have the first rows evaluated. Raises: Busy, as many wait as may."""
         self._began_at = self.clock.monotonic()
-        if isinstance(self.expert.field, Remembering) and not self.row_by_row:
+        field, thrift = self.expert.field, self.stretch.thrift
+        if isinstance(field, Remembering) and field.heeds(thrift) and not self.row_by_row:
             self._rows = tuple(itertools.islice(_numbers, self.stretch.num_rows))
         self._submit(Moving(self.stretch, self.expert.conditioning))
 
@@ -125,6 +134,7 @@ class Drawing:
                 due_at=self.due_at,
                 answer=lambda told: self._go_on(moving, told),
                 rows=self._rows,
+                thrift=self.stretch.thrift,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -199,5 +200,7 @@ class StretchAsked(Asked):
                 reach=told.reach.tolist(),
                 weight=told.weight.tolist(),
                 guidance=told.guidance.tolist(),
+                reuse_blocks=told.thrift.blocks,
+                reuse_change=None if math.isinf(told.thrift.change) else told.thrift.change,
             ),
         )

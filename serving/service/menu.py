@@ -20,8 +20,8 @@ from router.asking import asked_for
 from router.recipe import Recipe
 from router.selection import Selection, parse_strategy
 from serving.engine.request import Request, Sampling
-from serving.engine.reuse import Thrift
 from serving.engine.tableau import TABLEAUX
+from serving.engine.thrift import Thrift
 from serving.service.order import Order, Unusable
 
 MOST_GUIDANCE = 100.0

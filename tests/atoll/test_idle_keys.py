@@ -39,7 +39,7 @@ from atoll.errors import ConfigError
         (["serving.experts_steps=2"], "experts_steps = 2 has no effect with experts = []"),
         (
             ["serving.reuse_blocks=2", "serving.experts=['127.0.0.1:8210']"],
-            "reuse_blocks = 2 does not go with serving.experts: set it to 1",
+            "reuse_blocks = 2: servers of experts reuse blocks within what they draw in one",
         ),
         (["data.source=folder", "data.path=x", "data.exclude=['a']"], 'exclude = ["a"] has no eff'),
         (["partition.features={transformers='x'}", "partition.pca_dims=9"], "pca_dims = 9 has no"),

@@ -100,20 +100,24 @@ class EvaluateRequest(_message.Message):
     def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ...) -> None: ...
 
 class Stretch(_message.Message):
-    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance")
+    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "reuse_change")
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     REACH_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    REUSE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    REUSE_CHANGE_FIELD_NUMBER: _ClassVar[int]
     evaluations: int
     step: _containers.RepeatedScalarFieldContainer[int]
     steps: _containers.RepeatedScalarFieldContainer[int]
     reach: _containers.RepeatedScalarFieldContainer[float]
     weight: _containers.RepeatedScalarFieldContainer[float]
     guidance: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ...) -> None: ...
+    reuse_blocks: int
+    reuse_change: float
+    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ..., reuse_blocks: _Optional[int] = ..., reuse_change: _Optional[float] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("number", "velocity", "refusal", "reason", "waited_s", "evaluated_s", "waiting_rows")

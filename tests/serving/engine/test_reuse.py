@@ -14,7 +14,8 @@ from experts.reuse import is_parted, velocity_again, velocity_anew
 from experts.schedule import NoiseSchedule
 from serving.engine.events import Progress
 from serving.engine.hearing import Question
-from serving.engine.reuse import Reuse, Thrift
+from serving.engine.reuse import Reuse
+from serving.engine.thrift import Thrift
 from tests.experts.stirred import stirred
 from tests.serving.conftest import CPU, Told, request_of
 from tests.serving.engine.test_deterministic import drawn

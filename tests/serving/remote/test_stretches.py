@@ -16,6 +16,7 @@ from serving.engine.alone import row_by_row
 from serving.engine.hearing import Hearing
 from serving.engine.slots import Slots
 from serving.engine.stretch import Stretch
+from serving.engine.thrift import THRIFTLESS
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import encoded
 from tests.serving.conftest import CLASSES, CPU, SHAPE, request_of
@@ -123,7 +124,7 @@ def test_stretch_that_takes_longer_than_there_is_time_says_how_far_it_came(exact
 
 
 def test_stretch_that_came_to_nothing_is_asked_for_shorter():
-    ahead, images = Ahead(1, 16), request_of("a", [1], steps=20, strategy="ancestral")
+    ahead, images = Ahead(1, 16, THRIFTLESS), request_of("a", [1], steps=20, strategy="ancestral")
     slots = Slots.empty(1, (SHAPE,), CLASSES, CPU)
     slots.fill(0, images, 0)
     hearing = Hearing.empty(1, 3, slots.num_values, CPU)

@@ -1,0 +1,32 @@
+"""What is reused between evaluations of an image, instead of being asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """What is reused between evaluations; as it stands nothing is.
+
+    Attributes:
+        blocks: evaluations of an image by an expert for which its blocks are asked once.
+        change: of the image since then, relative to its length, beyond which they are asked sooner;
+            inf for never.
+        routes: evaluations of an image for which the router is asked once.
+    """
+
+    blocks: int = 1
+    change: float = float("inf")
+    routes: int = 1
+
+    @property
+    def told(self) -> str:
+        """For the recipe of an image; "" where nothing is reused."""
+        blocks = f"blocks {self.blocks}" if self.blocks > 1 else ""
+        change = f"change {self.change:g}" if blocks and self.change < float("inf") else ""
+        routes = f"routes {self.routes}" if self.routes > 1 else ""
+        return ", ".join(filter(None, (blocks, change, routes)))
+
+
+THRIFTLESS = Thrift()
