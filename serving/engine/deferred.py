@@ -17,6 +17,10 @@ class Answer(Protocol):
         """Whether it has spoken, or never will."""
         ...
 
+    def cancel(self) -> object:
+        """Nobody waits for it any more."""
+        ...
+
     def result(self) -> Tensor:
         """Velocity, (B, C, H, W). Raises: whatever has kept it from answering."""
         ...

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from atoll.clock import Clock
-from atoll.errors import Unreachable
 from experts.flow import VelocityField
 from serving.engine.ahead import Ahead
 from serving.engine.attempts import Attempts, failed
-from serving.engine.deferred import Answer, Deferred, Drawing
+from serving.engine.awaited import Awaited
+from serving.engine.deferred import Deferred
 from serving.engine.events import Failed, Preview, Progress
-from serving.engine.hearing import Hearing, Question
+from serving.engine.hearing import Hearing
 from serving.engine.model import Model
 from serving.engine.queue import Image, Listener, Queue
 from serving.engine.request import Request
@@ -26,7 +26,6 @@ from serving.engine.routes import Routes
 from serving.engine.schedule import Waiting, choose
 from serving.engine.shortage import BatchRows
 from serving.engine.slots import Slots
-from serving.engine.stretch import Stretch
 from serving.engine.thrift import THRIFTLESS, Thrift
 from serving.engine.tick import Tick, Watch, nobody
 
@@ -84,8 +83,8 @@ class Engine:
         self._missed = torch.zeros(
             num_slots, model.experts.num, dtype=torch.bool, device=model.device
         )  # experts, in the present step of each
-        self._awaited: list[tuple[Question, Answer, bool]] = []  # of experts elsewhere; stretches?
         self._ahead = Ahead(num_slots, most_steps, thrift)
+        self._awaited = Awaited(self._ahead, self._hearing, bell.set)
         self._reuse = Reuse(num_slots, thrift, model.device)
         self._attempts = Attempts(self._queue, self._rows, self._forget, self._spare)
         self._skipped = [0] * num_slots  # see Waiting
@@ -131,6 +130,7 @@ class Engine:
         num_unused = self.num_unused
         self._counted = _counted_of(experts.num)
         self._queue.update()
+        self._awaited.withdraw(self._queue.active)
         self._fill_slots()
         self._ahead.keep_only(self._queue.active)
         self._take_answers()
@@ -290,44 +290,14 @@ class Engine:
             self._counted.rows[question.expert] += len(question.slot)
             field = resident[question.expert]
             if isinstance(field, Deferred):
-                self._ask(question, field)
+                self._awaited.ask(question, field, self._images)
             else:
                 self._hearing.take(question, self._reuse.velocity(field, question))
         self._advance(slots)
 
-    def _ask(self, question: Question, field: Deferred) -> None:
-        """Ask an expert elsewhere, which may draw some of the images for a while."""
-        parts: Iterable[tuple[Question, Stretch | None]] = [(question, None)]
-        if isinstance(field, Drawing):
-            parts = self._ahead.split(question, self._images, self._hearing)
-        for part, stretch in parts:
-            if stretch is None:
-                answer = field.begin(part.x, part.t, part.cond, self._bell.set)
-            else:
-                assert isinstance(field, Drawing)
-                answer = field.begin_stretch(stretch, self._bell.set)
-            self._awaited.append((part, answer, stretch is not None))
-
     def _take_answers(self) -> None:
         """Hear the experts elsewhere that have answered since the last tick."""
-        awaited, self._awaited = self._awaited, []
-        for question, answer, is_stretch in awaited:
-            if not answer.done():
-                self._awaited.append((question, answer, is_stretch))
-                continue
-            try:
-                velocity = answer.result()
-                if is_stretch:
-                    self._ahead.keep(question, velocity[1:], self._hearing)
-                self._hearing.take(question, velocity[0] if is_stretch else velocity)
-            except Unreachable:  # whether there is another, its experts say
-                self._hearing.withdraw(question)
-                if is_stretch:
-                    self._ahead.shorten(question)
-            except Exception as error:  # whatever is wrong with these rows
-                for slot in self._hearing.still(question):
-                    self._end(slot, failed(error))
-        if len(self._awaited) < len(awaited):
+        if self._awaited.hear(lambda slot, error: self._end(slot, failed(error))):
             self._attempts.attempt(self._advance, self._tensor(sorted(self._queue.active)))
 
     def _advance(self, slots: Tensor) -> None:

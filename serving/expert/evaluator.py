@@ -62,7 +62,7 @@ class Answered:
 
     Attributes:
         velocity: (B, C, H, W); None where they were not evaluated.
-        is_late: whether that is because their deadline went by.
+        is_late: whether that is because their deadline went by, or nobody waits for them.
         reason: why it is otherwise, in words.
         waited_s: until their batch began.
         evaluated_s: of their batch.
@@ -90,6 +90,7 @@ class Asked:
         answer: is told what became of them, once, in any thread; it must not block.
         rows: numbers by which they come again, for a field that remembers; None if they do not.
         thrift: how long it may go by what it said before.
+        is_wanted: whether anybody waits for the answer.
     """
 
     expert: ServedExpert
@@ -102,6 +103,7 @@ class Asked:
     answer: Callable[[Answered], None]
     rows: tuple[int, ...] | None = None
     thrift: Thrift = THRIFTLESS
+    is_wanted: Callable[[], bool] = lambda: True
 
     def goes_with(self, other: Asked) -> bool:
         """Whether both can share a batch."""
@@ -196,7 +198,7 @@ class Evaluator:
         batch, left, room = list[Asked](), deque[Asked](), self._rows.most
         for asked in self._waiting:
             num_rows = len(asked.x_t)
-            if asked.due_at < now:
+            if asked.due_at < now or not asked.is_wanted():
                 late.append(asked)
             elif not batch or (asked.goes_with(batch[0]) and num_rows <= room):
                 batch.append(asked)
@@ -206,7 +208,7 @@ class Evaluator:
         self._waiting = left
         self._num_waiting = sum(len(asked.x_t) for asked in left)
         for asked in late:
-            asked.answer(Answered(None, is_late=True, reason="its deadline went by"))
+            asked.answer(Answered(None, is_late=True, reason="nobody waits for it any more"))
         return batch
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import grpc
 import torch
@@ -26,6 +27,21 @@ _MOST_OPEN = 256  # requests of one stream that are not answered; then no more i
 _CONDITIONS = (*FLOATS, torch.int64)
 
 Answers = queue.SimpleQueue[Callable[[], wire.EvaluateResponse] | None]  # made as they are sent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Caller:
+    """Who asks by one stream.
+
+    Attributes:
+        put: an answer, to be made as it is sent.
+        is_heard: whether anybody reads.
+        waits_for: numbers of requests.
+    """
+
+    put: Callable[[Callable[[], wire.EvaluateResponse]], None]
+    is_heard: Callable[[], bool]
+    waits_for: set[int] = field(default_factory=set)
 
 
 class ExpertsServicer(rpc.ExpertsServicer):
@@ -104,13 +120,17 @@ class ExpertsServicer(rpc.ExpertsServicer):
         room: threading.Semaphore,
     ) -> None:
         """Take in what a stream asks; it ends once all of that is answered."""
+        caller = _Caller(answers.put, context.is_active)
         try:
             for request in requests:
+                if request.withdrawn:
+                    caller.waits_for.discard(request.number)
+                    continue
                 room.acquire()
                 if not context.is_active():
                     return
                 self._refuse_stranger(context)
-                self._take(request, answers.put, context.is_active)
+                self._take(request, caller)
         except Forbidden:
             context.cancel()
         except Exception as error:  # gRPC's own, where the caller has gone
@@ -122,15 +142,9 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 return
         answers.put(None)
 
-    def _take(
-        self,
-        request: wire.EvaluateRequest,
-        put: Callable[[Callable[[], wire.EvaluateResponse]], None],
-        is_heard: Callable[[], bool],
-    ) -> None:
+    def _take(self, request: wire.EvaluateRequest, caller: _Caller) -> None:
         def refuse(refusal: wire.Refusal, reason: str) -> None:
-            refused = wire.EvaluateResponse(number=request.number, refusal=refusal, reason=reason)
-            put(lambda: refused)
+            caller.put(lambda: _refused(request.number, refusal, reason))
 
         expert = self._experts.get(request.expert)
         if self._is_leaving():
@@ -140,7 +154,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
             refuse(wire.REFUSAL_NOT_HERE, f"expert {request.expert} of this checkpoint is not here")
             return
         try:
-            self._begin(request, expert, put, is_heard)
+            self._begin(request, expert, caller)
         except BadInput as error:
             refuse(wire.REFUSAL_UNUSABLE, str(error))
         except Busy as error:
@@ -149,13 +163,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
             _log.warning("rows raised before they were evaluated", exc_info=True)
             refuse(wire.REFUSAL_FAILED, f"{type(error).__name__}: {error}")
 
-    def _begin(
-        self,
-        request: wire.EvaluateRequest,
-        expert: ServedExpert,
-        put: Callable[[Callable[[], wire.EvaluateResponse]], None],
-        is_heard: Callable[[], bool],
-    ) -> None:
+    def _begin(self, request: wire.EvaluateRequest, expert: ServedExpert, caller: _Caller) -> None:
         """Have it evaluated. Raises: BadInput, Busy."""
         now = self._clock.monotonic()
         due_at = now + request.deadline_s if request.deadline_s > 0 else math.inf
@@ -163,8 +171,18 @@ class ExpertsServicer(rpc.ExpertsServicer):
         cond = decoded(request.cond, "cond", _CONDITIONS) if request.HasField("cond") else None
         cond = cond if cond is None or cond.dtype == torch.int64 else cond.float()
 
+        number, dtype = request.number, x_t.dtype
+        caller.waits_for.add(number)
+
+        def is_wanted() -> bool:
+            return number in caller.waits_for and caller.is_heard()
+
         def answer(told: Answered) -> None:
-            put(lambda: self._answer(request.number, x_t.dtype, told))
+            if is_wanted():
+                caller.put(lambda: self._answer(number, dtype, told))
+            else:
+                caller.put(lambda: _refused(number, wire.REFUSAL_WITHDRAWN, "nobody waits for it"))
+            caller.waits_for.discard(number)
 
         if request.HasField("stretch"):
             stretch = stretch_of(request.stretch, expert, x_t, cond)
@@ -177,7 +195,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 evaluator=self._evaluator,
                 clock=self._clock,
                 answer=answer,
-                is_wanted=lambda: is_heard() and not self._is_leaving(),
+                is_wanted=lambda: is_wanted() and not self._is_leaving(),
             ).begin()
             return
         t = decoded(request.t, "t", (torch.float32,))
@@ -192,6 +210,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 arrived_at=now,
                 due_at=due_at,
                 answer=answer,
+                is_wanted=is_wanted,
             )
         )
 
@@ -208,3 +227,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         else:
             answer.refusal = wire.REFUSAL_LATE if told.is_late else wire.REFUSAL_FAILED
         return answer
+
+
+def _refused(number: int, refusal: wire.Refusal, reason: str) -> wire.EvaluateResponse:
+    return wire.EvaluateResponse(number=number, refusal=refusal, reason=reason)

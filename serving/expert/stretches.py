@@ -135,6 +135,7 @@ class Drawing:
                 answer=lambda told: self._go_on(moving, told),
                 rows=self._rows,
                 thrift=self.stretch.thrift,
+                is_wanted=self.is_wanted,
             )
         )
 

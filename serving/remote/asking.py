@@ -71,6 +71,11 @@ class Asking:
                     if velocity is not None:
                         return velocity
             raise Unreachable(f"expert {self.rows.expert}: no answer in {self.deadline_s:g} s")
+        except asyncio.CancelledError:  # whoever waited for it has left, and nobody was slow
+            for task in self._begun:
+                task.cancel()
+            self._begun.clear()
+            raise
         finally:
             self._give_up(is_late=self.clock.monotonic() >= until)
 

@@ -85,6 +85,7 @@ class _Stream:
         self._call = call
         self._asked: dict[int, asyncio.Future[wire.EvaluateResponse]] = {}
         self._writing = asyncio.Lock()  # gRPC takes one at a time
+        self._telling: set[asyncio.Task[None]] = set()  # loops keep no tasks
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
     @property
@@ -95,14 +96,33 @@ class _Stream:
         answer: asyncio.Future[wire.EvaluateResponse]
         answer = self._asked[request.number] = asyncio.get_running_loop().create_future()
         try:
-            async with self._writing:
-                await self._call.write(request)
+            await self._write(request)
             return await answer
+        except asyncio.CancelledError:
+            self._withdraw(request.number)
+            raise
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise Unreachable(_said(error)) from error
         finally:
             self._asked.pop(request.number, None)
             answer.cancel()
+
+    async def _write(self, request: wire.EvaluateRequest) -> None:
+        async with self._writing:
+            await self._call.write(request)
+
+    def _withdraw(self, number: int) -> None:
+        """Tell the server that nobody waits for an answer."""
+        word = wire.EvaluateRequest(number=number, withdrawn=True)
+        telling = asyncio.get_running_loop().create_task(self._write(word))
+        self._telling.add(telling)
+
+        def told(task: asyncio.Task[None]) -> None:
+            self._telling.discard(task)
+            if not task.cancelled():
+                task.exception()  # a stream that broke off tells it as well
+
+        telling.add_done_callback(told)
 
     async def end(self) -> None:
         self._call.cancel()

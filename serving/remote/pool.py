@@ -86,13 +86,21 @@ class Pool:
             told: called once there is an answer, in another thread.
 
         Returns:
-            See :meth:`serving.remote.asking.Asking.answer`.
+            See :meth:`serving.remote.asking.Asking.answer`. Who waits no longer may cancel it.
         """
         servers = self._servers.values
         asking = Asking(rows, servers, self._deadline_s, self._clock, self._note_failure)
-        answer = asyncio.run_coroutine_threadsafe(_answered(asking), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(self._answered(asking), self._loop)
         answer.add_done_callback(lambda _: told())
         return answer
+
+    async def _answered(self, asking: Asking) -> Tensor:
+        try:
+            return await asking.answer()
+        except asyncio.CancelledError as error:
+            if not self._stopped:
+                raise
+            raise Unreachable("nobody is asked any more: this gateway ends") from error
 
     def _note_failure(self, server: Server, why: str) -> None:
         was_open, replica = server.replica.is_open, server.replica
@@ -155,13 +163,6 @@ class Pool:
             self._note_failure(server, str(error))
         finally:
             server.asking = None
-
-
-async def _answered(asking: Asking) -> Tensor:
-    try:
-        return await asking.answer()
-    except asyncio.CancelledError as error:
-        raise Unreachable("nobody is asked any more: this gateway ends") from error
 
 
 async def _end_all() -> None:

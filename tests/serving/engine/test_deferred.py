@@ -25,6 +25,10 @@ class Late:
     told: Callable[[], None]
     num_rows: int
     is_out: bool = False
+    is_withdrawn: bool = False
+
+    def cancel(self) -> None:
+        self.is_withdrawn = True
 
     def done(self) -> bool:
         return self.is_out
@@ -139,11 +143,33 @@ def test_answer_for_an_image_that_is_no_more_is_not_taken_for_its_successor(
     engine.cancel("unwanted")
     engine.submit(wanted, told)
     engine.tick()
+    assert all(late.is_withdrawn for late in old)
+    assert not any(late.is_withdrawn for late in elsewhere.pile if late not in old)
     for late in old:
         elsewhere.let_out(late)
     while not told.is_over:
         engine.tick()
         for late in list(elsewhere.pile):
+            elsewhere.let_out(late)
+    assert torch.equal(told.images, here)
+
+
+def test_answer_that_somebody_else_waits_for_is_not_withdrawn_with_one_of_its_images(
+    exact, memory, elsewhere
+):
+    wanted = request_of("wanted", [3], steps=2, strategy="full")
+    here = drawn(exact(), [wanted])["wanted"]
+    memory.resident = {k: elsewhere.expert(it) for k, it in memory.resident.items()}
+    engine, told = exact(num_slots=2), Told()
+    engine.submit(request_of("unwanted", [4], steps=2, strategy="full"), Told())
+    engine.submit(wanted, told)
+    engine.tick()
+    assert all(late.num_rows == 2 for late in elsewhere.pile)
+    engine.cancel("unwanted")
+    while not told.is_over:
+        engine.tick()
+        for late in list(elsewhere.pile):
+            assert not late.is_withdrawn
             elsewhere.let_out(late)
     assert torch.equal(told.images, here)
 

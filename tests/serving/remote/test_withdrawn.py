@@ -1,0 +1,144 @@
+"""Servers evaluate nothing that nobody waits for."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+
+import grpc
+import pytest
+import torch
+
+from atoll.wire.v1 import experts_pb2 as wire
+from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.remote.rows import RowsAsked
+from tests.serving.conftest import SHAPE, Told, request_of
+from tests.serving.remote.conftest import digest, until
+from tests.serving.remote.test_stretches import some
+
+
+class Gated:
+    """A network that answers as often as it is let, and counts what it was asked."""
+
+    def __init__(self, network):
+        self.network, self.go_on, self.num_rows = network, threading.Semaphore(0), 0
+
+    def __call__(self, x_t, t, cond):
+        self.num_rows += len(x_t)
+        assert self.go_on.acquire(timeout=30)
+        return self.network(x_t, t, cond)
+
+    def open(self):
+        for _ in range(10_000):
+            self.go_on.release()
+
+
+@pytest.fixture
+def gated(serve):
+    """A server of expert 0, and what stands before it."""
+    made = []
+
+    def field(network):
+        made.append(Gated(network))
+        return made[-1]
+
+    server = serve([0], field=field)
+    yield server, made[0]
+    made[0].open()
+
+
+def rows(num=1):
+    x_t, t = torch.randn(num, *SHAPE), torch.rand(num)
+    cond = torch.zeros(num, dtype=torch.int64)
+    return RowsAsked(0, digest(0), x_t, t, cond, row_by_row=False, dtype=torch.float32)
+
+
+def test_rows_that_are_withdrawn_are_not_evaluated_and_the_server_is_not_blamed(gated, gateway):
+    server, network = gated
+    pool = gateway([server.address], row_by_row=False).ready(1).resident[0].pool
+    first = pool.begin(rows(), lambda: None)
+    until(lambda: network.num_rows == 1)
+    unwanted, wanted = (pool.begin(rows(num), lambda: None) for num in (3, 5))
+    until(lambda: server.evaluator.num_waiting == 9)
+    (replica,) = pool.replicas()
+    usual_s = replica.usual_s
+    unwanted.cancel()
+    with pytest.raises(CancelledError):
+        unwanted.result()
+    until(lambda: replica.num_rows == 6)
+    # The word that nobody waits has gone the same way as these rows, before them.
+    last = pool.begin(rows(), lambda: None)
+    until(lambda: server.evaluator.num_waiting == 10)
+    network.open()
+    for each in (first, wanted, last):
+        assert each.result(30).shape == (len(each.result()), *SHAPE)
+    assert network.num_rows == 1 + 5 + 1
+    assert replica.is_open
+    assert not replica.usual_s < usual_s  # nan before, or as usual
+
+
+def test_stretch_that_is_withdrawn_goes_no_further(gated, gateway):
+    server, network = gated
+    expert = gateway([server.address], row_by_row=False).ready(1).resident[0]
+    stretch = expert.begin_stretch(some(evaluations=4), lambda: None)
+    until(lambda: network.num_rows == 3)
+    stretch.cancel()
+    last = expert.pool.begin(rows(), lambda: None)
+    until(lambda: server.evaluator.num_waiting == 4)
+    network.open()
+    last.result(30)
+    assert network.num_rows == 3 + 1
+
+
+def test_rows_that_another_server_was_asked_about_as_well_are_evaluated_once(gated, serve, gateway):
+    slow, network = gated
+    quick = serve([0])
+    it = gateway([slow.address, quick.address], row_by_row=False)
+    until(lambda: sum(each.is_open for each in it.pool.replicas()) == 2)
+    held = [it.pool.begin(rows(), lambda: None) for _ in range(4)]
+    until(lambda: network.num_rows >= 1)
+    for each in held:
+        each.result(30)  # the quick one was asked as well
+    until(lambda: all(each.num_rows == 0 for each in it.pool.replicas()))
+    network.open()
+    until(lambda: slow.evaluator.num_waiting == 0)
+    assert network.num_rows == 1  # that it had begun
+
+
+def test_request_that_is_cancelled_is_withdrawn_from_the_server(gated, gateway, make_engine):
+    server, network = gated
+    # The gate may select any of three; all are the one there is.
+    experts = gateway([server.address], row_by_row=False).ready(1)
+    engine = make_engine(experts=experts, gate=lambda x, *_: torch.ones(len(x), 1))
+    engine.submit(request_of("unwanted", [1, 2], steps=9, strategy="full"), Told())
+    engine.tick()
+    until(lambda: network.num_rows == 2)
+    wanted = experts.resident[0].pool.begin(rows(7), lambda: None)
+    engine.cancel("unwanted")
+    engine.tick()
+    (replica,) = experts.resident[0].pool.replicas()
+    until(lambda: replica.num_rows == 7)
+    network.open()
+    wanted.result(30)
+    assert not engine.tick()
+    assert network.num_rows == 2 + 7
+
+
+def test_stream_answers_each_request_once_however_many_are_withdrawn(serve):
+    server = serve([0], queue_rows=10_000)
+    num = 700  # more than may be open at once
+
+    def asked():
+        for number in range(1, num + 1):
+            request = rows().request(30.0)
+            request.number = number
+            yield request
+            yield wire.EvaluateRequest(number=number, withdrawn=True)
+            yield wire.EvaluateRequest(number=10 * num + number, withdrawn=True)  # of no request
+
+    with grpc.insecure_channel(server.address) as channel:
+        answers = list(rpc.ExpertsStub(channel).Evaluate(asked(), timeout=60))
+    assert sorted(each.number for each in answers) == list(range(1, num + 1))
+    kinds = {each.refusal for each in answers}
+    assert kinds <= {wire.REFUSAL_UNSPECIFIED, wire.REFUSAL_WITHDRAWN}
+    assert wire.REFUSAL_WITHDRAWN in kinds
