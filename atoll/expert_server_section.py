@@ -21,6 +21,9 @@ class ExpertServerSection(Section):
     queue_rows: int = Field(
         256, ge=1, description="rows that wait, at most; more are refused, and asked elsewhere"
     )
+    conditions_mb: float = Field(
+        1024.0, ge=0, description="memory for captions' embeddings that need not be sent again"
+    )
     ranks: int = Field(
         1, ge=1, description="processes that share the tokens of each image, a GPU or cores each"
     )

@@ -25,6 +25,7 @@ from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.expert_server_section import ExpertServerSection
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.process import load_served
 from serving.expert.ranks import ranks
@@ -47,7 +48,9 @@ def elsewhere(
     with contextlib.ExitStack() as stack:
         _, experts = stack.enter_context(ranks(load(), load, num, CPU, displaced=displaced))
         evaluator = Evaluator(64, 4096, CPU, CLOCK)
-        servicer = ExpertsServicer("benchmark", experts, evaluator, CLOCK, lambda: False)
+        servicer = ExpertsServicer(
+            "benchmark", experts, evaluator, CLOCK, lambda: False, Conditions(2**20)
+        )
         server = ExpertServer(servicer, ExpertServerSection(listen="127.0.0.1:0"))
         evaluator.start()
         stack.callback(evaluator.stop)

@@ -34,6 +34,7 @@ from atoll.expert_server_section import ExpertServerSection
 from router.load import load_ensemble
 from serving.engine.model import Experts
 from serving.engine.request import Request
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
@@ -68,7 +69,9 @@ def serve(what: str, told: Connection) -> None:
         ServedExpert(k, str(k), field, drawn.conditioning, (drawn.shape,))
         for k, field in enumerate(drawn.experts)
     ]
-    servicer = ExpertsServicer("benchmark", experts, evaluator, CLOCK, lambda: False)
+    servicer = ExpertsServicer(
+        "benchmark", experts, evaluator, CLOCK, lambda: False, Conditions(2**20)
+    )
     server = ExpertServer(servicer, ExpertServerSection(listen="127.0.0.1:0"))
     evaluator.start()
     told.send(int(server.start().rpartition(":")[2]))

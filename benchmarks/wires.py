@@ -28,6 +28,7 @@ from ways import CPU
 
 from atoll.clock import SystemClock
 from atoll.expert_server_section import ExpertServerSection
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
@@ -44,7 +45,9 @@ def serve(size: str, told: Connection) -> None:
     drawn = drawn_from(size)
     evaluator = Evaluator(64, 1024, CPU, CLOCK)
     expert = ServedExpert(0, "0", drawn.experts[0], drawn.conditioning, (drawn.shape,))
-    servicer = ExpertsServicer("benchmark", [expert], evaluator, CLOCK, lambda: False)
+    servicer = ExpertsServicer(
+        "benchmark", [expert], evaluator, CLOCK, lambda: False, Conditions(2**20)
+    )
     server = ExpertServer(servicer, ExpertServerSection(listen="127.0.0.1:0"))
     evaluator.start()
     told.send(server.start())

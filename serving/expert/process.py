@@ -23,6 +23,7 @@ from router.load import trained_run
 from router.sizes import sizes_of
 from serving.expert.admission import Admission
 from serving.expert.announcing import announced
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.recalling import recalling
 from serving.expert.served import ServedExpert
@@ -71,6 +72,7 @@ def serve_experts(
                 evaluator,
                 clock,
                 lambda: leaving,
+                Conditions(settings.conditions_mb * 2**20),
                 *([admission.refuse_stranger] if admission else []),
             )
             server = ExpertServer(servicer, settings, admission)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import grpc
 import torch
+from torch import Tensor
 
 from atoll.clock import Clock
 from atoll.errors import BadInput, Busy, Forbidden
 from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.expert.conditions import Conditions, Untold
 from serving.expert.evaluator import Answered, Asked, Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.stretches import Drawing, stretch_of
@@ -54,6 +56,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         evaluator: Evaluator,
         clock: Clock,
         is_leaving: Callable[[], bool],
+        conditions: Conditions,
         refuse_stranger: Callable[[grpc.ServicerContext], None] = lambda _: None,
     ) -> None:
         """Speak for it.
@@ -64,11 +67,12 @@ class ExpertsServicer(rpc.ExpertsServicer):
             evaluator: of their rows.
             clock: for deadlines; the evaluator's.
             is_leaving: whether no more is taken.
+            conditions: that callers have told.
             refuse_stranger: raises Forbidden once who has begun a stream may call no more.
         """
         self._run, self._experts = run, {each.number: each for each in experts}
         self._evaluator, self._clock, self._is_leaving = evaluator, clock, is_leaving
-        self._refuse_stranger = refuse_stranger
+        self._conditions, self._refuse_stranger = conditions, refuse_stranger
 
     def Describe(  # noqa: N802
         self,
@@ -126,6 +130,9 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 if request.withdrawn:
                     caller.waits_for.discard(request.number)
                     continue
+                if request.HasField("conditions"):
+                    self._keep(request.conditions)
+                    continue
                 room.acquire()
                 if not context.is_active():
                     return
@@ -142,6 +149,12 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 return
         answers.put(None)
 
+    def _keep(self, conditions: wire.Tensor) -> None:
+        try:
+            self._conditions.keep(decoded(conditions, "conditions", _CONDITIONS))
+        except BadInput as error:  # whoever goes by them is told that they are not known
+            _log.warning("conditions are of no use", extra={"fields": {"error": str(error)}})
+
     def _take(self, request: wire.EvaluateRequest, caller: _Caller) -> None:
         def refuse(refusal: wire.Refusal, reason: str) -> None:
             caller.put(lambda: _refused(request.number, refusal, reason))
@@ -155,6 +168,8 @@ class ExpertsServicer(rpc.ExpertsServicer):
             return
         try:
             self._begin(request, expert, caller)
+        except Untold as error:
+            refuse(wire.REFUSAL_UNTOLD, str(error))
         except BadInput as error:
             refuse(wire.REFUSAL_UNUSABLE, str(error))
         except Busy as error:
@@ -164,11 +179,11 @@ class ExpertsServicer(rpc.ExpertsServicer):
             refuse(wire.REFUSAL_FAILED, f"{type(error).__name__}: {error}")
 
     def _begin(self, request: wire.EvaluateRequest, expert: ServedExpert, caller: _Caller) -> None:
-        """Have it evaluated. Raises: BadInput, Busy."""
+        """Have it evaluated. Raises: BadInput, Busy, Untold."""
         now = self._clock.monotonic()
         due_at = now + request.deadline_s if request.deadline_s > 0 else math.inf
         x_t = decoded(request.x_t, "x_t")
-        cond = decoded(request.cond, "cond", _CONDITIONS) if request.HasField("cond") else None
+        cond = self._condition(request)
         cond = cond if cond is None or cond.dtype == torch.int64 else cond.float()
 
         number, dtype = request.number, x_t.dtype
@@ -213,6 +228,11 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 is_wanted=is_wanted,
             )
         )
+
+    def _condition(self, request: wire.EvaluateRequest) -> Tensor | None:
+        if request.HasField("cond"):
+            return decoded(request.cond, "cond", _CONDITIONS)
+        return self._conditions.of(request.cond_keys) if request.cond_keys else None
 
     def _answer(self, number: int, dtype: torch.dtype, told: Answered) -> wire.EvaluateResponse:
         answer = wire.EvaluateResponse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -59,19 +60,22 @@ class Link:
             raise Unreachable(_said(error)) from error
         return told
 
-    async def ask(self, request: wire.EvaluateRequest) -> wire.EvaluateResponse:
+    async def ask(
+        self, make: Callable[[], Sequence[wire.EvaluateRequest]], *, is_heavy: bool = False
+    ) -> wire.EvaluateResponse:
         """Send rows, and wait for their answer, for as long as the caller does.
 
         Args:
-            request: its number is set here.
+            make: makes the request, whose number is set here, and what is to be sent before it; by
+                what was sent before that.
+            is_heavy: whether it takes so long that nobody else should wait for it.
 
         Raises:
             Unreachable: the stream broke off.
         """
-        request.number = next(self._numbers)
         if self._stream is None or self._stream.is_over:
             self._stream = _Stream(self._stub.Evaluate())
-        return await self._stream.ask(request)
+        return await self._stream.ask(next(self._numbers), make, is_heavy=is_heavy)
 
     async def close(self) -> None:
         """Hang up; what was asked is answered with Unreachable."""
@@ -92,19 +96,25 @@ class _Stream:
     def is_over(self) -> bool:
         return bool(self._call.done())
 
-    async def ask(self, request: wire.EvaluateRequest) -> wire.EvaluateResponse:
+    async def ask(
+        self, number: int, make: Callable[[], Sequence[wire.EvaluateRequest]], *, is_heavy: bool
+    ) -> wire.EvaluateResponse:
         answer: asyncio.Future[wire.EvaluateResponse]
-        answer = self._asked[request.number] = asyncio.get_running_loop().create_future()
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            await self._write(request)
+            async with self._writing:
+                messages = await asyncio.to_thread(make) if is_heavy else make()
+                messages[-1].number = number
+                for message in messages:
+                    await self._call.write(message)
             return await answer
         except asyncio.CancelledError:
-            self._withdraw(request.number)
+            self._withdraw(number)
             raise
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise Unreachable(_said(error)) from error
         finally:
-            self._asked.pop(request.number, None)
+            self._asked.pop(number, None)
             answer.cancel()
 
     async def _write(self, request: wire.EvaluateRequest) -> None:

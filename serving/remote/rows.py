@@ -12,6 +12,7 @@ from torch import Tensor
 from atoll.errors import BadInput, Busy, Unreachable
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Stretch
+from serving.remote.conditions import Told, is_large
 from serving.remote.tensors import decoded, encoded
 
 WIRE_TYPES = {
@@ -53,9 +54,36 @@ class Asked(ABC):
     def num_further(self) -> int:
         """Rows that are evaluated after these."""
 
+    @property
     @abstractmethod
+    def condition(self) -> Tensor | None:
+        """That of each image, (B, ...); None without."""
+
+    @abstractmethod
+    def bare(self, deadline_s: float) -> wire.EvaluateRequest:
+        """For the wire, without its number and without conditions."""
+
     def request(self, deadline_s: float) -> wire.EvaluateRequest:
         """For the wire, without its number."""
+        request, cond = self.bare(deadline_s), self.condition
+        if cond is not None:
+            request.cond.CopyFrom(encoded(cond))
+        return request
+
+    def messages(self, deadline_s: float, told: Told) -> list[wire.EvaluateRequest]:
+        """The same, with its conditions in messages before it, as far as they are not known there.
+
+        Args:
+            deadline_s: for the answer.
+            told: what the server knows.
+        """
+        cond = self.condition
+        if cond is None or not is_large(cond):
+            return [self.request(deadline_s)]
+        before, keys = told.tell(cond)
+        request = self.bare(deadline_s)
+        request.cond_keys.extend(keys)
+        return [*before, request]
 
     @abstractmethod
     def fits(self, velocity: Tensor) -> bool:
@@ -131,18 +159,22 @@ class RowsAsked(Asked):
         """See :class:`Asked`."""
         return self.x_t
 
+    @property
+    def condition(self) -> Tensor | None:
+        """See :class:`Asked`."""
+        return self.cond
+
     def fits(self, velocity: Tensor) -> bool:
         """See :class:`Asked`."""
         return velocity.shape == self.x_t.shape
 
-    def request(self, deadline_s: float) -> wire.EvaluateRequest:
+    def bare(self, deadline_s: float) -> wire.EvaluateRequest:
         """See :class:`Asked`."""
         return wire.EvaluateRequest(
             expert=self.expert,
             checkpoint=self.checkpoint,
             x_t=encoded(self.x_t, self.dtype),
             t=encoded(self.t, torch.float32),
-            cond=None if self.cond is None else encoded(self.cond),
             row_by_row=self.row_by_row,
             deadline_s=deadline_s,
         )
@@ -177,12 +209,17 @@ class StretchAsked(Asked):
         """See :class:`Asked`."""
         return self.stretch.x
 
+    @property
+    def condition(self) -> Tensor | None:
+        """See :class:`Asked`."""
+        return self.stretch.cond
+
     def fits(self, velocity: Tensor) -> bool:
         """See :class:`Asked`."""
         rows = (self.stretch.num_rows, *self.images.shape[1:])
         return velocity.shape[1:] == rows and 1 <= len(velocity) <= self.stretch.evaluations
 
-    def request(self, deadline_s: float) -> wire.EvaluateRequest:
+    def bare(self, deadline_s: float) -> wire.EvaluateRequest:
         """See :class:`Asked`."""
         told = self.stretch
         deadline_s = deadline_s * _SHARE
@@ -190,7 +227,6 @@ class StretchAsked(Asked):
             expert=self.expert,
             checkpoint=self.checkpoint,
             x_t=encoded(told.x, self.dtype),
-            cond=None if told.cond is None else encoded(told.cond),
             row_by_row=self.row_by_row,
             deadline_s=deadline_s,
             stretch=wire.Stretch(

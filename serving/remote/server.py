@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from atoll.clock import Clock
+from atoll.wire.v1 import experts_pb2 as wire
+from serving.remote.conditions import Told, is_large
 from serving.remote.link import Link
 from serving.remote.replica import Replica
 from serving.remote.rows import Asked
@@ -26,6 +28,7 @@ class Server:
         clock: for times.
         described_at: when it said last who it is, by the clock; -inf to ask at once.
         asking: whether it is asked just now.
+        told: conditions that it knows.
     """
 
     replica: Replica
@@ -33,6 +36,7 @@ class Server:
     clock: Clock
     described_at: float = -math.inf
     asking: asyncio.Task[None] | None = None
+    told: Told = field(default_factory=Told)
 
     async def describe(self) -> None:
         """Ask whom it speaks for. Raises: Unreachable."""
@@ -55,7 +59,11 @@ class Server:
 
     async def _ask(self, rows: Asked, deadline_s: float) -> Tensor:
         began_at = self.clock.monotonic()
-        told = await self.link.ask(rows.request(deadline_s))
+        is_heavy = is_large(rows.condition)
+        told = await self.link.ask(lambda: rows.messages(deadline_s, self.told), is_heavy=is_heavy)
+        if told.refusal == wire.REFUSAL_UNTOLD:  # it was started anew, or has too little room
+            self.told.forget()
+            told = await self.link.ask(lambda: [rows.request(deadline_s)], is_heavy=is_heavy)
         velocity = rows.velocity(told)
         seconds = self.clock.monotonic() - began_at
         self.replica.answered(

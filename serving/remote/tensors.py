@@ -26,6 +26,11 @@ _MOST_DIMS = 8
 assert sys.byteorder == "little", "tensors travel as they lie in memory"
 
 
+def type_of(dtype: torch.dtype) -> int:
+    """Its number on the wire."""
+    return int(_NAMES[dtype])
+
+
 def encoded(tensor: Tensor, dtype: torch.dtype | None = None) -> wire.Tensor:
     """A tensor for the wire.
 

@@ -13,6 +13,7 @@ from atoll.__main__ import main
 from atoll.expert_server_section import ExpertServerSection
 from atoll.revocations import Revocations
 from serving.expert.admission import Admission
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
@@ -37,7 +38,13 @@ def secured(lab: Path, network: Any) -> Iterator[str]:
     evaluator = Evaluator(8, 64, CPU, CLOCK)
     expert = ServedExpert(0, "digest", network, CLASSES, (SHAPE,))
     servicer = ExpertsServicer(
-        "a run", [expert], evaluator, CLOCK, lambda: False, admission.refuse_stranger
+        "a run",
+        [expert],
+        evaluator,
+        CLOCK,
+        lambda: False,
+        Conditions(2**20),
+        admission.refuse_stranger,
     )
     server = ExpertServer(servicer, settings, admission)
     evaluator.start()

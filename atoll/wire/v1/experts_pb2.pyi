@@ -25,6 +25,7 @@ class Refusal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_FAILED: _ClassVar[Refusal]
     REFUSAL_LEAVING: _ClassVar[Refusal]
     REFUSAL_WITHDRAWN: _ClassVar[Refusal]
+    REFUSAL_UNTOLD: _ClassVar[Refusal]
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_BFLOAT16: DataType
@@ -38,6 +39,7 @@ REFUSAL_UNUSABLE: Refusal
 REFUSAL_FAILED: Refusal
 REFUSAL_LEAVING: Refusal
 REFUSAL_WITHDRAWN: Refusal
+REFUSAL_UNTOLD: Refusal
 
 class Tensor(_message.Message):
     __slots__ = ("type", "shape", "data")
@@ -80,7 +82,7 @@ class ServedExpert(_message.Message):
     def __init__(self, expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rows_per_second: _Optional[float] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s", "stretch", "withdrawn")
+    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s", "stretch", "conditions", "cond_keys", "withdrawn")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EXPERT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,8 @@ class EvaluateRequest(_message.Message):
     ROW_BY_ROW_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     STRETCH_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    COND_KEYS_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     number: int
     expert: int
@@ -100,8 +104,10 @@ class EvaluateRequest(_message.Message):
     row_by_row: bool
     deadline_s: float
     stretch: Stretch
+    conditions: Tensor
+    cond_keys: _containers.RepeatedScalarFieldContainer[bytes]
     withdrawn: bool
-    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ..., conditions: _Optional[_Union[Tensor, _Mapping]] = ..., cond_keys: _Optional[_Iterable[bytes]] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
 
 class Stretch(_message.Message):
     __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "reuse_change")

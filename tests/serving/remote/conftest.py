@@ -12,6 +12,7 @@ import torch
 
 from atoll.clock import SystemClock
 from atoll.expert_server_section import ExpertServerSection
+from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
@@ -64,7 +65,7 @@ def serve(networks):
                 ServedExpert(k, named(k), field(networks[k]), CLASSES, (SHAPE,)) for k in numbers
             ]
             speaker = (servicer or ExpertsServicer)(
-                "a run", experts, evaluator, CLOCK, lambda: False
+                "a run", experts, evaluator, CLOCK, lambda: False, Conditions(2**20)
             )
             evaluator.start()
             stack.callback(evaluator.stop)

@@ -1,0 +1,79 @@
+"""Large conditions cross the wire once: a server is told of them, and knows them by their digests.
+
+The condition of a text-to-image model is larger than the latents that it is about: 77 tokens of 768
+numbers have 231 KiB, a latent image of 4 x 32 x 32 has 16. It is the same at every step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from atoll.wire.v1 import experts_pb2 as wire
+from serving.remote.tensors import encoded, type_of
+
+_LEAST_BYTES = 1024  # of a row, below which its digest would save little
+_MOST_TOLD_BYTES = 32 << 20  # in one message
+_MOST_KEYS = 65_536
+
+
+def is_large(cond: Tensor | None) -> bool:
+    """Whether rows of this kind are worth being told once."""
+    return cond is not None and len(cond) > 0 and cond[0].nbytes >= _LEAST_BYTES
+
+
+def key_of(row: Tensor) -> bytes:
+    """By what a server knows the condition of one image: sha256 of type, shape and numbers.
+
+    Args:
+        row: on the CPU, contiguous.
+    """
+    header = struct.pack(f"<{2 + row.dim()}Q", type_of(row.dtype), row.dim(), *row.shape)
+    digest = hashlib.sha256(header)
+    digest.update(row.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+class Told:
+    """What one server was told, as far as its caller remembers. It may remember less."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._keys: OrderedDict[bytes, None] = OrderedDict()
+
+    def forget(self) -> None:
+        """It remembers less: tell it all again."""
+        self._keys.clear()
+
+    def tell(self, cond: Tensor) -> tuple[list[wire.EvaluateRequest], list[bytes]]:
+        """What to send before a request, and the keys that stand in it for the conditions.
+
+        Args:
+            cond: (B, ...), see :func:`is_large`.
+        """
+        here = cond.detach().to("cpu").contiguous()
+        keys = [key_of(row) for row in here]
+        untold = [place for place, key in enumerate(keys) if self._is_new(key)]
+        return [
+            wire.EvaluateRequest(conditions=encoded(here[part])) for part in _parts(here, untold)
+        ], keys
+
+    def _is_new(self, key: bytes) -> bool:
+        is_new = key not in self._keys
+        self._keys[key] = None
+        self._keys.move_to_end(key)
+        if len(self._keys) > _MOST_KEYS:
+            self._keys.popitem(last=False)
+        return is_new
+
+
+def _parts(cond: Tensor, places: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Places of rows that go into one message each."""
+    most = max(1, _MOST_TOLD_BYTES // cond[0].nbytes)
+    for begin in range(0, len(places), most):
+        yield places[begin : begin + most]

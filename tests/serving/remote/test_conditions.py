@@ -1,0 +1,222 @@
+"""Large conditions cross the wire once, and answers are what they would be without that."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+
+from atoll.errors import BadInput
+from atoll.expert_server_section import ExpertServerSection
+from experts.condition import Conditioning
+from serving.expert.conditions import Conditions, Untold
+from serving.expert.evaluator import Evaluator
+from serving.expert.served import ServedExpert
+from serving.expert.server import ExpertServer
+from serving.expert.servicer import ExpertsServicer
+from serving.remote import conditions as module
+from serving.remote.conditions import Told, is_large, key_of
+from serving.remote.rows import RowsAsked, StretchAsked
+from tests.serving.conftest import CPU, SHAPE
+from tests.serving.remote.conftest import CLOCK, digest, until
+from tests.serving.remote.test_stretches import some
+
+TEXT = Conditioning("text", 64, "some encoder", 8)  # 2 KiB each
+
+
+def network(x_t, t, cond):
+    return x_t * cond.flatten(1).sum(1)[:, None, None, None] + t[:, None, None, None]
+
+
+class Noting(ExpertsServicer):
+    """Knows how many conditions it was told, and how many came with requests."""
+
+    def __init__(self, *its):
+        super().__init__(*its)
+        self.told, self.sent, self.by_key = [], [], []
+
+    def _keep(self, conditions):
+        self.told.append(conditions.shape[0])
+        super()._keep(conditions)
+
+    def _take(self, request, caller):
+        self.sent.append(request.cond.shape[0] if request.HasField("cond") else 0)
+        self.by_key.append(len(request.cond_keys))
+        super()._take(request, caller)
+
+
+@pytest.fixture
+def serve_text():
+    """Starts a server of an expert that is told captions."""
+    with contextlib.ExitStack() as stack:
+
+        def start(listen="127.0.0.1:0", most_bytes=2**20, conditioning=TEXT):
+            evaluator = Evaluator(64, 256, CPU, CLOCK)
+            expert = ServedExpert(0, digest(0), network, conditioning, (SHAPE,))
+            kept = Conditions(most_bytes)
+            servicer = Noting("a run", [expert], evaluator, CLOCK, lambda: False, kept)
+            server = ExpertServer(servicer, ExpertServerSection(listen=listen))
+            evaluator.start()
+            stack.callback(evaluator.stop)
+            address = server.start()
+            stack.callback(server.stop, 0.0)
+            return address, servicer, server
+
+        yield start
+
+
+def rows(captions, row=TEXT.row):
+    """About an image for each of these captions."""
+    cond = torch.stack([torch.randn(row, generator=seeded(number)) for number in captions])
+    x_t, t = torch.randn(len(cond), *SHAPE), torch.rand(len(cond))
+    return RowsAsked(0, digest(0), x_t, t, cond, row_by_row=False, dtype=torch.float32)
+
+
+def seeded(number):
+    return torch.Generator().manual_seed(number)
+
+
+def said(pool, asked):
+    velocity = pool.begin(asked, lambda: None).result(60)
+    torch.testing.assert_close(
+        velocity, network(asked.x_t, asked.t, asked.cond), rtol=1e-5, atol=1e-4
+    )
+    return velocity
+
+
+def pool_of(gateway, address):
+    return gateway([address], row_by_row=False).ready(1).resident[0].pool
+
+
+def test_conditions_are_told_once_to_each_server(serve_text, gateway):
+    address, servicer, _ = serve_text()
+    pool = pool_of(gateway, address)
+    for _ in range(3):
+        said(pool, rows([1, 2, 1]))
+    said(pool, rows([2, 3]))
+    assert servicer.told == [2, 1]
+    assert servicer.sent == [0] * 4
+    assert servicer.by_key == [3, 3, 3, 2]
+
+
+def test_stretches_go_by_what_was_told(serve_text, gateway):
+    address, servicer, _ = serve_text()
+    pool = pool_of(gateway, address)
+    asked = rows([1, 2])
+    said(pool, asked)
+    stretch = StretchAsked(0, digest(0), some(cond=asked.cond), False, torch.float32)
+    assert len(pool.begin(stretch, lambda: None).result(30)) == 3
+    assert (servicer.told, servicer.sent) == ([2], [0, 0])
+
+
+def test_server_that_was_started_anew_is_told_again_and_is_not_blamed(serve_text, gateway):
+    address, _, server = serve_text()
+    pool = pool_of(gateway, address)
+    said(pool, rows([1, 2]))
+    server.stop(0.0)
+    _, servicer, _ = serve_text(listen=address)
+    (replica,) = pool.replicas()
+    until(lambda: _said_again(pool))
+    assert servicer.by_key[0] == 2  # which are not known there
+    assert servicer.sent[1] == 2
+    said(pool, rows([1, 2]))
+    said(pool, rows([1, 2]))
+    assert servicer.told[-1] == 2
+    assert servicer.sent[-1] == 0
+    assert replica.is_open
+
+
+def _said_again(pool):
+    with contextlib.suppress(Exception):  # while the server is gone
+        return said(pool, rows([1, 2])) is not None
+    return False
+
+
+@pytest.mark.parametrize("room", [0, 2048, 3 * 2048])
+def test_server_without_room_for_conditions_answers_all_the_same(serve_text, gateway, room):
+    address, servicer, _ = serve_text(most_bytes=room)
+    pool = pool_of(gateway, address)
+    for captions in ([1, 2, 3, 4], [1], [2, 3, 4], [5, 1]):
+        said(pool, rows(captions))
+    assert any(servicer.sent)
+    assert pool.replicas()[0].is_open
+
+
+def test_conditions_that_no_message_holds_are_told_in_several(serve_text, gateway):
+    large = Conditioning("text", 1024, "some encoder", 512)  # 2 MiB each
+    address, servicer, _ = serve_text(most_bytes=2**27, conditioning=large)
+    pool = pool_of(gateway, address)
+    said(pool, rows(range(40), large.row))
+    assert servicer.told == [16, 16, 8]
+    assert servicer.sent == [0]
+
+
+def test_small_conditions_go_with_the_rows(serve_text, gateway):
+    small = Conditioning("text", 8, "some encoder", 8)
+    address, servicer, _ = serve_text(conditioning=small)
+    pool = pool_of(gateway, address)
+    for _ in range(2):
+        said(pool, rows([1, 2], small.row))
+    assert (servicer.told, servicer.sent) == ([], [2, 2])
+    assert not is_large(None)
+    assert not is_large(torch.zeros(0, 1000))
+
+
+def test_caller_that_remembers_little_tells_again(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_KEYS", 2)
+    told, (first, second, third) = Told(), torch.randn(3, 1, 8, 64)
+    num = [len(told.tell(each)[0]) for each in (first, second, first, third, first, second)]
+    assert num == [1, 1, 0, 1, 0, 1]
+    told.forget()
+    assert len(told.tell(first)[0]) == 1
+
+
+def test_conditions_are_known_by_type_shape_and_numbers():
+    row = torch.arange(8.0)
+    kinds = [row, row.reshape(2, 4), row.reshape(4, 2), row.half(), row.bfloat16(), row + 1]
+    keys = {key_of(each) for each in kinds}
+    assert len(keys) == len(kinds)
+    assert key_of(row.clone()) == key_of(row)
+    assert {len(key) for key in keys} == {32}
+
+
+def test_conditions_not_asked_for_longest_make_room_first():
+    kept, every = Conditions(3 * 32), torch.randn(4, 8)
+    keys = [key_of(row) for row in every]
+    kept.keep(every[:3])
+    assert torch.equal(kept.of([keys[0], keys[2], keys[0]]), every[[0, 2, 0]])
+    kept.keep(every[3:])
+    with pytest.raises(Untold):
+        kept.of([keys[1]])
+    assert torch.equal(kept.of([keys[0], keys[2], keys[3]]), every[[0, 2, 3]])
+    kept.keep(every[:1])
+    assert kept._num_bytes == 3 * 32
+
+
+def test_conditions_of_several_kinds_in_one_request_are_refused():
+    kept = Conditions(2**20)
+    one, other = torch.randn(1, 8), torch.randn(1, 2, 4)
+    kept.keep(one)
+    kept.keep(other)
+    with pytest.raises(BadInput, match="of several shapes or types"):
+        kept.of([key_of(one[0]), key_of(other[0])])
+    with pytest.raises(BadInput, match="have no rows"):
+        kept.keep(torch.tensor(1.0))
+
+
+def test_rubbish_in_place_of_conditions_ends_no_stream(serve_text, gateway, monkeypatch):
+    address, servicer, _ = serve_text()
+    pool = pool_of(gateway, address)
+    whole = Told.tell
+
+    def cut(self, cond):
+        before, keys = whole(self, cond)
+        for message in before:
+            message.conditions.data = message.conditions.data[:-1]
+        return before, keys
+
+    monkeypatch.setattr(Told, "tell", cut)
+    said(pool, rows([1]))
+    assert servicer.sent == [0, 1]
+    assert pool.replicas()[0].is_open
