@@ -65,6 +65,7 @@ class Metrics:
         self._unused = Counter(
             "atoll_expert_unused_rows",
             "Evaluated elsewhere in one go, and then the router sent their images to others.",
+            ["expert"],
             registry=registry,
         )
         self._missed = Counter(
@@ -105,7 +106,7 @@ class Metrics:
             case Tick():
                 with self._guard:  # a newcomer's engine ticks in another thread
                     self._hear_images(told)
-                if any(told.rows) or told.num_stepped or told.num_unused:
+                if any(told.rows) or told.num_stepped or any(told.unused):
                     self._hear_step(told)
             case Came():
                 self._loads.labels(told.expert, "host" if told.from_host else "disk").inc()
@@ -124,7 +125,9 @@ class Metrics:
         self._step_s.observe(tick.seconds)
         self._steps.inc(tick.num_stepped)
         self._gated.inc(tick.num_gated)
-        self._unused.inc(tick.num_unused)
+        for expert, unused in enumerate(tick.unused):
+            if unused:
+                self._unused.labels(expert).inc(unused)
         for expert, missed in enumerate(tick.missed):
             if missed:
                 self._missed.labels(expert).inc(missed)

@@ -61,7 +61,7 @@ class Ahead:
         self._length = [_FIRST] * num_slots  # of the next stretch, in steps
         self._limit = [most_steps] * num_slots  # of any, since one came to nothing
         self._said: dict[int, _Said] = {}
-        self.num_unused = 0  # rows that were evaluated in vain
+        self.unused = Counter[int]()  # rows that were evaluated in vain, by expert
 
     def begin(self, slot: int) -> None:
         """Another image has come there."""
@@ -170,7 +170,7 @@ class Ahead:
     def _drop(self, slot: int) -> None:
         said = self._said.pop(slot, None)
         if said is not None:
-            self.num_unused += said.num_left
+            self.unused[said.expert] += said.num_left
 
     def _groups(self, question: Question, images: Slots, hearing: Hearing) -> dict[int, Tensor]:
         """Slots that can be drawn for a while, by the evaluations that this takes."""

@@ -117,7 +117,7 @@ class Engine:
     @property
     def num_unused(self) -> int:
         """Rows that experts elsewhere evaluated in vain: the router sent their images to others."""
-        return self._ahead.num_unused
+        return self._ahead.unused.total()
 
     @torch.inference_mode()
     def tick(self) -> bool:
@@ -127,7 +127,7 @@ class Engine:
             Whether any was evaluated.
         """
         began_at, experts = self._clock.monotonic(), self._model.experts
-        num_unused = self.num_unused
+        unused = self._ahead.unused.copy()
         self._counted = _counted_of(experts.num)
         self._queue.update()
         self._awaited.withdraw(self._queue.active)
@@ -151,7 +151,7 @@ class Engine:
                 num_drawn=len(self._queue.active),
                 num_queued=self._queue.num_waiting,
                 missed=tuple(self._counted.missed),
-                num_unused=self.num_unused - num_unused,
+                unused=tuple(self._ahead.unused[k] - unused[k] for k in range(experts.num)),
             )
         )
         return bool(choice.slots)

@@ -19,7 +19,8 @@ class Tick:
         num_drawn: images in progress, once it had ended.
         num_queued: images that wait for a slot.
         missed: steps that were made without each of the K experts, because it cannot be had.
-        num_unused: rows that experts elsewhere evaluated in vain, see :mod:`serving.engine.ahead`.
+        unused: rows that each of the K experts, elsewhere, has evaluated in vain, see
+            :mod:`serving.engine.ahead`.
     """
 
     engine: int
@@ -30,7 +31,7 @@ class Tick:
     num_drawn: int
     num_queued: int
     missed: tuple[int, ...] = ()
-    num_unused: int = 0
+    unused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
 from serving.expert.conditions import Conditions, Untold
 from serving.expert.evaluator import Answered, Asked, Evaluator
+from serving.expert.room import Room
 from serving.expert.served import ServedExpert
 from serving.expert.stretches import Drawing, stretch_of
 from serving.remote.tensors import FLOATS, decoded, encoded
@@ -26,6 +27,7 @@ from serving.remote.tensors import FLOATS, decoded, encoded
 _log = logging.getLogger(__name__)
 
 _MOST_OPEN = 256  # requests of one stream that are not answered; then no more is read
+_MOST_SAID_BYTES = 1 << 30  # of all stretches that are drawn, or not sent yet
 _CONDITIONS = (*FLOATS, torch.int64)
 
 Answers = queue.SimpleQueue[Callable[[], wire.EvaluateResponse] | None]  # made as they are sent
@@ -73,6 +75,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         self._run, self._experts = run, {each.number: each for each in experts}
         self._evaluator, self._clock, self._is_leaving = evaluator, clock, is_leaving
         self._conditions, self._refuse_stranger = conditions, refuse_stranger
+        self._room = Room(_MOST_SAID_BYTES)
 
     def Describe(  # noqa: N802
         self,
@@ -209,6 +212,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 due_at=due_at,
                 evaluator=self._evaluator,
                 clock=self._clock,
+                room=self._room,
                 answer=answer,
                 is_wanted=lambda: is_wanted() and not self._is_leaving(),
             ).begin()

@@ -22,6 +22,7 @@ from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Moving, Stretch
 from serving.engine.thrift import Thrift
 from serving.expert.evaluator import Answered, Asked, Evaluator, Remembering
+from serving.expert.room import Room
 from serving.expert.served import ServedExpert
 from serving.remote.tensors import MAX_MESSAGE_BYTES
 
@@ -96,6 +97,7 @@ class Drawing:
         due_at: likewise.
         evaluator: of its rows.
         clock: the evaluator's.
+        room: for what is said of them.
         answer: is told its velocities, (E, R, C, H, W), once.
         is_wanted: whether anybody waits for more of it.
     """
@@ -107,15 +109,20 @@ class Drawing:
     due_at: float
     evaluator: Evaluator
     clock: Clock
+    room: Room
     answer: Callable[[Answered], None]
     is_wanted: Callable[[], bool] = lambda: True
-    _said: list[Tensor] = field(default_factory=list)
+    _said: Tensor = field(default_factory=lambda: torch.empty(0))  # (E, R, C, H, W)
+    _num: int = 0  # evaluations of which it was said
     _began_at: float = 0.0
     _rows: tuple[int, ...] | None = None
 
     def begin(self) -> None:
         """Have the first rows evaluated. Raises: Busy, as many wait as may."""
         self._began_at = self.clock.monotonic()
+        shape = (self.stretch.num_rows, *self.stretch.x.shape[1:])
+        most = min(self.stretch.evaluations, _most(shape, self.dtype))
+        self._said = self.room.parts(most, shape, self.dtype)
         field, thrift = self.expert.field, self.stretch.thrift
         if isinstance(field, Remembering) and field.heeds(thrift) and not self.row_by_row:
             self._rows = tuple(itertools.islice(_numbers, self.stretch.num_rows))
@@ -141,13 +148,13 @@ class Drawing:
 
     def _go_on(self, moving: Moving, told: Answered) -> None:
         velocity = told.velocity
-        if velocity is None or (self._said and not bool(velocity.isfinite().all())):
+        if velocity is None or (self._num and not bool(velocity.isfinite().all())):
             self._end(told)
             return
-        said = velocity.to(self.dtype)
-        self._said.append(said)
-        is_all = len(self._said) >= min(self.stretch.evaluations, _most(said))
-        if is_all or not self.is_wanted():
+        said = self._said[self._num]
+        said.copy_(velocity)
+        self._num += 1
+        if self._num == len(self._said) or not self.is_wanted():
             self._end(told)
             return
         try:
@@ -160,17 +167,17 @@ class Drawing:
     def _end(self, last: Answered) -> None:
         if self._rows is not None and isinstance(self.expert.field, Remembering):
             self.expert.field.forget(self._rows)
-        if not self._said:
+        said, self._said = self._said[: self._num], torch.empty(0)
+        if not len(said):
             self.answer(last)
             return
         passed_s = self.clock.monotonic() - self._began_at
-        said = torch.stack(self._said)
         # But for one evaluation all of it is time that a caller of rows alone would not wait here.
         waited_s = max(passed_s - last.evaluated_s, 0.0)
         self.answer(Answered(said, waited_s=waited_s, evaluated_s=last.evaluated_s))
 
 
-def _most(velocity: Tensor) -> int:
-    """Evaluations that one answer has room for."""
-    size = velocity.numel() * velocity.element_size()
+def _most(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    """Evaluations that one answer has room for, of rows of this shape."""
+    size = torch.Size(shape).numel() * dtype.itemsize
     return max(1, (MAX_MESSAGE_BYTES - _OVERHEAD) // max(size, 1))

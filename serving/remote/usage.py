@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.clock import Clock
@@ -27,7 +27,8 @@ class Use:
     Attributes:
         expert: its number.
         servers: that may be asked about it.
-        rows_per_s: that it was asked about, over the last minute.
+        checkpoints: how many of them have which, by its digest.
+        rows_per_s: that it was asked about, over the last minute, those in vain with them.
         busy: servers that these rows take all the time of; nan where none was measured.
         wanted: servers of its own with which each is busy for 60% of its time at most; one at
             least. A server of several experts is one for each of them, and has less time.
@@ -35,6 +36,7 @@ class Use:
 
     expert: int
     servers: int
+    checkpoints: Mapping[str, int]
     rows_per_s: float
     busy: float
     wanted: int
@@ -65,6 +67,7 @@ class Usage:
             watch(told)
             if isinstance(told, Tick):
                 self.hear(told.rows)
+                self.hear(told.unused)
 
         return hear
 
@@ -94,7 +97,8 @@ class Usage:
         speeds = [each.rows_per_s for each in mine if each.rows_per_s > 0]
         busy = rate / (sum(speeds) / len(speeds)) if speeds else math.nan
         wanted = max(1, math.ceil(busy / _WELL)) if speeds else 1
-        return Use(expert, len(mine), rate, busy, wanted)
+        checkpoints = Counter(each.experts[expert] for each in mine)
+        return Use(expert, len(mine), checkpoints, rate, busy, wanted)
 
     def _forget(self) -> None:
         since = self._clock.monotonic() - _WINDOW_S

@@ -20,7 +20,10 @@ class ExpertAnswer(BaseModel):
 
     expert: int
     servers: int = Field(description="that may be asked about it now")
-    rows_per_s: float = Field(description="that it was asked about, over the last minute")
+    checkpoints: dict[str, int] = Field(description="how many of them have which, by its digest")
+    rows_per_s: float = Field(
+        description="that it was asked about, over the last minute, those in vain with them"
+    )
     busy: float | None = Field(description="servers that these rows keep busy; null = not measured")
     wanted: int = Field(
         description="servers of its own with which none is busy for over 60% of its time"
@@ -44,6 +47,7 @@ def _answer(use: Use) -> ExpertAnswer:
     return ExpertAnswer(
         expert=use.expert,
         servers=use.servers,
+        checkpoints=dict(use.checkpoints),
         rows_per_s=round(use.rows_per_s, 2),
         busy=None if math.isnan(use.busy) else round(use.busy, 3),
         wanted=use.wanted,

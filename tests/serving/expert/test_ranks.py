@@ -15,6 +15,7 @@ from serving.engine.stretch import Moving, Stretch
 from serving.expert.evaluator import Evaluator
 from serving.expert.rank_fit import refuse_unshared
 from serving.expert.ranks import ranks
+from serving.expert.room import Room
 from serving.expert.served import ServedExpert
 from serving.expert.stretches import Drawing
 from tests.experts.parallel.scenes import BY_CLASS, SHAPE, SIZES
@@ -60,6 +61,7 @@ def drawn(expert, evaluator, evaluations=4):
         due_at=float("inf"),
         evaluator=evaluator,
         clock=CLOCK,
+        room=Room(2**20),
         answer=answer.set_result,
     ).begin()
     return answer.result(60).velocity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 
@@ -143,9 +144,22 @@ def test_stretch_that_came_to_nothing_is_asked_for_shorter():
 def test_server_that_has_no_room_for_all_of_a_stretch_says_how_far_it_came(
     exact, here, serve, gateway, monkeypatch
 ):
-    monkeypatch.setattr("serving.expert.stretches._most", lambda _: 3)
+    monkeypatch.setattr("serving.expert.stretches._most", lambda *_: 3)
     engine = exact(experts=gateway([serve().address]).ready(), most_steps=64)
     assert same(here, drawn_elsewhere(engine, ASKED))
+
+
+def test_server_without_memory_for_stretches_says_how_far_it_came_and_has_it_back_in_the_end(
+    exact, here, serve, gateway, monkeypatch
+):
+    row = 4 * math.prod(SHAPE)
+    monkeypatch.setattr("serving.expert.servicer._MOST_SAID_BYTES", 10 * row)
+    made = []
+    server = serve(servicer=lambda *its: made.append(Counting(*its)) or made[0])
+    engine = exact(experts=gateway([server.address]).ready(), most_steps=64)
+    assert same(here, drawn_elsewhere(engine, ASKED))
+    assert max(made[0].asked) == 20  # more than there was room for
+    until(lambda: made[0]._room.free_bytes == 10 * row)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])

@@ -31,6 +31,7 @@ def test_proposals_are_servers_that_rows_leave_time_to(clock):
     hot, warm, unknown, nobody = usage.table()
     assert (hot.servers, hot.rows_per_s, hot.busy) == (2, 300.0, 1.5)  # of a mean speed of 200
     assert hot.wanted == 3  # 1.5 / 0.6, rounded up
+    assert hot.checkpoints == {"digest": 2}
     assert (warm.servers, warm.busy, warm.wanted) == (1, pytest.approx(0.15), 1)
     assert unknown.servers == 1
     assert math.isnan(unknown.busy)
@@ -52,8 +53,12 @@ def test_usage_hears_ticks_beside_whoever_else_does(clock):
     usage, heard = Usage(2, list, clock), []
     watch = usage.beside(heard.append)
     clock.sleep(10.0)
-    told = [Tick(0, 0.1, (20, 0), num_gated=0, num_stepped=0, num_drawn=1, num_queued=0), Left(1)]
+    rows = {"num_gated": 0, "num_stepped": 0, "num_drawn": 1, "num_queued": 0}
+    told = [Tick(0, 0.1, (20, 0), **rows, unused=(0, 5)), Left(1)]
     for each in told:
         watch(each)
     assert heard == told
-    assert [use.rows_per_s for use in usage.table()] == [2.0, 0.0]
+    assert [use.rows_per_s for use in usage.table()] == [
+        2.0,
+        0.5,
+    ]  # servers are busy with those in vain, too
