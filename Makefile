@@ -14,6 +14,7 @@ test: $(INSTALLED)
 	scripts/postgres install
 	scripts/slurm install
 	scripts/sshd install
+	scripts/nftables
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)

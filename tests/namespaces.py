@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -63,6 +64,35 @@ class Network:
     def heal(self, name: str) -> None:
         """Undo a cut."""
         _ip("link", "set", self._cable(name), "up")
+
+    def lose(self, name: str, percent: int) -> None:
+        """Lose so many of the packets that go to a host or come from it, from now on.
+
+        Skips the test where there is no ``nft``, or the kernel has no random numbers for it.
+        """
+        rules = ["add table inet weather", "flush table inet weather"]
+        for hook, other in (("input", "iifname"), ("output", "oifname")):
+            chain = f"inet weather {hook}"
+            rules += [
+                f"add chain {chain} {{ type filter hook {hook} priority 0; }}",
+                f'add rule {chain} {other} != "lo" numgen random mod 100 < {percent} counter drop',
+            ]
+        try:
+            self._nft(name, "-f-", given="".join(f"{rule}\n" for rule in rules))
+        except (OSError, subprocess.CalledProcessError) as error:
+            told = str(getattr(error, "stderr", None) or error).strip()
+            pytest.skip(f"no packets are lost here, which takes nftables: {told}")
+
+    def num_lost(self, name: str) -> int:
+        """Packets that a host has lost so."""
+        told = self._nft(name, "list", "table", "inet", "weather")
+        return sum(int(number) for number in re.findall(r"packets (\d+)", told))
+
+    def _nft(self, name: str, *words: str, given: str = "") -> str:
+        nft = ["env", f"PATH={os.environ['PATH']}:/usr/sbin", "nft", *words]
+        asked = [*self.within(name), *nft]
+        done = subprocess.run(asked, input=given, check=True, capture_output=True, text=True)
+        return done.stdout
 
     def _place(self, name: str) -> str:
         return f"{self._bridge}-{name}"

@@ -265,26 +265,55 @@ def of_peer(lab):
     return [*peer.children(recursive=True), peer]
 
 
-def test_images_go_on_to_the_bit_while_a_host_is_cut_off_and_it_is_asked_again_afterwards(
-    serve_run, serve_expert, tmp_path
-):
-    lab = tmp_path / "lab"
-    with network("near", "far") as net:
+@contextlib.contextmanager
+def secured_hosts(*names, folder):
+    """Hosts of a network, and certificates for servers on them."""
+    lab = folder / "lab"
+    with network(*names) as net:
         hosts = [word for each in net.addresses.values() for word in ("--host", each)]
         with contextlib.suppress(SystemExit):
             main(["certs", str(lab), *hosts, "--gateway", "web"])
-        begun = [
-            serve_expert(
-                *(0, 1),
-                settings=[
-                    f"expert_server.listen={address}:8210",
-                    f"expert_server.tls={lab}",
-                ],
-                within=net.within(name),
-            )
-            for name, address in net.addresses.items()
-        ]
-        named = json.dumps([serve_expert.ready(each).address for each in begun])
+        yield net, lab
+
+
+def on_each(net, lab, serve_expert):
+    """A server of both experts on each host."""
+    begun = [
+        serve_expert(
+            *(0, 1),
+            settings=[f"expert_server.listen={address}:8210", f"expert_server.tls={lab}"],
+            within=net.within(name),
+        )
+        for name, address in net.addresses.items()
+    ]
+    return [serve_expert.ready(each) for each in begun]
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_images_are_the_same_to_the_bit_while_packets_are_lost(
+    serve_run, serve_expert, tmp_path, steps
+):
+    with secured_hosts("near", "far", folder=tmp_path) as (net, lab):
+        named = json.dumps([each.address for each in on_each(net, lab, serve_expert)])
+        local = serve_run("deterministic=true")
+        tls = lab / "gateways" / "web"
+        settings = [f"experts={named}", f"experts_tls={tls}", f"experts_steps={steps}"]
+        remote = serve_run("deterministic=true", *settings)
+        until(lambda: served_by(remote.rest) == [2, 2])
+        for name in net.addresses:
+            net.lose(name, 5)
+        for seed in range(4):
+            came, told = ask(remote.rest, seed=seed, steps=60, strategy="top-1", exact=True)
+            assert came == ask(local.rest, seed=seed, steps=60, strategy="top-1")[0]
+            assert "without" not in told[0]
+        assert sum(map(net.num_lost, net.addresses)) > 0
+
+
+def test_images_go_on_to_the_bit_while_a_host_is_cut_off_and_it_is_asked_again_afterwards(
+    serve_run, serve_expert, tmp_path
+):
+    with secured_hosts("near", "far", folder=tmp_path) as (net, lab):
+        named = json.dumps([each.address for each in on_each(net, lab, serve_expert)])
         local = serve_run("deterministic=true")
         tls = lab / "gateways" / "web"
         remote = serve_run("deterministic=true", f"experts={named}", f"experts_tls={tls}")
