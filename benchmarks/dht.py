@@ -1,7 +1,7 @@
-"""How long a DHT takes to tell where an orchestrator is, against asking the orchestrator itself.
+"""How long a DHT, and a registry, take to tell where somebody is, against a bare call.
 
 Peers are started as by `atoll peer`, on loopback; announcing and finding go through a process, as
-those of orchestrators and agents do. Baseline: the same client's call to a bare gRPC server with
+those of orchestrators and agents do. The registry is that of an orchestrator in a process of its own. Baseline: the same client's call to a bare gRPC server with
 mutual TLS, in a process of its own. Prints one JSON line.
 """
 
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from atoll.credentials import CA, SERVER, client_credentials, write_pair
 from atoll.types import Lease, Progress
 from membership.dht import Dht
 from membership.record import Kind, Record
+from membership.registry import Registry
 
 BARE = """
 import sys
@@ -50,6 +52,17 @@ port = server.add_secure_port("127.0.0.1:0", credentials)
 server.start()
 print(f"127.0.0.1:{port}", flush=True)
 server.wait_for_termination()
+"""
+
+REGISTRY = """
+import sys, threading
+from pathlib import Path
+from tests.registry import orchestrator
+
+folder = Path(sys.argv[1])
+with orchestrator(folder / "run", folder):
+    print("serves", flush=True)
+    threading.Event().wait()
 """
 
 
@@ -77,22 +90,30 @@ def percentiles(name: str, taken: list[float]) -> dict[str, float]:
     }
 
 
-def measured(
-    dht: Dht, client: ControlClient, server: Pair, num_records: int, repeats: int
+def measured(  # noqa: PLR0917 - all that is asked
+    dht: Dht,
+    registry: Registry,
+    client: ControlClient,
+    server: Pair,
+    num_records: int,
+    repeats: int,
 ) -> dict[str, float]:
     """Announce, find and call in turns, so that all meet the same neighbours."""
     lease, progress = Lease("expert-0", "island-1", 1, 10.0), Progress(1, 1.0, 1.0)
-    announce, find, call = [], [], []
+    announce, find, look, call = [], [], [], []
     for number in range(repeats):
         name = f"process {number % num_records}"
         record = Record(Kind.ORCHESTRATOR, "run", name, "127.0.0.1:1", number)
         announce.append(ms(partial(dht.announce, record, server)))
         find.append(ms(partial(dht.find, "run", Kind.ORCHESTRATOR)))
+        registry.announce(replace(record, kind=Kind.EXPERTS), server)
+        look.append(ms(partial(registry.find, "run", Kind.EXPERTS)))
         call.append(ms(partial(client.heartbeat, lease, progress)))
     assert len(dht.find("run", Kind.ORCHESTRATOR).records) == num_records
     return {
         **percentiles("announce", announce),
         **percentiles("find", find),
+        **percentiles("find_in_registry", look),
         **percentiles("call", call),
         "ratio": round(statistics.median(find) / statistics.median(call), 1),
     }
@@ -114,7 +135,7 @@ def main() -> None:
     args = parser.parse_args()
     now = time.time()
     ca = authority.new_authority(now, 3600)
-    server = authority.for_hosts(ca, ["127.0.0.1"], now, 3600)
+    server = authority.for_hosts(ca, ["127.0.0.1"], now, 3600, identity.server("local"))
     caller = authority.for_identity(ca, identity.island("run", "island-1"), now, 3600)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -129,13 +150,18 @@ def main() -> None:
         credentials = client_credentials(caller, ca.certificate)
         client = stack.enter_context(ControlClient(address, "run", credentials))
         dht = stack.enter_context(Dht(peers[:1], ca.certificate, SystemClock()))
+        stack.enter_context(started(sys.executable, "-c", REGISTRY, str(folder)))
+        uri = str(folder / "run")
+        registry = stack.enter_context(
+            Registry(uri, "expert_server.tls", str(folder), identity.Kind.SERVER, SystemClock())
+        )
         begin = ms(lambda: dht.find("run", Kind.ORCHESTRATOR))
         result = {
             "benchmark": "dht",
             "peers": args.peers,
             "records": args.records,
             "first_find_s": round(begin / 1000, 2),
-            **measured(dht, client, server, args.records, args.repeats),
+            **measured(dht, registry, client, server, args.records, args.repeats),
             "memory_mib": memory_mib(),
             "repeats": args.repeats,
         }

@@ -36,6 +36,7 @@ from serving.engine.model import Experts
 from serving.engine.request import Request
 from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
+from serving.expert.recalling import recalling
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
@@ -65,10 +66,12 @@ def serve(what: str, told: Connection) -> None:
     """Serve all experts, in a process of its own, until it is killed."""
     drawn = drawn_of(what)
     evaluator = Evaluator(32, 1024, CPU, CLOCK)
-    experts = [
-        ServedExpert(k, str(k), field, drawn.conditioning, (drawn.shape,))
-        for k, field in enumerate(drawn.experts)
-    ]
+    experts = recalling(
+        [
+            ServedExpert(k, str(k), field, drawn.conditioning, (drawn.shape,))
+            for k, field in enumerate(drawn.experts)
+        ]
+    )
     servicer = ExpertsServicer(
         "benchmark", experts, evaluator, CLOCK, lambda: False, Conditions(2**20)
     )
@@ -95,11 +98,14 @@ def servers(what: str, num: int) -> Iterator[tuple[list[Any], list[int]]]:
 
 
 @contextlib.contextmanager
-def far(
-    drawn: Drawn, ports: list[int], delay_ms: float = 0, wire: str = "float32", steps: int = 1
-) -> Iterator[tuple[Any, Pool]]:
-    """An engine whose experts are behind those ports, and what asks them."""
-    bell = threading.Event()
+def asked(
+    num_experts: int,
+    ports: list[int],
+    bell: threading.Event,
+    delay_ms: float = 0,
+    wire: str = "float32",
+) -> Iterator[tuple[Experts, Pool]]:
+    """Experts that are behind those ports, and what asks them."""
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(Proxy(port, delay_ms / 2000)) for port in ports]
         addresses = [each.address for each in wires]
@@ -107,12 +113,20 @@ def far(
         pool.start()
         stack.callback(pool.close)
         fields = [
-            RemoteExpert(k, str(k), pool, False, WIRE_TYPES[wire])
-            for k in range(len(drawn.experts))
+            RemoteExpert(k, str(k), pool, False, WIRE_TYPES[wire]) for k in range(num_experts)
         ]
-        experts: Experts = RemoteExperts(fields, pool, CLOCK, 60.0)
         while len([each for each in pool.replicas() if each.is_open]) < len(ports):
             time.sleep(0.01)
+        yield RemoteExperts(fields, pool, CLOCK, 60.0), pool
+
+
+@contextlib.contextmanager
+def far(
+    drawn: Drawn, ports: list[int], delay_ms: float = 0, wire: str = "float32", steps: int = 1
+) -> Iterator[tuple[BySteps, Pool]]:
+    """An engine whose experts are behind those ports, and what asks them."""
+    bell = threading.Event()
+    with asked(len(drawn.experts), ports, bell, delay_ms, wire) as (experts, pool):
         yield BySteps(drawn, experts, bell, most_steps=steps), pool
 
 

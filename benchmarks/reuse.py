@@ -1,26 +1,30 @@
 """What the reuse of blocks and routes between steps saves, and what it costs in quality.
 
-    OMP_NUM_THREADS=1 python benchmarks/reuse.py RUN [--num 2000] [--set KEY=VALUE]
+    OMP_NUM_THREADS=1 python benchmarks/reuse.py RUN [--num 2000] [--elsewhere] [--set KEY=VALUE]
 
 Baseline: the same engine and requests, with nothing reused, beside it on the same images of a
 trained run. Each way draws the same seeds and classes, 64 images at a time, and is told by its
 images a second, the Fréchet distance of its images to the run's real ones by the classifier of
 `atoll evaluate`, and the distance of its images from those of the baseline, relative to their
-length. Prints one JSON line.
+length. With --elsewhere all experts, those of the baseline as well, are in a server of their own
+process, which draws up to 64 steps in one go. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from remote import asked, servers
 from torch import Tensor
 from ways import CPU, All
 
@@ -121,7 +125,24 @@ class Judge:
         }
 
 
-def judge_of(config: Config, num: int) -> Judge:
+@contextlib.contextmanager
+def held(config: Config, *, elsewhere: bool) -> Iterator[tuple[Experts | None, threading.Event]]:
+    """The experts of a run, if they are elsewhere, and what is rung when they answer."""
+    bell = threading.Event()
+    if not elsewhere:
+        yield None, bell
+        return
+    num, uri = config.partition.num_experts, config.run.uri
+    with servers(uri, 1) as (_, ports), asked(num, ports, bell) as (experts, _):
+        yield experts, bell
+
+
+def judge_of(
+    config: Config,
+    num: int,
+    experts: Experts | None = None,
+    bell: threading.Event | None = None,
+) -> Judge:
     """Of so many images of a run, which are drawn as ever first."""
     uri = config.run.uri
     store, cache = open_store(uri), Path(uri) / "local" / "cache"
@@ -129,23 +150,34 @@ def judge_of(config: Config, num: int) -> Judge:
     real = read_real(config, store, ensemble.partition, ensemble.conditioning)
     yardstick = Yardstick(open_extractor(config, store, real), real)
     requests = requests_of(config, real, num)
-    drawn(ensemble, requests[:_AT_ONCE])  # warm
-    return Judge(ensemble, yardstick, requests, *drawn(ensemble, requests))
+    how = (THRIFTLESS, experts, bell)
+    drawn(ensemble, requests[:_AT_ONCE], *how)  # warm
+    return Judge(ensemble, yardstick, requests, *drawn(ensemble, requests, *how))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="folder of a trained one")
     parser.add_argument("--num", type=int, default=2000, help="images of each way")
+    parser.add_argument("--elsewhere", action="store_true", help="experts in a server of their own")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     config = run_config(None, [f"run.uri={args.run}", *args.set])
-    judge = judge_of(config, args.num)
-    rows = [
-        {"reused": thrift.told, **judge.row(*drawn(judge.ensemble, judge.requests, thrift))}
-        for thrift in WAYS
-    ]
-    about = {"benchmark": "reuse", "run": Path(args.run).name, "num": args.num}
+    with held(config, elsewhere=args.elsewhere) as where:
+        judge = judge_of(config, args.num, *where)
+        rows = [
+            {
+                "reused": thrift.told,
+                **judge.row(*drawn(judge.ensemble, judge.requests, thrift, *where)),
+            }
+            for thrift in WAYS
+        ]
+    about = {
+        "benchmark": "reuse",
+        "run": Path(args.run).name,
+        "num": args.num,
+        "elsewhere": args.elsewhere,
+    }
     print(json.dumps({**about, "strategy": config.sampling.strategy, "ways": rows}))
 
 
