@@ -1,8 +1,9 @@
 """How long a DHT, and a registry, take to tell where somebody is, against a bare call.
 
 Peers are started as by `atoll peer`, on loopback; announcing and finding go through a process, as
-those of orchestrators and agents do. The registry is that of an orchestrator in a process of its own. Baseline: the same client's call to a bare gRPC server with
-mutual TLS, in a process of its own. Prints one JSON line.
+those of orchestrators and agents do. The registry is that of an orchestrator in a process of its
+own. Baseline: the same client's call to a bare gRPC server with mutual TLS, in a process of its
+own. Prints one JSON line.
 """
 
 from __future__ import annotations
