@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import grpc
@@ -89,7 +89,7 @@ class _Stream:
         self._call = call
         self._asked: dict[int, asyncio.Future[wire.EvaluateResponse]] = {}
         self._writing = asyncio.Lock()  # gRPC takes one at a time
-        self._telling: set[asyncio.Task[None]] = set()  # loops keep no tasks
+        self._works: set[asyncio.Task[None]] = set()
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
     @property
@@ -102,14 +102,13 @@ class _Stream:
         answer: asyncio.Future[wire.EvaluateResponse]
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            async with self._writing:
-                messages = await asyncio.to_thread(make) if is_heavy else make()
-                messages[-1].number = number
-                for message in messages:
-                    await self._call.write(message)
+            # gRPC ends the whole stream, and so all that others have asked, with a write that is
+            # cancelled: it goes on by itself.
+            await asyncio.shield(self._begun(self._send(number, make, is_heavy=is_heavy)))
             return await answer
         except asyncio.CancelledError:
-            self._withdraw(number)
+            word = wire.EvaluateRequest(withdrawn=True)
+            self._begun(self._send(number, lambda: [word], is_heavy=False))
             raise
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise Unreachable(_said(error)) from error
@@ -117,22 +116,27 @@ class _Stream:
             self._asked.pop(number, None)
             answer.cancel()
 
-    async def _write(self, request: wire.EvaluateRequest) -> None:
-        async with self._writing:
-            await self._call.write(request)
+    async def _send(
+        self, number: int, make: Callable[[], Sequence[wire.EvaluateRequest]], *, is_heavy: bool
+    ) -> None:
+        async with self._writing:  # what is made goes by what was sent before
+            messages = await asyncio.to_thread(make) if is_heavy else make()
+            messages[-1].number = number
+            for message in messages:
+                await self._call.write(message)
 
-    def _withdraw(self, number: int) -> None:
-        """Tell the server that nobody waits for an answer."""
-        word = wire.EvaluateRequest(number=number, withdrawn=True)
-        telling = asyncio.get_running_loop().create_task(self._write(word))
-        self._telling.add(telling)
+    def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that goes on whoever waits for it; a loop by itself keeps no task."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._works.add(task)
 
-        def told(task: asyncio.Task[None]) -> None:
-            self._telling.discard(task)
+        def over(task: asyncio.Task[None]) -> None:
+            self._works.discard(task)
             if not task.cancelled():
                 task.exception()  # a stream that broke off tells it as well
 
-        telling.add_done_callback(told)
+        task.add_done_callback(over)
+        return task
 
     async def end(self) -> None:
         self._call.cancel()

@@ -168,7 +168,7 @@ class Pool:
 async def _end_all() -> None:
     """Leave nobody waiting for an answer."""
     await asyncio.sleep(0)  # for what was handed over at the last moment
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # some begin others as they end
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import grpc
@@ -11,7 +12,9 @@ import torch
 
 from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.expert.servicer import ExpertsServicer
 from serving.remote.rows import RowsAsked
+from tests.proxy import Proxy
 from tests.serving.conftest import SHAPE, Told, request_of
 from tests.serving.remote.conftest import digest, until
 from tests.serving.remote.test_stretches import some
@@ -103,6 +106,31 @@ def test_rows_that_another_server_was_asked_about_as_well_are_evaluated_once(gat
     network.open()
     until(lambda: slow.evaluator.num_waiting == 0)
     assert network.num_rows == 1  # that it had begun
+
+
+def test_rows_that_are_withdrawn_as_they_are_sent_harm_nobody_on_the_same_stream(serve, gateway):
+    streams = []
+
+    class Counting(ExpertsServicer):
+        def Evaluate(self, requests, context):  # noqa: N802
+            streams.append(context)
+            return super().Evaluate(requests, context)
+
+    server = serve([0], servicer=Counting, batch_rows=4096, queue_rows=100_000)
+    with Proxy(server.port) as wire_:
+        pool = gateway([wire_.address], row_by_row=False).ready(1).resident[0].pool
+        pool.begin(rows(), lambda: None).result(30)
+        wire_.freeze()
+        many = [pool.begin(rows(20_000), lambda: None) for _ in range(4)]  # 1.5 MB each
+        time.sleep(0.5)  # until there is no room on the wire
+        for each in many[:3]:
+            each.cancel()
+        time.sleep(0.2)
+        wire_.mend()
+        assert many[3].result(60).shape == (20_000, *SHAPE)
+        pool.begin(rows(), lambda: None).result(30)
+        assert len(streams) == 1
+        assert pool.replicas()[0].is_open
 
 
 def test_request_that_is_cancelled_is_withdrawn_from_the_server(gated, gateway, make_engine):
