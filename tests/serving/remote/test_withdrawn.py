@@ -98,8 +98,9 @@ def test_rows_that_another_server_was_asked_about_as_well_are_evaluated_once(gat
     quick = serve([0])
     it = gateway([slow.address, quick.address], row_by_row=False)
     until(lambda: sum(each.is_open for each in it.pool.replicas()) == 2)
-    held = [it.pool.begin(rows(), lambda: None) for _ in range(4)]
-    until(lambda: network.num_rows >= 1)
+    held = [it.pool.begin(rows(), lambda: None)]
+    until(lambda: network.num_rows == 1)
+    held += [it.pool.begin(rows(), lambda: None) for _ in range(4)]
     for each in held:
         each.result(30)  # the quick one was asked as well
     until(lambda: not any(each.is_wanted() for each in slow.evaluator._waiting))
