@@ -8,7 +8,7 @@ the orchestrator. A server's is named by its hosts, and by such a URI where it c
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -85,7 +85,7 @@ def new_authority(now: float, seconds: float) -> Pair:
 
 
 def for_hosts(
-    authority: Pair, hosts: Iterable[str], now: float, seconds: float, who: Identity | None = None
+    authority: Pair, hosts: Sequence[str], now: float, seconds: float, who: Identity | None = None
 ) -> Pair:
     """A server, named by its addresses and host names.
 

@@ -17,7 +17,7 @@ from atoll.authority import DAY_S, Pair
 from atoll.command import JsonOption, show
 from atoll.credentials import CA, OPERATOR, SERVER, read_pair, write_pair
 from atoll.errors import BadInput
-from atoll.identity import Identity
+from atoll.identity import OWN, Identity
 from atoll.identity import gateway as gateway_named
 from atoll.identity import operator as operator_named
 from atoll.identity import server as server_named
@@ -26,7 +26,6 @@ from atoll.revocations import read_revocations
 
 _CA_S = 3650 * DAY_S
 _RENEW_S = 30 * DAY_S
-OWN = "local"  # who gives commands, or serves, from the folder itself
 _HERE = ("localhost", "127.0.0.1", "::1")  # whoever asks on the machine itself
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
 
@@ -93,7 +92,7 @@ def certs(
         ]
         for who in [*made, *at]:
             if who in at:
-                pair = authority.for_hosts(ca, dict.fromkeys([*_HERE, at[who]]), now, lasting, who)
+                pair = authority.for_hosts(ca, [at[who]], now, lasting, who)
             else:
                 pair = authority.for_identity(ca, who, now, lasting)
             place = folder / f"{who.kind}s" / who.name
@@ -115,9 +114,26 @@ def named(make: Callable[[str], Identity], names: Sequence[str], flag: str = "")
 
 
 def _servers(hosts: Sequence[str]) -> list[Identity]:
-    """Who serves there; a colon of an address stands in no name."""
-    names = [host.replace(":", "-") for host in _hosts(hosts, "--server")]
-    return named(server_named, names, "server")
+    refuse_own(hosts, "server", "serves from the folder itself")
+    return named(server_named, _hosts(hosts, "--server"), "server")
+
+
+def refuse_own(names: Sequence[str], flag: str, what: str) -> None:
+    """Refuse the name of who is beside the authority's own key.
+
+    Args:
+        names: that were given.
+        flag: by which.
+        what: they do there, in words.
+
+    Raises:
+        BadInput: it is among them.
+    """
+    if OWN in names:
+        raise BadInput(
+            f"--{flag}: {OWN} is who {what}, beside ca.key; give another name, or, if that was "
+            "stolen, make a new folder with `atoll certs`"
+        )
 
 
 def _hosts(given: Sequence[str], flag: str = "--host") -> list[str]:

@@ -263,20 +263,12 @@ def _decode_budget(message: wire.BudgetView) -> views.BudgetView:
 
 
 def _encode_server(server: views.ServerView) -> wire.ServerView:
-    return wire.ServerView(
-        name=server.name,
-        address=server.address,
-        experts=dict(server.experts),
-        rows_per_second=server.rows_per_second,
-        lasts_s=server.lasts_s,
-    )
+    return wire.ServerView(**asdict(server))
 
 
 def _decode_server(message: wire.ServerView) -> views.ServerView:
-    experts = dict(sorted(message.experts.items()))
-    return views.ServerView(
-        message.name, message.address, experts, message.rows_per_second, message.lasts_s
-    )
+    rate, experts = message.rows_per_second, tuple(message.experts)
+    return views.ServerView(message.address, message.process, experts, rate, message.lasts_s)
 
 
 def _encode_job(job: views.JobView) -> wire.JobView:

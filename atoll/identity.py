@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -13,6 +14,7 @@ _URI = re.compile(
 )
 _EVERY_RUN = "lab"  # operators, gateways and servers are of the whole lab; an island is of one run
 _ANY = "*"
+OWN = "local"  # who gives commands, or serves, from the folder with the authority's own key
 
 
 class Kind(enum.StrEnum):
@@ -117,9 +119,14 @@ def gateway(name: str) -> Identity:
     return Identity(Kind.GATEWAY, _EVERY_RUN, name)
 
 
-def server(name: str) -> Identity:
-    """A server of the lab. Raises: ValueError for what is no name."""
-    return Identity(Kind.SERVER, _EVERY_RUN, name)
+def server(host: str) -> Identity:
+    """A server of the lab, by its host. Raises: ValueError for what is no name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return Identity(Kind.SERVER, _EVERY_RUN, host)
+    # Names hold no colons, and one address is written in many ways.
+    return Identity(Kind.SERVER, _EVERY_RUN, address.exploded.replace(":", "-"))
 
 
 def island(run: str, name: str, node: str = "") -> Identity:

@@ -30,7 +30,7 @@ class Revocation:
     """One entry of the list.
 
     Attributes:
-        who: an operator, or an island.
+        who: anybody but the holder of a join token.
         at: wall-clock time, seconds since the Unix epoch.
         why: in an operator's words, or "".
     """

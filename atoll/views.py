@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.types import CheckpointRef, JobSpec, JobState, Progress
@@ -67,16 +66,16 @@ class ServerView:
     """A server of experts as an operator sees it.
 
     Attributes:
-        name: of its process.
         address: ``host:port`` at which gateways call it.
-        experts: digest of the checkpoint of each expert that it serves.
+        process: that serves, in words.
+        experts: that it serves.
         rows_per_second: about, of the slowest of them; 0 before there was anything to measure.
         lasts_s: until it has to say again that it is there.
     """
 
-    name: str
     address: str
-    experts: Mapping[int, str]
+    process: str
+    experts: tuple[int, ...]
     rows_per_second: float
     lasts_s: float
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from atoll.address import is_loopback
-from membership.record import Forged, Kind, Record, read_plain
+from membership.record import LASTS_S, SKEW_S, Forged, Kind, Record, ShutOut, read_plain
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,7 +23,7 @@ class Found:
     Attributes:
         records: those that hold, of the largest number first; without who has left.
         num_refused: others that stood there: forged, ended, or of elsewhere.
-        left: names of who said last that they are no more.
+        left: names of who said last that they are no more, or was shut out since.
     """
 
     records: tuple[Record, ...]
@@ -50,13 +50,14 @@ class Found:
             now: seconds since the Unix epoch.
             revoked: URIs of who is shut out.
         """
-        newest: dict[str, Record] = {}
+        newest, shut_out = dict[str, Record](), set[str]()
         num_refused = 0
         for data in held:
             try:
                 record = believed(data, authority, revoked)
                 _refuse_out_of_place(record, run, kind, now)
             except Forged as error:
+                shut_out |= {error.name} if isinstance(error, ShutOut) else set()
                 log.debug("a record is not believed", extra={"fields": {"why": str(error)}})
                 num_refused += 1
             else:
@@ -64,8 +65,8 @@ class Found:
                 newest[record.name] = max(former, record, key=lambda each: each.until)
         here = [record for record in newest.values() if not record.left]
         here.sort(key=lambda record: (record.number, record.until), reverse=True)
-        left = frozenset(record.name for record in newest.values() if record.left)
-        return cls(tuple(here), num_refused, left)
+        left = {record.name for record in newest.values() if record.left}
+        return cls(tuple(here), num_refused, frozenset(left | (shut_out - newest.keys())))
 
 
 def believed(
@@ -80,6 +81,8 @@ def believed(
         record = read_plain(data)
         if record.address and not is_loopback(record.address):
             raise Forged(f"{record.address} is beyond this machine, and nobody has signed for it")
+        if record.kind is Kind.EXPERTS and record.name != record.address:
+            raise Forged("a server of experts is called by its address, and this one is not")
         return record
     from membership.signing import opened  # noqa: PLC0415 - plain ones need no cryptography
 
@@ -91,3 +94,5 @@ def _refuse_out_of_place(record: Record, run: str, kind: Kind, now: float) -> No
         raise Forged(f"it is of {record.kind} {record.name} of {record.run}")
     if record.until < now:
         raise Forged(f"it has ended {now - record.until:.0f} s ago")
+    if record.until > now + LASTS_S + SKEW_S:
+        raise Forged(f"it lasts for {record.until - now:.0f} s, and none does so for over a minute")

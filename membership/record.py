@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from atoll.authority import Pair
 
 LASTS_S = 60.0  # of a record, unless its signer's certificate ends sooner
-MOST_BYTES = 8192  # of a record as others are told of it
+SKEW_S = 30.0  # clocks of a lab may differ by so much
+MOST_BYTES = 16_384  # of a record as others are told of it
 _MOST_FACTS = 128
 
 
@@ -35,6 +36,14 @@ class Forged(ValueError):
     """A record that its signature does not bear out, or that nobody well-meaning would make."""
 
 
+class ShutOut(Forged):
+    """A record that is as it should be, of somebody who was revoked since; its name."""
+
+    def __init__(self, name: str, who: str) -> None:
+        super().__init__(f"{who} was revoked")
+        self.name = name
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What somebody says of themselves.
@@ -42,7 +51,8 @@ class Record:
     Attributes:
         kind: who speaks.
         run: name of the run.
-        name: tells who speaks from others of the kind and run.
+        name: tells who speaks from others of the kind and run; of servers of experts it is their
+            address, for which alone their certificates let them speak.
         address: ``host:port`` at which it is called; "" if it is not.
         number: of several orchestrators the one with the largest was the last to lead.
         until: when it ends, seconds since the Unix epoch; set as it is announced.

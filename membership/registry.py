@@ -14,7 +14,7 @@ import grpc
 
 from atoll.clock import Clock
 from atoll.control import RUN_KEY
-from atoll.errors import AtollError, ConfigError, Refused
+from atoll.errors import AtollError, ConfigError, Forbidden, Refused
 from atoll.rendezvous import Rendezvous
 from atoll.statuses import error_of
 from atoll.wire.v1 import membership_pb2 as wire
@@ -100,8 +100,8 @@ class Registry:
                 return call(called.stub, timeout=_DEADLINE_S, metadata=((RUN_KEY, called.run),))
             except grpc.RpcError as error:
                 trouble = error_of(error.code(), error.details() or "", _WHO)
-                if not isinstance(trouble, Refused):
-                    # It may be elsewhere by now, and certificates may be renewed.
+                if not isinstance(trouble, Refused) or isinstance(trouble, Forbidden):
+                    # It may be elsewhere by now, and certificates may have been renewed.
                     self._hang_up()
                     self._trouble = trouble
                 raise trouble from error

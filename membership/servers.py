@@ -27,17 +27,21 @@ class ServerFacts:
         experts: digest of the checkpoint of each expert that is served, by its number.
         queue_rows: that may wait there.
         rows_per_second: of the slowest expert, roughly; 0 before there was anything to measure.
+        process: that serves, in words.
     """
 
     experts: Mapping[int, str]
     queue_rows: int
     rows_per_second: float = 0.0
+    process: str = ""
 
     @property
     def facts(self) -> dict[str, str]:
         """As they stand in a record."""
         told = {f"{_EXPERT}{number}": digest for number, digest in self.experts.items()}
         told["queue_rows"] = str(self.queue_rows)
+        if self.process:
+            told["process"] = self.process
         if self.rows_per_second:
             told[_RATE] = f"{self.rows_per_second:.1g}"  # roughly: each change is announced
         return told
@@ -59,6 +63,7 @@ class ServerFacts:
             dict(sorted(experts.items())),
             int(rows) if _is_number(rows) else 0,
             rate if 0 <= rate < 1e12 else 0.0,
+            facts.get("process", ""),
         )
 
 

@@ -5,6 +5,7 @@ The signer's certificate is of the run's authority, and is that of who the recor
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 
 from cryptography import x509
@@ -15,9 +16,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.message import DecodeError
 
 from atoll import identity
-from atoll.authority import Pair, PublicKey, digest_of, identity_in
+from atoll.address import split_address
+from atoll.authority import Pair, PublicKey, digest_of, hosts_in, identity_in
 from atoll.wire.v1 import membership_pb2 as wire
-from membership.record import MOST_BYTES, Forged, Kind, Record, decoded, encoded
+from membership.record import MOST_BYTES, Forged, Kind, Record, ShutOut, decoded, encoded
 
 _SIGNED_AS = b"atoll.wire.v1.Record\0"  # the key signs handshakes, too
 _SIGNATURE = ec.ECDSA(hashes.SHA256())
@@ -49,6 +51,7 @@ def opened(data: bytes, authority: x509.Certificate, revoked: Collection[str] = 
 
     Raises:
         Forged: the record is not to be believed.
+        ShutOut: it was, until who has signed it was revoked.
     """
     if len(data) > MOST_BYTES:
         raise Forged(f"{len(data)} bytes are too many")
@@ -65,13 +68,13 @@ def opened(data: bytes, authority: x509.Certificate, revoked: Collection[str] = 
     except ValueError as error:
         raise Forged(str(error)) from error
     record = decoded(message.record)
-    signer = identity_in(certificate)
-    if signer is not None and signer.uri in revoked:
-        raise Forged(f"{signer} was revoked")
     if not _may_say(certificate, record):
         raise Forged(f"who has signed it is not {record.kind} {record.name}")
     if record.until > certificate.not_valid_after_utc.timestamp():
         raise Forged("it outlasts the certificate of who has signed it")
+    signer = identity_in(certificate)
+    if signer is not None and signer.uri in revoked:
+        raise ShutOut(record.name, str(signer))
     return record
 
 
@@ -84,12 +87,27 @@ def signer_of(data: bytes) -> str:
 
 def _may_say(certificate: x509.Certificate, record: Record) -> bool:
     """Whether a certificate of the authority is of who the record is about."""
+    who = identity_in(certificate)
     if record.kind is Kind.ISLAND:
-        who = identity_in(certificate)
         named = (identity.Kind.ISLAND, record.run, record.name)
         return who is not None and (who.kind, who.run, who.full_name) == named
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:  # the authority's own
         return False
-    return ExtendedKeyUsageOID.SERVER_AUTH in usages
+    if ExtendedKeyUsageOID.SERVER_AUTH not in usages:
+        return False
+    if record.kind is Kind.ORCHESTRATOR:
+        # Who was made to serve experts leads no run: their folders lie on machines of all kinds.
+        return who is None or who == identity.server(identity.OWN)
+    if who is None or who.kind is not identity.Kind.SERVER:
+        return False
+    return record.name == record.address and _host_of(record.address) in hosts_in(certificate)
+
+
+def _host_of(address: str) -> str:
+    host = split_address(address)[0].strip("[]")
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host

@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _LINGER_S = 3.0  # the next command of the same run may come at once
-_LONELY_S = 60.0  # nobody ever asked for anything; servers of experts may find it yet
+_LONELY_S = 60.0  # nobody gave it work; servers of experts may find it yet
 
 
 def serve(config: Config, trainer: Sequence[str] = ()) -> None:
@@ -163,6 +163,7 @@ def _serve(work: _Work, store: SqlStore) -> None:
         def turn_out() -> None:
             if security is not None:
                 security.turn_out(work.run, service.island_gone)
+                service.servers.turn_out(security.revoked().keys())
 
         supervisor = Supervisor(
             service,
@@ -238,7 +239,7 @@ def _keep_going(
         idle_since = min(idle_since, clock.monotonic()) if idle else math.inf
         # Who follows the run has to see that it was stopped, or would start it again.
         told = clock.monotonic() - idle_since >= _LINGER_S
-        linger_s = _LINGER_S if service.was_asked else _LONELY_S
+        linger_s = _LINGER_S if service.has_had_work else _LONELY_S
         if idle and (service.retire(linger_s) or (signals.num_interrupts and told)):
             return
         if not fleet.jobs and service.retire(_LONELY_S):

@@ -6,17 +6,17 @@ Nothing of it is stored: each of them tells it again three times a minute.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from atoll.clock import Clock
 from atoll.errors import Busy, Refused
 from atoll.views import ServerView
-from membership.record import LASTS_S, Record
+from membership.record import LASTS_S, SKEW_S, Record
 from membership.servers import ServerFacts
 
-_MOST = 4096
-_SKEW_S = 30.0  # clocks of a lab may differ by so much
+_MOST_BYTES = 3 << 20  # of all records: they go into one message of 4 MiB
+_MOST_BYTES_OF_ONE = _MOST_BYTES // 2  # who has signed them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,18 @@ class Servers:
             Busy: there are too many.
         """
         now, key = self._clock.wall(), (record.run, record.name)
-        if not now - _SKEW_S <= record.until <= now + LASTS_S + _SKEW_S:
+        if not now - SKEW_S <= record.until <= now + LASTS_S + SKEW_S:
             raise Refused(
                 f"the record of {record.name} ends {record.until - now:.0f} s from now, and one "
                 f"lasts {LASTS_S:.0f} s; set the clocks of both machines"
             )
         with self._lock:
             self._forget(now)
-            if key not in self._kept and len(self._kept) >= _MOST:
-                raise Busy(f"{_MOST} servers of experts are known, and there is no room for more")
             former = self._kept.get(key)
+            others = [it for it in self._kept.values() if it is not former]
+            for whose, most in ((others, _MOST_BYTES), (_by(others, by), _MOST_BYTES_OF_ONE)):
+                if sum(len(it.data) for it in whose) + len(data) > most:
+                    raise Busy(f"{len(whose)} servers of experts are known, and no more have room")
             if former is None or former.record.until <= record.until:
                 self._kept[key] = _Kept(record, data, by)
 
@@ -75,8 +77,8 @@ class Servers:
         return [it.data for it in self._now() if it.record.run == run]
 
     @property
-    def any(self) -> bool:
-        """Whether there is one."""
+    def are_there(self) -> bool:
+        """Whether any has told of itself and has not left."""
         return any(not it.record.left for it in self._now())
 
     def view(self) -> tuple[ServerView, ...]:
@@ -96,6 +98,11 @@ class Servers:
 
 def _viewed(record: Record, now: float) -> ServerView:
     told = ServerFacts.read(record.facts)
+    experts = tuple(told.experts)
     return ServerView(
-        record.name, record.address, told.experts, told.rows_per_second, record.until - now
+        record.address, told.process, experts, told.rows_per_second, record.until - now
     )
+
+
+def _by(kept: Sequence[_Kept], who: str) -> list[_Kept]:
+    return [it for it in kept if it.by == who]

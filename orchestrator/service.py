@@ -68,7 +68,7 @@ class FleetService:
         self._last_event = stored.last_event
         self.servers = Servers(clock)
         self._asked_at = clock.monotonic()
-        self._was_asked = False
+        self._has_had_work = False
         self._retired = False
         self._listen_at = clock.monotonic()
         self._curves = Curves()
@@ -164,6 +164,7 @@ class FleetService:
         """See :func:`orchestrator.fleet.operations.submit`. Raises: OverBudget."""
         with self._turn():
             self._asked()
+            self._has_had_work = True
             change = operations.submit(self._fleet, jobs, self._clock.monotonic())
             self._spending.refuse_more(self._fleet.after(change))
             self._apply(change)
@@ -279,9 +280,9 @@ class FleetService:
             self._apply(operations.give_up(self._fleet, reason))
 
     @property
-    def was_asked(self) -> bool:
-        """Whether any operator has asked anything."""
-        return self._was_asked
+    def has_had_work(self) -> bool:
+        """Whether anybody has given it jobs since it serves, whoever did before."""
+        return self._has_had_work
 
     def confirm(self) -> None:
         """See :meth:`orchestrator.storage.store.Store.confirm`."""
@@ -294,7 +295,7 @@ class FleetService:
         """
         with self._changed:
             unasked = self._clock.monotonic() - self._asked_at >= unasked_s
-            if unasked and not self._retired and not self.servers.any:
+            if unasked and not self._retired and not self.servers.are_there:
                 self.leave("nothing is left to do, and nobody asks for anything")
                 self._retired = True
             return self._retired
@@ -317,7 +318,6 @@ class FleetService:
 
     def _asked(self) -> None:
         self._asked_at = self._clock.monotonic()
-        self._was_asked = True
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -36,6 +36,11 @@ class Changes(AtOnce):
             self._news("island", island_row(island))
         for server in view.servers:
             self._news("server", server_row(server))
+        here = {f"server {server.address}" for server in view.servers}
+        for name in [name for name in self._stood if name.startswith("server ")]:
+            if name not in here:
+                del self._stood[name]
+                _print({"server": {"server": name.removeprefix("server "), "left": True}})
 
     def _news(self, what: str, row: dict[str, Any]) -> None:
         lasting = {name: value for name, value in row.items() if name not in _PASSING}

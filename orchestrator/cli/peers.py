@@ -20,8 +20,9 @@ from atoll.config_file import run_config
 from atoll.credentials import CA, OPERATOR, read_certificate
 from atoll.errors import AtollError, BadInput
 from atoll.join_token import JoinToken
+from atoll.revocations import Revocations
 from membership.dht import Dht
-from membership.place import Place
+from membership.place import Place, Revoked
 from membership.record import Kind, Record
 from membership.registry import Registry
 from membership.servers import ServerFacts, model_of
@@ -52,7 +53,7 @@ def peers(
     clock = SystemClock()
     with ExitStack() as stack:
         try:
-            dht = stack.enter_context(Dht(asked.peers, asked.authority, clock))
+            dht = stack.enter_context(Dht(asked.peers, asked.authority, clock, asked.revoked))
         except ValueError as error:
             raise BadInput(f"--peer: {error}") from error
         told, num_refused = told_of(dht, asked.run, (Kind.ORCHESTRATOR, Kind.ISLAND))
@@ -61,7 +62,7 @@ def peers(
             places: dict[str, Place] = {_DHT: dht}
             if asked.uri:
                 key = "orchestrator.tls"
-                registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock)
+                registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock, asked.revoked)
                 places[_ORCHESTRATOR] = stack.enter_context(registry)
             servers, more = _servers(places, asked.model, clock.wall())
             rows, num_refused = rows + servers, num_refused + more
@@ -92,7 +93,9 @@ def _servers(places: dict[str, Place], model: str, now: float) -> tuple[list[dic
             continue
         num_refused += more
         for record in records:
-            by_name.setdefault(record.name, (record, []))[1].append(words)
+            former, by = by_name.get(record.name, (record, []))
+            newer = max(former, record, key=lambda each: each.until)
+            by_name[record.name] = newer, [*by, words]
     return [row_of(it, now, " and ".join(by)) for it, by in by_name.values()], num_refused
 
 
@@ -106,6 +109,7 @@ class _Asked:
     model: str = ""
     uri: str = ""
     tls: str = ""
+    revoked: Revoked = tuple
 
 
 def _asked(
@@ -118,6 +122,7 @@ def _asked(
     else:
         settings = run_config(config, set_ or ())
         tls = certificates_of(settings)
+        known = Revocations(tls).known
         asked = _Asked(
             given or settings.membership.peers,
             name_of(settings),
@@ -125,6 +130,7 @@ def _asked(
             _model(settings),
             settings.run.uri,
             str(tls),
+            lambda: known().keys(),
         )
     if not asked.peers:
         raise BadInput("--peer: name somebody to ask, or set membership.peers; see `atoll peer`")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from atoll import identity, layout
-from atoll.certs import OWN, named
+from atoll.certs import named, refuse_own
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import run_config
@@ -63,8 +63,14 @@ def revoke(
                 "islands are meant by --config, on the machine of its orchestrator"
             )
         run = name_of(settings)
-    whom = _operators(operator or ())
-    for make, names in ((identity.gateway, gateway), (identity.server, server)):
+    refuse_own(operator or (), "operator", "gives commands in this very folder")
+    refuse_own(server or (), "server", "serves from this very folder")
+    whom: list[Identity] = []
+    for make, names in (
+        (identity.operator, operator),
+        (identity.gateway, gateway),
+        (identity.server, server),
+    ):
         whom += named(make, names or ())
     whom += named(functools.partial(identity.island, run), island or (), "island")
     if not list_ and not whom:
@@ -82,15 +88,6 @@ def revoke(
         say(f"nobody called {name} was seen here; they are shut out all the same")
     title = f"revoked in {tls}; a serving orchestrator heeds it at once"
     show(title, [_row(entry, as_json=json_) for entry in entries.values()], as_json=json_)
-
-
-def _operators(names: Sequence[str]) -> list[Identity]:
-    if OWN in names:
-        raise BadInput(
-            f"--operator: {OWN} is who gives commands in this very folder, beside ca.key; "
-            "if that was stolen, make a new folder with `atoll certs`"
-        )
-    return named(identity.operator, names)
 
 
 def _never_seen(config: Config, tls: Path, whom: Sequence[Identity]) -> list[str]:

@@ -87,8 +87,8 @@ def island_row(island: IslandView) -> dict[str, Any]:
 def server_row(server: ServerView) -> dict[str, Any]:
     """A server of experts for a program."""
     return {
-        "server": server.name,
-        "address": server.address or None,
+        "server": server.address,
+        "process": server.process or None,
         "experts": list(server.experts),
         "rows_per_s": server.rows_per_second or None,
         "lasts_s": round(server.lasts_s),

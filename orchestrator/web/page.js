@@ -62,8 +62,8 @@ function showServers() {
   byId("servers-part").hidden = !fleet.servers.length;
   byId("servers").replaceChildren(...fleet.servers.map((server) => {
     const row = element("tr"), rate = server.rows_per_second;
-    row.append(element("th", server.name, { scope: "row" }), cell("address", server.address || "–", { class: "state" }),
-      cell("experts", Object.keys(server.experts).join(", ")), cell("rows/s, about", rate ? many(rate) : "–"));
+    row.append(element("th", server.address, { scope: "row" }), cell("process", server.process || "–", { class: "state" }),
+      cell("experts", server.experts.join(", ")), cell("rows/s, about", rate ? many(rate) : "–"));
     return row;
   }));
 }

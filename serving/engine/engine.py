@@ -130,8 +130,9 @@ class Engine:
         unused = self._ahead.unused.copy()
         self._counted = _counted_of(experts.num)
         self._queue.update()
-        self._awaited.withdraw(self._queue.active)
-        self._fill_slots()
+        seated = self._fill_slots()
+        # What was asked before is of images that were there then.
+        self._awaited.withdraw(self._queue.active.keys() - seated)
         self._ahead.keep_only(self._queue.active)
         self._take_answers()
         for part in self._unrouted():
@@ -156,7 +157,9 @@ class Engine:
         )
         return bool(choice.slots)
 
-    def _fill_slots(self) -> None:
+    def _fill_slots(self) -> set[int]:
+        """Seat who is due; returns their slots."""
+        seated = set()
         for slot, image, last in self._queue.seated():
             if last:
                 self._give_way(slot, last)
@@ -166,6 +169,8 @@ class Engine:
                 self._queue.end(image.entry, failed(error))
             self._forget(self._tensor([slot]))
             self._skipped[slot] = 0
+            seated.add(slot)
+        return seated
 
     def _give_way(self, slot: int, last: Image) -> None:
         try:

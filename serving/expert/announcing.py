@@ -51,7 +51,7 @@ def announced(  # noqa: PLR0917 - all that it says
     """
     settings, peers = config.expert_server, config.membership.peers
     called_at = outward(settings, address)
-    name = f"process {os.getpid()} on {socket.gethostname()}"
+    process = f"process {os.getpid()} on {socket.gethostname()}"
 
     def saying() -> tuple[Record, Pair | None]:
         speeds = [speed for each in experts if (speed := evaluator.speed(each.number))]
@@ -59,8 +59,9 @@ def announced(  # noqa: PLR0917 - all that it says
             {each.number: each.checkpoint for each in experts},
             evaluator.queue_rows,
             min(speeds, default=0.0),
+            process,
         )
-        record = Record(Kind.EXPERTS, model, name, called_at, facts=told.facts)
+        record = Record(Kind.EXPERTS, model, called_at, called_at, facts=told.facts)
         return record, _signer(settings.tls)
 
     with ExitStack() as stack:

@@ -26,7 +26,7 @@ class Conditions:
         Args:
             most_bytes: that they may take.
         """
-        self._most_bytes, self._num_bytes = most_bytes, 0
+        self.most_bytes, self._num_bytes = int(most_bytes), 0
         self._lock = threading.Lock()
         self._rows: OrderedDict[bytes, Tensor] = OrderedDict()
 
@@ -35,12 +35,7 @@ class Conditions:
 
         Args:
             rows: (F, ...), as they were told.
-
-        Raises:
-            BadInput: they have no rows.
         """
-        if rows.dim() == 0:
-            raise BadInput("conditions have no rows")
         for row in rows:
             kept, key = row.clone(), key_of(row)  # a part would keep all of the message
             with self._lock:
@@ -49,7 +44,7 @@ class Conditions:
                     continue
                 self._rows[key] = kept
                 self._num_bytes += kept.nbytes
-                while self._num_bytes > self._most_bytes:
+                while self._num_bytes > self.most_bytes:
                     _, gone = self._rows.popitem(last=False)
                     self._num_bytes -= gone.nbytes
 

@@ -62,7 +62,7 @@ class Answered:
 
     Attributes:
         velocity: (B, C, H, W); None where they were not evaluated.
-        is_late: whether that is because their deadline went by, or nobody waits for them.
+        is_late: whether that is because it was too late for them.
         reason: why it is otherwise, in words.
         waited_s: until their batch began.
         evaluated_s: of their batch.
@@ -148,13 +148,18 @@ class Evaluator:
         """Have rows evaluated. Raises: Busy, as many wait as may."""
         num_rows = len(asked.x_t)
         with self._changed:
+            self.refuse_beyond(num_rows)
+            self._num_waiting += num_rows
+            self._waiting.append(asked)
+            self._changed.notify_all()
+
+    def refuse_beyond(self, num_rows: int) -> None:
+        """Refuse rows for which there is no room now. Raises: Busy."""
+        with self._changed:
             if self._num_waiting + num_rows > self.queue_rows:
                 raise Busy(
                     f"{self._num_waiting} rows wait, and there is room for {self.queue_rows}"
                 )
-            self._num_waiting += num_rows
-            self._waiting.append(asked)
-            self._changed.notify_all()
 
     @property
     def num_waiting(self) -> int:
@@ -194,12 +199,14 @@ class Evaluator:
                 self._num_at_work = 0
 
     def _next_batch(self) -> list[Asked]:
-        now, late = self._clock.monotonic(), list[Asked]()
+        now, late = self._clock.monotonic(), list[tuple[Asked, str]]()
         batch, left, room = list[Asked](), deque[Asked](), self._rows.most
         for asked in self._waiting:
             num_rows = len(asked.x_t)
-            if asked.due_at < now or not asked.is_wanted():
-                late.append(asked)
+            if asked.due_at < now:
+                late.append((asked, "its deadline went by"))
+            elif not asked.is_wanted():
+                late.append((asked, "nobody waits for it any more"))
             elif not batch or (asked.goes_with(batch[0]) and num_rows <= room):
                 batch.append(asked)
                 room -= num_rows
@@ -207,8 +214,8 @@ class Evaluator:
                 left.append(asked)
         self._waiting = left
         self._num_waiting = sum(len(asked.x_t) for asked in left)
-        for asked in late:
-            asked.answer(Answered(None, is_late=True, reason="nobody waits for it any more"))
+        for asked, reason in late:
+            asked.answer(Answered(None, is_late=True, reason=reason))
         return batch
 
     @torch.inference_mode()
@@ -248,6 +255,9 @@ class Evaluator:
     def _fail(self, batch: list[Asked], error: Exception) -> None:
         """Evaluate each caller's rows alone, and refuse those that raise."""
         _log.warning("a batch raised", exc_info=not is_shortage(error))
+        for asked in batch:  # some of them may have been evaluated, and are again
+            if asked.rows and isinstance(asked.expert.field, Remembering):
+                asked.expert.field.forget(asked.rows)
         if is_shortage(error) and self._rows.halve():
             torch.cuda.empty_cache()
             with self._changed:  # first of all, in smaller batches

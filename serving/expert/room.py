@@ -19,7 +19,7 @@ class Room:
             most_bytes: that tensors take at once, but for the first parts of each.
         """
         self._free_bytes = most_bytes
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a collection of garbage may give back within
 
     @property
     def free_bytes(self) -> int:

@@ -22,6 +22,7 @@ from serving.expert.evaluator import Answered, Asked, Evaluator
 from serving.expert.room import Room
 from serving.expert.served import ServedExpert
 from serving.expert.stretches import Drawing, stretch_of
+from serving.remote.conditions import is_large
 from serving.remote.tensors import FLOATS, decoded, encoded
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
             batch_rows=self._evaluator.batch_rows,
             queue_rows=self._evaluator.queue_rows,
             waiting_rows=self._evaluator.num_waiting,
+            conditions_bytes=self._conditions.most_bytes,
         )
 
     def Evaluate(  # noqa: N802
@@ -117,7 +119,10 @@ class ExpertsServicer(rpc.ExpertsServicer):
         reading.start()
         while (answer := answers.get()) is not None:
             room.release()
-            yield answer()
+            made = answer()
+            del answer  # it has what was said, which nobody may come to ask about for long
+            yield made
+            del made
 
     def _read(
         self,
@@ -130,6 +135,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         caller = _Caller(answers.put, context.is_active)
         try:
             for request in requests:
+                self._refuse_stranger(context)
                 if request.withdrawn:
                     caller.waits_for.discard(request.number)
                     continue
@@ -139,7 +145,6 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 room.acquire()
                 if not context.is_active():
                     return
-                self._refuse_stranger(context)
                 self._take(request, caller)
         except Forbidden:
             context.cancel()
@@ -152,14 +157,19 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 return
         answers.put(None)
 
-    def _keep(self, conditions: wire.Tensor) -> None:
+    def _keep(self, told: wire.Tensor) -> None:
         try:
-            self._conditions.keep(decoded(conditions, "conditions", _CONDITIONS))
+            conditions = decoded(told, "conditions", _CONDITIONS)
+            rows = {each.conditioning.row for each in self._experts.values()}
+            if tuple(conditions.shape[1:]) not in rows or not is_large(conditions):
+                raise BadInput(f"no expert here is told those of shape {tuple(conditions.shape)}")  # noqa: TRY301
+            self._conditions.keep(conditions)
         except BadInput as error:  # whoever goes by them is told that they are not known
             _log.warning("conditions are of no use", extra={"fields": {"error": str(error)}})
 
     def _take(self, request: wire.EvaluateRequest, caller: _Caller) -> None:
         def refuse(refusal: wire.Refusal, reason: str) -> None:
+            caller.waits_for.discard(request.number)
             caller.put(lambda: _refused(request.number, refusal, reason))
 
         expert = self._experts.get(request.expert)
@@ -186,7 +196,7 @@ class ExpertsServicer(rpc.ExpertsServicer):
         now = self._clock.monotonic()
         due_at = now + request.deadline_s if request.deadline_s > 0 else math.inf
         x_t = decoded(request.x_t, "x_t")
-        cond = self._condition(request)
+        cond = self._condition(request, len(x_t) if x_t.dim() else 0)
         cond = cond if cond is None or cond.dtype == torch.int64 else cond.float()
 
         number, dtype = request.number, x_t.dtype
@@ -214,7 +224,8 @@ class ExpertsServicer(rpc.ExpertsServicer):
                 clock=self._clock,
                 room=self._room,
                 answer=answer,
-                is_wanted=lambda: is_wanted() and not self._is_leaving(),
+                is_wanted=is_wanted,
+                may_go_on=lambda: not self._is_leaving(),
             ).begin()
             return
         t = decoded(request.t, "t", (torch.float32,))
@@ -233,10 +244,17 @@ class ExpertsServicer(rpc.ExpertsServicer):
             )
         )
 
-    def _condition(self, request: wire.EvaluateRequest) -> Tensor | None:
+    def _condition(self, request: wire.EvaluateRequest, num: int) -> Tensor | None:
+        """That of each of so many rows. Raises: BadInput, Busy, Untold."""
+        keys = request.cond_keys
         if request.HasField("cond"):
             return decoded(request.cond, "cond", _CONDITIONS)
-        return self._conditions.of(request.cond_keys) if request.cond_keys else None
+        if not keys:
+            return None
+        if len(keys) != num:
+            raise BadInput(f"there are {len(keys)} conditions for {num} rows")
+        self._evaluator.refuse_beyond(num)  # before they are laid out: a key is short
+        return self._conditions.of(keys)
 
     def _answer(self, number: int, dtype: torch.dtype, told: Answered) -> wire.EvaluateResponse:
         answer = wire.EvaluateResponse(

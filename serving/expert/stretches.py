@@ -99,7 +99,8 @@ class Drawing:
         clock: the evaluator's.
         room: for what is said of them.
         answer: is told its velocities, (E, R, C, H, W), once.
-        is_wanted: whether anybody waits for more of it.
+        is_wanted: whether anybody waits for it.
+        may_go_on: whether more of it may be drawn than was begun.
     """
 
     expert: ServedExpert
@@ -112,6 +113,7 @@ class Drawing:
     room: Room
     answer: Callable[[Answered], None]
     is_wanted: Callable[[], bool] = lambda: True
+    may_go_on: Callable[[], bool] = lambda: True
     _said: Tensor = field(default_factory=lambda: torch.empty(0))  # (E, R, C, H, W)
     _num: int = 0  # evaluations of which it was said
     _began_at: float = 0.0
@@ -154,7 +156,7 @@ class Drawing:
         said = self._said[self._num]
         said.copy_(velocity)
         self._num += 1
-        if self._num == len(self._said) or not self.is_wanted():
+        if self._num == len(self._said) or not (self.is_wanted() and self.may_go_on()):
             self._end(told)
             return
         try:

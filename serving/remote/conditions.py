@@ -7,6 +7,7 @@ numbers have 231 KiB, a latent image of 4 x 32 x 32 has 16. It is the same at ev
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from atoll.clock import Clock
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.remote.tensors import encoded, type_of
 
 _LEAST_BYTES = 1024  # of a row, below which its digest would save little
 _MOST_TOLD_BYTES = 32 << 20  # in one message
-_MOST_KEYS = 65_536
+_PAUSE_S = 10.0  # with telling, after a server did not know what it was told
 
 
 def is_large(cond: Tensor | None) -> bool:
@@ -40,35 +42,48 @@ def key_of(row: Tensor) -> bytes:
 
 
 class Told:
-    """What one server was told, as far as its caller remembers. It may remember less."""
+    """What one server was told, as far as its caller remembers."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self._keys: OrderedDict[bytes, None] = OrderedDict()
+    def __init__(self, clock: Clock) -> None:
+        """Nothing yet, and it may have room for nothing."""
+        self._clock = clock
+        self.room_bytes = 0  # for those of all callers, as the server said last
+        self._full_until = -math.inf  # until when all are sent
+        self._keys: OrderedDict[bytes, int] = OrderedDict()  # bytes of each
+        self._num_bytes = 0
 
-    def forget(self) -> None:
-        """It remembers less: tell it all again."""
+    def missed(self) -> None:
+        """It knew one no more: it was started anew, or others have taken the room."""
         self._keys.clear()
+        self._num_bytes = 0
+        self._full_until = self._clock.monotonic() + _PAUSE_S
+
+    def is_worth(self, cond: Tensor | None) -> bool:
+        """Whether to tell these, and go by their keys, rather than send them with the rows."""
+        if cond is None or not is_large(cond) or self._clock.monotonic() < self._full_until:
+            return False
+        return cond.nbytes <= self.room_bytes
 
     def tell(self, cond: Tensor) -> tuple[list[wire.EvaluateRequest], list[bytes]]:
         """What to send before a request, and the keys that stand in it for the conditions.
 
         Args:
-            cond: (B, ...), see :func:`is_large`.
+            cond: (B, ...), see :meth:`is_worth`.
         """
         here = cond.detach().to("cpu").contiguous()
         keys = [key_of(row) for row in here]
-        untold = [place for place, key in enumerate(keys) if self._is_new(key)]
+        untold = [place for place, key in enumerate(keys) if self._is_new(key, here[0].nbytes)]
         return [
             wire.EvaluateRequest(conditions=encoded(here[part])) for part in _parts(here, untold)
         ], keys
 
-    def _is_new(self, key: bytes) -> bool:
+    def _is_new(self, key: bytes, num_bytes: int) -> bool:
         is_new = key not in self._keys
-        self._keys[key] = None
+        self._keys[key] = num_bytes
         self._keys.move_to_end(key)
-        if len(self._keys) > _MOST_KEYS:
-            self._keys.popitem(last=False)
+        self._num_bytes += num_bytes if is_new else 0
+        while self._num_bytes > self.room_bytes:
+            self._num_bytes -= self._keys.popitem(last=False)[1]
         return is_new
 
 

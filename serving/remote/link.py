@@ -68,7 +68,7 @@ class Link:
         Args:
             make: makes the request, whose number is set here, and what is to be sent before it; by
                 what was sent before that.
-            is_heavy: whether it takes so long that nobody else should wait for it.
+            is_heavy: whether it takes so long that nobody on other streams should wait for it.
 
         Raises:
             Unreachable: the stream broke off.
@@ -89,6 +89,7 @@ class _Stream:
         self._call = call
         self._asked: dict[int, asyncio.Future[wire.EvaluateResponse]] = {}
         self._writing = asyncio.Lock()  # gRPC takes one at a time
+        self._sent: set[int] = set()  # numbers of requests that have gone, or are about to
         self._works: set[asyncio.Task[None]] = set()
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -107,23 +108,41 @@ class _Stream:
             await asyncio.shield(self._begun(self._send(number, make, is_heavy=is_heavy)))
             return await answer
         except asyncio.CancelledError:
-            word = wire.EvaluateRequest(withdrawn=True)
-            self._begun(self._send(number, lambda: [word], is_heavy=False))
+            if number in self._sent:
+                self._begun(self._withdraw(number))
             raise
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise Unreachable(_said(error)) from error
         finally:
             self._asked.pop(number, None)
+            self._sent.discard(number)
             answer.cancel()
 
     async def _send(
         self, number: int, make: Callable[[], Sequence[wire.EvaluateRequest]], *, is_heavy: bool
     ) -> None:
         async with self._writing:  # what is made goes by what was sent before
+            if number not in self._asked:  # whoever asked has left while others were writing
+                return
+            self._sent.add(number)
             messages = await asyncio.to_thread(make) if is_heavy else make()
             messages[-1].number = number
             for message in messages:
-                await self._call.write(message)
+                await self._write(message)
+
+    async def _withdraw(self, number: int) -> None:
+        async with self._writing:
+            await self._write(wire.EvaluateRequest(number=number, withdrawn=True))
+
+    async def _write(self, message: wire.EvaluateRequest) -> None:
+        try:
+            await self._call.write(message)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # gRPC says so of a stream that was ended from here.
+            raise Unreachable("the stream was ended") from None
 
     def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work that goes on whoever waits for it; a loop by itself keeps no task."""

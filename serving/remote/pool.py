@@ -128,6 +128,7 @@ class Pool:
         except Exception:  # whatever it is, nobody would say so
             _log.exception("experts elsewhere are asked no more; start the service anew")
         finally:
+            self._stopped = True
             self._loop.run_until_complete(_end_all())
             self._loop.close()
 

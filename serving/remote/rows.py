@@ -12,7 +12,7 @@ from torch import Tensor
 from atoll.errors import BadInput, Busy, Unreachable
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Stretch
-from serving.remote.conditions import Told, is_large
+from serving.remote.conditions import Told
 from serving.remote.tensors import decoded, encoded
 
 WIRE_TYPES = {
@@ -78,7 +78,7 @@ class Asked(ABC):
             told: what the server knows.
         """
         cond = self.condition
-        if cond is None or not is_large(cond):
+        if cond is None or not told.is_worth(cond):
             return [self.request(deadline_s)]
         before, keys = told.tell(cond)
         request = self.bare(deadline_s)

@@ -36,13 +36,17 @@ class Server:
     clock: Clock
     described_at: float = -math.inf
     asking: asyncio.Task[None] | None = None
-    told: Told = field(default_factory=Told)
+    told: Told = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.told = Told(self.clock)
 
     async def describe(self) -> None:
         """Ask whom it speaks for. Raises: Unreachable."""
         told = await self.link.describe(_DESCRIBE_S)
         self.described_at = self.clock.monotonic()
         experts = {each.expert: each.checkpoint for each in told.experts}
+        self.told.room_bytes = told.conditions_bytes
         self.replica.described(experts, told.waiting_rows)
 
     def begin(self, rows: Asked, deadline_s: float) -> asyncio.Task[Tensor]:
@@ -61,8 +65,8 @@ class Server:
         began_at = self.clock.monotonic()
         is_heavy = is_large(rows.condition)
         told = await self.link.ask(lambda: rows.messages(deadline_s, self.told), is_heavy=is_heavy)
-        if told.refusal == wire.REFUSAL_UNTOLD:  # it was started anew, or has too little room
-            self.told.forget()
+        if told.refusal == wire.REFUSAL_UNTOLD:
+            self.told.missed()
             told = await self.link.ask(lambda: [rows.request(deadline_s)], is_heavy=is_heavy)
         velocity = rows.velocity(told)
         seconds = self.clock.monotonic() - began_at

@@ -52,17 +52,20 @@ def test_certs_makes_folders_for_servers_by_their_hosts(certs):
         theirs = folder / "servers" / host
         assert {each.name for each in theirs.iterdir()} == {"ca.crt", "server.crt", "server.key"}
         pair = read_pair(theirs, SERVER)
-        assert set(authority.hosts_in(pair.certificate)) == {"localhost", "127.0.0.1", "::1", host}
+        assert authority.hosts_in(pair.certificate) == [host]
         assert authority.identity_in(pair.certificate) == identity.server(host)
     own = read_pair(folder, SERVER).certificate
     assert authority.identity_in(own) == identity.server("local")
 
 
-def test_certs_for_a_server_at_an_address_with_colons_names_it_otherwise(certs):
-    folder, _ = certs("--server", "2001:db8::7")
+@pytest.mark.parametrize("host", ["2001:db8::7", "::1"])
+def test_certs_for_a_server_at_an_address_with_colons_names_it_as_it_is_revoked(certs, host):
+    folder, _ = certs("--server", host)
     (theirs,) = (folder / "servers").iterdir()
-    assert theirs.name == "2001-db8--7"
-    assert "2001:db8::7" in authority.hosts_in(read_pair(theirs, SERVER).certificate)
+    certificate = read_pair(theirs, SERVER).certificate
+    assert authority.hosts_in(certificate) == [host]
+    assert authority.identity_in(certificate) == identity.server(host)
+    assert identity.server("2001:DB8:0::7") == identity.server("2001:db8::7")
 
 
 def test_certs_again_changes_nothing(certs):
@@ -96,6 +99,7 @@ def test_certs_that_end_soon_are_made_anew_for_the_same_hosts(certs):
         (["--host", "a b"], "--host a b"),
         (["--server", "192.0.2.7:8210"], "--server 192.0.2.7:8210: write an address"),
         (["--operator", "../root"], "is no name"),
+        (["--server", "local"], "--server: local is who serves from the folder itself"),
     ],
 )
 def test_certs_for_what_is_no_name_makes_nothing(tmp_path, capsys, words, told):

@@ -20,7 +20,7 @@ from tests.serving.secured import make_lab
 
 CLOCK = SystemClock()
 RUN = "partition-1"
-ONE = Record(Kind.EXPERTS, RUN, "process 7 on a", "127.0.0.1:7", facts={"expert 0": "digest"})
+ONE = Record(Kind.EXPERTS, RUN, "127.0.0.1:7", "127.0.0.1:7", facts={"expert 0": "digest"})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def told(place, run=RUN):
 
 
 def test_place_tells_of_who_announced_themselves_for_a_minute_and_of_nobody_else(place, by):
-    other = replace(ONE, name="process 8 on b", address="127.0.0.1:8")
+    other = replace(ONE, name="127.0.0.1:8", address="127.0.0.1:8")
     assert told(place) == []
     begun = CLOCK.wall()
     for record in (ONE, other):
@@ -65,9 +65,9 @@ def test_place_tells_of_who_announced_themselves_for_a_minute_and_of_nobody_else
 
 def test_place_tells_what_was_said_last(place, by):
     place.announce(ONE, by)
-    moved = replace(ONE, address="127.0.0.1:9", facts={"expert 1": "other"})
-    place.announce(moved, by)
-    assert told(place) == [moved]
+    changed = replace(ONE, facts={"expert 1": "other"})
+    place.announce(changed, by)
+    assert told(place) == [changed]
 
 
 def test_place_tells_that_somebody_has_left_and_may_come_back(place, by):
@@ -83,8 +83,22 @@ def test_place_believes_nobody_of_another_lab(place, by, tmp_path):
     place.announce(ONE, by)
     stranger = read_pair(make_lab(tmp_path / "other"), SERVER)
     with contextlib.suppress(AtollError):  # whether it says so or not
-        place.announce(replace(ONE, address="127.0.0.1:9"), stranger)
+        place.announce(replace(ONE, facts={}), stranger)
     assert told(place) == [ONE]
+
+
+def test_place_lets_no_server_speak_for_one_at_another_host(place, by, lab):
+    place.announce(ONE, by)
+    make_lab(lab, "--server", "192.0.2.8")
+    other = read_pair(lab / "servers" / "192.0.2.8", SERVER)
+    own = replace(ONE, name="192.0.2.8:7", address="192.0.2.8:7")
+    place.announce(own, other)
+    by_any_name = replace(own, name=ONE.name)
+    for lie in (ONE, replace(ONE, left=True), by_any_name, replace(by_any_name, left=True)):
+        with contextlib.suppress(AtollError):
+            place.announce(lie, other)
+    assert {each.name for each in told(place)} == {ONE.name, own.name}
+    assert ONE in told(place)
 
 
 def test_place_that_nobody_answers_for_says_so(place, by):

@@ -21,7 +21,8 @@ from tests.registry import note, orchestrator
 from tests.serving.secured import make_lab
 
 CLOCK = SystemClock()
-ONE = Record(Kind.EXPERTS, "partition-1", "process 7 on a", "127.0.0.1:7")
+ONE = Record(Kind.EXPERTS, "partition-1", "127.0.0.1:7", "127.0.0.1:7")
+OTHER = replace(ONE, name="localhost:7", address="localhost:7")
 
 
 @pytest.fixture
@@ -57,13 +58,13 @@ def test_registry_on_loopback_takes_what_nobody_has_signed(uri):
         server.announce(ONE, None)
         assert found(gateway) == [ONE.name]
         (seen,) = service.view().servers
-        assert (seen.name, seen.address) == (ONE.name, ONE.address)
+        assert seen.address == ONE.address
 
 
 def test_registry_on_loopback_tells_of_nobody_beyond_it(uri):
     with orchestrator(uri), plain(uri) as asked:
         with pytest.raises(Refused, match="is beyond this machine, and nobody has signed for it"):
-            asked.announce(replace(ONE, address="192.0.2.7:7000"), None)
+            asked.announce(replace(ONE, name="192.0.2.7:7", address="192.0.2.7:7"), None)
         assert found(asked) == []
 
 
@@ -125,8 +126,8 @@ def test_registry_shuts_out_a_server_that_was_revoked(uri, lab):
         # Nor does it come in by another's hand.
         with pytest.raises(Refused, match=r"server 127\.0\.0\.1 was revoked"):
             other.announce(ONE, by)
-        other.announce(replace(ONE, name="other"), read_pair(lab / "servers" / "localhost", SERVER))
-        assert found(other) == ["other"]
+        other.announce(OTHER, read_pair(lab / "servers" / "localhost", SERVER))
+        assert found(other) == [OTHER.name]
 
 
 def test_registry_is_not_called_where_certificates_and_note_do_not_go_together(uri, lab):
@@ -156,3 +157,16 @@ def test_registry_asks_for_a_certificate_that_names_somebody(uri, lab):
         pytest.raises(ConfigError, match=r"server.crt in .* names nobody.*with --host or --server"),
     ):
         found(asked)
+
+
+def test_registry_is_called_by_the_renewed_certificate_once_the_former_has_ended(uri, lab):
+    ca, gateway = read_pair(lab, "ca"), lab / "gateways" / "web"
+    who = identity.gateway("web")
+    write_pair(gateway, GATEWAY, authority.for_identity(ca, who, time.time(), 2.0))
+    with orchestrator(uri, lab), over_tls(uri, gateway, Who.GATEWAY) as asked:
+        assert found(asked) == []
+        time.sleep(2.5)
+        with pytest.raises(Forbidden, match="has ended"):
+            found(asked)
+        write_pair(gateway, GATEWAY, authority.for_identity(ca, who, time.time(), 600.0))
+        assert found(asked) == []

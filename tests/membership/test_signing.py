@@ -40,10 +40,28 @@ def signed(content: bytes) -> bytes:
     ).SerializeToString()
 
 
+EXPERTS = Record(Kind.EXPERTS, "model", "192.0.2.7:8210", "192.0.2.7:8210", until=NOW + 60)
+EXPERT_SERVER, ELSEWHERE = (
+    authority.for_hosts(CA, [host], NOW, 1000, identity.server(host))
+    for host in ("192.0.2.7", "192.0.2.8")
+)
+V6 = replace(EXPERTS, name="[2001:db8::7]:8210", address="[2001:db8::7]:8210")
+AT_V6 = authority.for_hosts(CA, ["2001:db8::7"], NOW, 1000, identity.server("2001:db8::7"))
+OWN = authority.for_hosts(CA, ["192.0.2.7"], NOW, 1000, identity.server(identity.OWN))
+
+
 @pytest.mark.parametrize(
     ("record", "by"),
-    [(LEADER, SERVER), (LIVES, ISLAND), (replace(LIVES, name="far-1/n1"), NODE)],
-    ids=["leader", "island", "node"],
+    [
+        (EXPERTS, EXPERT_SERVER),
+        (V6, AT_V6),
+        (LEADER, OWN),
+        (EXPERTS, OWN),
+        (LEADER, SERVER),
+        (LIVES, ISLAND),
+        (replace(LIVES, name="far-1/n1"), NODE),
+    ],
+    ids=["experts", "experts at v6", "own leader", "own experts", "leader", "island", "node"],
 )
 def test_record_signed_by_who_it_is_about_is_read_as_it_was_said(record: Record, by: Pair) -> None:
     assert opened(sealed(record, by), CA.certificate) == record
@@ -61,6 +79,18 @@ FORGERIES = {
     "an operator as orchestrator": (
         LEADER,
         authority.for_identity(CA, identity.operator("eve"), NOW, 1000),
+    ),
+    "a server of experts as orchestrator": (
+        LEADER,
+        authority.for_hosts(CA, ["192.0.2.7"], NOW, 1000, identity.server("192.0.2.7")),
+    ),
+    "a server of experts at another host": (EXPERTS, ELSEWHERE),
+    "a server of experts by another name": (replace(EXPERTS, name="192.0.2.7:9"), EXPERT_SERVER),
+    "a server of experts without a name": (EXPERTS, SERVER),
+    "a server of experts at no address": (replace(EXPERTS, name="x", address=""), EXPERT_SERVER),
+    "a gateway as a server of experts": (
+        EXPERTS,
+        authority.for_identity(CA, identity.gateway("web"), NOW, 1000),
     ),
     "a server as island": (LIVES, SERVER),
     "an island as another": (replace(LIVES, name="far-2"), ISLAND),

@@ -13,7 +13,7 @@ from membership.servers import ServerFacts
 from orchestrator import servers as module
 from orchestrator.servers import Servers
 
-FACTS = ServerFacts({0: "digest-0", 11: "digest-11"}, 256, 412.3)
+FACTS = ServerFacts({0: "digest-0", 11: "digest-11"}, 256, 412.3, "process 7 on a")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def servers(clock):
 @pytest.fixture
 def one(clock):
     until = clock.wall() + LASTS_S
-    return Record(Kind.EXPERTS, "model", "process 7 on a", "a:7", until=until, facts=FACTS.facts)
+    return Record(Kind.EXPERTS, "model", "a:7", "a:7", until=until, facts=FACTS.facts)
 
 
 def keep(servers, record):
@@ -32,25 +32,24 @@ def keep(servers, record):
 
 
 def test_server_is_known_until_its_record_ends(servers, one, clock):
-    assert not servers.any
+    assert not servers.are_there
     keep(servers, one)
     clock.now += LASTS_S - 1
-    assert servers.any
+    assert servers.are_there
     assert servers.told("model") == [plain(one)]
     assert servers.told("another") == []
     clock.now += 2
-    assert not servers.any
+    assert not servers.are_there
     assert servers.told("model") == []
 
 
 def test_server_is_seen_with_its_experts_and_its_rate(servers, one, clock):
-    keep(servers, replace(one, name="process 9 on b", facts={}))
+    keep(servers, replace(one, name="b:7", address="b:7", facts={}))
     keep(servers, one)
     clock.now += 20
     first, second = servers.view()
-    digests = {0: "digest-0", 11: "digest-11"}
-    assert first == ServerView("process 7 on a", "a:7", digests, 400.0, LASTS_S - 20)
-    assert (second.name, second.experts, second.rows_per_second) == ("process 9 on b", {}, 0.0)
+    assert first == ServerView("a:7", "process 7 on a", (0, 11), 400.0, LASTS_S - 20)
+    assert second == ServerView("b:7", "", (), 0.0, LASTS_S - 20)
 
 
 def test_server_that_left_is_not_brought_back_by_its_former_record(servers, one):
@@ -58,7 +57,7 @@ def test_server_that_left_is_not_brought_back_by_its_former_record(servers, one)
     left = replace(one, until=one.until + 1, left=True)
     keep(servers, left)
     keep(servers, one)
-    assert not servers.any
+    assert not servers.are_there
     assert servers.view() == ()
     assert servers.told("model") == [plain(left)]  # gateways have to hear of it
 
@@ -67,19 +66,37 @@ def test_server_that_left_is_not_brought_back_by_its_former_record(servers, one)
 def test_record_that_has_ended_or_lasts_longer_than_any_is_refused(servers, one, clock, ends_in_s):
     with pytest.raises(Refused, match="set the clocks of both machines"):
         keep(servers, replace(one, until=clock.wall() + ends_in_s))
-    assert not servers.any
+    assert not servers.are_there
 
 
 def test_servers_beyond_all_bounds_are_refused_and_those_that_are_known_are_not(
     servers, one, clock, monkeypatch
 ):
-    monkeypatch.setattr(module, "_MOST", 2)
-    for name in ("a", "b", "a"):
-        keep(servers, replace(one, name=name))
+    room = len(plain(one))
+    monkeypatch.setattr(module, "_MOST_BYTES", 3 * room)
+    monkeypatch.setattr(module, "_MOST_BYTES_OF_ONE", 2 * room)
+
+    def keep_by(name, by):
+        record = replace(one, name=name, until=clock.wall() + LASTS_S)
+        servers.keep(record, plain(record), by)
+
+    for name in ("a:7", "b:7", "a:7"):
+        keep_by(name, "first")
     with pytest.raises(Busy):
-        keep(servers, replace(one, name="c"))
+        keep_by("c:7", "first")
+    keep_by("c:7", "second")
+    with pytest.raises(Busy):
+        keep_by("d:7", "second")
     clock.now += LASTS_S + 1
-    keep(servers, replace(one, name="c", until=clock.wall() + LASTS_S))
+    keep_by("d:7", "first")
+
+
+def test_servers_of_whom_is_turned_out_are_known_no_more(servers, one):
+    servers.keep(one, plain(one), "stolen")
+    other = replace(one, name="b:7")
+    servers.keep(other, plain(other), "other")
+    servers.turn_out({"stolen"})
+    assert servers.told("model") == [plain(other)]
 
 
 @pytest.mark.parametrize(

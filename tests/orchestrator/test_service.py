@@ -125,12 +125,12 @@ def test_service_retires_only_when_nobody_asked_for_a_while(service, lease, cloc
 
 
 def test_service_does_not_retire_while_a_server_of_experts_tells_of_itself(service, clock):
-    told = Record(Kind.EXPERTS, "m", "a", "a:7", until=clock.wall() + 60)
+    told = Record(Kind.EXPERTS, "m", "a:7", "a:7", until=clock.wall() + 60)
     service.servers.keep(told, plain(told))
     clock.now += 50
     assert not service.retire(unasked_s=4)
     (server,) = service.view().servers
-    assert (server.name, server.lasts_s) == ("a", 10)
+    assert (server.address, server.lasts_s) == ("a:7", 10)
     clock.now += 11
     assert service.retire(unasked_s=4)
 

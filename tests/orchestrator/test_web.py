@@ -110,13 +110,13 @@ def test_samples_of_a_jobs_newest_checkpoint_are_shown(get, service, run_store, 
 
 def test_servers_of_experts_are_told_and_counted_by_expert(get, service, clock):
     assert json.loads(get("/fleet.json")[2])["servers"] == []
-    for name, experts in (("a", {0: "d"}), ("b", {0: "d", 3: "e"})):
+    for name, experts in (("a:7", {0: "d"}), ("b:7", {0: "d", 3: "e"})):
         facts = ServerFacts(experts, 256, 400.0).facts
-        told = Record(Kind.EXPERTS, "m", name, "a:7", until=clock.wall() + 60, facts=facts)
+        told = Record(Kind.EXPERTS, "m", name, name, until=clock.wall() + 60, facts=facts)
         service.servers.keep(told, plain(told))
     first, second = json.loads(get("/fleet.json")[2])["servers"]
-    assert (first["name"], first["rows_per_second"]) == ("a", 400.0)
-    assert second["experts"] == {"0": "d", "3": "e"}
+    assert (first["address"], first["rows_per_second"]) == ("a:7", 400.0)
+    assert second["experts"] == [0, 3]
     lines = get("/metrics")[2].decode().splitlines()
     assert 'atoll_registered_expert_servers{expert="0"} 2.0' in lines
     assert 'atoll_registered_expert_servers{expert="3"} 1.0' in lines

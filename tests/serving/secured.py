@@ -31,13 +31,15 @@ def make_lab(folder: Path, *more: str) -> Path:
 
 
 @contextlib.contextmanager
-def secured(lab: Path, network: Any) -> Iterator[str]:
+def secured(
+    lab: Path, network: Any, kind: type[ExpertsServicer] = ExpertsServicer
+) -> Iterator[str]:
     """The address of a server of expert 0, of the checkpoint ``digest``."""
     settings = ExpertServerSection(tls=str(lab), listen="127.0.0.1:0")
     admission = Admission(CLOCK, Revocations(lab).known)
     evaluator = Evaluator(8, 64, CPU, CLOCK)
     expert = ServedExpert(0, "digest", network, CLASSES, (SHAPE,))
-    servicer = ExpertsServicer(
+    servicer = kind(
         "a run",
         [expert],
         evaluator,

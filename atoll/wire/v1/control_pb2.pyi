@@ -336,25 +336,18 @@ class IslandView(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., job: _Optional[str] = ..., silent_s: _Optional[float] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ServerView(_message.Message):
-    __slots__ = ("name", "address", "experts", "rows_per_second", "lasts_s")
-    class ExpertsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: int
-        value: str
-        def __init__(self, key: _Optional[int] = ..., value: _Optional[str] = ...) -> None: ...
-    NAME_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("address", "process", "experts", "rows_per_second", "lasts_s")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     EXPERTS_FIELD_NUMBER: _ClassVar[int]
     ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     LASTS_S_FIELD_NUMBER: _ClassVar[int]
-    name: str
     address: str
-    experts: _containers.ScalarMap[int, str]
+    process: str
+    experts: _containers.RepeatedScalarFieldContainer[int]
     rows_per_second: float
     lasts_s: float
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., experts: _Optional[_Mapping[int, str]] = ..., rows_per_second: _Optional[float] = ..., lasts_s: _Optional[float] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., process: _Optional[str] = ..., experts: _Optional[_Iterable[int]] = ..., rows_per_second: _Optional[float] = ..., lasts_s: _Optional[float] = ...) -> None: ...
 
 class GetFleetResponse(_message.Message):
     __slots__ = ("jobs", "islands", "draining", "last_event", "node_hours", "cost", "budget", "servers")

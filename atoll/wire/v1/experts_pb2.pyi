@@ -56,18 +56,20 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("run", "experts", "batch_rows", "queue_rows", "waiting_rows")
+    __slots__ = ("run", "experts", "batch_rows", "queue_rows", "waiting_rows", "conditions_bytes")
     RUN_FIELD_NUMBER: _ClassVar[int]
     EXPERTS_FIELD_NUMBER: _ClassVar[int]
     BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_ROWS_FIELD_NUMBER: _ClassVar[int]
     WAITING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_BYTES_FIELD_NUMBER: _ClassVar[int]
     run: str
     experts: _containers.RepeatedCompositeFieldContainer[ServedExpert]
     batch_rows: int
     queue_rows: int
     waiting_rows: int
-    def __init__(self, run: _Optional[str] = ..., experts: _Optional[_Iterable[_Union[ServedExpert, _Mapping]]] = ..., batch_rows: _Optional[int] = ..., queue_rows: _Optional[int] = ..., waiting_rows: _Optional[int] = ...) -> None: ...
+    conditions_bytes: int
+    def __init__(self, run: _Optional[str] = ..., experts: _Optional[_Iterable[_Union[ServedExpert, _Mapping]]] = ..., batch_rows: _Optional[int] = ..., queue_rows: _Optional[int] = ..., waiting_rows: _Optional[int] = ..., conditions_bytes: _Optional[int] = ...) -> None: ...
 
 class ServedExpert(_message.Message):
     __slots__ = ("expert", "checkpoint", "shape", "rows_per_second")

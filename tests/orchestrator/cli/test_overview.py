@@ -42,19 +42,21 @@ def test_changes_are_one_object_each_and_time_alone_is_none(job, capsys):
 
 
 def test_servers_of_experts_are_shown_and_time_alone_is_no_change(job, clock, capsys):
-    server = ServerView("process 7 on a", "192.0.2.7:8210", {0: "d", 3: "e"}, 400.0, 59.6)
+    server = ServerView("192.0.2.8:8210", "process 7 on a", (0, 3), 400.0, 59.6)
     view = replace(view_of(job), servers=(server,))
     changes = Changes()
-    changes.show(view)
-    changes.show(replace(view, servers=(replace(server, lasts_s=40.0),)))
-    *_, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert last["server"] == {
-        "server": "process 7 on a",
-        "address": "192.0.2.7:8210",
+    for each in (view, replace(view, servers=(replace(server, lasts_s=40.0),)), view_of(job), view):
+        changes.show(each)
+    *_, came, left, again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert came["server"] == {
+        "server": "192.0.2.8:8210",
+        "process": "process 7 on a",
         "experts": [0, 3],
         "rows_per_s": 400.0,
         "lasts_s": 60,
     }
+    assert left["server"] == {"server": "192.0.2.8:8210", "left": True}
+    assert again == came
     with Overview("run", Pace(clock)) as shown:
         shown.show(view)
     assert "process 7 on a" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 
+import grpc
 import pytest
 
 from atoll import authority, identity
@@ -18,6 +19,9 @@ from atoll.credentials import (
 )
 from atoll.errors import Unreachable
 from atoll.revocations import revoke
+from atoll.wire.v1 import experts_pb2 as wire
+from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.expert.servicer import ExpertsServicer
 from serving.remote.pool import Pool
 from tests.serving.conftest import SHAPE
 from tests.serving.remote.conftest import CLOCK, until
@@ -82,3 +86,29 @@ def test_gateway_that_is_revoked_is_answered_no_more_on_the_stream_it_has(callin
     with pytest.raises(Unreachable):
         pool.begin(some_rows(), lambda: None).result()
     assert "gateway web was revoked" in refused(pool)
+
+
+def test_gateway_that_is_revoked_tells_no_conditions_on_the_stream_it_has(lab, networks):
+    told = []
+
+    class Noting(ExpertsServicer):
+        def _keep(self, conditions):
+            told.append(conditions)
+
+    go_on = threading.Event()
+
+    def asked():
+        yield wire.EvaluateRequest(conditions=wire.Tensor())
+        assert go_on.wait(30)
+        yield wire.EvaluateRequest(conditions=wire.Tensor())
+
+    credentials = gateway_credentials(lab / "gateways" / "web")
+    with secured(lab, networks[0], Noting) as address:
+        with grpc.secure_channel(address, credentials) as channel:
+            stream = rpc.ExpertsStub(channel).Evaluate(asked(), timeout=60)
+            until(lambda: len(told) == 1)
+            revoke(lab, [identity.gateway("web")], "stolen", time.time())
+            go_on.set()
+            with pytest.raises(grpc.RpcError):
+                next(stream)
+    assert len(told) == 1

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 
+import grpc
 import pytest
 import torch
 
 from atoll.errors import BadInput
 from atoll.expert_server_section import ExpertServerSection
+from atoll.wire.v1 import experts_pb2 as wire
+from atoll.wire.v1 import experts_pb2_grpc as rpc
 from experts.condition import Conditioning
 from serving.expert.conditions import Conditions, Untold
 from serving.expert.evaluator import Evaluator
 from serving.expert.served import ServedExpert
 from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
-from serving.remote import conditions as module
 from serving.remote.conditions import Told, is_large, key_of
 from serving.remote.rows import RowsAsked, StretchAsked
+from serving.remote.tensors import encoded
+from tests.fakes import ManualClock
 from tests.serving.conftest import CPU, SHAPE
 from tests.serving.remote.conftest import CLOCK, digest, until
 from tests.serving.remote.test_stretches import some
@@ -37,7 +41,7 @@ class Noting(ExpertsServicer):
         self.told, self.sent, self.by_key = [], [], []
 
     def _keep(self, conditions):
-        self.told.append(conditions.shape[0])
+        self.told.append(conditions.shape[0] if conditions.shape else 0)
         super()._keep(conditions)
 
     def _take(self, request, caller):
@@ -121,9 +125,7 @@ def test_server_that_was_started_anew_is_told_again_and_is_not_blamed(serve_text
     assert servicer.by_key[0] == 2  # which are not known there
     assert servicer.sent[1] == 2
     said(pool, rows([1, 2]))
-    said(pool, rows([1, 2]))
-    assert servicer.told[-1] == 2
-    assert servicer.sent[-1] == 0
+    assert servicer.sent[-1] == 2  # for a while
     assert replica.is_open
 
 
@@ -133,14 +135,67 @@ def _said_again(pool):
     return False
 
 
-@pytest.mark.parametrize("room", [0, 2048, 3 * 2048])
-def test_server_without_room_for_conditions_answers_all_the_same(serve_text, gateway, room):
+@pytest.mark.parametrize(("room", "sent"), [(0, [4, 1, 3, 2]), (2048, [4, 0, 3, 2])])
+def test_server_without_room_for_conditions_is_sent_all_of_them(serve_text, gateway, room, sent):
     address, servicer, _ = serve_text(most_bytes=room)
     pool = pool_of(gateway, address)
     for captions in ([1, 2, 3, 4], [1], [2, 3, 4], [5, 1]):
         said(pool, rows(captions))
-    assert any(servicer.sent)
-    assert pool.replicas()[0].is_open
+    assert servicer.sent == sent
+
+
+def test_room_that_others_take_is_not_counted_on(serve_text, gateway):
+    address, servicer, _ = serve_text(most_bytes=2 * 2048)
+    pool, other = pool_of(gateway, address), pool_of(gateway, address)
+    said(pool, rows([1, 2]))
+    said(other, rows([3, 4]))
+    said(pool, rows([1, 2]))
+    assert servicer.by_key == [2, 2, 2, 0]
+    assert servicer.sent == [0, 0, 0, 2]
+    assert all(each.is_open for each in (*pool.replicas(), *other.replicas()))
+
+
+@pytest.mark.parametrize(
+    "cond",
+    [
+        torch.zeros(1, 0),
+        torch.zeros(2_000_000, 0),
+        torch.zeros(1, 8),
+        torch.zeros(3, 8, 63),
+        torch.tensor(1.0),
+    ],
+    ids=["of nothing", "many of nothing", "small", "of another shape", "no rows"],
+)
+def test_conditions_that_no_expert_is_told_take_no_memory(serve_text, cond):
+    address, servicer, _ = serve_text()
+    asked = rows([1]).request(30.0)
+    asked.number = 1
+    messages = [wire.EvaluateRequest(conditions=encoded(cond)), asked]
+    with grpc.insecure_channel(address) as channel:
+        (answer,) = rpc.ExpertsStub(channel).Evaluate(iter(messages), timeout=60)
+    assert answer.refusal == wire.REFUSAL_UNSPECIFIED
+    assert not servicer._conditions._rows
+
+
+@pytest.mark.parametrize(
+    ("num", "refusal"), [(5, wire.REFUSAL_UNUSABLE), (4000, wire.REFUSAL_BUSY)]
+)
+def test_keys_of_more_conditions_than_rows_or_room_are_refused_first(serve_text, num, refusal):
+    address, servicer, _ = serve_text()
+    cond = torch.randn(1, *TEXT.row)
+    asked = rows([1]).bare(30.0)
+    asked.number = 1
+    asked.cond_keys.extend([key_of(cond[0])] * num)
+    if refusal == wire.REFUSAL_BUSY:
+        asked.x_t.CopyFrom(encoded(torch.zeros(num, *SHAPE)))
+        asked.t.CopyFrom(encoded(torch.zeros(num)))
+    laid_out = []
+    servicer._conditions.of = laid_out.append
+    messages = [wire.EvaluateRequest(conditions=encoded(cond)), asked]
+    with grpc.insecure_channel(address) as channel:
+        (answer,) = rpc.ExpertsStub(channel).Evaluate(iter(messages), timeout=60)
+    assert answer.refusal == refusal
+    assert not laid_out
 
 
 def test_conditions_that_no_message_holds_are_told_in_several(serve_text, gateway):
@@ -163,12 +218,19 @@ def test_small_conditions_go_with_the_rows(serve_text, gateway):
     assert not is_large(torch.zeros(0, 1000))
 
 
-def test_caller_that_remembers_little_tells_again(monkeypatch):
-    monkeypatch.setattr(module, "_MOST_KEYS", 2)
-    told, (first, second, third) = Told(), torch.randn(3, 1, 8, 64)
+def test_caller_remembers_no_more_than_a_server_has_room_for_and_pauses_where_that_was_too_much():
+    clock = ManualClock()
+    told, (first, second, third) = Told(clock), torch.randn(3, 1, 8, 64)
+    assert not told.is_worth(first)  # nobody has said that it would be kept
+    told.room_bytes = 2 * first.nbytes
+    assert told.is_worth(first)
+    assert not told.is_worth(torch.zeros(3, 8, 64))
     num = [len(told.tell(each)[0]) for each in (first, second, first, third, first, second)]
     assert num == [1, 1, 0, 1, 0, 1]
-    told.forget()
+    told.missed()
+    assert not told.is_worth(first)
+    clock.now += 11
+    assert told.is_worth(first)
     assert len(told.tell(first)[0]) == 1
 
 
@@ -201,8 +263,6 @@ def test_conditions_of_several_kinds_in_one_request_are_refused():
     kept.keep(other)
     with pytest.raises(BadInput, match="of several shapes or types"):
         kept.of([key_of(one[0]), key_of(other[0])])
-    with pytest.raises(BadInput, match="have no rows"):
-        kept.keep(torch.tensor(1.0))
 
 
 def test_rubbish_in_place_of_conditions_ends_no_stream(serve_text, gateway, monkeypatch):

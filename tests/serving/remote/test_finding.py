@@ -49,8 +49,8 @@ def honest(lab, networks):
         yield address
 
 
-def record(name, address, checkpoint="digest"):
-    return Record(Kind.EXPERTS, MODEL, name, address, facts={"expert 0": checkpoint})
+def record(address, checkpoint="digest"):
+    return Record(Kind.EXPERTS, MODEL, address, address, facts={"expert 0": checkpoint})
 
 
 def test_records_that_lie_cost_no_answer(found, honest, lab):
@@ -67,10 +67,10 @@ def test_records_that_lie_cost_no_answer(found, honest, lab):
                     caller.close()
 
         threading.Thread(target=say_rubbish, daemon=True).start()
-        announced.announce(record("honest", honest), server)
-        announced.announce(record("hostile", hostile), server)
-        announced.announce(record("nobody", "127.0.0.1:1"), server)
-        announced.announce(record("honest by another name", honest, "other"), server)
+        announced.announce(record(honest), server)
+        announced.announce(record(hostile), server)
+        announced.announce(record("127.0.0.1:1"), server)
+        announced.announce(record(honest, "of others than it has"), server)
         finder.look()
         assert set(finder.addresses()) == {honest, hostile, "127.0.0.1:1"}
         credentials = gateway_credentials(lab / "gateways" / "web")
@@ -92,7 +92,7 @@ def test_records_of_others_than_servers_of_the_lab_are_not_found(found, lab, tmp
     other = read_pair(make_lab(tmp_path / "other"), SERVER)
     for number, signer in enumerate((island, gateway, other)):
         with contextlib.suppress(Exception):  # peers refuse them, too
-            announced.announce(record(str(number), f"127.0.0.1:{number + 1}"), signer)
+            announced.announce(record(f"127.0.0.1:{number + 1}"), signer)
     finder.look()
     assert set(finder.addresses()) == set()
 
@@ -100,7 +100,7 @@ def test_records_of_others_than_servers_of_the_lab_are_not_found(found, lab, tmp
 def test_servers_found_last_are_known_while_no_peer_answers(lab):
     with dht.peer(lab) as peer, Dht([peer], read_certificate(lab / "ca.crt"), CLOCK) as asked:
         finder = Finder(asked, MODEL, CLOCK)
-        asked.announce(record("honest", "127.0.0.1:7"), read_pair(lab, SERVER))
+        asked.announce(record("127.0.0.1:7"), read_pair(lab, SERVER))
         finder.look()
         assert set(finder.addresses()) == {"127.0.0.1:7"}
     finder.look()  # there is nobody left to ask
@@ -121,8 +121,8 @@ class Told:
 def test_servers_are_known_until_their_records_end_though_a_place_begun_anew_tells_of_nobody():
     clock = ManualClock()
     first, second = (
-        replace(record(name, f"{name}:7"), until=clock.wall() + seconds)
-        for name, seconds in (("a", 30), ("b", 60))
+        replace(record(address), until=clock.wall() + seconds)
+        for address, seconds in (("a:7", 30), ("b:7", 60))
     )
     place = Told(first, second)
     finder = Finder(place, MODEL, clock)
@@ -133,18 +133,18 @@ def test_servers_are_known_until_their_records_end_though_a_place_begun_anew_tel
     clock.now += 31
     finder.look()
     assert set(finder.addresses()) == {"b:7"}
-    place.answer = Found((replace(first, address="c:7", until=clock.wall() + 60),), 0)
+    place.answer = Found((replace(record("c:7"), until=clock.wall() + 60),), 0)
     finder.look()
     assert set(finder.addresses()) == {"b:7", "c:7"}
 
 
 def test_servers_that_say_that_they_leave_are_known_no_more():
     clock = ManualClock()
-    here = replace(record("a", "a:7"), until=clock.wall() + 60)
+    here = replace(record("a:7"), until=clock.wall() + 60)
     place = Told(here)
     finder = Finder(place, MODEL, clock)
     finder.look()
-    place.answer = Found((), 0, frozenset({"a"}))
+    place.answer = Found((), 0, frozenset({"a:7"}))
     finder.look()
     assert set(finder.addresses()) == set()
 
@@ -165,8 +165,34 @@ def test_servers_that_were_revoked_are_not_found_by_whoever_has_the_list(lab, tm
             uri, key = str(tmp_path / "run"), "serving.experts_tls"
             asked = Registry(uri, key, str(gateway), "gateway", CLOCK, lambda: known().keys())
         stack.enter_context(asked)
-        asked.announce(record("stolen", "127.0.0.1:7"), stolen)
-        asked.announce(record("honest", "127.0.0.1:8"), own)
+        asked.announce(record("127.0.0.1:7"), stolen)
+        asked.announce(record("localhost:8"), own)
         finder = Finder(asked, MODEL, CLOCK)
         finder.look()
-        assert set(finder.addresses()) == {"127.0.0.1:8"}
+        assert set(finder.addresses()) == {"localhost:8"}
+
+
+@pytest.mark.parametrize("place", ["dht", "orchestrator"])
+def test_server_that_is_revoked_once_it_was_found_is_forgotten_at_the_next_look(
+    lab, tmp_path, place
+):
+    make_lab(lab, "--server", "127.0.0.1")
+    stolen = read_pair(lab / "servers" / "127.0.0.1", SERVER)
+    shut_out = set()
+    with contextlib.ExitStack() as stack:
+        if place == "dht":
+            peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
+            asked = Dht([peer], authority_, CLOCK, lambda: shut_out)
+        else:
+            stack.enter_context(orchestrator(tmp_path / "run", lab))
+            uri, key = str(tmp_path / "run"), "serving.experts_tls"
+            tls = str(lab / "gateways" / "web")
+            asked = Registry(uri, key, tls, "gateway", CLOCK, lambda: shut_out)
+        stack.enter_context(asked)
+        asked.announce(record("127.0.0.1:7"), stolen)
+        finder = Finder(asked, MODEL, CLOCK)
+        finder.look()
+        assert set(finder.addresses()) == {"127.0.0.1:7"}
+        shut_out.add(identity.server("127.0.0.1").uri)
+        finder.look()
+        assert set(finder.addresses()) == set()

@@ -165,3 +165,23 @@ def test_stretch_says_what_it_reuses_and_one_that_says_nothing_reuses_nothing(ne
     it = asked(THRIFTLESS)
     assert stretch_of(told, expert, it.stretch.x, it.stretch.cond).thrift == THRIFTLESS
     assert it.stretch.x.device == CPU
+
+
+def test_rows_of_a_batch_that_raised_are_asked_anew(serve, gateway, networks):
+    failing = [True]
+
+    class Failing(Recalling):
+        def again(self, *its):
+            said = super().again(*its)
+            if failing and self._added and len(calls) == 2:
+                failing.clear()
+                raise RuntimeError("once")
+            calls.append(its)
+            return said
+
+    calls = []
+    server = serve(field=Failing)
+    velocity = said(gateway, server, asked(Thrift(blocks=3)))
+    # The third evaluation raised after it had counted, and the stretch ended there.
+    assert len(velocity) == 2
+    assert not failing
