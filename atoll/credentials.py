@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from atoll.authority import Key, Pair
@@ -50,13 +51,22 @@ def read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path} does not exist; `atoll certs {path.parent}` makes a folder of certificates"
-        ) from error
+        raise ConfigError(f"{path} does not exist; {_mend(path)}") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{path} holds no certificate") from error
+
+
+def _mend(path: Path) -> str:
+    """How to come by a certificate that is not there."""
+    folder = path.parent
+    handed = (folder / f"{CA}.crt").exists() and not (folder / f"{CA}.key").exists()
+    if path.stem == GATEWAY or (handed and path.stem in {SERVER, OPERATOR}):
+        flags = {SERVER: "--server HOST", OPERATOR: "--operator NAME", GATEWAY: "--gateway NAME"}
+        command = f"`atoll certs FOLDER {flags[path.stem]}`"
+        return f"{command}, beside the authority's {CA}.key, makes a folder that has it"
+    return f"`atoll certs {folder}` makes a folder of certificates"
 
 
 def private_key(pem: bytes, path: Path) -> Key:
@@ -76,14 +86,31 @@ def client_credentials(pair: Pair, authority: x509.Certificate) -> grpc.ChannelC
     return grpc.ssl_channel_credentials(trusted, pair.key_pem, pair.certificate_pem)
 
 
+def read_vouched(folder: Path, name: str) -> tuple[Pair, x509.Certificate]:
+    """A certificate with its key, and the authority in the same folder, which has made it.
+
+    Raises:
+        ConfigError: one of them is not there, or is not what it should be.
+    """
+    pair, authority = read_pair(folder, name), read_certificate(folder / f"{CA}.crt")
+    try:
+        pair.certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{name}.crt in {folder} is not of the authority in its {CA}.crt; have both from the "
+            "same `atoll certs`"
+        ) from error
+    return pair, authority
+
+
 def operator_credentials(folder: Path) -> grpc.ChannelCredentials:
     """To call as the operator whose certificate is in a folder. Raises: ConfigError."""
-    return client_credentials(read_pair(folder, OPERATOR), read_certificate(folder / f"{CA}.crt"))
+    return client_credentials(*read_vouched(folder, OPERATOR))
 
 
 def gateway_credentials(folder: Path) -> grpc.ChannelCredentials:
     """To call as the gateway whose certificate is in a folder. Raises: ConfigError."""
-    return client_credentials(read_pair(folder, GATEWAY), read_certificate(folder / f"{CA}.crt"))
+    return client_credentials(*read_vouched(folder, GATEWAY))
 
 
 def open_credentials(pair: Pair) -> grpc.ServerCredentials:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from atoll.address import refuse_open, split_address
+from atoll.address import is_loopback, refuse_open, split_address
 from atoll.idle_keys import ANY, refuse_idle
 from atoll.section import Section
 
@@ -150,8 +150,15 @@ class ServingSection(Section):
         used_with = {
             "reuse_change": ("reuse_blocks", (ANY,)),
             "experts_steps": ("experts", (ANY,)),
+            "experts_tls": ("experts", (ANY,)),
         }
         refuse_idle(self, used_with)
+        open_ = [it for it in self.experts if it not in FOUND_IN and not is_loopback(it)]
+        if open_ and not self.experts_tls:
+            raise ValueError(
+                f"experts: {open_[0]} is on another machine, and calls would be in plain text; set "
+                "serving.experts_tls to a folder that `atoll certs --gateway` made"
+            )
         for key in ("reuse_blocks", "reuse_routes"):
             if getattr(self, key) > 1 and self.deterministic:
                 raise ValueError(
@@ -170,7 +177,13 @@ class ServingSection(Section):
     def _each_can_be_called(cls, experts: tuple[str, ...]) -> tuple[str, ...]:
         for address in experts:
             if address not in FOUND_IN:
-                split_address(address)
+                try:
+                    split_address(address)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{address!r} is neither an address, e.g. 192.0.2.8:8210, nor one of "
+                        f"{', '.join(sorted(FOUND_IN))}"
+                    ) from error
         return experts
 
     @field_validator("listen", "grpc_listen")

@@ -136,15 +136,15 @@ class Registry:
 
     def _credentials(self) -> grpc.ChannelCredentials:
         from atoll.authority import identity_in  # noqa: PLC0415 - plain ones need no cryptography
-        from atoll.credentials import client_credentials, read_pair  # noqa: PLC0415
+        from atoll.credentials import client_credentials, read_vouched  # noqa: PLC0415
 
-        pair = read_pair(Path(self._tls), self._name)
+        pair, authority = read_vouched(Path(self._tls), self._name)
         if identity_in(pair.certificate) is None:
             raise ConfigError(
                 f"{self._key}: {self._name}.crt in {self._tls} names nobody, and an orchestrator "
                 "asks who calls; `atoll certs` with --host or --server makes one that does"
             )
-        return client_credentials(pair, self._authority())
+        return client_credentials(pair, authority)
 
     def _hang_up(self) -> None:
         if self._called is not None:

@@ -49,8 +49,9 @@ def held_elsewhere(
     """
     serving = config.serving
     with ExitStack() as stack:
+        credentials = _credentials(config)
         addresses = _addresses(config, store, clock, stack)
-        pool = Pool(addresses, _credentials(config), serving.experts_deadline_s, bell, clock)
+        pool = Pool(addresses, credentials, serving.experts_deadline_s, bell, clock)
         pool.start()
         stack.callback(pool.close)
         dtype = WIRE_TYPES[serving.experts_wire]

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from atoll import partitioned, stages
 from atoll.blobs import open_store
-from atoll.clock import SystemClock
+from atoll.clock import Clock, SystemClock
 from atoll.command import ConfigOption, JsonOption, SetOption, say, show
 from atoll.config import Config
 from atoll.config_file import run_config
@@ -47,23 +47,24 @@ def peers(
 ) -> None:
     """Show who of a run is told of in its DHT: orchestrators, islands, servers of experts.
 
-    Its orchestrator keeps a registry of the servers, too, and is asked where it serves.
+    Its orchestrator keeps a registry of the servers, too, and is asked where it serves; it alone
+    where there are no peers.
     """
-    asked = _asked(config, set_, peer or (), join)
-    clock = SystemClock()
+    asked, clock = _asked(config, set_, peer or (), join), SystemClock()
+    rows: list[dict[str, Any]] = []
+    num_refused = 0
     with ExitStack() as stack:
-        try:
-            dht = stack.enter_context(Dht(asked.peers, asked.authority, clock, asked.revoked))
-        except ValueError as error:
-            raise BadInput(f"--peer: {error}") from error
-        told, num_refused = told_of(dht, asked.run, (Kind.ORCHESTRATOR, Kind.ISLAND))
-        rows = [row_of(record, clock.wall(), _DHT) for record in told]
+        places: dict[str, Place] = {}
+        if asked.peers:
+            dht = stack.enter_context(_opened(asked, clock))
+            told, num_refused = told_of(dht, asked.run, (Kind.ORCHESTRATOR, Kind.ISLAND))
+            rows = [row_of(record, clock.wall(), _DHT) for record in told]
+            places[_DHT] = dht
+        if asked.uri:
+            key = "orchestrator.tls"
+            registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock, asked.revoked)
+            places[_ORCHESTRATOR] = stack.enter_context(registry)
         if asked.model:
-            places: dict[str, Place] = {_DHT: dht}
-            if asked.uri:
-                key = "orchestrator.tls"
-                registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock, asked.revoked)
-                places[_ORCHESTRATOR] = stack.enter_context(registry)
             servers, more = _servers(places, asked.model, clock.wall())
             rows, num_refused = rows + servers, num_refused + more
     if rows or json_:
@@ -72,6 +73,14 @@ def peers(
         say(f"nobody of run {asked.run} is announced")
     if num_refused:
         say(f"{num_refused} more were not signed by who they are about, or have ended")
+
+
+def _opened(asked: _Asked, clock: Clock) -> Dht:
+    assert asked.authority is not None
+    try:
+        return Dht(asked.peers, asked.authority, clock, asked.revoked)
+    except ValueError as error:
+        raise BadInput(f"--peer: {error}") from error
 
 
 def told_of(place: Place, run: str, kinds: Iterable[Kind]) -> tuple[list[Record], int]:
@@ -105,7 +114,7 @@ class _Asked:
 
     peers: Sequence[str]
     run: str
-    authority: x509.Certificate
+    authority: x509.Certificate | None
     model: str = ""
     uri: str = ""
     tls: str = ""
@@ -121,19 +130,21 @@ def _asked(
         asked = _Asked(given, token.identity.run, token.authority)
     else:
         settings = run_config(config, set_ or ())
-        tls = certificates_of(settings)
-        known = Revocations(tls).known
+        peers, tls = given or settings.membership.peers, settings.orchestrator.tls
+        if peers:
+            certificates_of(settings)  # only what is signed is believed there
+        known = Revocations(Path(tls)).known if tls else None
         asked = _Asked(
-            given or settings.membership.peers,
+            peers,
             name_of(settings),
-            read_certificate(tls / f"{CA}.crt"),
+            read_certificate(Path(tls) / f"{CA}.crt") if tls else None,
             _model(settings),
             settings.run.uri,
-            str(tls),
-            lambda: known().keys(),
+            tls,
+            (lambda: known().keys()) if known else tuple,
         )
-    if not asked.peers:
-        raise BadInput("--peer: name somebody to ask, or set membership.peers; see `atoll peer`")
+    if not asked.peers and not asked.uri:
+        raise BadInput("--peer: name somebody to ask; see `atoll peer`")
     return asked
 
 

@@ -39,7 +39,8 @@ def revoke(
     """Shut out operators, gateways and servers of the lab, or islands of the run, for good.
 
     A serving orchestrator refuses their calls from then on, and takes the lease an island holds.
-    Servers of experts refuse a gateway's once the folder's revoked.json is theirs, too.
+    Servers of experts refuse a gateway, and gateways pass over a server, once the folder's
+    revoked.json is in theirs, too.
     Names are not given again: who is to come back gets another.
     """
     from orchestrator.naming import name_of
@@ -86,6 +87,9 @@ def revoke(
         raise BadInput(f"{tls} cannot be written: {error.strerror}") from error
     for name in _never_seen(settings, tls, whom):
         say(f"nobody called {name} was seen here; they are shut out all the same")
+    for names, others in ((gateway, "servers of experts"), (server, "gateways")):
+        if names:
+            say(f"{others} heed it once revoked.json of {tls} is in their own folders")
     title = f"revoked in {tls}; a serving orchestrator heeds it at once"
     show(title, [_row(entry, as_json=json_) for entry in entries.values()], as_json=json_)
 

@@ -125,6 +125,8 @@ def serve(
     from orchestrator.process import serve as process
 
     logging_setup.set_up()
+    if run_uri and (config is not None or set_):
+        raise BadInput("--run-uri: a run goes on as it was started; leave out --config and --set")
     if run_uri:
         try:
             in_folder = local_path(run_uri) is not None

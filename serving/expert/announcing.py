@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from atoll import identity
 from atoll.clock import Clock
 from atoll.config import Config
-from atoll.outward import outward
 from membership import announcing
 from membership.record import Kind, Record
 from membership.registry import Registry
@@ -42,7 +41,7 @@ def announced(  # noqa: PLR0917 - all that it says
         model: see :func:`membership.servers.model_of`.
         experts: that are served.
         evaluator: of their rows.
-        address: at which this machine calls the server.
+        address: at which others call the server.
         clock: whose wall clock ends records.
 
     Raises:
@@ -50,7 +49,6 @@ def announced(  # noqa: PLR0917 - all that it says
         ConfigError: there is no certificate.
     """
     settings, peers = config.expert_server, config.membership.peers
-    called_at = outward(settings, address)
     process = f"process {os.getpid()} on {socket.gethostname()}"
 
     def saying() -> tuple[Record, Pair | None]:
@@ -61,7 +59,7 @@ def announced(  # noqa: PLR0917 - all that it says
             min(speeds, default=0.0),
             process,
         )
-        record = Record(Kind.EXPERTS, model, called_at, called_at, facts=told.facts)
+        record = Record(Kind.EXPERTS, model, address, address, facts=told.facts)
         return record, _signer(settings.tls)
 
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from atoll.blobs import open_store
 from atoll.clock import Clock, SystemClock
 from atoll.config import Config
 from atoll.errors import AtollError, BadInput, ConfigError
+from atoll.outward import outward
 from atoll.ports import refuse_taken
 from atoll.revocations import Revocations
 from experts.devices import device_of
@@ -80,9 +81,11 @@ def serve_experts(
             stack.callback(evaluator.stop)
             address = server.start()
             stack.callback(lambda: server.stop(0.0 if signals.is_urgent else _GRACE_S))
-        with announced(config, model, experts, evaluator, address, clock):
-            opened(address)
-            log.info("serving experts", extra={"fields": {"experts": list(numbers), "at": address}})
+        called_at = outward(settings, address)
+        with announced(config, model, experts, evaluator, called_at, clock):
+            opened(called_at)
+            told = {"experts": list(numbers), "address": called_at}
+            log.info("serving experts", extra={"fields": told})
             signals.wait(lambda: evaluator.is_alive and is_whole())
         leaving = True
         server.leave()

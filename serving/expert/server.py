@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+from atoll.address import split_address
 from atoll.errors import ConfigError
 from atoll.expert_server_section import ExpertServerSection
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
@@ -16,6 +17,7 @@ from serving.expert.admission import Admission
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import MAX_MESSAGE_BYTES
 
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _STREAMS = 64  # each keeps a thread
 _THREADS = 8  # more, for calls that end by themselves
 _HANDSHAKE_MS = 10_000  # a caller that does not come to the point is hung up on
@@ -52,7 +54,7 @@ class ExpertServer(RpcServer):
         Raises:
             ConfigError: a certificate is missing, or is not what it should be.
         """
-        credentials = _credentials(settings.tls)
+        credentials = _credentials(settings)
         server = grpc.server(
             ThreadPoolExecutor(_STREAMS + _THREADS, thread_name_prefix="rpc"),
             interceptors=[
@@ -68,21 +70,24 @@ class ExpertServer(RpcServer):
         super().__init__(server, experts_pb2.DESCRIPTOR, settings.listen, credentials, key)
 
 
-def _credentials(tls: str) -> grpc.ServerCredentials | None:
+def _credentials(settings: ExpertServerSection) -> grpc.ServerCredentials | None:
     """As whom to listen, and whose callers to take; None for plain text."""
-    if not tls:
+    if not settings.tls:
         return None
     # Only now, because plain servers do without any cryptography.
-    from atoll.credentials import (  # noqa: PLC0415
-        CA,
-        SERVER,
-        read_certificate,
-        read_pair,
-        server_credentials,
-    )
+    from atoll.authority import hosts_in  # noqa: PLC0415
+    from atoll.credentials import SERVER, read_vouched, server_credentials  # noqa: PLC0415
 
     try:
-        authority = read_certificate(Path(tls) / f"{CA}.crt")
-        return server_credentials(read_pair(Path(tls), SERVER), authority)
+        pair, authority = read_vouched(Path(settings.tls), SERVER)
     except ConfigError as error:
         raise ConfigError(f"expert_server.tls: {error}") from error
+    named, host = hosts_in(pair.certificate), split_address(settings.listen)[0].strip("[]")
+    is_any = host in {"0.0.0.0", "::"}  # noqa: S104 - there it is called by other names
+    if not set(named) - _LOOPBACK if is_any else host not in named:
+        raise ConfigError(
+            f"expert_server.tls: server.crt in {settings.tls} is for {', '.join(named)}, so nobody "
+            f"could call a server at {settings.listen}; `atoll certs FOLDER --server HOST` makes "
+            "one for the host at which others call it"
+        )
+    return server_credentials(pair, authority)

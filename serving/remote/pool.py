@@ -102,12 +102,13 @@ class Pool:
                 raise
             raise Unreachable("nobody is asked any more: this gateway ends") from error
 
-    def _note_failure(self, server: Server, why: str) -> None:
-        was_open, replica = server.replica.is_open, server.replica
-        replica.failed(why)
-        if was_open:
+    def _note_failure(self, server: Server, why: str, *, is_gone: bool = False) -> None:
+        was_open, replica, former = server.replica.is_open, server.replica, server.replica.why
+        replica.failed(why, is_gone=is_gone)
+        if was_open or brief(why) != brief(former):  # once, however often it is tried
             fields = {"address": replica.address, "why": brief(why)}
-            _log.warning("an expert server fails", extra={"fields": fields})
+            words = "an expert server fails" if was_open else "an expert server cannot be asked"
+            _log.warning(words, extra={"fields": fields})
         self._note_open()
 
     def _note_open(self) -> None:
@@ -158,10 +159,14 @@ class Pool:
 
     async def _describe(self, server: Server) -> None:
         try:
+            was_open = server.replica.is_open
             await server.describe()
+            if not was_open:
+                fields = {"address": server.replica.address, "experts": [*server.replica.experts]}
+                _log.info("an expert server is there", extra={"fields": fields})
             self._note_open()
         except Unreachable as error:
-            self._note_failure(server, str(error))
+            self._note_failure(server, str(error), is_gone=True)
         finally:
             server.asking = None
 

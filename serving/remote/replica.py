@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from atoll.clock import Clock
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.25, 30.0
+_GONE_PAUSE_S = 5.0  # at most, where nobody answers: to ask once more costs little
 _REMEMBERED = 0.2  # of the newest answer, in what is usual
 _SPREADS = 4.0  # deviations beyond the usual, from which an answer is slow, as in TCP (RFC 6298)
 _LEAST_S = 0.05  # beyond the usual, likewise: schedulers of machines are no clocks
@@ -106,11 +107,17 @@ class Replica:
         if not math.isnan(self.usual_s):
             self._note(max(seconds, self.usual_s))
 
-    def failed(self, why: str) -> None:
-        """It is not to be asked for a while."""
+    def failed(self, why: str, *, is_gone: bool = False) -> None:
+        """It is not to be asked for a while.
+
+        Args:
+            why: in words.
+            is_gone: whether it does not even say who it is.
+        """
         self.failures += 1
         self.why = why
-        pause_s = min(_FIRST_PAUSE_S * 2 ** (self.failures - 1), _LAST_PAUSE_S)
+        most_s = _GONE_PAUSE_S if is_gone else _LAST_PAUSE_S
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (self.failures - 1), most_s)
         self.ask_at = self.clock.monotonic() + pause_s
 
     def _note(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ const EVERY_MS = 5000;
 
 const title = ({ expert, servers, rows_per_s, busy, wanted }) =>
   `Expert ${expert}: ${count(servers, "server")}, ${rows_per_s.toFixed(1)} rows a second`
-  + (busy === null ? "" : `, which keep ${busy.toFixed(2)} busy`)
+  + (busy === null ? "" : `, which take ${Math.round(100 * busy)}% of the time of one`)
   + (wanted > servers ? `; ${count(wanted - servers, "more", "more")} would be well` : "");
 
 function state({ servers, wanted }) {

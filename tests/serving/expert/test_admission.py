@@ -103,12 +103,14 @@ def test_gateway_that_is_revoked_tells_no_conditions_on_the_stream_it_has(lab, n
         yield wire.EvaluateRequest(conditions=wire.Tensor())
 
     credentials = gateway_credentials(lab / "gateways" / "web")
-    with secured(lab, networks[0], Noting) as address:
-        with grpc.secure_channel(address, credentials) as channel:
-            stream = rpc.ExpertsStub(channel).Evaluate(asked(), timeout=60)
-            until(lambda: len(told) == 1)
-            revoke(lab, [identity.gateway("web")], "stolen", time.time())
-            go_on.set()
-            with pytest.raises(grpc.RpcError):
-                next(stream)
+    with (
+        secured(lab, networks[0], Noting) as address,
+        grpc.secure_channel(address, credentials) as channel,
+    ):
+        stream = rpc.ExpertsStub(channel).Evaluate(asked(), timeout=60)
+        until(lambda: len(told) == 1)
+        revoke(lab, [identity.gateway("web")], "stolen", time.time())
+        go_on.set()
+        with pytest.raises(grpc.RpcError):
+            next(stream)
     assert len(told) == 1

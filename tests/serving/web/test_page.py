@@ -138,8 +138,9 @@ def test_page_tells_of_experts_elsewhere_at_its_foot(browser, served, tmp_path):
     lines = browser.run("[...document.querySelectorAll('#experts li')].map(li => li.textContent)")
     assert lines == [
         "Expert 0: 0 servers, 0.0 rows a second; 1 more would be well",
-        "Expert 1: 1 server, 150.0 rows a second, which keep 1.50 busy; 2 more would be well",
-        "Expert 2: 1 server, 10.0 rows a second, which keep 0.10 busy",
+        "Expert 1: 1 server, 150.0 rows a second, which take 150% of the time of one; "
+        "2 more would be well",
+        "Expert 2: 1 server, 10.0 rows a second, which take 10% of the time of one",
     ]
     browser.shoot(tmp_path / "elsewhere.png")
     assert not browser.problems
@@ -319,6 +320,7 @@ def test_page_draws_images_of_the_size_that_is_chosen_and_again_from_their_recip
             f"{NEWEST}.querySelector('.frame').style.aspectRatio"
         ) == "{} / {}".format(*expected)
         browser.until(f"{NEWEST}.querySelector('a') !== null")
+        browser.until(f"{NEWEST}.querySelector('img').naturalWidth > 0")
         assert browser.run(sides) == expected
     fill(browser, size="8x8")
     press(browser, "Use this recipe again")
