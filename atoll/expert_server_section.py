@@ -29,8 +29,8 @@ class ExpertServerSection(Section):
     )
     displaced: bool = Field(
         False,
-        description="in stretches ranks see each other's tokens as they were a step before, and "
-        "wait for none; images are not quite the same",
+        description="for whom asks for it, see serving.experts_displaced, ranks see each other's "
+        "tokens as they were a step before, and wait for none",
     )
     drain_s: float = Field(
         10.0, gt=0, description="for so long it finishes what it has, once it is told to leave"

@@ -114,6 +114,11 @@ class ServingSection(Section):
         description="of an image, at most, that one of them draws in one go while the router sends "
         "it nowhere else; 1 = each is asked for",
     )
+    experts_displaced: bool = Field(
+        False,
+        description="in what they draw in one go ranks of a server see each other's tokens as they "
+        "were a step before, if it is set up so; images are not quite the same",
+    )
     experts_deadline_s: float = Field(
         10.0, gt=0, description="for the answer about some rows, whoever gives it"
     )
@@ -165,6 +170,11 @@ class ServingSection(Section):
                     f"{key} = {getattr(self, key)} does not go with serving.deterministic: set it "
                     "to 1, or leave the other out"
                 )
+        if self.experts_displaced and (self.deterministic or self.experts_steps == 1):
+            raise ValueError(
+                "experts_displaced = true is for what is drawn in one go, and not to the bit; set "
+                "serving.experts_steps above 1 and deterministic to false, or leave it out"
+            )
         if self.reuse_blocks > 1 and self.experts and self.experts_steps == 1:
             raise ValueError(
                 f"reuse_blocks = {self.reuse_blocks}: servers of experts reuse blocks within what "

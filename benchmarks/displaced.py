@@ -25,6 +25,7 @@ from atoll.clock import SystemClock
 from atoll.config import Config
 from atoll.config_file import run_config
 from atoll.expert_server_section import ExpertServerSection
+from serving.engine.thrift import Thrift
 from serving.expert.conditions import Conditions
 from serving.expert.evaluator import Evaluator
 from serving.expert.process import load_served
@@ -78,7 +79,8 @@ def main() -> None:
     rows = [{"way": "this process", **judge.row(judge.plain, judge.plain_rate)}]
     for displaced in (False, True):
         with elsewhere(config, args.ranks, displaced=displaced) as (experts, bell):
-            painted, rate = drawn(judge.ensemble, judge.requests, experts=experts, bell=bell)
+            thrift = Thrift(displaced=displaced)
+            painted, rate = drawn(judge.ensemble, judge.requests, thrift, experts, bell)
         way = "displaced" if displaced else "exact"
         rows.append({"way": f"{args.ranks} ranks, {way}", **judge.row(painted, rate)})
     about = {"benchmark": "displaced", "run": Path(args.run).name, "num": args.num}

@@ -24,6 +24,7 @@ from atoll.sizes import Sizes
 from experts.condition import Conditioning
 from experts.dit import build_dit
 from experts.flow import VelocityField
+from serving.engine.thrift import Thrift
 from serving.expert.ranks import ranks
 from serving.expert.served import ServedExpert
 
@@ -66,7 +67,9 @@ def main() -> None:
         row[f"one_process_{threads}_threads_ms"] = milliseconds(alone, side, args.num)
     for displaced in (False, True):
         with ranks(load(), load, args.ranks, CPU, displaced=displaced) as (_, (expert,)):
-            field = functools.partial(expert.field.again, rows=(0,))
+            field = expert.field
+            if displaced:
+                field = functools.partial(field.again, rows=(0,), thrift=Thrift(displaced=True))
             way = "displaced" if displaced else "ranks"
             row[f"{way}_ms"] = milliseconds(field, side, args.num)
     print(json.dumps(row))

@@ -30,7 +30,7 @@ class Stretch:
         weight: of its tableau, (B,).
         guidance: (B,).
         evaluations: E, of each image.
-        thrift: what is reused between them; its blocks alone.
+        thrift: what is reused between them; its routes do not count.
     """
 
     x: Tensor

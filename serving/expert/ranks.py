@@ -140,9 +140,9 @@ class OfRanks:
 class OfDisplacedRanks(OfRanks):
     """The same, of ranks that remember; see :class:`serving.expert.evaluator.Remembering`."""
 
-    def heeds(self, thrift: Thrift) -> bool:  # noqa: ARG002 - however they are to be drawn
+    def heeds(self, thrift: Thrift) -> bool:
         """See :class:`serving.expert.evaluator.Remembering`."""
-        return True
+        return thrift.displaced
 
     def again(
         self,

@@ -68,6 +68,7 @@ def stretch_of(told: wire.Stretch, expert: ServedExpert, x: Tensor, cond: Tensor
     thrift = Thrift(
         max(1, told.reuse_blocks),
         told.reuse_change if told.HasField("reuse_change") else math.inf,
+        displaced=told.displaced,
     )
     if not thrift.change > 0:
         raise BadInput("a stretch reuses blocks up to a change that is not above 0")

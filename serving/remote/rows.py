@@ -237,6 +237,7 @@ class StretchAsked(Asked):
                 weight=told.weight.tolist(),
                 guidance=told.guidance.tolist(),
                 reuse_blocks=told.thrift.blocks,
+                displaced=told.thrift.displaced,
                 reuse_change=None if math.isinf(told.thrift.change) else told.thrift.change,
             ),
         )

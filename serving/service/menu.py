@@ -82,7 +82,7 @@ class Menu:
         """What is reused between the steps of an image."""
         limits = self.limits
         change = math.inf if limits.reuse_change is None else limits.reuse_change
-        return Thrift(limits.reuse_blocks, change, limits.reuse_routes)
+        return Thrift(limits.reuse_blocks, change, limits.reuse_routes, limits.experts_displaced)
 
     @property
     def most_images(self) -> int:

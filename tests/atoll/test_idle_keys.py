@@ -36,6 +36,11 @@ from atoll.errors import ConfigError
             ["serving.reuse_routes=2", "serving.deterministic=true"],
             "reuse_routes = 2 does not go with serving.deterministic: set it to 1",
         ),
+        (
+            ["serving.experts=['127.0.0.1:8210']", "serving.experts_displaced=true"],
+            "experts_displaced = true is for what is drawn in one go",
+        ),
+        (["serving.experts_tls=web"], 'experts_tls = "web" has no effect with experts = []'),
         (["serving.experts_steps=2"], "experts_steps = 2 has no effect with experts = []"),
         (
             ["serving.reuse_blocks=2", "serving.experts=['127.0.0.1:8210']"],

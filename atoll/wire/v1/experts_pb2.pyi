@@ -112,7 +112,7 @@ class EvaluateRequest(_message.Message):
     def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ..., conditions: _Optional[_Union[Tensor, _Mapping]] = ..., cond_keys: _Optional[_Iterable[bytes]] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
 
 class Stretch(_message.Message):
-    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "reuse_change")
+    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "displaced", "reuse_change")
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +120,7 @@ class Stretch(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     REUSE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    DISPLACED_FIELD_NUMBER: _ClassVar[int]
     REUSE_CHANGE_FIELD_NUMBER: _ClassVar[int]
     evaluations: int
     step: _containers.RepeatedScalarFieldContainer[int]
@@ -128,8 +129,9 @@ class Stretch(_message.Message):
     weight: _containers.RepeatedScalarFieldContainer[float]
     guidance: _containers.RepeatedScalarFieldContainer[float]
     reuse_blocks: int
+    displaced: bool
     reuse_change: float
-    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ..., reuse_blocks: _Optional[int] = ..., reuse_change: _Optional[float] = ...) -> None: ...
+    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ..., reuse_blocks: _Optional[int] = ..., displaced: _Optional[bool] = ..., reuse_change: _Optional[float] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("number", "velocity", "refusal", "reason", "waited_s", "evaluated_s", "waiting_rows")

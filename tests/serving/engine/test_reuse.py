@@ -176,6 +176,7 @@ def test_what_is_reused_is_told_in_words():
     assert Thrift(4, 0.1, 2).told == "blocks 4, change 0.1, routes 2"
     assert Thrift(4, math.inf, 1).told == "blocks 4"
     assert Thrift(1, 0.1, 3).told == "routes 3"
+    assert Thrift(2, displaced=True).told == "blocks 2, tokens of other ranks"
 
 
 def test_field_of_unknown_parts_is_asked_each_time(memory):

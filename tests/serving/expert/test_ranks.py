@@ -12,6 +12,7 @@ from atoll.errors import BadInput
 from experts.blocks import Attention
 from experts.networks import build_network
 from serving.engine.stretch import Moving, Stretch
+from serving.engine.thrift import THRIFTLESS, Thrift
 from serving.expert.evaluator import Evaluator
 from serving.expert.rank_fit import refuse_unshared
 from serving.expert.ranks import ranks
@@ -36,7 +37,7 @@ def shared(request):
         yield shared, request.param
 
 
-def stretch(evaluations=4):
+def stretch(evaluations=4, thrift=THRIFTLESS):
     draw = torch.Generator().manual_seed(0)
     return Stretch(
         x=torch.randn(2, *SHAPE, generator=draw),
@@ -47,15 +48,19 @@ def stretch(evaluations=4):
         weight=torch.zeros(2),
         guidance=torch.tensor([1.0, 2.0]),
         evaluations=evaluations,
+        thrift=thrift,
     )
 
 
-def drawn(expert, evaluator, evaluations=4):
-    """What a server says of a stretch."""
+DISPLACED = Thrift(displaced=True)
+
+
+def drawn(expert, evaluator, evaluations=4, thrift=DISPLACED):
+    """What a server says of a stretch, to whom may be told of tokens a step old."""
     answer = Future()
     Drawing(
         expert=expert,
-        stretch=stretch(evaluations),
+        stretch=stretch(evaluations, thrift),
         dtype=torch.float32,
         row_by_row=False,
         due_at=float("inf"),
@@ -96,6 +101,9 @@ def test_ranks_draw_a_stretch_as_one_process_or_with_others_tokens_a_step_old(sh
     true = expected(its[1].field)
     for _ in range(2):  # what was kept of the first is of no other
         torch.testing.assert_close(drawn(second, evaluator), true, rtol=1e-4, atol=1e-5)
+    # Who does not ask for it is told as by one process.
+    plain = drawn(second, evaluator, thrift=THRIFTLESS)
+    torch.testing.assert_close(plain, exact, rtol=1e-4, atol=1e-5)
     off = (true - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     assert off[0] == 0
     assert (off[1:] > 1e-4).all() == is_displaced
