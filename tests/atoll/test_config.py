@@ -50,6 +50,14 @@ def test_commented_explains_every_key() -> None:
             ["training.objectives names 5", "num_experts = 4"],
         ),
         ("expert.heads=5", ["heads = 5", "width = 64"]),
+        (
+            "serving.experts=['192.0.2.8:8210']",
+            ["experts: 192.0.2.8:8210 is on another machine", "set serving.experts_tls"],
+        ),
+        (
+            "serving.experts=['orchestrater']",
+            ["'orchestrater' is neither an address", "nor one of dht, orchestrator"],
+        ),
         ("partition.features=vit", ['partition.features: must be "pca" or {', "(got 'vit')"]),
         ("sampling.strategy=best", ["sampling.strategy", "'best'", "full", "top-"]),
         ("sampling.strategy=top-9", ["sampling.strategy", '"top-9"', "num_experts = 4"]),

@@ -73,3 +73,12 @@ def test_jobs_that_advance_are_followed_however_often_their_orchestrator_ends(fo
 def test_jobs_that_do_not_advance_are_given_up_when_orchestrators_end_again_and_again(follow):
     with pytest.raises(Unreachable, match=f"died {MOST} times with no step committed between"):
         follow(lambda: None)
+
+
+@pytest.mark.parametrize(
+    "more", [["--set", "orchestrator.web=127.0.0.1:0"], ["--config", "a.toml"]]
+)
+def test_orchestrator_of_a_run_as_it_was_started_is_given_no_other_settings(tmp_path, atoll, more):
+    code, _, told = atoll("orchestrator", "--run-uri", tmp_path, *more)
+    assert code == 2
+    assert "--run-uri: a run goes on as it was started; leave out --config and --set" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 
@@ -17,10 +18,12 @@ from atoll.credentials import (
     read_certificate,
     read_pair,
 )
-from atoll.errors import Unreachable
+from atoll.errors import ConfigError, Unreachable
+from atoll.expert_server_section import ExpertServerSection
 from atoll.revocations import revoke
 from atoll.wire.v1 import experts_pb2 as wire
 from atoll.wire.v1 import experts_pb2_grpc as rpc
+from serving.expert.server import ExpertServer
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.pool import Pool
 from tests.serving.conftest import SHAPE
@@ -114,3 +117,43 @@ def test_gateway_that_is_revoked_tells_no_conditions_on_the_stream_it_has(lab, n
         with pytest.raises(grpc.RpcError):
             next(stream)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [
+        ("0.0.0.0:0", "is for 127.0.0.1, so nobody could call a server at 0.0.0.0:0; `atoll certs"),
+        ("192.0.2.7:0", "so nobody could call a server at 192.0.2.7:0"),
+        ("localhost:0", "so nobody could call a server at localhost:0"),
+    ],
+)
+def test_server_does_not_start_by_a_certificate_by_which_nobody_could_call_it(lab, listen, words):
+    make_lab(lab, "--server", "127.0.0.1")
+    folder = str(lab / "servers" / "127.0.0.1")
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        ExpertServer(None, ExpertServerSection(tls=folder, listen=listen))
+
+
+def test_server_and_gateway_do_not_start_by_the_certificates_of_two_authorities(lab, tmp_path):
+    other = make_lab(tmp_path / "other")
+    for folder in (lab, lab / "gateways" / "web"):
+        (folder / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
+    with pytest.raises(
+        ConfigError, match=r"expert_server.tls: server.crt in .* is not of the auth"
+    ):
+        ExpertServer(None, ExpertServerSection(tls=str(lab), listen="127.0.0.1:0"))
+    with pytest.raises(
+        ConfigError, match=r"gateway.crt in .* is not of the authority in its ca.crt"
+    ):
+        gateway_credentials(lab / "gateways" / "web")
+
+
+def test_certificate_that_is_missing_is_told_with_the_command_that_makes_it(lab, tmp_path):
+    with pytest.raises(ConfigError, match="`atoll certs FOLDER --gateway NAME`, beside the auth"):
+        gateway_credentials(tmp_path / "web")
+    with pytest.raises(ConfigError, match="`atoll certs FOLDER --gateway NAME`, beside the auth"):
+        gateway_credentials(lab)
+    with pytest.raises(ConfigError, match="`atoll certs FOLDER --server HOST`, beside the auth"):
+        ExpertServer(None, ExpertServerSection(tls=str(lab / "gateways" / "web")))
+    with pytest.raises(ConfigError, match=r"`atoll certs .*none` makes a folder of certificates"):
+        ExpertServer(None, ExpertServerSection(tls=str(tmp_path / "none")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 
@@ -224,3 +225,20 @@ def test_gateway_that_ends_leaves_no_request_waiting(serve, gateway, rows):
     for answer in answers:
         with contextlib.suppress(Unreachable):
             assert len(answer.result(10)) == ROWS
+
+
+def test_servers_that_come_and_cannot_be_asked_are_told_once(serve, gateway, caplog):
+    caplog.set_level("INFO", logger="serving.remote.pool")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+    there = serve()
+    it = gateway([nobody, there.address])
+    it.ready()
+    until(lambda: sum(each.failures for each in it.pool.replicas()) > 2)
+    told = [(each.message, each.fields["address"]) for each in caplog.records]
+    assert sorted(told) == [
+        ("an expert server cannot be asked", nobody),
+        ("an expert server is there", there.address),
+    ]
+    (why,) = [each.fields["why"] for each in caplog.records if "why" in each.fields]
+    assert "refused" in why.lower()

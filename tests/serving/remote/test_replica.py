@@ -74,3 +74,11 @@ def test_server_that_is_overtaken_is_expected_to_be_slower(replica):
     before = replica.expected_s
     replica.overtaken(0.01)  # nothing is known of how long it would have taken
     assert replica.expected_s == pytest.approx(before)
+
+
+def test_server_that_does_not_answer_is_tried_sooner_than_one_that_answers_amiss(replica, clock):
+    for _ in range(12):
+        replica.failed("nobody is there", is_gone=True)
+    assert replica.ask_at == clock.monotonic() + 5.0
+    replica.failed("it says NaN")
+    assert replica.ask_at == clock.monotonic() + 30.0
