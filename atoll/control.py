@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import grpc
 
-from atoll import codec, gang_codec, log_codec, trace_codec
+from atoll import codec, gang_codec, log_codec, trace_codec, view_codec
 from atoll.gangs import Answer, Call, Seat
 from atoll.log_types import LogLines, LogPiece, LogPlace, LogsWanted
 from atoll.statuses import error_of
@@ -281,7 +281,7 @@ class ControlClient:
 
     def fleet(self) -> FleetView:
         """The whole state of the run."""
-        return codec.decode_fleet(self._call(self._operators.GetFleet, wire.GetFleetRequest()))
+        return view_codec.decode_fleet(self._call(self._operators.GetFleet, wire.GetFleetRequest()))
 
     def events(self, after: int = 0) -> Iterator[Event]:
         """Every event after a number, then each new one; ends only with the connection.

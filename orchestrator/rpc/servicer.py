@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from atoll import codec, gang_codec, layout, log_codec, trace_codec
+from atoll import codec, gang_codec, layout, log_codec, trace_codec, view_codec
 from atoll.clock import SystemClock
 from atoll.errors import Busy, LeaseLost, Refused
 from atoll.log_types import LogsWanted
@@ -145,7 +145,7 @@ class OperatorsServicer(rpc.OperatorsServicer):
 
     def GetFleet(self, _: wire.GetFleetRequest, __: Any) -> wire.GetFleetResponse:  # noqa: N802
         """The whole state."""
-        return codec.encode_fleet(self._service.view())
+        return view_codec.encode_fleet(self._service.view())
 
     def WatchEvents(  # noqa: N802
         self, request: wire.WatchEventsRequest, context: grpc.ServicerContext

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll import codec, types, views
+from atoll import codec, types, view_codec, views
 from atoll.errors import Refused
 from atoll.wire.v1 import control_pb2 as wire
 
@@ -37,12 +37,14 @@ jobs = st.builds(
 )
 islands = st.builds(views.IslandView, text, text, text, real)
 budgets = st.builds(views.BudgetView, *[st.none() | real] * 3, text | st.just(""))
+servers = st.builds(views.ServerView, text, text, st.lists(count).map(tuple), real, real)
 fleets = st.builds(
     views.FleetView,
     st.lists(jobs, max_size=3).map(tuple),
     st.lists(islands, max_size=3).map(tuple),
     st.booleans(),
     budget=budgets,
+    servers=st.lists(servers, max_size=3).map(tuple),
 )
 
 
@@ -61,7 +63,7 @@ def test_every_value_survives_the_wire(values: tuple[Any, ...]) -> None:
         (codec.encode_progress, codec.decode_progress),
         (codec.encode_acquired, codec.decode_acquired),
         (codec.encode_event, codec.decode_event),
-        (codec.encode_fleet, codec.decode_fleet),
+        (view_codec.encode_fleet, view_codec.decode_fleet),
     )
     for value, (encode, decode) in zip(values, coders, strict=True):
         sent = encode(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll import codec
+from atoll import codec, view_codec
 from atoll.errors import Refused
 from atoll.types import (
     Assignment,
@@ -63,7 +63,7 @@ def test_recorded_messages_are_understood(more: bytes) -> None:
     lease = Lease("expert-0", "island-1", 2, 10.0)
     assert codec.decode_acquired(acquired) == Assignment(lease, SPEC, REF)
     assert codec.decode_acquired(wire.AcquireResponse.FromString(heard(WAIT))) == Wait(0.5, True)
-    fleet = codec.decode_fleet(wire.GetFleetResponse.FromString(heard(FLEET)))
+    fleet = view_codec.decode_fleet(wire.GetFleetResponse.FromString(heard(FLEET)))
     assert fleet == FleetView((JOB,), (ISLAND,), draining=False)
     event = codec.decode_event(wire.Event.FromString(heard(EVENT)))
     assert event == Event(
@@ -75,7 +75,7 @@ def test_job_of_an_older_orchestrator_has_no_losses_and_no_log() -> None:
     old = wire.GetFleetResponse.FromString(bytes.fromhex(FLEET))
     for name in ("losses", "preemptions", "log"):
         old.jobs[0].ClearField(name)
-    (job,) = codec.decode_fleet(old).jobs
+    (job,) = view_codec.decode_fleet(old).jobs
     assert (job.losses, job.preemptions, job.log) == (0, 0, "")
 
 

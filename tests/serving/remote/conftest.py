@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 
+from atoll.__main__ import main
 from atoll.clock import SystemClock
 from atoll.expert_server_section import ExpertServerSection
 from serving.expert.conditions import Conditions
@@ -21,6 +26,7 @@ from serving.memory.source import Source
 from serving.remote.experts import RemoteHolder
 from serving.remote.pool import Pool
 from tests.serving.conftest import CLASSES, CPU, SHAPE
+from tests.serving.remote.processes import Server
 
 CLOCK = SystemClock()
 
@@ -107,3 +113,71 @@ def gateway():
             return Gateway(pool, RemoteHolder(pool, CLOCK, wait_s, row_by_row, dtype))
 
         yield make
+
+
+@pytest.fixture
+def serve_expert(trained_uri, tmp_path):
+    """Starts servers of experts, with some settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*numbers, settings=(), within=()):
+            options = [f"--set={each}" for each in ("expert_server.listen=127.0.0.1:0", *settings)]
+            experts = [word for number in numbers for word in ("--expert", str(number))]
+            command = [sys.executable, "-m", "atoll", "serve-expert", trained_uri, "--json"]
+            log = (tmp_path / f"expert-{len(started)}.log").open("w+")
+            stack.enter_context(log)
+            process = subprocess.Popen(
+                [*within, *command, *experts, *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            started.append(process)
+            return process, log
+
+        def ready(begun):
+            process, log = begun
+            line = process.stdout.readline()
+            log.seek(0)
+            assert line, log.read()
+            return Server(process, json.loads(line)["grpc"], log)
+
+        started: list[subprocess.Popen[str]] = []
+        start.ready = ready
+        yield start
+
+
+@pytest.fixture
+def orchestrate(trained_uri, tmp_path):
+    """Starts the run's orchestrator, with some settings of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings):
+            file = Path(trained_uri) / "config.json"
+            saved = json.loads(file.read_text())
+            saved["orchestrator"] |= settings
+            file.write_text(json.dumps(saved))
+            command = [sys.executable, "-m", "atoll", "orchestrator", "--run-uri", trained_uri]
+            log = stack.enter_context((tmp_path / "orchestrator.log").open("a+"))
+            process = subprocess.Popen(command, stderr=log, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def told(capsys):
+    """What a command tells programs."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return json.loads(said.out)
+
+    return call
