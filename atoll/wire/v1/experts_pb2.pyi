@@ -84,7 +84,7 @@ class ServedExpert(_message.Message):
     def __init__(self, expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rows_per_second: _Optional[float] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s", "stretch", "conditions", "cond_keys", "withdrawn")
+    __slots__ = ("number", "expert", "checkpoint", "x_t", "t", "cond", "row_by_row", "deadline_s", "stretch", "withdrawn", "conditions", "cond_keys")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EXPERT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -94,9 +94,9 @@ class EvaluateRequest(_message.Message):
     ROW_BY_ROW_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     STRETCH_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     COND_KEYS_FIELD_NUMBER: _ClassVar[int]
-    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     number: int
     expert: int
     checkpoint: str
@@ -106,13 +106,13 @@ class EvaluateRequest(_message.Message):
     row_by_row: bool
     deadline_s: float
     stretch: Stretch
+    withdrawn: bool
     conditions: Tensor
     cond_keys: _containers.RepeatedScalarFieldContainer[bytes]
-    withdrawn: bool
-    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ..., conditions: _Optional[_Union[Tensor, _Mapping]] = ..., cond_keys: _Optional[_Iterable[bytes]] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., expert: _Optional[int] = ..., checkpoint: _Optional[str] = ..., x_t: _Optional[_Union[Tensor, _Mapping]] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., cond: _Optional[_Union[Tensor, _Mapping]] = ..., row_by_row: _Optional[bool] = ..., deadline_s: _Optional[float] = ..., stretch: _Optional[_Union[Stretch, _Mapping]] = ..., withdrawn: _Optional[bool] = ..., conditions: _Optional[_Union[Tensor, _Mapping]] = ..., cond_keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Stretch(_message.Message):
-    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "displaced", "reuse_change")
+    __slots__ = ("evaluations", "step", "steps", "reach", "weight", "guidance", "reuse_blocks", "reuse_change", "displaced")
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -120,8 +120,8 @@ class Stretch(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     REUSE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
-    DISPLACED_FIELD_NUMBER: _ClassVar[int]
     REUSE_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    DISPLACED_FIELD_NUMBER: _ClassVar[int]
     evaluations: int
     step: _containers.RepeatedScalarFieldContainer[int]
     steps: _containers.RepeatedScalarFieldContainer[int]
@@ -129,9 +129,9 @@ class Stretch(_message.Message):
     weight: _containers.RepeatedScalarFieldContainer[float]
     guidance: _containers.RepeatedScalarFieldContainer[float]
     reuse_blocks: int
-    displaced: bool
     reuse_change: float
-    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ..., reuse_blocks: _Optional[int] = ..., displaced: _Optional[bool] = ..., reuse_change: _Optional[float] = ...) -> None: ...
+    displaced: bool
+    def __init__(self, evaluations: _Optional[int] = ..., step: _Optional[_Iterable[int]] = ..., steps: _Optional[_Iterable[int]] = ..., reach: _Optional[_Iterable[float]] = ..., weight: _Optional[_Iterable[float]] = ..., guidance: _Optional[_Iterable[float]] = ..., reuse_blocks: _Optional[int] = ..., reuse_change: _Optional[float] = ..., displaced: _Optional[bool] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("number", "velocity", "refusal", "reason", "waited_s", "evaluated_s", "waiting_rows")
