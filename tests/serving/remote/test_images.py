@@ -56,23 +56,21 @@ def test_images_have_the_same_bits_however_far_away_their_experts_are(
 
 
 @pytest.mark.parametrize("most_steps", [1, 8])
-def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cut(
-    exact, here, serve, gateway, most_steps
+@pytest.mark.parametrize("ticks", [(2, 4, 6, 8), (4, 4, 4, 4)], ids=["in turn", "at once"])
+def test_no_request_is_lost_and_none_is_wrong_while_servers_die_and_wires_are_cut(  # noqa: PLR0917
+    exact, here, serve, gateway, most_steps, ticks
 ):
     with contextlib.ExitStack() as stack:
         servers = [serve() for _ in range(5)]
         wires = [stack.enter_context(Proxy(each.port, 0.01)) for each in servers]
         experts = gateway([wire.address for wire in wires]).ready()
+        # One of five is left.
+        blows = (servers[0].kill, wires[1].cut, wires[2].freeze, servers[3].kill)
 
         def befall(tick):
-            if tick == 2:
-                servers[0].kill()
-            if tick == 4:
-                wires[1].cut()
-            if tick == 6:
-                wires[2].freeze()
-            if tick == 8:
-                servers[3].kill()  # one of five is left
+            for at, blow in zip(ticks, blows, strict=True):
+                if tick == at:
+                    blow()
 
         there = drawn_elsewhere(exact(experts=experts, most_steps=most_steps), befall=befall)
     for name, images in here.items():
