@@ -58,6 +58,7 @@ class Supervisor:
         self._last_trouble = ""
         self._forsaken: set[str] = set()
         self._stopping: set[str] = set()
+        self._buried: set[str] = set()
         self._silent_since = math.inf
         self._label = spec_of("island-0").label
         self.provider_is_fit = self._validate()
@@ -172,8 +173,10 @@ class Supervisor:
             self._service.tell(Event("island-not-started", str(error), island=island))
 
     def _bury(self, node: Node) -> None:
-        last = self._provider.logs(node.island, _LAST_LINES).strip()
-        self._last_trouble = f"{node.island} {node.reason}, and wrote last: {last or 'nothing'}"
+        if node.island not in self._buried:  # a provider may list for long what it is to clear
+            self._buried.add(node.island)
+            last = self._provider.logs(node.island, _LAST_LINES).strip()
+            self._last_trouble = f"{node.island} {node.reason}, and wrote last: {last or 'nothing'}"
         self._service.island_gone(node.island, node.reason)
         # Its trainer may have outlived it. Last, since a cleared node is never looked at again.
         self._provider.cancel(node.island)

@@ -104,6 +104,22 @@ def test_supervisor_gives_the_jobs_up_with_the_last_words(supervisor, provider, 
     assert "island-2 has no driver" in job.reason
 
 
+def test_supervisor_gives_the_jobs_up_with_the_last_words_of_who_died_last(
+    supervisor, provider, service, clock
+):
+    def lists(label):
+        nodes = [replace(node, cleared=False) for node in provider.nodes.values()]
+        return nodes[::-1] if label == "runs/test" else ()  # slow to clear what it was told to
+
+    provider.list = lists
+    for _ in range(8):
+        supervisor.look()
+        for island in provider.nodes:
+            provider.kill(island)
+        clock.now += 2
+    assert "tries in a row; island-2 " in service.fleet.jobs["expert-0"].reason
+
+
 def test_supervisor_gives_up_when_nothing_can_be_started(supervisor, provider, service, clock):
     provider.refuses = True
     for _ in range(8):

@@ -60,7 +60,7 @@ def test_servers_are_found_by_the_orchestrator_and_asked_on_without_it(
 ):
     def servers():
         seen = told("status", f"--set=run.uri={trained_uri}")["servers"]
-        return sorted((each["address"], each["experts"]) for each in seen)
+        return sorted((each["server"], each["experts"]) for each in seen)
 
     local = serve_run("deterministic=true")
     begun = [serve_expert(number) for number in (0, 1)]
