@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -72,8 +71,10 @@ def started(*command: str) -> Iterator[str]:
     """Inside, a process; the first line it says."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 def ms(call: Callable[[], object]) -> float:
@@ -107,7 +108,8 @@ def measured(  # noqa: PLR0917 - all that is asked
         record = Record(Kind.ORCHESTRATOR, "run", name, "127.0.0.1:1", number)
         announce.append(ms(partial(dht.announce, record, server)))
         find.append(ms(partial(dht.find, "run", Kind.ORCHESTRATOR)))
-        registry.announce(replace(record, kind=Kind.EXPERTS), server)
+        here = f"127.0.0.1:{number % num_records + 1}"
+        registry.announce(Record(Kind.EXPERTS, "run", here, here), server)
         look.append(ms(partial(registry.find, "run", Kind.EXPERTS)))
         call.append(ms(partial(client.heartbeat, lease, progress)))
     assert len(dht.find("run", Kind.ORCHESTRATOR).records) == num_records
