@@ -65,6 +65,9 @@ def answers_at(host: str, port: int) -> str:
     return f"{host}:{port}"
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # by which this machine calls itself
+
+
 def is_loopback(text: str) -> bool:
     """Whether only this machine can call an address. Raises: ValueError, it is none."""
     host, _ = split_address(text)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from atoll import authority
+from atoll.address import LOOPBACK
 from atoll.authority import DAY_S, Pair
 from atoll.command import JsonOption, show
 from atoll.credentials import CA, OPERATOR, SERVER, read_pair, write_pair
@@ -26,7 +27,6 @@ from atoll.revocations import read_revocations
 
 _CA_S = 3650 * DAY_S
 _RENEW_S = 30 * DAY_S
-_HERE = ("localhost", "127.0.0.1", "::1")  # whoever asks on the machine itself
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*")
 
 
@@ -78,7 +78,7 @@ def certs(
         served = _kept(folder, SERVER)
         if hosts or served is None or authority.seconds_left(served.certificate, now) < _RENEW_S:
             kept = authority.hosts_in(served.certificate) if served else []
-            every = list(dict.fromkeys([*_HERE, *(hosts or kept)]))
+            every = list(dict.fromkeys([*LOOPBACK, *(hosts or kept)]))
             pair = authority.for_hosts(ca, every, now, lasting, server_named(OWN))
             served = _keep(folder, SERVER, pair)
         own = _kept(folder, OPERATOR)

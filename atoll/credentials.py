@@ -93,14 +93,21 @@ def read_vouched(folder: Path, name: str) -> tuple[Pair, x509.Certificate]:
         ConfigError: one of them is not there, or is not what it should be.
     """
     pair, authority = read_pair(folder, name), read_certificate(folder / f"{CA}.crt")
+    refuse_foreign(pair, authority, folder, name)
+    return pair, authority
+
+
+def refuse_foreign(pair: Pair, authority: x509.Certificate, folder: Path, name: str) -> None:
+    """Refuse a certificate of a folder that another authority has made. Raises: ConfigError."""
     try:
         pair.certificate.verify_directly_issued_by(authority)
     except (InvalidSignature, TypeError, ValueError) as error:
+        own = f"remove it and {name}.key, and run `atoll certs {folder}`"
+        is_own = (folder / f"{CA}.key").exists()
         raise ConfigError(
-            f"{name}.crt in {folder} is not of the authority in its {CA}.crt; have both from the "
-            "same `atoll certs`"
+            f"{name}.crt in {folder} is not of the authority in {CA}.crt; "
+            f"{own if is_own else 'have both from the same `atoll certs`'}"
         ) from error
-    return pair, authority
 
 
 def operator_credentials(folder: Path) -> grpc.ChannelCredentials:

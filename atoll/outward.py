@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from atoll.address import answers_at, split_address
+from atoll.address import LOOPBACK, answers_at, split_address
 from atoll.expert_server_section import ExpertServerSection
 from atoll.sections import OrchestratorSection
 
@@ -30,8 +30,7 @@ def outward(settings: OrchestratorSection | ExpertServerSection, address: str) -
     from atoll.credentials import SERVER, read_certificate  # noqa: PLC0415
 
     named = hosts_in(read_certificate(Path(settings.tls) / f"{SERVER}.crt"))
-    loopback = {"localhost", "127.0.0.1", "::1"}
-    beyond = [each for each in named if each not in loopback]
+    beyond = [each for each in named if each not in LOOPBACK]
     # Several servers may share one certificate: each tells its own host.
     found = next(filter(_is_this_machine, beyond), beyond[0] if beyond else socket.gethostname())
     return f"[{found}]:{port}" if ":" in found else f"{found}:{port}"

@@ -281,7 +281,7 @@ class FleetService:
 
     @property
     def has_had_work(self) -> bool:
-        """Whether anybody has given it jobs since it serves, whoever did before."""
+        """Whether anybody has given it jobs since it began to serve."""
         return self._has_had_work
 
     def confirm(self) -> None:

@@ -7,13 +7,12 @@ import threading
 from pathlib import Path
 
 import grpc
-from cryptography.exceptions import InvalidSignature
 
 from atoll import authority
 from atoll.address import split_address
 from atoll.authority import Pair
 from atoll.clock import Clock
-from atoll.credentials import CA, SERVER, read_pair, server_credentials
+from atoll.credentials import CA, SERVER, read_pair, refuse_foreign, server_credentials
 from atoll.errors import ConfigError
 from atoll.private_files import version_of
 
@@ -76,13 +75,7 @@ class ServerCertificate:
         mend = f"run `atoll certs {self._folder}"
         if authority.seconds_left(pair.certificate, self._clock.wall()) < 0:
             raise ConfigError(f"server.crt in {self._folder} has ended; {mend}`")
-        try:
-            pair.certificate.verify_directly_issued_by(self.authority.certificate)
-        except (InvalidSignature, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"server.crt in {self._folder} is not of the authority in ca.crt; remove it and "
-                f"server.key, and {mend}`"
-            ) from error
+        refuse_foreign(pair, self.authority.certificate, self._folder, SERVER)
         host = split_address(self._listen)[0].strip("[]")
         hosts = authority.hosts_in(pair.certificate)
         if host not in {*hosts, "0.0.0.0", "::"}:  # noqa: S104 - there it is called by other names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -51,16 +51,18 @@ class Awaited:
             slots = frozenset(part.slot.tolist())
             self._asked.append(_Asked(part, slots, answer, stretch is not None))
 
-    def withdraw(self, active: Container[int]) -> None:
+    def withdraw(self, active: Collection[int]) -> None:
         """Wait no more for what is said of images alone that are drawn no further.
 
         Args:
             active: slots of all others.
         """
-        for each in self._asked:
-            if not any(slot in active for slot in each.slots):
+        asked, self._asked = self._asked, []
+        for each in asked:
+            if each.slots.isdisjoint(active):
                 each.answer.cancel()
-        self._asked = [each for each in self._asked if any(slot in active for slot in each.slots)]
+            else:
+                self._asked.append(each)
 
     def hear(self, fail: Callable[[int, Exception], None]) -> bool:
         """Take the answers that have come.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from atoll.address import split_address
+from atoll.address import LOOPBACK, split_address
 from atoll.errors import ConfigError
 from atoll.expert_server_section import ExpertServerSection
 from atoll.rpc.interceptors import ErrorsAsStatus, Readable
@@ -17,7 +17,6 @@ from serving.expert.admission import Admission
 from serving.expert.servicer import ExpertsServicer
 from serving.remote.tensors import MAX_MESSAGE_BYTES
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _STREAMS = 64  # each keeps a thread
 _THREADS = 8  # more, for calls that end by themselves
 _HANDSHAKE_MS = 10_000  # a caller that does not come to the point is hung up on
@@ -84,7 +83,7 @@ def _credentials(settings: ExpertServerSection) -> grpc.ServerCredentials | None
         raise ConfigError(f"expert_server.tls: {error}") from error
     named, host = hosts_in(pair.certificate), split_address(settings.listen)[0].strip("[]")
     is_any = host in {"0.0.0.0", "::"}  # noqa: S104 - there it is called by other names
-    if not set(named) - _LOOPBACK if is_any else host not in named:
+    if not set(named).difference(LOOPBACK) if is_any else host not in named:
         raise ConfigError(
             f"expert_server.tls: server.crt in {settings.tls} is for {', '.join(named)}, so nobody "
             f"could call a server at {settings.listen}; `atoll certs FOLDER --server HOST` makes "

@@ -48,15 +48,30 @@ class Told:
         """Nothing yet, and it may have room for nothing."""
         self._clock = clock
         self.room_bytes = 0  # for those of all callers, as the server said last
+        self.generation = 0  # of what is remembered
+        self._missed_at = -math.inf
         self._full_until = -math.inf  # until when all are sent
         self._keys: OrderedDict[bytes, int] = OrderedDict()  # bytes of each
         self._num_bytes = 0
 
-    def missed(self) -> None:
-        """It knew one no more: it was started anew, or others have taken the room."""
+    def missed(self, generation: int) -> None:
+        """It knew one no more: it was started anew, or others have taken the room.
+
+        In the first case all are told anew. In the second it does not know those either, and for a
+        while all are sent.
+
+        Args:
+            generation: by which it was asked; of a former one that is no news.
+        """
+        if generation != self.generation:
+            return
+        now = self._clock.monotonic()
+        if now - self._missed_at < _PAUSE_S:
+            self._full_until = now + _PAUSE_S
+        self._missed_at = now
+        self.generation += 1
         self._keys.clear()
         self._num_bytes = 0
-        self._full_until = self._clock.monotonic() + _PAUSE_S
 
     def is_worth(self, cond: Tensor | None) -> bool:
         """Whether to tell these, and go by their keys, rather than send them with the rows."""

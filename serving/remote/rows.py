@@ -13,7 +13,7 @@ from atoll.errors import BadInput, Busy, Unreachable
 from atoll.wire.v1 import experts_pb2 as wire
 from serving.engine.stretch import Stretch
 from serving.remote.conditions import Told
-from serving.remote.tensors import decoded, encoded
+from serving.remote.tensors import MAX_MESSAGE_BYTES, decoded, encoded
 
 WIRE_TYPES = {
     "float32": torch.float32,
@@ -22,6 +22,7 @@ WIRE_TYPES = {
 }
 
 
+_OVERHEAD = 1024  # bytes of a message around its tensors
 _SHARE = 0.5  # of the time there is, after which a server says how far a stretch came
 
 
@@ -64,9 +65,15 @@ class Asked(ABC):
         """For the wire, without its number and without conditions."""
 
     def request(self, deadline_s: float) -> wire.EvaluateRequest:
-        """For the wire, without its number."""
+        """For the wire, without its number. Raises: BadInput, no message has room for it."""
         request, cond = self.bare(deadline_s), self.condition
         if cond is not None:
+            if cond.nbytes + request.ByteSize() + _OVERHEAD > MAX_MESSAGE_BYTES:
+                raise BadInput(
+                    f"the conditions of {len(cond)} rows have {cond.nbytes / 2**20:.0f} MiB, and a "
+                    f"message has {MAX_MESSAGE_BYTES >> 20}; raise expert_server.conditions_mb, or "
+                    "lower serving.batch_rows"
+                )
             request.cond.CopyFrom(encoded(cond))
         return request
 
@@ -76,6 +83,9 @@ class Asked(ABC):
         Args:
             deadline_s: for the answer.
             told: what the server knows.
+
+        Raises:
+            BadInput: as :meth:`request`, where they are all sent.
         """
         cond = self.condition
         if cond is None or not told.is_worth(cond):

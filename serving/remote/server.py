@@ -63,11 +63,17 @@ class Server:
 
     async def _ask(self, rows: Asked, deadline_s: float) -> Tensor:
         began_at = self.clock.monotonic()
-        is_heavy = is_large(rows.condition)
-        told = await self.link.ask(lambda: rows.messages(deadline_s, self.told), is_heavy=is_heavy)
-        if told.refusal == wire.REFUSAL_UNTOLD:
-            self.told.missed()
-            told = await self.link.ask(lambda: [rows.request(deadline_s)], is_heavy=is_heavy)
+        is_heavy, generation = is_large(rows.condition), 0
+
+        def make() -> list[wire.EvaluateRequest]:
+            nonlocal generation
+            generation = self.told.generation
+            return rows.messages(deadline_s, self.told)
+
+        told = await self.link.ask(make, is_heavy=is_heavy)
+        while told.refusal == wire.REFUSAL_UNTOLD:  # all are told anew, and then all are sent
+            self.told.missed(generation)
+            told = await self.link.ask(make, is_heavy=is_heavy)
         velocity = rows.velocity(told)
         seconds = self.clock.monotonic() - began_at
         self.replica.answered(

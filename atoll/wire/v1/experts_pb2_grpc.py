@@ -58,7 +58,8 @@ class ExpertsServicer:
 
     def Evaluate(self, request_iterator, context):
         """Rows are evaluated in batches with those of other streams. Every request is answered once, in
-        any order; one that is withdrawn may be so without having been evaluated. The status of the call is about the stream: one request that is refused ends nothing.
+        any order, one that was withdrawn perhaps without having been evaluated. The status of the call
+        is about the stream: one request that is refused ends nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

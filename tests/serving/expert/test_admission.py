@@ -143,7 +143,7 @@ def test_server_and_gateway_do_not_start_by_the_certificates_of_two_authorities(
     ):
         ExpertServer(None, ExpertServerSection(tls=str(lab), listen="127.0.0.1:0"))
     with pytest.raises(
-        ConfigError, match=r"gateway.crt in .* is not of the authority in its ca.crt"
+        ConfigError, match=r"gateway.crt in .* is not of the authority in ca.crt; have both"
     ):
         gateway_credentials(lab / "gateways" / "web")
 

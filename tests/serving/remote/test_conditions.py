@@ -122,10 +122,10 @@ def test_server_that_was_started_anew_is_told_again_and_is_not_blamed(serve_text
     _, servicer, _ = serve_text(listen=address)
     (replica,) = pool.replicas()
     until(lambda: _said_again(pool))
-    assert servicer.by_key[0] == 2  # which are not known there
-    assert servicer.sent[1] == 2
+    assert servicer.by_key[:2] == [2, 2]  # which are not known there, and are told again
+    assert servicer.told == [2]
     said(pool, rows([1, 2]))
-    assert servicer.sent[-1] == 2  # for a while
+    assert not any(servicer.sent)
     assert replica.is_open
 
 
@@ -150,8 +150,9 @@ def test_room_that_others_take_is_not_counted_on(serve_text, gateway):
     said(pool, rows([1, 2]))
     said(other, rows([3, 4]))
     said(pool, rows([1, 2]))
-    assert servicer.by_key == [2, 2, 2, 0]
-    assert servicer.sent == [0, 0, 0, 2]
+    assert servicer.by_key == [2, 2, 2, 2]
+    assert servicer.told == [2, 2, 2]
+    assert not any(servicer.sent)
     assert all(each.is_open for each in (*pool.replicas(), *other.replicas()))
 
 
@@ -207,6 +208,30 @@ def test_conditions_that_no_message_holds_are_told_in_several(serve_text, gatewa
     assert servicer.sent == [0]
 
 
+def test_room_that_is_taken_at_once_again_is_done_without(serve_text, gateway, monkeypatch):
+    address, servicer, _ = serve_text()
+    pool = pool_of(gateway, address)
+    keep = servicer._conditions.keep
+    monkeypatch.setattr(servicer._conditions, "keep", lambda told: keep(told[:0]))
+    for _ in range(2):
+        said(pool, rows([1, 2]))
+    assert servicer.by_key == [2, 2, 0, 0]
+    assert servicer.sent == [0, 0, 2, 2]
+    assert pool.replicas()[0].is_open
+
+
+def test_conditions_that_are_not_kept_and_have_no_room_in_a_message_are_refused(
+    serve_text, gateway
+):
+    large = Conditioning("text", 1024, "some encoder", 512)
+    address, _, _ = serve_text(most_bytes=2**21, conditioning=large)
+    pool = pool_of(gateway, address)
+    with pytest.raises(BadInput, match=r"have 80 MiB, and a message has 64; raise expert_server\."):
+        pool.begin(rows(range(40), large.row), lambda: None).result(60)
+    said(pool, rows([1], large.row))
+    assert pool.replicas()[0].is_open
+
+
 def test_small_conditions_go_with_the_rows(serve_text, gateway):
     small = Conditioning("text", 8, "some encoder", 8)
     address, servicer, _ = serve_text(conditioning=small)
@@ -227,11 +252,15 @@ def test_caller_remembers_no_more_than_a_server_has_room_for_and_pauses_where_th
     assert not told.is_worth(torch.zeros(3, 8, 64))
     num = [len(told.tell(each)[0]) for each in (first, second, first, third, first, second)]
     assert num == [1, 1, 0, 1, 0, 1]
-    told.missed()
+    before = told.generation
+    told.missed(before)
+    told.missed(before)  # asked by what was forgotten since
+    assert told.is_worth(first)
+    assert len(told.tell(first)[0]) == 1
+    told.missed(told.generation)  # although it has just been told
     assert not told.is_worth(first)
     clock.now += 11
     assert told.is_worth(first)
-    assert len(told.tell(first)[0]) == 1
 
 
 def test_conditions_are_known_by_type_shape_and_numbers():
@@ -278,5 +307,5 @@ def test_rubbish_in_place_of_conditions_ends_no_stream(serve_text, gateway, monk
 
     monkeypatch.setattr(Told, "tell", cut)
     said(pool, rows([1]))
-    assert servicer.sent == [0, 1]
+    assert servicer.sent == [0, 0, 1]
     assert pool.replicas()[0].is_open
