@@ -16,7 +16,6 @@ from atoll.errors import BadInput, ConfigError
 from atoll.peer_address import as_multiaddr
 from membership.found import Found
 from membership.piped import Piped
-from membership.place import Revoked
 from membership.record import Kind, Record, lasting
 from membership.signing import key_of, sealed
 
@@ -24,20 +23,13 @@ from membership.signing import key_of, sealed
 class Dht:
     """See :class:`membership.place.Place`; for records of one authority."""
 
-    def __init__(
-        self,
-        addresses: Sequence[str],
-        authority: x509.Certificate,
-        clock: Clock,
-        revoked: Revoked = tuple,
-    ) -> None:
+    def __init__(self, addresses: Sequence[str], authority: x509.Certificate, clock: Clock) -> None:
         """Start nothing yet.
 
         Args:
             addresses: of peers, as people or peers write them.
             authority: whose word counts.
             clock: whose wall clock ends records.
-            revoked: whose word does not count.
 
         Raises:
             BadInput: hivemind is not installed.
@@ -49,7 +41,6 @@ class Dht:
         self._process = Piped([*command, *map(as_multiaddr, addresses)])
         self._authority = authority
         self._clock = clock
-        self._revoked = revoked
 
     def __enter__(self) -> Self:
         return self
@@ -74,5 +65,4 @@ class Dht:
         """See :class:`membership.place.Place`."""
         answer = self._process.ask({"find": key_of(self._authority, run, kind)})
         held = map(base64.b64decode, answer["found"])
-        now, revoked = self._clock.wall(), self._revoked()
-        return Found.among(held, self._authority, run, kind, now, revoked)
+        return Found.among(held, self._authority, run, kind, self._clock.wall())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from atoll.address import is_loopback
-from membership.record import LASTS_S, SKEW_S, Forged, Kind, Record, ShutOut, read_plain
+from membership.record import LASTS_S, SKEW_S, Forged, Kind, Record, read_plain
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,7 +23,7 @@ class Found:
     Attributes:
         records: those that hold, of the largest number first; without who has left.
         num_refused: others that stood there: forged, ended, or of elsewhere.
-        left: names of who said last that they are no more, or was shut out since.
+        left: names of who said last that they are no more.
     """
 
     records: tuple[Record, ...]
@@ -31,14 +31,13 @@ class Found:
     left: frozenset[str] = frozenset()
 
     @classmethod
-    def among(  # noqa: PLR0917 - what was read, and by what it is judged
+    def among(
         cls,
         held: Iterable[bytes],
         authority: x509.Certificate | None,
         run: str,
         kind: Kind,
         now: float,
-        revoked: Collection[str] = (),
     ) -> Self:
         """Read all that is kept there, which anybody may have written.
 
@@ -48,16 +47,14 @@ class Found:
             run: its name.
             kind: of who is sought.
             now: seconds since the Unix epoch.
-            revoked: URIs of who is shut out.
         """
-        newest, shut_out = dict[str, Record](), set[str]()
+        newest: dict[str, Record] = {}
         num_refused = 0
         for data in held:
             try:
-                record = believed(data, authority, revoked)
+                record = believed(data, authority)
                 _refuse_out_of_place(record, run, kind, now)
             except Forged as error:
-                shut_out |= {error.name} if isinstance(error, ShutOut) else set()
                 log.debug("a record is not believed", extra={"fields": {"why": str(error)}})
                 num_refused += 1
             else:
@@ -65,13 +62,11 @@ class Found:
                 newest[record.name] = max(former, record, key=lambda each: each.until)
         here = [record for record in newest.values() if not record.left]
         here.sort(key=lambda record: (record.number, record.until), reverse=True)
-        left = {record.name for record in newest.values() if record.left}
-        return cls(tuple(here), num_refused, frozenset(left | (shut_out - newest.keys())))
+        left = frozenset(record.name for record in newest.values() if record.left)
+        return cls(tuple(here), num_refused, left)
 
 
-def believed(
-    data: bytes, authority: x509.Certificate | None, revoked: Collection[str] = ()
-) -> Record:
+def believed(data: bytes, authority: x509.Certificate | None) -> Record:
     """A record as far as who has signed it may say it; arguments as of :meth:`Found.among`.
 
     Raises:
@@ -86,7 +81,7 @@ def believed(
         return record
     from membership.signing import opened  # noqa: PLC0415 - plain ones need no cryptography
 
-    return opened(data, authority, revoked)
+    return opened(data, authority)
 
 
 def _refuse_out_of_place(record: Record, run: str, kind: Kind, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from atoll.errors import Unreachable
@@ -11,9 +10,6 @@ from membership.record import Kind, Record
 
 if TYPE_CHECKING:
     from atoll.authority import Pair
-
-
-Revoked = Callable[[], Collection[str]]  # URIs of who is shut out at the moment
 
 
 class Nowhere(Unreachable):

@@ -36,14 +36,6 @@ class Forged(ValueError):
     """A record that its signature does not bear out, or that nobody well-meaning would make."""
 
 
-class ShutOut(Forged):
-    """A record that is as it should be, of somebody who was revoked since; its name."""
-
-    def __init__(self, name: str, who: str) -> None:
-        super().__init__(f"{who} was revoked")
-        self.name = name
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """What somebody says of themselves.
@@ -58,6 +50,7 @@ class Record:
         until: when it ends, seconds since the Unix epoch; set as it is announced.
         left: whether who speaks is no more.
         facts: what else there is to tell, by name.
+        by: URI of who has signed it, as it was read; "" of who has none. No part of what is said.
     """
 
     kind: Kind
@@ -68,6 +61,7 @@ class Record:
     until: float = 0.0
     left: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
+    by: str = field(default="", compare=False)
 
 
 def lasting(record: Record, by: Pair | None, now: float) -> Record:

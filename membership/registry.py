@@ -20,7 +20,7 @@ from atoll.statuses import error_of
 from atoll.wire.v1 import membership_pb2 as wire
 from atoll.wire.v1 import membership_pb2_grpc as rpc
 from membership.found import Found
-from membership.place import Nowhere, Revoked
+from membership.place import Nowhere
 from membership.record import Kind, Record, lasting, plain
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ _WHO = "the run's orchestrator"
 class Registry:
     """See :class:`membership.place.Place`; found by the orchestrator's note in the run's store."""
 
-    def __init__(  # noqa: PLR0917 - as whom to call whom, and whose word counts
-        self, uri: str, key: str, tls: str, name: str, clock: Clock, revoked: Revoked = tuple
-    ) -> None:
+    def __init__(self, uri: str, key: str, tls: str, name: str, clock: Clock) -> None:
         """Call nobody yet.
 
         Args:
@@ -45,10 +43,9 @@ class Registry:
             tls: that folder; "" for plain text, on loopback only.
             name: of the certificate there by which to call.
             clock: whose wall clock ends records.
-            revoked: whose word does not count.
         """
         self._uri, self._key, self._tls, self._name = uri, key, tls, name
-        self._clock, self._revoked = clock, revoked
+        self._clock = clock
         self._lock = threading.Lock()
         self._called: _Called | None = None
         self._look_at = -math.inf
@@ -83,8 +80,7 @@ class Registry:
         request = wire.FindRequest(run=run, kind=kind)
         answer = self._ask(lambda stub, **how: stub.Find(request, **how))
         held = [each.SerializeToString() for each in answer.records]
-        now, revoked = self._clock.wall(), self._revoked()
-        return Found.among(held, self._authority(), run, kind, now, revoked)
+        return Found.among(held, self._authority(), run, kind, self._clock.wall())
 
     def _authority(self) -> Any:
         if not self._tls:

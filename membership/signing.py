@@ -6,7 +6,7 @@ The signer's certificate is of the run's authority, and is that of who the recor
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,7 +19,7 @@ from atoll import identity
 from atoll.address import split_address
 from atoll.authority import Pair, PublicKey, digest_of, hosts_in, identity_in
 from atoll.wire.v1 import membership_pb2 as wire
-from membership.record import MOST_BYTES, Forged, Kind, Record, ShutOut, decoded, encoded
+from membership.record import MOST_BYTES, Forged, Kind, Record, decoded, encoded
 
 _SIGNED_AS = b"atoll.wire.v1.Record\0"  # the key signs handshakes, too
 _SIGNATURE = ec.ECDSA(hashes.SHA256())
@@ -41,17 +41,15 @@ def sealed(record: Record, by: Pair) -> bytes:
     ).SerializeToString()
 
 
-def opened(data: bytes, authority: x509.Certificate, revoked: Collection[str] = ()) -> Record:
+def opened(data: bytes, authority: x509.Certificate) -> Record:
     """A record that was told by others, whatever the time.
 
     Args:
         data: what they told; anybody may have written it.
         authority: of the run.
-        revoked: URIs of who is shut out.
 
     Raises:
         Forged: the record is not to be believed.
-        ShutOut: it was, until who has signed it was revoked.
     """
     if len(data) > MOST_BYTES:
         raise Forged(f"{len(data)} bytes are too many")
@@ -73,16 +71,7 @@ def opened(data: bytes, authority: x509.Certificate, revoked: Collection[str] = 
     if record.until > certificate.not_valid_after_utc.timestamp():
         raise Forged("it outlasts the certificate of who has signed it")
     signer = identity_in(certificate)
-    if signer is not None and signer.uri in revoked:
-        raise ShutOut(record.name, str(signer))
-    return record
-
-
-def signer_of(data: bytes) -> str:
-    """URI of who has signed a record that was opened; "" of who has none."""
-    message = wire.SignedRecord.FromString(data)
-    signer = identity_in(x509.load_der_x509_certificate(message.certificate))
-    return signer.uri if signer else ""
+    return replace(record, by=signer.uri) if signer else record
 
 
 def _may_say(certificate: x509.Certificate, record: Record) -> bool:

@@ -163,7 +163,6 @@ def _serve(work: _Work, store: SqlStore) -> None:
         def turn_out() -> None:
             if security is not None:
                 security.turn_out(work.run, service.island_gone)
-                service.servers.turn_out(security.revoked().keys())
 
         supervisor = Supervisor(
             service,

@@ -6,7 +6,7 @@ Nothing of it is stored: each of them tells it again three times a minute.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from atoll.clock import Clock
@@ -18,12 +18,13 @@ from membership.servers import ServerFacts
 _MOST_BYTES = 3 << 20  # of all records: they go into one message of 4 MiB
 _MOST_BYTES_OF_ONE = _MOST_BYTES // 2  # who has signed them
 
+Revoked = Callable[[], Collection[str]]  # URIs of who is shut out at the moment
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     record: Record
     data: bytes
-    by: str
 
 
 class Servers:
@@ -36,16 +37,20 @@ class Servers:
             clock: whose wall clock ends records.
         """
         self._clock = clock
+        self._revoked: Revoked = tuple
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], _Kept] = {}
 
-    def keep(self, record: Record, data: bytes, by: str = "") -> None:
+    def heed(self, revoked: Revoked) -> None:
+        """Know nobody, from now on, for whom somebody of these has signed."""
+        self._revoked = revoked
+
+    def keep(self, record: Record, data: bytes) -> None:
         """Keep a record until it ends, that of who has left, too: a former one shall not return.
 
         Args:
             record: that is believed.
             data: the same as it was told, with its signature.
-            by: URI of who has signed it; "" of who has none.
 
         Raises:
             Refused: it has ended, or lasts longer than any does.
@@ -61,16 +66,12 @@ class Servers:
             self._forget(now)
             former = self._kept.get(key)
             others = [it for it in self._kept.values() if it is not former]
-            for whose, most in ((others, _MOST_BYTES), (_by(others, by), _MOST_BYTES_OF_ONE)):
+            by_same = [it for it in others if it.record.by == record.by]
+            for whose, most in ((others, _MOST_BYTES), (by_same, _MOST_BYTES_OF_ONE)):
                 if sum(len(it.data) for it in whose) + len(data) > most:
                     raise Busy(f"{len(whose)} servers of experts are known, and no more have room")
             if former is None or former.record.until <= record.until:
-                self._kept[key] = _Kept(record, data, by)
-
-    def turn_out(self, whom: Collection[str]) -> None:
-        """Forget those that somebody of these URIs has signed for."""
-        with self._lock:
-            self._kept = {key: it for key, it in self._kept.items() if it.by not in whom}
+                self._kept[key] = _Kept(record, data)
 
     def told(self, run: str) -> list[bytes]:
         """What those of a run have told."""
@@ -93,7 +94,12 @@ class Servers:
             return list(self._kept.values())
 
     def _forget(self, now: float) -> None:
-        self._kept = {key: it for key, it in self._kept.items() if it.record.until >= now}
+        revoked = self._revoked()
+        self._kept = {
+            key: it
+            for key, it in self._kept.items()
+            if it.record.until >= now and it.record.by not in revoked
+        }
 
 
 def _viewed(record: Record, now: float) -> ServerView:
@@ -102,7 +108,3 @@ def _viewed(record: Record, now: float) -> ServerView:
     return ServerView(
         record.address, told.process, experts, told.rows_per_second, record.until - now
     )
-
-
-def _by(kept: Sequence[_Kept], who: str) -> list[_Kept]:
-    return [it for it in kept if it.by == who]

@@ -17,12 +17,12 @@ from atoll.errors import ConfigError
 from atoll.identity import Kind
 from atoll.revocations import Revocations
 from atoll.serving_section import DHT, FOUND_IN, ORCHESTRATOR
-from membership.place import Place, Revoked
+from membership.place import Place
 from membership.registry import Registry
 from membership.servers import model_of
 from partition.stage import load_partition
 from serving.remote.experts import RemoteHolder
-from serving.remote.finding import Finder
+from serving.remote.finding import Finder, Revoked
 from serving.remote.pool import Pool
 from serving.remote.rows import WIRE_TYPES
 
@@ -72,7 +72,8 @@ def _addresses(
     if not places:
         return lambda: named
     model = model_of(load_partition(store, "serve").digest)
-    finders = [stack.enter_context(Finder(place, model, clock)) for place in places]
+    revoked = _revoked(config)
+    finders = [stack.enter_context(Finder(place, model, clock, revoked)) for place in places]
     return lambda: named.union(*(finder.addresses() for finder in finders))
 
 
@@ -86,13 +87,12 @@ def _dht(config: Config, clock: Clock) -> Dht:
     from membership.dht import Dht  # noqa: PLC0415
 
     authority = read_certificate(Path(config.serving.experts_tls) / f"{CA}.crt")
-    return Dht(config.membership.peers, authority, clock, _revoked(config))
+    return Dht(config.membership.peers, authority, clock)
 
 
 def _registry(config: Config, clock: Clock) -> Registry:
     tls = config.serving.experts_tls
-    key, revoked = "serving.experts_tls", _revoked(config)
-    return Registry(config.run.uri, key, tls, Kind.GATEWAY, clock, revoked)
+    return Registry(config.run.uri, "serving.experts_tls", tls, Kind.GATEWAY, clock)
 
 
 def _revoked(config: Config) -> Revoked:

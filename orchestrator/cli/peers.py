@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from atoll.config_file import run_config
 from atoll.credentials import CA, OPERATOR, read_certificate
 from atoll.errors import AtollError, BadInput
 from atoll.join_token import JoinToken
-from atoll.revocations import Revocations
+from atoll.revocations import read_revocations
 from membership.dht import Dht
-from membership.place import Place, Revoked
+from membership.place import Place
 from membership.record import Kind, Record
 from membership.registry import Registry
 from membership.servers import ServerFacts, model_of
@@ -62,23 +62,23 @@ def peers(
             places[_DHT] = dht
         if asked.uri:
             key = "orchestrator.tls"
-            registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock, asked.revoked)
+            registry = Registry(asked.uri, key, asked.tls, OPERATOR, clock)
             places[_ORCHESTRATOR] = stack.enter_context(registry)
         if asked.model:
-            servers, more = _servers(places, asked.model, clock.wall())
+            servers, more = _servers(places, asked, clock.wall())
             rows, num_refused = rows + servers, num_refused + more
     if rows or json_:
         show(f"run {asked.run}", rows, as_json=json_)
     else:
         say(f"nobody of run {asked.run} is announced")
     if num_refused:
-        say(f"{num_refused} more were not signed by who they are about, or have ended")
+        say(f"{num_refused} more were not signed by who they are about, or it is over with them")
 
 
 def _opened(asked: _Asked, clock: Clock) -> Dht:
     assert asked.authority is not None
     try:
-        return Dht(asked.peers, asked.authority, clock, asked.revoked)
+        return Dht(asked.peers, asked.authority, clock)
     except ValueError as error:
         raise BadInput(f"--peer: {error}") from error
 
@@ -90,18 +90,21 @@ def told_of(place: Place, run: str, kinds: Iterable[Kind]) -> tuple[list[Record]
     return records, sum(each.num_refused for each in found)
 
 
-def _servers(places: dict[str, Place], model: str, now: float) -> tuple[list[dict[str, Any]], int]:
+def _servers(
+    places: dict[str, Place], asked: _Asked, now: float
+) -> tuple[list[dict[str, Any]], int]:
     """A row for each server of experts, with who tells of it."""
     by_name: dict[str, tuple[Record, list[str]]] = {}
     num_refused = 0
     for words, place in places.items():
         try:
-            records, more = told_of(place, model, (Kind.EXPERTS,))
+            records, more = told_of(place, asked.model, (Kind.EXPERTS,))
         except AtollError as error:
             say(f"{words} tells of no server of experts: {error}")
             continue
-        num_refused += more
-        for record in records:
+        good = [record for record in records if record.by not in asked.revoked]
+        num_refused += more + len(records) - len(good)
+        for record in good:
             former, by = by_name.get(record.name, (record, []))
             newer = max(former, record, key=lambda each: each.until)
             by_name[record.name] = newer, [*by, words]
@@ -118,7 +121,7 @@ class _Asked:
     model: str = ""
     uri: str = ""
     tls: str = ""
-    revoked: Revoked = tuple
+    revoked: Collection[str] = ()
 
 
 def _asked(
@@ -133,7 +136,6 @@ def _asked(
         peers, tls = given or settings.membership.peers, settings.orchestrator.tls
         if peers:
             certificates_of(settings)  # only what is signed is believed there
-        known = Revocations(Path(tls)).known if tls else None
         asked = _Asked(
             peers,
             name_of(settings),
@@ -141,7 +143,7 @@ def _asked(
             _model(settings),
             settings.run.uri,
             tls,
-            (lambda: known().keys()) if known else tuple,
+            read_revocations(Path(tls)).keys() if tls else (),
         )
     if not asked.peers and not asked.uri:
         raise BadInput("--peer: name somebody to ask; see `atoll peer`")

@@ -25,29 +25,25 @@ class RegistryServicer(rpc.RegistryServicer):
             security: tells whose word counts; None for plain text, on loopback only.
         """
         self._servers, self._security = servers, security
+        if security is not None:
+            servers.heed(security.revoked)
 
     def Announce(self, request: wire.AnnounceRequest, _: Any) -> wire.AnnounceResponse:  # noqa: N802
         """Keep a record."""
         data, security = request.record.SerializeToString(), self._security
         try:
-            if security is None:
-                record, by = believed(data, None), ""
-            else:
-                from membership.signing import signer_of  # noqa: PLC0415 - plain ones need none
-
-                record = believed(data, security.registrar.authority, security.revoked())
-                by = signer_of(data)
+            record = believed(data, security.registrar.authority if security else None)
         except Forged as error:
             raise Refused(f"the record is not believed: {error}") from error
         if record.kind is not Kind.EXPERTS:
             raise Refused(f"the record is of {record.kind} {record.name}, and none of a server")
-        self._servers.keep(record, data, by)
+        if security is not None and record.by in security.revoked():
+            raise Refused(f"the record is not believed: {security.revoked()[record.by]}")
+        self._servers.keep(record, data)
         return wire.AnnounceResponse()
 
     def Find(self, request: wire.FindRequest, _: Any) -> wire.FindResponse:  # noqa: N802
         """All records of a run; of other kinds than servers of experts there are none."""
         run = codec.required(request.run, "run")
-        if self._security is not None:
-            self._servers.turn_out(self._security.revoked().keys())
         held = self._servers.told(run) if request.kind == Kind.EXPERTS else []
         return wire.FindResponse(records=map(wire.SignedRecord.FromString, held))

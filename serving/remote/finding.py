@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Self
 
 from atoll.clock import Clock
@@ -20,23 +20,28 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0
 
+Revoked = Callable[[], Collection[str]]  # URIs of who is shut out at the moment
+
 
 class Finder:
     """Looks in a thread of its own, in one place.
 
     Whom it has found it knows until their record ends, or says that they have left: a place that
-    was started anew knows nobody yet. While the place does not answer it forgets nobody.
+    was started anew knows nobody yet. While the place does not answer it forgets nobody but who is
+    revoked.
     """
 
-    def __init__(self, place: Place, model: str, clock: Clock) -> None:
+    def __init__(self, place: Place, model: str, clock: Clock, revoked: Revoked = tuple) -> None:
         """Find nobody yet.
 
         Args:
             place: where servers are announced.
             model: see :func:`membership.servers.model_of`.
             clock: whose wall clock ends records.
+            revoked: whose word does not count.
         """
-        self._place, self._model, self._clock = place, model, clock
+        self._place, self._model = place, model
+        self._clock, self._revoked = clock, revoked
         self._known: dict[str, Record] = {}
         self._addresses: frozenset[str] = frozenset()
         self._trouble = ""
@@ -56,21 +61,23 @@ class Finder:
 
     def look(self) -> None:
         """Look once."""
+        known, now = self._known, self._clock.wall()
         try:
             found = self._place.find(self._model, Kind.EXPERTS)
         except AtollError as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 _log.warning("servers are not found", extra={"fields": {"error": self._trouble}})
-            return
-        self._trouble = ""
-        known = self._known | {record.name: record for record in found.records}
-        now = self._clock.wall()
-        self._known = {
-            name: record
-            for name, record in known.items()
-            if record.until >= now and name not in found.left
-        }
+        else:
+            self._trouble = ""
+            known = known | {record.name: record for record in found.records}
+            known = {
+                name: record
+                for name, record in known.items()
+                if record.until >= now and name not in found.left
+            }
+        revoked = self._revoked()
+        self._known = {name: it for name, it in known.items() if it.by not in revoked}
         self._addresses = frozenset(each.address for each in self._known.values() if each.address)
 
     def _work(self) -> None:

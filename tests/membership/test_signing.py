@@ -121,6 +121,12 @@ def test_record_that_its_signature_does_not_bear_out_is_forged(record: Record, b
         opened(sealed(record, by), CA.certificate)
 
 
+def test_record_tells_who_has_signed_it_and_does_not_say_so_itself() -> None:
+    told = opened(sealed(replace(EXPERTS, by="somebody else"), EXPERT_SERVER), CA.certificate)
+    assert told.by == identity.server("192.0.2.7").uri
+    assert opened(sealed(LEADER, SERVER), CA.certificate).by == ""
+
+
 def test_record_of_an_unknown_kind_is_forged() -> None:
     content = wire.Record(kind="expert", run="run", name="x", until=NOW + 60).SerializeToString()
     with pytest.raises(Forged, match="'expert' is not a valid Kind"):

@@ -77,8 +77,7 @@ def test_servers_beyond_all_bounds_are_refused_and_those_that_are_known_are_not(
     monkeypatch.setattr(module, "_MOST_BYTES_OF_ONE", 2 * room)
 
     def keep_by(name, by):
-        record = replace(one, name=name, until=clock.wall() + LASTS_S)
-        servers.keep(record, plain(record), by)
+        keep(servers, replace(one, name=name, until=clock.wall() + LASTS_S, by=by))
 
     for name in ("a:7", "b:7", "a:7"):
         keep_by(name, "first")
@@ -92,10 +91,14 @@ def test_servers_beyond_all_bounds_are_refused_and_those_that_are_known_are_not(
 
 
 def test_servers_of_whom_is_turned_out_are_known_no_more(servers, one):
-    servers.keep(one, plain(one), "stolen")
-    other = replace(one, name="b:7")
-    servers.keep(other, plain(other), "other")
-    servers.turn_out({"stolen"})
+    other = replace(one, name="b:7", by="other")
+    keep(servers, replace(one, by="stolen"))
+    keep(servers, other)
+    shut_out = set()
+    servers.heed(lambda: shut_out)
+    assert len(servers.view()) == 2
+    shut_out.add("stolen")
+    assert len(servers.view()) == 1
     assert servers.told("model") == [plain(other)]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from atoll import authority, identity
 from atoll.credentials import GATEWAY, SERVER, gateway_credentials, read_certificate, read_pair
+from atoll.errors import Unreachable
 from atoll.revocations import Revocations, revoke
 from membership.dht import Dht
 from membership.found import Found
@@ -159,15 +160,15 @@ def test_servers_that_were_revoked_are_not_found_by_whoever_has_the_list(lab, tm
     with contextlib.ExitStack() as stack:
         if place == "dht":
             peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
-            asked = Dht([peer], authority_, CLOCK, lambda: known().keys())
+            asked = Dht([peer], authority_, CLOCK)
         else:
             stack.enter_context(orchestrator(tmp_path / "run", lab))
             uri, key = str(tmp_path / "run"), "serving.experts_tls"
-            asked = Registry(uri, key, str(gateway), "gateway", CLOCK, lambda: known().keys())
+            asked = Registry(uri, key, str(gateway), "gateway", CLOCK)
         stack.enter_context(asked)
         asked.announce(record("127.0.0.1:7"), stolen)
         asked.announce(record("localhost:8"), own)
-        finder = Finder(asked, MODEL, CLOCK)
+        finder = Finder(asked, MODEL, CLOCK, lambda: known().keys())
         finder.look()
         assert set(finder.addresses()) == {"localhost:8"}
 
@@ -182,17 +183,40 @@ def test_server_that_is_revoked_once_it_was_found_is_forgotten_at_the_next_look(
     with contextlib.ExitStack() as stack:
         if place == "dht":
             peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
-            asked = Dht([peer], authority_, CLOCK, lambda: shut_out)
+            asked = Dht([peer], authority_, CLOCK)
         else:
             stack.enter_context(orchestrator(tmp_path / "run", lab))
             uri, key = str(tmp_path / "run"), "serving.experts_tls"
             tls = str(lab / "gateways" / "web")
-            asked = Registry(uri, key, tls, "gateway", CLOCK, lambda: shut_out)
+            asked = Registry(uri, key, tls, "gateway", CLOCK)
         stack.enter_context(asked)
         asked.announce(record("127.0.0.1:7"), stolen)
-        finder = Finder(asked, MODEL, CLOCK)
+        finder = Finder(asked, MODEL, CLOCK, lambda: shut_out)
         finder.look()
         assert set(finder.addresses()) == {"127.0.0.1:7"}
         shut_out.add(identity.server("127.0.0.1").uri)
         finder.look()
         assert set(finder.addresses()) == set()
+
+
+def test_server_that_is_revoked_is_forgotten_where_nobody_tells_of_it_any_more():
+    clock, shut_out = ManualClock(), set()
+    here = (
+        replace(record(address), until=clock.wall() + 60, by=by)
+        for address, by in (("a:7", "stolen"), ("b:7", "own"))
+    )
+    place = Told(*here)
+    finder = Finder(place, MODEL, clock, lambda: shut_out)
+    finder.look()
+    shut_out.add("stolen")
+    place.answer = Found((), 0)
+    finder.look()
+    assert set(finder.addresses()) == {"b:7"}
+
+    def silent(run, kind):
+        raise Unreachable("nobody answers")
+
+    place.find = silent
+    shut_out.add("own")
+    finder.look()
+    assert set(finder.addresses()) == set()
