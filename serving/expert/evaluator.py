@@ -21,6 +21,8 @@ from serving.expert.served import ServedExpert
 
 _log = logging.getLogger(__name__)
 
+Given = tuple[Tensor, Tensor, Tensor | None]  # image, time and condition
+
 _REMEMBERED = 0.2  # of the newest batch, in the measured speed
 
 
@@ -32,20 +34,11 @@ class Remembering(Protocol):
         """Whether it makes anything of rows that come again and are to be drawn so."""
         ...
 
-    def again(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        cond: Tensor | None,
-        rows: tuple[int, ...],
-        thrift: Thrift,
-    ) -> Tensor:
+    def again(self, given: Given, rows: tuple[int, ...], thrift: Thrift) -> Tensor:
         """The velocity of rows that come again.
 
         Args:
-            x_t: see :class:`experts.flow.VelocityField`, and so the next two.
-            t: likewise.
-            cond: likewise.
+            given: image, time and condition, see :class:`experts.flow.VelocityField`.
             rows: a number of its own for each.
             thrift: how long what was said before counts.
         """
@@ -247,7 +240,7 @@ class Evaluator:
             group = slice(begin, begin + most)
             given = x_t[group], t[group], None if cond is None else cond[group]
             if rows and isinstance(field, Remembering):
-                parts.append(field.again(*given, rows[group], first.thrift))
+                parts.append(field.again(given, rows[group], first.thrift))
             else:
                 parts.append(field(*given))
         return torch.cat(parts).to("cpu")

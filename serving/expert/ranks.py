@@ -28,11 +28,11 @@ from experts.parallel.displaced import displace
 from experts.parallel.sequence import share_tokens
 from partition.workers import num_cores
 from serving.engine.thrift import Thrift
+from serving.expert.evaluator import Given
 from serving.expert.rank_fit import module_of, refuse_undisplaced, refuse_unshared
 from serving.expert.served import ServedExpert
 
 Load = Callable[[], Sequence[ServedExpert]]
-Given = tuple[Tensor, Tensor, Tensor | None]
 Rows = tuple[int, ...] | None
 _Header = tuple[int, tuple[int, ...], tuple[tuple[int, ...], torch.dtype] | None, Rows, Rows]
 
@@ -146,14 +146,12 @@ class OfDisplacedRanks(OfRanks):
 
     def again(
         self,
-        x_t: Tensor,
-        t: Tensor,
-        cond: Tensor | None,
+        given: Given,
         rows: tuple[int, ...],
         thrift: Thrift,  # noqa: ARG002 - its blocks are asked each time
     ) -> Tensor:
         """Of rows that do."""
-        return self._evaluated((x_t, t, cond), rows)
+        return self._evaluated(given, rows)
 
     def forget(self, rows: tuple[int, ...]) -> None:
         """These come no more."""

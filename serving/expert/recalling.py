@@ -15,6 +15,7 @@ from torch import Tensor
 from experts.flow import VelocityField
 from experts.reuse import is_parted, velocity_partly
 from serving.engine.thrift import Thrift
+from serving.expert.evaluator import Given
 from serving.expert.served import ServedExpert
 
 
@@ -53,20 +54,14 @@ class Recalling:
         """See :class:`serving.expert.evaluator.Remembering`."""
         return thrift.blocks > 1
 
-    def again(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        cond: Tensor | None,
-        rows: tuple[int, ...],
-        thrift: Thrift,
-    ) -> Tensor:
+    def again(self, given: Given, rows: tuple[int, ...], thrift: Thrift) -> Tensor:
         """Of rows that do."""
+        x_t = given[0]
         known = [self._counts(row, x, thrift) for row, x in zip(rows, x_t, strict=True)]
         before = [added for added in known if added is not None]
         again = torch.tensor([added is not None for added in known], device=x_t.device)
         tokens = torch.stack([added.tokens for added in before]) if before else None
-        velocity, added_now = velocity_partly(self._field, x_t, t, cond, again, tokens)
+        velocity, added_now = velocity_partly(self._field, *given, again, tokens)
         for added in before:
             added.num += 1
         if added_now is not None:

@@ -150,53 +150,43 @@ def test_servers_that_say_that_they_leave_are_known_no_more():
     assert set(finder.addresses()) == set()
 
 
-@pytest.mark.parametrize("place", ["dht", "orchestrator"])
-def test_servers_that_were_revoked_are_not_found_by_whoever_has_the_list(lab, tmp_path, place):
+@pytest.fixture(params=["dht", "orchestrator"])
+def place(request, lab, tmp_path):
+    """Where servers are told of, as a gateway sees it."""
     make_lab(lab, "--server", "127.0.0.1")
+    if request.param == "dht":
+        with dht.peer(lab) as peer, Dht([peer], read_certificate(lab / "ca.crt"), CLOCK) as asked:
+            yield asked
+        return
+    uri, tls = str(tmp_path / "run"), str(lab / "gateways" / "web")
+    with (
+        orchestrator(tmp_path / "run", lab),
+        Registry(uri, "serving.experts_tls", tls, "gateway", CLOCK) as asked,
+    ):
+        yield asked
+
+
+def test_servers_that_were_revoked_are_not_found_by_whoever_has_the_list(lab, place):
     gateway = lab / "gateways" / "web"
     stolen, own = (read_pair(folder, SERVER) for folder in (lab / "servers" / "127.0.0.1", lab))
     revoke(gateway, [identity.server("127.0.0.1")], "", time.time())
     known = Revocations(gateway).known
-    with contextlib.ExitStack() as stack:
-        if place == "dht":
-            peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
-            asked = Dht([peer], authority_, CLOCK)
-        else:
-            stack.enter_context(orchestrator(tmp_path / "run", lab))
-            uri, key = str(tmp_path / "run"), "serving.experts_tls"
-            asked = Registry(uri, key, str(gateway), "gateway", CLOCK)
-        stack.enter_context(asked)
-        asked.announce(record("127.0.0.1:7"), stolen)
-        asked.announce(record("localhost:8"), own)
-        finder = Finder(asked, MODEL, CLOCK, lambda: known().keys())
-        finder.look()
-        assert set(finder.addresses()) == {"localhost:8"}
+    place.announce(record("127.0.0.1:7"), stolen)
+    place.announce(record("localhost:8"), own)
+    finder = Finder(place, MODEL, CLOCK, lambda: known().keys())
+    finder.look()
+    assert set(finder.addresses()) == {"localhost:8"}
 
 
-@pytest.mark.parametrize("place", ["dht", "orchestrator"])
-def test_server_that_is_revoked_once_it_was_found_is_forgotten_at_the_next_look(
-    lab, tmp_path, place
-):
-    make_lab(lab, "--server", "127.0.0.1")
-    stolen = read_pair(lab / "servers" / "127.0.0.1", SERVER)
+def test_server_that_is_revoked_once_it_was_found_is_forgotten_at_the_next_look(lab, place):
     shut_out = set()
-    with contextlib.ExitStack() as stack:
-        if place == "dht":
-            peer, authority_ = stack.enter_context(dht.peer(lab)), read_certificate(lab / "ca.crt")
-            asked = Dht([peer], authority_, CLOCK)
-        else:
-            stack.enter_context(orchestrator(tmp_path / "run", lab))
-            uri, key = str(tmp_path / "run"), "serving.experts_tls"
-            tls = str(lab / "gateways" / "web")
-            asked = Registry(uri, key, tls, "gateway", CLOCK)
-        stack.enter_context(asked)
-        asked.announce(record("127.0.0.1:7"), stolen)
-        finder = Finder(asked, MODEL, CLOCK, lambda: shut_out)
-        finder.look()
-        assert set(finder.addresses()) == {"127.0.0.1:7"}
-        shut_out.add(identity.server("127.0.0.1").uri)
-        finder.look()
-        assert set(finder.addresses()) == set()
+    place.announce(record("127.0.0.1:7"), read_pair(lab / "servers" / "127.0.0.1", SERVER))
+    finder = Finder(place, MODEL, CLOCK, lambda: shut_out)
+    finder.look()
+    assert set(finder.addresses()) == {"127.0.0.1:7"}
+    shut_out.add(identity.server("127.0.0.1").uri)
+    finder.look()
+    assert set(finder.addresses()) == set()
 
 
 def test_server_that_is_revoked_is_forgotten_where_nobody_tells_of_it_any_more():
